@@ -1,0 +1,114 @@
+"""bgsim: run numba simulations in the background of a Python process.
+
+Replicate i of a simulation is a pure function of (simulation, parameters, seed, i). Everything else follows from it:
+any number of workers, cancel and resume, a stored result that grows, the replay of a single replicate.
+
+The map of the package, lowest first; a module imports only from those above it::
+
+    errors          the tree of errors
+    encoding        values as canonical bytes and as JSON
+    fields          the fields of a parameter class, and the check of values
+    parameters      parameter sets, their hash and similarity
+    streams         replicate i's random stream
+    control         the control block that a worker shares with a kernel
+    outputs         declared outputs, and the check of what comes back
+    fingerprint     a hash of the code that a result depends on
+    kernel          the compiled side: atomics, streams, the chunk loop (imports numba)
+    simulation      @simulation
+    result          columns, summary, replay
+    progress        updates and the bus; subscription: one subscriber's view
+    queue_manager   priorities, requests, the queue
+    storage/        results in SQLite or memory, two slots a workspace
+    job             a caller's handle: a future
+    run, worker     one computation in chunks; one thread
+    scheduler       admission, preemption, cancel, settling
+    registry        simulations by name
+    config, engine  settings; the engine
+    models/         built-in simulations
+    cli             the command line
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bgsim.config import EngineConfig
+    from bgsim.control import report_fraction, stop_requested
+    from bgsim.engine import Engine, run
+    from bgsim.fields import parameter
+    from bgsim.job import Job, JobState, JobStatus
+    from bgsim.parameters import ParameterSet, similarity
+    from bgsim.progress import ProgressUpdate, UpdateType
+    from bgsim.queue_manager import Priority
+    from bgsim.result import SimulationResult
+    from bgsim.simulation import Simulation, simulation
+    from bgsim.storage import MemoryStore, ResultStore
+    from bgsim.streams import replicate_rng
+
+_PUBLIC = {
+    "Engine": "engine",
+    "EngineConfig": "config",
+    "Job": "job",
+    "JobState": "job",
+    "JobStatus": "job",
+    "MemoryStore": "storage",
+    "ParameterSet": "parameters",
+    "Priority": "queue_manager",
+    "ProgressUpdate": "progress",
+    "ResultStore": "storage",
+    "Simulation": "simulation",
+    "SimulationResult": "result",
+    "UpdateType": "progress",
+    "parameter": "fields",
+    "replicate_rng": "streams",
+    "report_fraction": "control",
+    "run": "engine",
+    "similarity": "parameters",
+    "simulation": "simulation",
+    "stop_requested": "control",
+}
+"""Public name to the module that defines it; each is imported when it is first used."""
+
+_MODULES = ("errors", "models", "registry", "storage", "progress")
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Engine",
+    "EngineConfig",
+    "Job",
+    "JobState",
+    "JobStatus",
+    "MemoryStore",
+    "ParameterSet",
+    "Priority",
+    "ProgressUpdate",
+    "ResultStore",
+    "Simulation",
+    "SimulationResult",
+    "UpdateType",
+    "parameter",
+    "replicate_rng",
+    "report_fraction",
+    "run",
+    "similarity",
+    "simulation",
+    "stop_requested",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(f"bgsim.{_PUBLIC[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"bgsim.{name}")
+    else:
+        raise AttributeError(f"module 'bgsim' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES, *globals()})

@@ -1,0 +1,96 @@
+"""The settings of an engine."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from bgsim.errors import InvalidInputError, nearest
+from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Settings of an `Engine`; each is also a keyword of it.
+
+    Attributes
+    ----------
+    workers : int
+        Threads that run kernels; by default the cores that this process may use.
+    max_concurrent_simulations : int
+        How many jobs run at a time, sharing the workers.
+    max_queue_size : int
+        How many more may wait.
+    chunk_target_ms : float
+        How long a chunk of replicates should take: a more urgent job waits about so long for a worker.
+    progress_update_interval_ms : float
+        Between two progress updates of a job.
+    max_completed_age_seconds : float
+        How long the engine remembers how a job ended.
+    max_result_bytes : int
+        A job whose result would be larger is refused before it starts.
+    auto_store_completed : bool
+        Whether results go to the store.
+    max_storage_bytes, max_age_seconds : float
+        Limits of a store that the engine opens.
+    limits : mapping of str to int
+        How many jobs of a group may run at a time.
+    """
+
+    workers: int = field(default_factory=_cores)
+    max_concurrent_simulations: int = 3
+    max_queue_size: int = 1000
+    chunk_target_ms: float = 20.0
+    progress_update_interval_ms: float = 500.0
+    max_completed_age_seconds: float = 3600.0
+    max_result_bytes: int = 4 * 2**30
+    auto_store_completed: bool = True
+    max_storage_bytes: int = DEFAULT_MAX_BYTES
+    max_age_seconds: float = DEFAULT_MAX_AGE_S
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (
+            "workers",
+            "max_concurrent_simulations",
+            "max_queue_size",
+            "max_result_bytes",
+            "max_storage_bytes",
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidInputError(
+                    f"{name} must be an integer of 1 or more; got {value!r}", field=name, value=value
+                )
+        for name in ("chunk_target_ms", "progress_update_interval_ms", "max_completed_age_seconds", "max_age_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise InvalidInputError(f"{name} must be a number above 0; got {value!r}", field=name, value=value)
+
+    @classmethod
+    def of(cls, config: EngineConfig | None, settings: Mapping[str, Any]) -> EngineConfig:
+        """Return a configuration with these settings changed.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such setting, naming the nearest, or a value is not allowed.
+        """
+        known = [f.name for f in fields(cls)]
+        for name, value in settings.items():
+            if name not in known:
+                raise InvalidInputError(
+                    f"the engine has no setting {name!r}{nearest(name, known)} (it has {', '.join(known)})",
+                    field=name,
+                    value=value,
+                )
+        base = {name: getattr(config, name) for name in known} if config is not None else {}
+        return cls(**{**base, **settings})

@@ -1,0 +1,73 @@
+"""The control block: one cache line shared by a worker and the kernel that it runs.
+
+The engine writes the order, the kernel writes how far it is. Kernels use `stop_requested` and
+`report_fraction` only; both mean the same in compiled and in plain Python. The compiled forms are in
+`bgsim.kernel`: they use atomic loads and stores, since LLVM moves a plain load out of the loop and
+the stop would never be seen.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ORDER, DONE, OBSERVED, FRACTION = range(4)
+"""Slots: the order; replicates done in this chunk; whether the kernel saw a stop; fraction of this replicate."""
+
+GO, YIELD, STOP = range(3)
+"""Orders: go on; stop at the next replicate boundary; stop now, giving up the replicate in hand."""
+
+FRACTION_UNIT = 2**52
+"""`FRACTION` is a fixed-point number with this many steps from 0 to 1."""
+
+_LINE_BYTES = 64
+
+
+def new_control_block() -> NDArray[np.int64]:
+    """Return a zeroed block, int64 of shape (8,), aligned to a cache line of its own."""
+    raw = np.zeros(2 * _LINE_BYTES, np.uint8)
+    offset = -raw.ctypes.data % _LINE_BYTES
+    return raw[offset : offset + _LINE_BYTES].view(np.int64)
+
+
+def stop_requested(control: NDArray[np.int64]) -> bool:
+    """Tell whether the replicate should give up; for kernels that run long.
+
+    Parameters
+    ----------
+    control : ndarray of int64, shape (8,)
+        The third argument of the simulation.
+
+    Returns
+    -------
+    bool
+        When True, return at once, with any value of the right type: the replicate does not count
+        and will be run again from its start if it is wanted.
+    """
+    if control[ORDER] < STOP:
+        return False
+    control[OBSERVED] = 1
+    return True
+
+
+def report_fraction(control: NDArray[np.int64], fraction: float) -> None:
+    """Say how far this replicate is, from 0 to 1; for kernels that run long.
+
+    Parameters
+    ----------
+    control : ndarray of int64, shape (8,)
+        The third argument of the simulation.
+    fraction : float
+        Part of the replicate that is done. A store, so call it as often as you like.
+    """
+    control[FRACTION] = int(fraction * FRACTION_UNIT)
+
+
+def register_compiled_forms() -> None:
+    """Let `stop_requested` and `report_fraction` compile in anybody's kernel; numba's extension entry point."""
+    importlib.import_module("bgsim.kernel")

@@ -1,0 +1,105 @@
+"""Parameter values as canonical bytes, for hashing, and as JSON, for keeping.
+
+In the canonical form equal values, and only those, are equal:
+
+==========  ====  ==============================================================
+None        n     nothing
+bool        b     one byte
+int         i     decimal digits
+float       f     IEEE 754 double, big end first; every NaN the same, -0.0 kept
+complex     c     two doubles
+str         s     UTF-8
+bytes       y     as they are
+Enum        e     name of the class, then of the member
+tuple       t     count, then each item (a list is taken as a tuple)
+ndarray     a     dtype, shape, then C order, small end first
+==========  ====  ==============================================================
+
+Each item is a letter, the length of its body as eight bytes, and the body.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import math
+import struct
+from typing import Any
+
+import numpy as np
+
+
+def encode(value: Any, parts: list[bytes]) -> None:
+    """Append the canonical bytes of a value."""
+    if isinstance(value, tuple):
+        items: list[bytes] = []
+        for item in value:
+            encode(item, items)
+        tag, body = b"t", struct.pack(">q", len(value)) + b"".join(items)
+    elif isinstance(value, np.ndarray):
+        tag, body = b"a", _encode_array(value)
+    else:
+        tag, body = _encode_scalar(value)
+    parts += (tag, struct.pack(">q", len(body)), body)
+
+
+def _encode_scalar(value: Any) -> tuple[bytes, bytes]:
+    if value is None:
+        return b"n", b""
+    if isinstance(value, enum.Enum):
+        return b"e", f"{type(value).__qualname__}.{value.name}".encode()
+    if isinstance(value, bool):
+        return b"b", b"\1" if value else b"\0"
+    if isinstance(value, int):
+        return b"i", str(value).encode()
+    if isinstance(value, float):
+        return b"f", struct.pack(">d", math.nan if math.isnan(value) else value)
+    if isinstance(value, complex):
+        return b"c", _encode_scalar(value.real)[1] + _encode_scalar(value.imag)[1]
+    if isinstance(value, str):
+        return b"s", value.encode()
+    assert isinstance(value, bytes)
+    return b"y", value
+
+
+def _encode_array(array: np.ndarray) -> bytes:
+    if array.dtype.kind in "fc" and np.isnan(array).any():
+        array = np.where(np.isnan(array), np.array(math.nan, array.dtype), array)
+    array = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return struct.pack(">q", len(head)) + head + array.tobytes()
+
+
+def to_jsonable(value: Any) -> Any:
+    """Return a value as JSON can hold it, from which `from_jsonable` makes it again; a tuple becomes a list."""
+    if isinstance(value, enum.Enum):
+        return {"__enum__": value.name}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"__float__": str(value)}
+    if isinstance(value, complex):
+        return {"__complex__": [str(value.real), str(value.imag)]}
+    if isinstance(value, bytes):
+        return {"__bytes__": base64.b64encode(value).decode()}
+    if isinstance(value, np.ndarray):
+        little = np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<"), copy=False)
+        data = base64.b64encode(little.tobytes()).decode()
+        return {"__array__": little.dtype.str, "shape": list(value.shape), "data": data}
+    if isinstance(value, tuple):
+        return [to_jsonable(item) for item in value]
+    return value
+
+
+def from_jsonable(found: dict[str, Any]) -> Any:
+    """Return the value that an object read from JSON stands for; the ``object_hook`` of `json.loads`."""
+    if "__enum__" in found:
+        return found["__enum__"]
+    if "__float__" in found:
+        return float(found["__float__"])
+    if "__complex__" in found:
+        return complex(*map(float, found["__complex__"]))
+    if "__bytes__" in found:
+        return base64.b64decode(found["__bytes__"])
+    if "__array__" in found:
+        data = np.frombuffer(base64.b64decode(found["data"]), np.dtype(found["__array__"]))
+        return data.reshape(found["shape"])
+    return found

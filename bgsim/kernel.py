@@ -1,0 +1,404 @@
+"""The compiled side: atomic access to the control block, placing a stream, and the chunk loop.
+
+This module imports numba, so it is imported when a simulation is first compiled.
+
+numba's on-disk cache never hits for a closure over a dispatcher. So `run_chunk` takes the kernel as a
+first-class function, and is compiled once per layout of parameters and outputs.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import errors as numba_errors
+from numba.core.caching import FunctionCache
+from numba.extending import intrinsic, overload
+
+from bgsim import control as block
+from bgsim.errors import CompileError, OutputError
+from bgsim.outputs import Output, check_count
+from bgsim.streams import generator_at
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+# ---- the control block -------------------------------------------------------------------------------
+
+
+def _slot(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    index = context.cast(builder, args[1], signature.args[1], types.intp)
+    return builder.gep(array.data, [index])
+
+
+@intrinsic
+def load_slot(typingctx: Any, control: Any, index: Any) -> Any:
+    """Load an int64 slot with an atomic, monotonic load, which LLVM leaves in the loop."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_slot(context, builder, signature, args), "monotonic", 8)
+
+    return types.int64(control, index), codegen
+
+
+@intrinsic
+def store_slot(typingctx: Any, control: Any, index: Any, value: Any) -> Any:
+    """Store an int64 slot with an atomic, monotonic store."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store_atomic(args[2], _slot(context, builder, signature, args), "monotonic", 8)
+        return context.get_dummy_value()
+
+    return types.void(control, index, types.int64), codegen
+
+
+@overload(block.stop_requested)
+def _stop_requested(control: Any) -> Any:
+    order, stop, observed = block.ORDER, block.STOP, block.OBSERVED
+
+    def compiled(control: Any) -> Any:
+        if load_slot(control, order) < stop:
+            return False
+        store_slot(control, observed, 1)
+        return True
+
+    return compiled
+
+
+@overload(block.report_fraction)
+def _report_fraction(control: Any, fraction: Any) -> Any:
+    slot, unit = block.FRACTION, float(block.FRACTION_UNIT)
+
+    def compiled(control: Any, fraction: Any) -> Any:
+        store_slot(control, slot, np.int64(fraction * unit))
+
+    return compiled
+
+
+# ---- the stream --------------------------------------------------------------------------------------
+
+
+@intrinsic
+def place_stream(typingctx: Any, state: Any, key0: Any, key1: Any, index: Any) -> Any:
+    """Put the Philox state at this address at the start of replicate `index` under the key.
+
+    NumPy's ``philox_state`` begins with the pointers to the counter (4 words) and to the key (2), then
+    ``int buffer_pos``, four buffered words, and ``int has_uint32``. `placing_works` checks that this holds.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def at(base: Any, offset: int, kind: Any) -> Any:
+            return builder.inttoptr(builder.add(base, _I64(offset)), kind.as_pointer())
+
+        state, key0, key1, index = args
+        counter = builder.load(at(state, 0, _I64))
+        for word, value in enumerate((_I64(0), _I64(0), index, _I64(0))):
+            builder.store(value, at(counter, 8 * word, _I64))
+        key = builder.load(at(state, 8, _I64))
+        builder.store(key0, at(key, 0, _I64))
+        builder.store(key1, at(key, 8, _I64))
+        builder.store(_I32(4), at(state, 16, _I32))
+        builder.store(_I32(0), at(state, 56, _I32))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64, types.uint64), codegen
+
+
+@njit(cache=True)
+def place(state: int, key0: int, key1: int, index: int) -> None:
+    """Call `place_stream` from Python."""
+    place_stream(state, key0, key1, index)
+
+
+@functools.cache
+def placing_works() -> bool:
+    """Tell whether placing a generator in place equals building a new one, as it must.
+
+    Checked once a process, on draws that use the buffer, the stored half word and the ziggurat. Where
+    it fails (another layout in another NumPy), every replicate gets a generator of its own.
+    """
+    key = np.array([0x0123456789ABCDEF, 0xFEDCBA9876543210], np.uint64)
+    used = generator_at(np.array([3, 5], np.uint64), 11)
+    for index in (0, 1, 2**40 + 7):
+        used.random(3)
+        used.integers(0, 9, dtype=np.uint32)  # leaves half a word behind
+        place(np.uint64(used.bit_generator.ctypes.state_address), key[0], key[1], np.uint64(index))
+        fresh = generator_at(key, index)
+        for draw in ("random", "standard_normal", "standard_exponential"):
+            if not np.array_equal(getattr(used, draw)(5), getattr(fresh, draw)(5)):
+                return _placing_failed()
+        if not np.array_equal(used.integers(0, 2**20, 5, np.int32), fresh.integers(0, 2**20, 5, np.int32)):
+            return _placing_failed()
+    return True
+
+
+def _placing_failed() -> bool:
+    warnings.warn(
+        f"NumPy {np.__version__} lays out its Philox state in a way that this bgsim does not know; results stay "
+        "right, each replicate costs some 30 us more. Please report it.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
+
+
+class WorkerStream:
+    """One generator that a worker owns and places at the start of each replicate.
+
+    For one thread at a time.
+    """
+
+    __slots__ = ("rng", "state")
+
+    def __init__(self) -> None:
+        self.rng = generator_at(np.zeros(2, np.uint64), 0)
+        self.state: int = self.rng.bit_generator.ctypes.state_address
+
+
+# ---- the chunk loop ----------------------------------------------------------------------------------
+
+
+def _call(kernel: Any, p: Any, rng: Any, control: Any) -> Any:
+    """Call a kernel of two or three arguments; compiled only."""
+    raise NotImplementedError
+
+
+@overload(_call)
+def _compiled_call(kernel: Any, p: Any, rng: Any, control: Any) -> Any:
+    if kernel.nargs == 3:
+
+        def with_control(kernel: Any, p: Any, rng: Any, control: Any) -> Any:
+            return kernel(p, rng, control)
+
+        return with_control
+
+    def without_control(kernel: Any, p: Any, rng: Any, control: Any) -> Any:
+        return kernel(p, rng)
+
+    return without_control
+
+
+def _put(columns: Any, row: Any, value: Any) -> Any:
+    """Store what one replicate returned; compiled only."""
+    raise NotImplementedError
+
+
+@overload(_put)
+def _compiled_put(columns: Any, row: Any, value: Any) -> Any:
+    if not isinstance(value, types.BaseTuple):
+
+        def compiled_alone(columns: Any, row: Any, value: Any) -> Any:
+            _put_one(columns[0], row, value)
+
+        return compiled_alone
+    if len(value) == 1:
+
+        def compiled_last(columns: Any, row: Any, value: Any) -> Any:
+            _put_one(columns[0], row, value[0])
+
+        return compiled_last
+
+    def compiled(columns: Any, row: Any, value: Any) -> Any:
+        _put_one(columns[0], row, value[0])
+        _put(columns[1:], row, value[1:])
+
+    return compiled
+
+
+def _put_one(column: Any, row: Any, value: Any) -> Any:
+    """Store one value in one column; compiled only."""
+    raise NotImplementedError
+
+
+@overload(_put_one)
+def _compiled_put_one(column: Any, row: Any, value: Any) -> Any:
+    if isinstance(value, types.Array):
+
+        def compiled_array(column: Any, row: Any, value: Any) -> Any:
+            target = column[row]
+            if target.shape != value.shape:
+                raise OutputError("an array output does not have the declared shape")
+            for index, element in np.ndenumerate(value):
+                target[index] = element
+
+        return compiled_array
+    if isinstance(value, types.Integer) and isinstance(column.dtype, types.Integer) and column.dtype != value:
+
+        def compiled_narrowing(column: Any, row: Any, value: Any) -> Any:
+            column[row] = value
+            if column[row] != value:
+                raise OverflowError("an integer output does not fit its declared dtype")
+
+        return compiled_narrowing
+
+    def compiled(column: Any, row: Any, value: Any) -> Any:
+        column[row] = value
+
+    return compiled
+
+
+@njit(cache=True, nogil=True)
+def run_chunk(
+    kernel: Any,
+    p: Any,
+    rng: Any,
+    state: int,
+    key0: int,
+    key1: int,
+    first: int,
+    count: int,
+    columns: Any,
+    control: Any,
+) -> int:
+    """Run replicates `first` to ``first + count`` without the GIL, until an order in the control block.
+
+    A `state` of 0 leaves the generator where it is. Returns how many are done; when the kernel raises,
+    slot ``DONE`` says so.
+    """
+    for i in range(count):
+        if load_slot(control, block.ORDER) != block.GO:
+            return i
+        if state != 0:
+            place_stream(state, key0, key1, np.uint64(first + i))
+        value = _call(kernel, p, rng, control)
+        if load_slot(control, block.OBSERVED) != 0:
+            return i  # the kernel gave up, so its value does not count
+        _put(columns, i, value)
+        store_slot(control, block.FRACTION, 0)
+        store_slot(control, block.DONE, i + 1)
+    return count
+
+
+class _KernelCache(FunctionCache):  # type: ignore[misc]
+    """numba's cache with bgsim's fingerprint in the key.
+
+    numba notices an edit in the kernel's own file only; the fingerprint also covers the constants and
+    functions that it takes from others.
+    """
+
+    fingerprint = ""
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), self.fingerprint)
+
+
+def make_dispatcher(function: Callable[..., Any], fingerprint: str) -> Any:
+    """Return the function as a numba dispatcher, cached on disk where its source is in a file."""
+    dispatcher = njit(nogil=True)(function)
+    try:
+        cache = _KernelCache(function)
+    except RuntimeError:  # typed at a prompt: there is no file to stand beside
+        return dispatcher
+    cache.fingerprint = fingerprint
+    dispatcher._cache = cache
+    return dispatcher
+
+
+class CompiledKernel:
+    """A kernel compiled for one layout of parameters and columns; called by any number of threads.
+
+    Parameters
+    ----------
+    dispatcher : numba Dispatcher
+        The kernel, from `make_dispatcher`.
+    name : str
+        Of the simulation, for errors.
+    view : namedtuple
+        Parameters as the kernel sees them; only the types count.
+    outputs : sequence of Output
+        What the simulation declares.
+    takes_control : bool
+        Whether the kernel has a third argument.
+
+    Raises
+    ------
+    CompileError
+        If numba cannot compile it.
+    OutputError
+        If it returns something else than is declared.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Any,
+        name: str,
+        view: Any,
+        outputs: tuple[Output, ...],
+        takes_control: bool,
+    ) -> None:
+        rng_type = numba.typeof(WorkerStream().rng)
+        control_type = types.int64[::1]
+        arguments = (numba.typeof(view), rng_type, *([control_type] if takes_control else []))
+        try:
+            dispatcher.compile(arguments)
+        except numba_errors.NumbaError as error:
+            raise CompileError(
+                f"numba cannot compile {name}: {error}\n"
+                "Parameters reach a compiled kernel as numbers and arrays only; "
+                "@simulation(compile=False) runs plain Python."
+            ) from error
+        returned = dispatcher.overloads[arguments].signature.return_type
+        _check_returned(name, types.unliteral(returned), outputs)
+        column_types = types.Tuple([types.Array(numba.from_dtype(o.dtype), 1 + len(o.shape), "C") for o in outputs])
+        kernel_type = types.FunctionType(returned(*arguments))
+        words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
+        layout = (kernel_type, numba.typeof(view), rng_type, *words, column_types, control_type)
+        run_chunk.compile(layout)
+        self._entry = run_chunk.overloads[layout].entry_point
+        self._dispatcher = dispatcher
+
+    def __call__(
+        self,
+        view: Any,
+        stream: WorkerStream,
+        key: NDArray[np.uint64],
+        first: int,
+        columns: tuple[NDArray[Any], ...],
+        control: NDArray[np.int64],
+    ) -> int:
+        """Run as many replicates as the columns have rows, from `first` on; see `run_chunk`."""
+        count = len(columns[0])
+        if placing_works():
+            done: int = self._entry(
+                self._dispatcher, view, stream.rng, stream.state, *key, first, count, columns, control
+            )
+            return done
+        return self._one_by_one(view, key, first, columns, control)
+
+    def _one_by_one(self, view: Any, key: Any, first: int, columns: tuple[NDArray[Any], ...], control: Any) -> int:
+        for i in range(len(columns[0])):
+            rows = tuple(column[i : i + 1] for column in columns)
+            rng = generator_at(key, first + i)
+            if not self._entry(self._dispatcher, view, rng, 0, *key, first + i, 1, rows, control):
+                return i
+            control[block.DONE] = i + 1
+        return len(columns[0])
+
+
+def _check_returned(name: str, returned: Any, outputs: tuple[Output, ...]) -> None:
+    values = list(returned) if isinstance(returned, types.BaseTuple) else [returned]
+    check_count(name, outputs, len(values))
+    for value, output in zip(values, outputs, strict=True):
+        is_array = isinstance(value, types.Array)
+        ndim = value.ndim if is_array else 0
+        try:
+            dtype = numba.np.numpy_support.as_dtype(value.dtype if is_array else value)
+        except (NotImplementedError, numba_errors.NumbaError):
+            dtype = None
+        if dtype is None or ndim != len(output.shape):
+            raise OutputError(
+                f"output {output.name!r} of {name} is declared as {output.describe()}; the function returns {value}",
+                field=output.name,
+            )
+        output.check_dtype(name, dtype)

@@ -1,0 +1,62 @@
+"""Finding simulations by name: built-in ones, those of installed packages, and ``module:attribute``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from pathlib import Path
+
+from bgsim.errors import SimulationNotFoundError, nearest
+from bgsim.simulation import Simulation
+
+BUILT_IN = {
+    "asian_call": "bgsim.models.options:asian_call",
+    "battle": "bgsim.models.battle:battle",
+    "european_call": "bgsim.models.options:european_call",
+}
+"""Short name to ``module:attribute``."""
+
+ENTRY_POINT_GROUP = "bgsim.simulations"
+
+
+def simulation_names() -> dict[str, str]:
+    """Return the known short names and the ``module:attribute`` that each stands for.
+
+    Packages add to them with entry points in the group ``bgsim.simulations``; built-in names win.
+    """
+    found = {e.name: e.value for e in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
+    return dict(sorted({**found, **BUILT_IN}.items()))
+
+
+def find_simulation(name: str) -> Simulation:
+    """Return a simulation by its short name, its full name, or ``module:attribute``.
+
+    Raises
+    ------
+    SimulationNotFoundError
+        Naming what is known, or why the module cannot be imported.
+    """
+    known = simulation_names()
+    target = known.get(name, name)
+    if ":" not in target:
+        module_name, _, attribute = target.rpartition(".")
+        if not module_name:
+            raise SimulationNotFoundError(
+                f"no simulation is named {name!r}{nearest(name, known)}; there are {', '.join(known)}, and "
+                "module:attribute finds one of yours"
+            )
+    else:
+        module_name, _, attribute = target.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # as `python -m` does, so that a script beside the user is found
+    try:
+        found = getattr(importlib.import_module(module_name), attribute, None)
+    except ImportError as error:
+        raise SimulationNotFoundError(f"no simulation {name!r}: {error}") from error
+    if not isinstance(found, Simulation):
+        raise SimulationNotFoundError(
+            f"{module_name} has no simulation {attribute!r}; decorate a function with @bgsim.simulation"
+        )
+    return found

@@ -1,0 +1,207 @@
+"""The result of a simulation: its columns, their summary, and the replay of any replicate."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.errors import InvalidInputError, MissingExtraError, nearest
+
+if TYPE_CHECKING:
+    import pandas
+    from numpy.typing import NDArray
+
+    from bgsim.parameters import ParameterSet
+    from bgsim.simulation import Simulation
+    from bgsim.storage import Columns
+
+QUANTILES = (0.05, 0.5, 0.95)
+"""Those that a summary has unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSummary:
+    """Statistics of one output over the replicates; each has the shape of one replicate's value.
+
+    Attributes
+    ----------
+    count : int
+        Replicates.
+    mean : float or ndarray
+        Of a boolean output the proportion.
+    sd : float or ndarray
+        Standard deviation with ``count - 1`` in the denominator; NaN for one replicate.
+    standard_error : float or ndarray
+        ``sd / sqrt(count)``.
+    minimum, maximum : float or ndarray
+    quantiles : dict of float to float or ndarray
+        Linear interpolation (Hyndman and Fan 1996, type 7).
+    """
+
+    count: int
+    mean: Any
+    sd: Any
+    standard_error: Any
+    minimum: Any
+    maximum: Any
+    quantiles: dict[float, Any]
+
+
+def summarize(column: NDArray[Any], quantiles: tuple[float, ...] = QUANTILES) -> ColumnSummary:
+    """Return the statistics of a column over its first axis."""
+    values = column if column.dtype.kind in "fc" else column.astype(np.float64)
+    count = len(values)
+    mean = values.mean(axis=0)
+    sd = values.std(axis=0, ddof=1) if count > 1 else np.full(values.shape[1:], math.nan)
+    real = values if values.dtype.kind == "f" else np.full(values.shape, math.nan)
+    cuts = np.quantile(real, quantiles, axis=0)
+    return ColumnSummary(
+        count=count,
+        mean=_plain(mean),
+        sd=_plain(sd),
+        standard_error=_plain(sd / math.sqrt(count)),
+        minimum=_plain(real.min(axis=0)),
+        maximum=_plain(real.max(axis=0)),
+        quantiles={q: _plain(cut) for q, cut in zip(quantiles, cuts, strict=True)},
+    )
+
+
+class Summary(Mapping[str, ColumnSummary]):
+    """The `ColumnSummary` of each output, by name; prints as a table of the scalar ones."""
+
+    def __init__(self, columns: Columns, quantiles: tuple[float, ...] = QUANTILES) -> None:
+        self._quantiles = quantiles
+        self._summaries = {name: summarize(column, quantiles) for name, column in columns.items()}
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return headings and rows of text; an array output has a row for its mean over its elements."""
+        headings = ["output", "mean", "standard error", "sd", *(f"{100 * q:g} %" for q in self._quantiles)]
+        rows = []
+        for name, s in self._summaries.items():
+            if np.ndim(s.mean):
+                rows.append([f"{name} {np.shape(s.mean)}", "an array each", *[""] * (len(headings) - 2)])
+            else:
+                values = (s.mean, s.standard_error, s.sd, *s.quantiles.values())
+                rows.append([name, *(f"{value:.6g}" for value in values)])
+        return headings, rows
+
+    def __getitem__(self, name: str) -> ColumnSummary:
+        return self._summaries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._summaries)
+
+    def __len__(self) -> int:
+        return len(self._summaries)
+
+    def __repr__(self) -> str:
+        headings, rows = self.table()
+        widths = [max(len(line[i]) for line in (headings, *rows)) for i in range(len(headings))]
+        widths[1:] = [max(width, 9) for width in widths[1:]]
+        return "\n".join(
+            "  " + "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+            for line in (headings, *rows)
+        )
+
+    def _repr_html_(self) -> str:
+        headings, rows = self.table()
+        head = "".join(f"<th>{html.escape(h)}</th>" for h in headings)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+class SimulationResult(Mapping[str, "NDArray[Any]"]):
+    """What a job returns: a mapping from output name to values, replicates first.
+
+    Attributes
+    ----------
+    simulation : Simulation
+    parameters : ParameterSet
+    seed : int
+    replicates : int
+    """
+
+    def __init__(self, simulation: Simulation, parameters: ParameterSet, seed: int, columns: Columns) -> None:
+        for column in columns.values():
+            column.flags.writeable = False
+        self.simulation = simulation
+        self.parameters = parameters
+        self.seed = seed
+        self.replicates = len(next(iter(columns.values())))
+        self._columns = columns
+
+    def summary(self, quantiles: tuple[float, ...] = QUANTILES) -> Summary:
+        """Return count, mean, standard deviation, standard error and quantiles of each output."""
+        return Summary(self._columns, quantiles)
+
+    def replay(self, index: int) -> Any:
+        """Run replicate `index` again, as plain Python with its own stream.
+
+        Returns
+        -------
+        object
+            What the simulation's function returns: what stands in the columns at `index`.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such replicate.
+        """
+        if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < self.replicates:
+            raise InvalidInputError(
+                f"index must be an integer from 0 to {self.replicates - 1}; got {index!r}", field="index", value=index
+            )
+        return self.simulation.replay(self.parameters, self.seed, int(index))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a DataFrame with a row a replicate; an array output becomes a column for each element.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        try:
+            import pandas  # noqa: PLC0415
+        except ImportError as error:
+            raise MissingExtraError('to_pandas needs pandas: pip install "bgsim[pandas]"') from error
+        frame: dict[str, NDArray[Any]] = {}
+        for name, column in self._columns.items():
+            for element in np.ndindex(column.shape[1:]):
+                label = name if not element else f"{name}[{','.join(map(str, element))}]"
+                frame[label] = column[(slice(None), *element)]
+        return pandas.DataFrame(frame).rename_axis("replicate")
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise KeyError(f"no output {name!r}{nearest(name, self._columns)}; there are {', '.join(self)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return f"{self._title()}\n{self.summary()!r}"
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p><b>{html.escape(self._title())}</b><br>{html.escape(repr(self.parameters))}</p>"
+            f"{self.summary()._repr_html_()}"
+        )
+
+    def _title(self) -> str:
+        return f"SimulationResult of {self.simulation.name}: {self.replicates:,} replicates, seed {self.seed}"
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as a Python number, an array as it is."""
+    return value.item() if np.ndim(value) == 0 else value

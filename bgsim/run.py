@@ -1,0 +1,238 @@
+"""A run: one computation, shared by all jobs that asked for it, and the chunks it is cut into.
+
+A run's replicates are rows of columns that are allocated once. Workers take ranges of rows, lowest first, and give
+back what they did not do; what is done is never computed again. The scheduler's lock guards everything here.
+"""
+
+from __future__ import annotations
+
+import bisect
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.streams import stream_key
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bgsim.job import Job
+    from bgsim.parameters import ParameterSet, ResultKey
+    from bgsim.queue_manager import Entry
+    from bgsim.simulation import ChunkRunner, Simulation
+    from bgsim.storage import Columns
+    from bgsim.worker import Worker
+
+_GROWTH = 16
+"""A chunk is at most this many times the one before, until the rate is known well."""
+
+_SMOOTHING = 0.3
+"""Weight of the newest measurement of a rate."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Consecutive replicates that one worker runs."""
+
+    run: Run
+    first: int
+    count: int
+    columns: tuple[NDArray[Any], ...]
+    began: float
+
+
+class Run:
+    """One computation of (simulation, parameters, seed), for any number of jobs.
+
+    Attributes
+    ----------
+    jobs : dict of str to Job
+        Those that want it; empty when the last has left.
+    entry : Entry
+        Its place in the queue; says priority and target.
+    phase : str
+        ``queued``, ``compiling``, ``running``, ``storing``.
+    columns : tuple of ndarray
+        Rows 0 to `length`; a row is written by one worker, once.
+    completed : int
+        Replicates that are done, chunks in progress not counted.
+    from_store : int
+        How many of them came from the store.
+    workers : dict of Worker to Chunk or None
+        Who is on it, and with what; None while preparing.
+    stopping : bool
+        Nothing more is taken from it: cancelled, failed, or timed out.
+    loaded : bool
+        The store has been asked, and there are columns.
+    follows : Run or None
+        An earlier run with this key that is still letting go; this one starts after it.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        parameters: ParameterSet,
+        seed: int,
+        key: ResultKey,
+        cache: str,
+    ) -> None:
+        self.simulation = simulation
+        self.parameters = parameters
+        self.seed = seed
+        self.key = key
+        self.cache = cache
+        self.stream_key = stream_key(seed)
+        self.jobs: dict[str, Job] = {}
+        self.entry: Entry | None = None
+        self.phase = "queued"
+        self.runner: ChunkRunner | None = None
+        self.columns: tuple[NDArray[Any], ...] = ()
+        self.length = 0
+        self.completed = 0
+        self.from_store = 0
+        self.workers: dict[Worker, Chunk | None] = {}
+        self.stopping = False
+        self.error: BaseException | None = None
+        self.follows: Run | None = None
+        self.followers: list[Run] = []
+        self.loaded = False
+        self.store_error: str | None = None
+        self.shown = 0.0  # the fraction last published, so that what is published never falls
+        self.eta = Rate()
+        self._pending: list[tuple[int, int]] = []  # ranges of rows that nobody has; sorted, apart
+        self._chunk_rate = 0.0  # replicates a second of one worker, 0 until measured
+        self._last_count = 0
+
+    @property
+    def target(self) -> int:
+        """How many replicates are wanted."""
+        assert self.entry is not None
+        return self.entry.replicates
+
+    @property
+    def needs_preparing(self) -> bool:
+        """Whether it has to be loaded, compiled, or given longer columns."""
+        return not self.loaded or self.length < self.target or (self.runner is None and self._pending_rows > 0)
+
+    @property
+    def done(self) -> bool:
+        """Whether every wanted replicate is there."""
+        return not self.needs_preparing and not self._pending_rows and not self.workers
+
+    @property
+    def prefix(self) -> int:
+        """How many replicates are done without a gap from 0 on; exact while nobody is on it."""
+        return min(self._pending[0][0], self.length) if self._pending else self.length
+
+    @property
+    def _pending_rows(self) -> int:
+        return sum(min(stop, self.target) - first for first, stop in self._pending if first < self.target)
+
+    def result_columns(self, replicates: int) -> Columns:
+        """Return the first replicates, by output name."""
+        return {o.name: c[:replicates] for o, c in zip(self.simulation.outputs, self.columns, strict=True)}
+
+    # ---- preparing: by one worker, without the lock --------------------------------------------------
+
+    def allocate(self, target: int, stored: Columns | None) -> tuple[NDArray[Any], ...]:
+        """Return columns for `target` replicates with what is there, or stored, copied in."""
+        columns = self.simulation.new_columns(self.parameters, target)
+        old = self.columns or tuple((stored or {}).values())
+        for new, values in zip(columns, old, strict=bool(old)):
+            new[: len(values)] = values[:target]
+        return columns
+
+    def adopt(self, columns: tuple[NDArray[Any], ...], stored: int) -> None:
+        """Take new columns; `stored` replicates at their start come from the store."""
+        length = len(columns[0])
+        if not self.loaded:
+            self.loaded = True
+            self.from_store = self.completed = stored
+            self.length = stored
+        if length > self.length:
+            bisect.insort(self._pending, (self.length, length))
+        self.columns = columns
+        self.length = length
+
+    # ---- chunks --------------------------------------------------------------------------------------
+
+    def take(self, worker: Worker, workers: int, target_s: float) -> Chunk | None:
+        """Cut a chunk of about `target_s` seconds off the lowest pending range; None when there is none."""
+        remaining = self._pending_rows
+        if remaining <= 0:
+            return None
+        first, stop = self._pending[0]
+        count = self._chunk_size(remaining, workers, target_s)
+        end = min(first + count, stop, self.target)
+        if end == stop:
+            self._pending.pop(0)
+        else:
+            self._pending[0] = (end, stop)
+        chunk = Chunk(self, first, end - first, tuple(c[first:end] for c in self.columns), time.perf_counter())
+        self.workers[worker] = chunk
+        return chunk
+
+    def give_back(self, worker: Worker, done: int) -> None:
+        """Take back a chunk of which so many replicates, from its first on, are done."""
+        chunk = self.workers.pop(worker)
+        assert chunk is not None
+        self.completed += done
+        if done < chunk.count:
+            self._return(chunk.first + done, chunk.first + chunk.count)
+        elapsed = time.perf_counter() - chunk.began
+        if done and elapsed > 0:
+            rate = done / elapsed
+            known = self._chunk_rate > 0 and self._last_count * _GROWTH > done
+            self._chunk_rate += (rate - self._chunk_rate) * (_SMOOTHING if known else 1.0)
+            self._last_count = max(done, 1)
+
+    def in_progress(self) -> tuple[int, float]:
+        """Return how many replicates are done, chunks in progress included, and the fraction done of the whole."""
+        done, parts = self.completed, 0.0
+        for worker, chunk in self.workers.items():
+            if chunk is not None:
+                finished, part = worker.progress()
+                done += min(finished, chunk.count)
+                parts += part
+        return done, min(1.0, (done + parts) / self.target) if self.target else 1.0
+
+    def _chunk_size(self, remaining: int, workers: int, target_s: float) -> int:
+        if not self._chunk_rate:
+            return 1
+        wanted = min(self._chunk_rate * target_s, self._last_count * _GROWTH)
+        return max(1, min(int(wanted), -(-remaining // workers)))
+
+    def _return(self, first: int, stop: int) -> None:
+        """Put a range back, joined with its neighbour."""
+        index = bisect.bisect(self._pending, (first, stop))
+        if index < len(self._pending) and self._pending[index][0] == stop:
+            stop = self._pending.pop(index)[1]
+        self._pending.insert(index, (first, stop))
+
+
+class Rate:
+    """Replicates a second, smoothed, and the time that is left."""
+
+    __slots__ = ("_last", "per_second")
+
+    def __init__(self) -> None:
+        self.per_second: float | None = None
+        self._last: tuple[float, float] | None = None
+
+    def observe(self, now: float, done: float) -> None:
+        """Take a measurement: so much was done at this time."""
+        if self._last is not None and now > self._last[0]:
+            rate = (done - self._last[1]) / (now - self._last[0])
+            if self.per_second is None:
+                self.per_second = rate if rate > 0 else None
+            else:
+                self.per_second += (rate - self.per_second) * _SMOOTHING
+        self._last = (now, done)
+
+    def remaining_s(self, left: float) -> float | None:
+        """Return how long what is left will take, None until that can be told."""
+        if not self.per_second or not np.isfinite(left):
+            return None
+        return left / self.per_second

@@ -1,0 +1,116 @@
+"""A worker: one thread's control block and stream, and one unit of work at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from bgsim import control as block
+from bgsim.errors import OutputError, ReplicateError
+
+if TYPE_CHECKING:
+    from bgsim.kernel import WorkerStream
+    from bgsim.run import Chunk, Run
+    from bgsim.scheduler import Scheduler
+
+
+class Worker:
+    """Takes chunks and preparations from the scheduler, and runs them outside of its lock.
+
+    `step` does one unit of work; `start` runs steps in a thread.
+
+    Attributes
+    ----------
+    control : ndarray of int64, shape (8,)
+        Read by the kernel with atomic loads. The scheduler writes the order, under its lock, while the worker has a
+        chunk.
+    busy_s : float
+        Seconds in kernels.
+    """
+
+    def __init__(self, scheduler: Scheduler, number: int) -> None:
+        self.control = block.new_control_block()
+        self.busy_s = 0.0
+        self._scheduler = scheduler
+        self._stream: WorkerStream | None = None
+        self._thread = threading.Thread(target=self._run, name=f"bgsim-worker-{number}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the thread to end; return whether it has."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def order(self, order: int) -> None:
+        """Tell the kernel to yield or to stop; a stop is not taken back by a yield."""
+        self.control[block.ORDER] = max(order, self.control[block.ORDER])
+
+    def progress(self) -> tuple[int, float]:
+        """Return the replicates done in this chunk, and the fraction of the one in hand."""
+        return int(self.control[block.DONE]), float(self.control[block.FRACTION]) / block.FRACTION_UNIT
+
+    def reset(self) -> None:
+        """Clear the control block for a new chunk; under the scheduler's lock, before anyone may order."""
+        self.control[:] = 0
+
+    def step(self, *, wait: bool = False) -> bool:
+        """Do one unit of work; return False when there is none, or, with `wait`, when the scheduler has stopped."""
+        task = self._scheduler.next_task(self, wait=wait)
+        if task is None:
+            return False
+        task()
+        return True
+
+    def prepare(self, run: Run) -> None:
+        """Load, allocate and compile."""
+        error: BaseException | None = None
+        try:
+            self._scheduler.prepare(run)
+        except BaseException as raised:  # whatever it is, the job's caller gets it
+            error = raised
+        self._scheduler.give_back(self, run, 0, error)
+
+    def run_chunk(self, run: Run, chunk: Chunk) -> None:
+        """Run the kernel over a chunk."""
+        assert run.runner is not None
+        if self._stream is None and run.simulation.compiles:
+            from bgsim.kernel import WorkerStream  # noqa: PLC0415 - imports numba
+
+            self._stream = WorkerStream()
+        error: BaseException | None = None
+        began = time.perf_counter()
+        try:
+            done = run.runner(self._stream, run.stream_key, chunk.first, chunk.columns, self.control)
+        except BaseException as raised:  # whatever it is, the job's caller gets it
+            done = int(self.control[block.DONE])
+            error = _explain(run, chunk.first + done, raised)
+        self.busy_s += time.perf_counter() - began
+        self._scheduler.give_back(self, run, done, error)
+
+    def _run(self) -> None:
+        while self.step(wait=True):
+            pass
+
+
+def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:
+    """Return the error that a job's caller gets: which replicate raised, with what, and how to replay it."""
+    if isinstance(cause, OutputError):
+        try:
+            run.simulation.check_replicate(run.parameters, run.seed, replicate)
+        except OutputError as precise:
+            return precise
+        return cause
+    error = ReplicateError(
+        f"replicate {replicate} of {run.simulation.name} raised {type(cause).__name__}: {cause}\n"
+        f"  parameters: {run.parameters!r}\n"
+        f"  to replay it: {run.simulation.function.__name__}.replay(parameters, seed={run.seed}, index={replicate})",
+        replicate=replicate,
+        parameters=run.parameters,
+    )
+    error.__cause__ = cause
+    return error
