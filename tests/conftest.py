@@ -1,0 +1,123 @@
+"""Fixtures for all tests: nothing leaks, nothing sleeps, races are forced by handshake."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+HANDSHAKE_S = 30.0
+"""Bound on any wait in a test: reached only by a bug."""
+
+settings.register_profile("bgsim", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("bgsim")
+
+
+def _our_threads() -> set[threading.Thread]:
+    return {t for t in threading.enumerate() if t.name.startswith("bgsim")}
+
+
+def _open_databases() -> set[str]:
+    """Return the SQLite files that this process has open, where the system can tell."""
+    directory = Path("/proc/self/fd")
+    if not directory.is_dir():
+        return set()
+    found = set()
+    for entry in os.listdir(directory):  # noqa: PTH208 - entries vanish while we look
+        try:
+            target = os.readlink(directory / entry)  # noqa: PTH115
+        except OSError:
+            continue
+        if ".db" in target:
+            found.add(target)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread of ours or an open database behind."""
+    threads, files = _our_threads(), _open_databases()
+    yield
+    deadline = time.monotonic() + 5.0
+    for thread in _our_threads() - threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    assert not _our_threads() - threads, "the test left threads running"
+    assert not _open_databases() - files, "the test left databases open"
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class Gate:
+    """A two-event handshake: somebody stops inside, the test waits until he is there and lets him go."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._open = threading.Event()
+
+    def stop_here(self, *_: object) -> None:
+        """Called by the one who is to stop."""
+        self._reached.set()
+        assert self._open.wait(HANDSHAKE_S), "nobody opened the gate"
+
+    def wait_until_reached(self) -> None:
+        assert self._reached.wait(HANDSHAKE_S), "nobody came to the gate"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    found = Gate()
+    yield found
+    found.open()
+
+
+@pytest.fixture
+def in_threads() -> Callable[..., list[object]]:
+    """Run functions at once, each in a thread, starting on a barrier; return what they return, raise what they raise."""
+
+    def run(*functions: Callable[[], object]) -> list[object]:
+        barrier = threading.Barrier(len(functions))
+        results: list[object] = [None] * len(functions)
+        errors: list[BaseException] = []
+
+        def call(index: int, function: Callable[[], object]) -> None:
+            barrier.wait(HANDSHAKE_S)
+            try:
+                results[index] = function()
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=call, args=item, daemon=True) for item in enumerate(functions)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert not any(thread.is_alive() for thread in threads), "a thread hangs"
+        if errors:
+            raise errors[0]
+        return results
+
+    return run
