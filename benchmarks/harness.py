@@ -25,10 +25,12 @@ class Case:
 
     @property
     def median(self) -> float:
+        """Seconds an operation."""
         return float(np.median(self.seconds))
 
     @property
     def p99(self) -> float:
+        """Seconds an operation, of all but the slowest hundredth of the rounds."""
         return float(np.quantile(self.seconds, 0.99))
 
 

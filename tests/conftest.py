@@ -76,7 +76,7 @@ class Gate:
         self._open = threading.Event()
 
     def stop_here(self, *_: object) -> None:
-        """Called by the one who is to stop."""
+        """Stop here; called by the one who is to be stopped."""
         self._reached.set()
         assert self._open.wait(HANDSHAKE_S), "nobody opened the gate"
 
