@@ -41,6 +41,7 @@ from bgsim.storage import Columns, MemoryStore, ResultStore, Store
 from bgsim.streams import check_seed
 
 if TYPE_CHECKING:
+    from bgsim.parameters import ParameterSet
     from bgsim.queue_manager import QueueStats
     from bgsim.result import SimulationResult
     from bgsim.simulation import Simulation
@@ -179,25 +180,16 @@ class Engine:
             )
         if workspace is None and urgency > Priority.LOW:
             workspace = simulation.name
+        self._check_size(simulation, bound, replicates)
         key = ResultKey(simulation.name, simulation.fingerprint, seed, bound)
         job = Job(self._scheduler, simulation, bound, seed, replicates, urgency, workspace, timeout_s)
-        if on_progress is not None:
-            self._scheduler.bus.subscribe(on_progress, job=job.id)
-        if cache in ("use", "only"):
-            columns = self._stored(job, key, must=cache == "only")
-            if columns is not None:
-                self._scheduler.answer(job, columns)
-                return job
-        request = SimulationRequest(
-            id=job.id,
-            key=f"{key.identity} {cache}" if allow_deduplication else None,
-            replicates=replicates,
-            priority=urgency,
-            payload=Run(simulation, bound, seed, key, cache),
-            group=group,
-            supersede=supersede,
-        )
-        self._scheduler.submit(job, request, block=block, timeout_s=block_timeout_s)
+        watcher = self.subscribe(on_progress, job=job) if on_progress is not None else None
+        try:
+            self._hand_over(job, key, cache, allow_deduplication, supersede, group, block, block_timeout_s)
+        except BaseException:
+            if watcher is not None:
+                watcher.unsubscribe()
+            raise
         return job
 
     def status(self, job_id: str) -> JobStatus:
@@ -282,6 +274,44 @@ class Engine:
         return ResultStore(
             store, max_storage_bytes=self.config.max_storage_bytes, max_age_s=self.config.max_age_seconds
         )
+
+    def _check_size(self, simulation: Simulation, parameters: ParameterSet, replicates: int) -> None:
+        size = replicates * simulation.replicate_bytes(parameters)
+        if size > self.config.max_result_bytes:
+            raise InvalidInputError(
+                f"{replicates:,} replicates of {simulation.name} need {size:,} bytes, more than max_result_bytes="
+                f"{self.config.max_result_bytes:,}; ask for fewer, or raise it in EngineConfig",
+                field="replicates",
+                value=replicates,
+            )
+
+    def _hand_over(
+        self,
+        job: Job,
+        key: ResultKey,
+        cache: str,
+        allow_deduplication: bool,
+        supersede: str | None,
+        group: str | None,
+        block: bool,
+        block_timeout_s: float | None,
+    ) -> None:
+        """Answer a job from the store, or queue it."""
+        if cache in ("use", "only"):
+            columns = self._stored(job, key, must=cache == "only")
+            if columns is not None:
+                self._scheduler.answer(job, columns)
+                return
+        request = SimulationRequest(
+            id=job.id,
+            key=f"{key.identity} {cache}" if allow_deduplication else None,
+            replicates=job.replicates,
+            priority=job.priority,
+            payload=Run(job.simulation, job.parameters, job.seed, key, cache),
+            group=group,
+            supersede=supersede,
+        )
+        self._scheduler.submit(job, request, block=block, timeout_s=block_timeout_s)
 
     def _stored(self, job: Job, key: ResultKey, *, must: bool) -> Columns | None:
         """Return the job's columns if the store has them all and they are quickly loaded, or have to be there."""

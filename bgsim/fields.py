@@ -292,16 +292,16 @@ def _has_nan(value: Any) -> bool:
 
 
 def _within(value: Any, limits: Limits) -> bool:
-    if isinstance(value, str | bytes | enum.Enum) or value is None or isinstance(value, complex):
-        return True
-    x = np.asarray(value)
-    checks = (
-        limits.ge is None or x >= limits.ge,
-        limits.gt is None or x > limits.gt,
-        limits.le is None or x <= limits.le,
-        limits.lt is None or x < limits.lt,
+    if isinstance(value, tuple):
+        return all(_within(item, limits) for item in value)
+    if not isinstance(value, int | float | np.ndarray):
+        return True  # bounds are for numbers
+    return bool(
+        (limits.ge is None or np.all(value >= limits.ge))
+        and (limits.gt is None or np.all(value > limits.gt))
+        and (limits.le is None or np.all(value <= limits.le))
+        and (limits.lt is None or np.all(value < limits.lt))
     )
-    return all(np.all(check) for check in checks)
 
 
 def _article(word: str) -> str:

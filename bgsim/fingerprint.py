@@ -1,8 +1,8 @@
 """The fingerprint of a simulation: a hash of all the code and constants that its results depend on.
 
 It covers the function's source without docstring, comments and layout, and, followed by name, the plain and
-jitted functions, classes and constants that it uses. Modules outside the user's own code (the standard
-library, NumPy, numba, bgsim's interface) count by name only. An edited kernel so never meets an old result,
+jitted functions, classes and constants that it uses. What is installed from another package (the standard
+library, NumPy, numba, bgsim's interface) counts by name only. An edited kernel so never meets an old result,
 and a notebook cell that is run again does.
 """
 
@@ -45,6 +45,7 @@ class Dependencies:
         self.parts: list[str] = []
         self.methods: set[str] = set()
         self._seen: set[int] = set()
+        self._package = function.__module__.partition(".")[0]
         self._function(function)
 
     @property
@@ -88,7 +89,7 @@ class Dependencies:
             self.parts.append(f"{label} = {getattr(value, '__name__', None)}")
         elif isinstance(value, type) and issubclass(value, enum.Enum):
             self.parts.append(f"{label} = {[(m.name, m.value) for m in value]}")
-        elif isinstance(value, types.FunctionType) and not _installed(value):
+        elif isinstance(value, types.FunctionType) and not self._foreign(value):
             self._function(value)
         elif isinstance(value, bool | int | float | complex | str | bytes | tuple | np.ndarray | np.generic):
             self.parts.append(f"{label} = {_constant(value)}")
@@ -96,6 +97,14 @@ class Dependencies:
             self.parts.append(
                 f"{label}: {getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value))}"
             )
+
+    def _foreign(self, function: types.FunctionType) -> bool:
+        """Tell whether a function is a library's: installed, and of another package than the simulation."""
+        if function.__module__ in _OUR_INTERFACE:
+            return True
+        module = sys.modules.get(function.__module__)
+        file = getattr(module, "__file__", None) or function.__code__.co_filename
+        return str(file).startswith(_INSTALLED) and function.__module__.partition(".")[0] != self._package
 
 
 def _canonical_tree(function: Callable[..., Any]) -> ast.AST | None:
@@ -127,14 +136,6 @@ def _loaded_names(tree: ast.AST) -> Iterator[tuple[str, ...]]:
             inner = inner.value
         if isinstance(inner, ast.Name):
             yield (inner.id, *attributes)
-
-
-def _installed(function: types.FunctionType) -> bool:
-    module = sys.modules.get(function.__module__)
-    if function.__module__ in _OUR_INTERFACE:
-        return True
-    file = getattr(module, "__file__", None) or function.__code__.co_filename
-    return str(file).startswith(_INSTALLED) and not function.__module__.startswith("bgsim.models")
 
 
 def _constant(value: Any) -> str:

@@ -94,7 +94,7 @@ def _read_output(simulation: str, name: str, kind: Any) -> Output:
     if not isinstance(name, str) or not name.isidentifier():
         raise OutputError(f"output names of {simulation} must be Python names; got {name!r}", field=str(name))
     dtype, shape = kind if isinstance(kind, tuple) and len(kind) == 2 else (kind, ())
-    shape = (shape,) if isinstance(shape, int | str) else tuple(shape)
+    shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     try:
         dtype = np.dtype(dtype)
     except TypeError as error:

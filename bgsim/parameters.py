@@ -288,8 +288,7 @@ def _kernel_value(value: Any) -> Any:
 
 
 def _alike(a: Any, b: Any) -> float:
-    numeric = (int, float)
-    if isinstance(a, numeric) and isinstance(b, numeric) and not isinstance(a, bool | enum.Enum):
+    if _is_number(a) and _is_number(b):
         a, b = np.asarray(float(a)), np.asarray(float(b))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if a.shape != b.shape:
@@ -302,3 +301,7 @@ def _alike(a: Any, b: Any) -> float:
             return float(np.mean(1.0 - np.clip(np.nan_to_num(distance, nan=1.0), 0.0, 1.0)))
         return float(np.array_equal(a, b))
     return float(type(a) is type(b) and a == b)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool | enum.Enum)

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from bgsim.control import STOP, YIELD
-from bgsim.errors import EngineClosedError, InvalidInputError, JobTimeoutError, QueueFullError, RequestNotFoundError
+from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError, RequestNotFoundError
 from bgsim.job import Job, JobState, JobStatus
 from bgsim.progress import ProgressBus, UpdateType
-from bgsim.queue_manager import Priority, SimulationQueue, SimulationRequest
+from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
 from bgsim.result import SimulationResult
 from bgsim.worker import Worker
 
@@ -45,6 +45,9 @@ _TERMINAL_UPDATES = {
     JobState.FAILED: UpdateType.FAILED,
     JobState.CANCELLED: UpdateType.CANCELLED,
 }
+
+_THREAD_PREFIX = "bgsim-"
+"""Threads that run callbacks, which must not be waited for from a callback, have names that begin so."""
 
 _MAX_ENDED = 10_000
 """How many ended jobs are remembered, however young."""
@@ -173,9 +176,11 @@ class Scheduler:
         None means that there is nothing to do, or, with `wait`, that the scheduler has stopped.
         """
         with self._lock:
-            while not self._stopped:
+            while True:
                 if self._errands:
                     return self._errands.popleft()
+                if self._stopped:
+                    return None
                 for run in sorted(self._running, key=_by_need):
                     task = self._offer(run, worker)
                     if task is not None:
@@ -183,12 +188,10 @@ class Scheduler:
                 if not wait:
                     return None
                 self._work.wait()
-            return None
 
     def prepare(self, run: Run) -> None:
         """Load what is stored of a run, make room for its target, and compile it; by one worker, without the lock."""
         target = run.target
-        _check_size(run, target, self.config.max_result_bytes)
         stored = None
         if not run.loaded:
             if run.cache == "use":
@@ -243,13 +246,16 @@ class Scheduler:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock; once it is released, do what was put off in the meantime: resolving futures."""
-        with self._lock:
-            try:
-                yield
-            finally:
-                deferred, self._deferred = self._deferred, []
-        for action in deferred:
-            action()
+        deferred: list[Callable[[], None]] = []
+        try:
+            with self._lock:
+                try:
+                    yield
+                finally:
+                    deferred, self._deferred = self._deferred, deferred
+        finally:
+            for action in deferred:
+                action()
 
     def _place(self, job: Job, request: SimulationRequest) -> None:
         self._check_open()
@@ -364,7 +370,8 @@ class Scheduler:
             if run in held:
                 held.remove(run)
         run.phase = "storing"
-        self.queue.done(run.entry)
+        if run.entry.state is not EntryState.GONE:  # as it is when a suspended run's last job has left
+            self.queue.done(run.entry)
         self._letting_go.append(run)
         self._by_key[run.key.hash] = run
         self._errands.append(lambda: self._keep(run))
@@ -565,7 +572,14 @@ class Scheduler:
     # ---- closing -------------------------------------------------------------------------------------
 
     def close(self, *, cancel: bool, timeout_s: float | None) -> list[Job]:
-        """Take no more, finish or cancel what is here, stop the threads; return the jobs that still ran."""
+        """Take no more, finish or cancel what is here, stop the threads; return the jobs that still ran.
+
+        From a callback, which one of these threads runs, it returns at once, and another thread does it.
+        """
+        if threading.current_thread().name.startswith(_THREAD_PREFIX):
+            options = {"cancel": cancel, "timeout_s": timeout_s}
+            threading.Thread(target=self.close, kwargs=options, name="close-bgsim", daemon=True).start()
+            return []
         if cancel and timeout_s is None:
             timeout_s = _CLOSE_GRACE_S
         with self._lock:
@@ -584,8 +598,7 @@ class Scheduler:
             self._tick.notify_all()
         for worker in self._workers:
             worker.join(None if drained else 0.0)
-        if self._sampler is not threading.current_thread():
-            self._sampler.join()
+        self._sampler.join()
         self.bus.close()
         if self._close_store:
             self.store.close()
@@ -601,17 +614,6 @@ def _resolve(job: Job, columns: Columns | None) -> None:
         job.set_exception(job._error)
     else:
         job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))
-
-
-def _check_size(run: Run, replicates: int, limit: int) -> None:
-    size = replicates * run.simulation.replicate_bytes(run.parameters)
-    if size > limit:
-        raise InvalidInputError(
-            f"{replicates:,} replicates of {run.simulation.name} need {size:,} bytes, more than max_result_bytes="
-            f"{limit:,}; ask for fewer, or raise it in EngineConfig",
-            field="replicates",
-            value=replicates,
-        )
 
 
 def _by_need(run: Run) -> tuple[int, int]:

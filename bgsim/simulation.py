@@ -249,7 +249,7 @@ def _read_signature(name: str, function: Callable[..., Any]) -> tuple[type | Non
             "Define the parameter class at module level",
             field="function",
         ) from error
-    if not isinstance(annotation, type) or issubclass(annotation, Mapping) or annotation is object:
+    if not isinstance(annotation, type) or issubclass(annotation, Mapping) or annotation in (typing.Any, object):
         return None, len(arguments) == 3
     fields_of(annotation)  # type: ignore[arg-type] # refuses what is neither a frozen dataclass nor a NamedTuple
     return annotation, len(arguments) == 3
