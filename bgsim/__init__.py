@@ -20,7 +20,7 @@ The map of the package, lowest first; a module imports only from those above it:
     queue_manager   priorities, requests, the queue
     storage/        results in SQLite or memory, two slots a workspace
     job             a caller's handle: a future
-    run, worker     one computation in chunks; one thread
+    chunks, worker  one computation, cut into chunks; one thread
     scheduler       admission, preemption, cancel, settling
     registry        simulations by name
     config, engine  settings; the engine
@@ -33,6 +33,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# At once, for otherwise importing the module of the same name would hide the decorator.
+from bgsim.simulation import Simulation, simulation
+
 if TYPE_CHECKING:
     from bgsim.config import EngineConfig
     from bgsim.control import report_fraction, stop_requested
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from bgsim.progress import ProgressUpdate, UpdateType
     from bgsim.queue_manager import Priority
     from bgsim.result import SimulationResult
-    from bgsim.simulation import Simulation, simulation
     from bgsim.storage import MemoryStore, ResultStore
     from bgsim.streams import replicate_rng
 
@@ -58,7 +60,6 @@ _PUBLIC = {
     "Priority": "queue_manager",
     "ProgressUpdate": "progress",
     "ResultStore": "storage",
-    "Simulation": "simulation",
     "SimulationResult": "result",
     "UpdateType": "progress",
     "parameter": "fields",
@@ -66,7 +67,6 @@ _PUBLIC = {
     "report_fraction": "control",
     "run": "engine",
     "similarity": "parameters",
-    "simulation": "simulation",
     "stop_requested": "control",
 }
 """Public name to the module that defines it; each is imported when it is first used."""

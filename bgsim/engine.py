@@ -13,7 +13,7 @@ How a request flows::
                       store (one writer, durable) ──> terminal update ──> future resolved
 
 `Engine` checks what callers give and owns what has to be closed; the state machine and its locks are in
-`bgsim.scheduler`, one run and its chunks in `bgsim.run`, a worker's thread in `bgsim.worker`.
+`bgsim.scheduler`, one run and its chunks in `bgsim.chunks`, a worker's thread in `bgsim.worker`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.chunks import Run
 from bgsim.config import EngineConfig
 from bgsim.errors import InvalidInputError, NotStoredError, StoreError, nearest
 from bgsim.job import Job, JobStatus
@@ -35,7 +36,6 @@ from bgsim.parameters import ResultKey
 from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.queue_manager import Priority, SimulationRequest
 from bgsim.registry import find_simulation
-from bgsim.run import Run
 from bgsim.scheduler import Scheduler
 from bgsim.storage import Columns, MemoryStore, ResultStore, Store
 from bgsim.streams import check_seed

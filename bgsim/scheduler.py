@@ -33,8 +33,8 @@ from bgsim.result import SimulationResult
 from bgsim.worker import Worker
 
 if TYPE_CHECKING:
+    from bgsim.chunks import Run
     from bgsim.config import EngineConfig
-    from bgsim.run import Run
     from bgsim.storage import Columns, Store
     from bgsim.subscription import Subscription
 

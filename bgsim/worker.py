@@ -10,8 +10,8 @@ from bgsim import control as block
 from bgsim.errors import OutputError, ReplicateError
 
 if TYPE_CHECKING:
+    from bgsim.chunks import Chunk, Run
     from bgsim.kernel import WorkerStream
-    from bgsim.run import Chunk, Run
     from bgsim.scheduler import Scheduler
 
 
