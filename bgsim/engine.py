@@ -210,6 +210,10 @@ class Engine:
         """Return what the queue holds."""
         return self._scheduler.queue.stats()
 
+    def busy_s(self) -> float:
+        """Return the seconds that all workers together have spent in kernels."""
+        return self._scheduler.busy_s()
+
     def subscribe(
         self,
         callback: Callable[[ProgressUpdate], Any] | None = None,
@@ -360,8 +364,8 @@ def run(
     >>> result = bgsim.run("bgsim.models.options.european_call", replicates=10_000, seed=1)
     >>> result
     SimulationResult of bgsim.models.options.european_call: 10,000 replicates, seed 1
-      output            mean    standard error            sd       5 %      50 %      95 %
-      payoff         10.4...
+      output       mean  standard error         sd        5 %       50 %       95 %
+      payoff    10.6345        0.147869    14.7869          0    3.22734    40.9589
     """
     with Engine(store, **settings) as engine:
         return engine.submit(simulation, parameters, replicates=replicates, seed=seed).result()

@@ -68,7 +68,7 @@ class Simulation:
         outputs: Mapping[str, Any],
         name: str | None = None,
         version: str = "",
-        compile: bool = True,  # noqa: A002 - the word that users know
+        compile: bool = True,
     ) -> None:
         self.function = function
         self.name = name or f"{function.__module__}.{function.__qualname__}"
@@ -256,12 +256,31 @@ def _read_signature(name: str, function: Callable[..., Any]) -> tuple[type | Non
 
 
 @typing.overload
-def simulation(function: Callable[..., Any], *, outputs: Mapping[str, Any]) -> Simulation: ...
+def simulation(
+    function: Callable[..., Any],
+    *,
+    outputs: Mapping[str, Any],
+    name: str | None = ...,
+    version: str = ...,
+    compile: bool = ...,
+) -> Simulation: ...
 @typing.overload
 def simulation(
-    *, outputs: Mapping[str, Any], name: str | None = ..., version: str = ..., compile: bool = ...
+    function: None = ...,
+    *,
+    outputs: Mapping[str, Any],
+    name: str | None = ...,
+    version: str = ...,
+    compile: bool = ...,
 ) -> Callable[[Callable[..., Any]], Simulation]: ...
-def simulation(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+def simulation(
+    function: Callable[..., Any] | None = None,
+    *,
+    outputs: Mapping[str, Any],
+    name: str | None = None,
+    version: str = "",
+    compile: bool = True,
+) -> Simulation | Callable[[Callable[..., Any]], Simulation]:
     """Make a simulation of a function that computes one replicate.
 
     Parameters
@@ -290,6 +309,5 @@ def simulation(function: Callable[..., Any] | None = None, **options: Any) -> An
     OutputError, ParameterError
         If outputs or signature cannot be used.
     """
-    if function is None:
-        return functools.partial(simulation, **options)
-    return Simulation(function, **options)
+    make = functools.partial(Simulation, outputs=outputs, name=name, version=version, compile=compile)
+    return make if function is None else make(function)

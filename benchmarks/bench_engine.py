@@ -1,0 +1,96 @@
+"""The engine: how soon a cancel frees a worker, and how busy the workers are."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import bgsim
+from benchmarks.harness import Case, report
+from bgsim.job import JobState
+from bgsim.models.options import AsianCall, asian_call
+from bgsim.progress import UpdateType
+
+CANCELS = 100
+REPLICATES = 200_000
+
+
+@dataclass(frozen=True)
+class Spin:
+    iterations: int = 3_000_000_000
+    number: int = 0
+
+
+@bgsim.simulation(outputs={"x": "i8"})
+def spin(p: Spin, rng: Any, control: Any) -> int:
+    """Use registers only, and poll."""
+    x = p.number
+    for _ in range(p.iterations):
+        if bgsim.stop_requested(control):
+            return -1
+        x = x * 6364136223846793005 + 1442695040888963407
+    return x
+
+
+@bgsim.simulation(outputs={"t": "f8"}, compile=False)
+def clock(p: Any, rng: Any) -> float:
+    """Return the time at which a worker got to it."""
+    return time.perf_counter()
+
+
+def cancel_latency(engine: bgsim.Engine, title: str) -> Case:
+    """Measure from `cancel` to the moment at which the worker begins its next chunk."""
+    case = Case(title, lambda: None)
+    for number in range(CANCELS):
+        job = engine.submit(spin, Spin(number=number), replicates=1, priority="high", cache="off")
+        for update in job.updates():
+            if update.update_type is UpdateType.STARTED:
+                break
+        while job.status().phase != "running":
+            time.sleep(0.001)
+        time.sleep(0.003)
+        after = engine.submit(clock, {"number": number}, replicates=1, priority="high", cache="off")
+        began = time.perf_counter()
+        job.cancel()
+        case.seconds.append(float(after.result()["t"][0]) - began)
+        while not job.done():
+            time.sleep(0.001)
+        assert job.state is JobState.CANCELLED
+    return case
+
+
+def main() -> None:
+    spin.warmup()
+    asian_call.warmup()
+    with bgsim.Engine(workers=1) as engine:
+        alone = cancel_latency(engine, "one worker, alone")
+    with bgsim.Engine(workers=1) as engine:
+        other = engine.submit(
+            asian_call, AsianCall(), replicates=100_000_000 // 252, seed=1, priority="low", cache="off"
+        )
+        beside = cancel_latency(engine, "one worker, while a second job runs")
+        other.cancel()
+    report("from cancel() to the worker's next chunk", [alone, beside], unit="ms")
+
+    workers = min(2, len(os.sched_getaffinity(0)))
+    shares = []
+    for seed in range(10):
+        with bgsim.Engine(workers=workers) as engine:
+            began = time.perf_counter()
+            job = engine.submit(asian_call, AsianCall(), replicates=REPLICATES, seed=seed)
+            job.result()
+            wall = time.perf_counter() - began
+            shares.append(engine.busy_s() / (wall * workers))
+            assert job.status().replicates_completed == REPLICATES
+    print(
+        f"\n{REPLICATES:,} replicates of an Asian call, {workers} workers: in kernels for a median of "
+        f"{100 * np.median(shares):.1f} % of the wall time (least {100 * min(shares):.1f} %)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""What the package promises as a whole: a light import, no cycles, and a README that is true."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import bgsim
+
+ROOT = Path(__file__).parent.parent
+
+
+def in_new_process(code: str, **options: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, **options
+    )  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
+
+
+def test_import_starts_no_thread_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, threading, bgsim\n"
+        "print(threading.active_count(), [m for m in ('numba', 'sqlite3', 'sqlite_utils', 'asyncio', 'rich', 'click',"
+        " 'zstandard', 'pandas') if m in sys.modules])"
+    )
+    assert in_new_process(code) == "1 []\n"
+
+
+def test_running_plain_python_needs_no_numba() -> None:
+    code = (
+        "import sys, bgsim\n"
+        "f = bgsim.simulation(lambda p, rng: rng.random(), outputs={'x': 'f8'}, compile=False)\n"
+        "bgsim.run(f, replicates=3)\nprint('numba' in sys.modules)"
+    )
+    assert in_new_process(code) == "False\n"
+
+
+@pytest.mark.parametrize("first", ["bgsim.engine", "bgsim.models.options", "bgsim.simulation", "bgsim.cli"])
+def test_no_module_hides_a_public_name(first: str) -> None:
+    """`bgsim.simulation` and `bgsim.run` are functions, whatever was imported before."""
+    code = f"import {first}, bgsim\nprint(callable(bgsim.simulation), callable(bgsim.run), callable(bgsim.parameter))"
+    assert in_new_process(code) == "True True True\n"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in bgsim.__all__:
+        assert getattr(bgsim, name) is not None
+    assert set(bgsim.__all__) <= set(dir(bgsim))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        bgsim.nothing  # noqa: B018
+
+
+def test_imports_run_one_way() -> None:
+    """The order in the map of the package is the order of the imports, outside of functions and type checking."""
+    order = ["errors", "encoding", "fields", "parameters", "streams", "control", "outputs", "fingerprint"]
+    order += ["kernel", "simulation", "result", "subscription", "progress", "queue_manager", "storage", "job"]
+    order += ["chunks", "worker", "scheduler", "registry", "config", "engine", "terminal", "cli"]
+    for path in sorted((ROOT / "bgsim").rglob("*.py")):
+        parts = path.relative_to(ROOT / "bgsim").with_suffix("").parts
+        if parts[0] not in order:
+            continue
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bgsim."):
+                used = (node.module or "").split(".")[1]
+                if used in order:
+                    assert order.index(used) <= order.index(parts[0]), f"{path.name} imports {used}"
+
+
+def test_engine_alone_knows_the_others() -> None:
+    for path in (ROOT / "bgsim" / "storage").glob("*.py"):
+        assert "queue_manager" not in path.read_text()
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert declared == bgsim.__version__
+    assert f"## {declared}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+# ---- documents ---------------------------------------------------------------------------------------
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def snippets(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_every_python_snippet_runs(path: Path, tmp_path: Path) -> None:
+    """In the order of the document, in one process, where a newcomer would be: the root of a clone."""
+    code = "\n\n".join(snippets(path, "python"))
+    if not code:
+        pytest.skip("has no snippets")
+    script = tmp_path / "snippets.py"
+    script.write_text(code)
+    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONWARNINGS": "error", "PYTHONPATH": str(tmp_path)}
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_every_command_exists(path: Path, tmp_path: Path) -> None:
+    """Each `bgsim` command in a console block runs, on a store of its own."""
+    environment = {**os.environ, "BGSIM_STORE": str(tmp_path / "runs.db"), "COLUMNS": "120"}
+    for block in snippets(path, "console"):
+        for line in block.splitlines():
+            if line.startswith("$ bgsim "):
+                command = [sys.executable, "-m", "bgsim", *line.removeprefix("$ bgsim ").split()]
+                done = subprocess.run(
+                    command, capture_output=True, text=True, timeout=170, cwd=ROOT, env=environment, check=False
+                )
+                assert done.returncode == 0, (line, done.stderr)
+            elif line.startswith("$ make "):
+                targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+                assert line.split()[2] in targets
+
+
+DOCTESTED = ["bgsim.streams", "bgsim.engine", "bgsim.fields"]
+
+
+@pytest.mark.parametrize("name", DOCTESTED)
+def test_docstring_examples_run(name: str) -> None:
+    import doctest
+
+    module = importlib.import_module(name)
+    failed, tried = doctest.testmod(module, extraglobs={"bgsim": bgsim}, optionflags=doctest.ELLIPSIS)
+    assert tried
+    assert not failed
