@@ -66,6 +66,10 @@ class Run:
         Nothing more is taken from it: cancelled, failed, or timed out.
     loaded : bool
         The store has been asked, and there are columns.
+    turn : int
+        When it was last given a worker, counted over all runs.
+    error, failed_at : BaseException or None, int
+        Why it failed, and at which replicate: the lowest of those that did.
     follows : Run or None
         An earlier run with this key that is still letting go; this one starts after it.
     """
@@ -95,6 +99,8 @@ class Run:
         self.workers: dict[Worker, Chunk | None] = {}
         self.stopping = False
         self.error: BaseException | None = None
+        self.failed_at = 0
+        self.turn = 0
         self.follows: Run | None = None
         self.followers: list[Run] = []
         self.loaded = False

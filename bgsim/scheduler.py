@@ -15,6 +15,7 @@ that comes while the old run is letting go *follows* it: it starts when the old 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -79,6 +80,7 @@ class Scheduler:
         self._ended: dict[str, tuple[float, JobStatus]] = {}  # by id: when and how; the oldest first
         self._errands: deque[Callable[[], None]] = deque()  # for any worker, before anything else
         self._deferred: list[Callable[[], None]] = []  # to be done when the lock is released
+        self._turns = itertools.count()
         self._closed = False
         self._stopped = False  # no thread takes anything any more
         self._workers = [Worker(self, number) for number in range(config.workers)]
@@ -217,8 +219,7 @@ class Scheduler:
             else:
                 run.give_back(worker, done)
             if error is not None:
-                run.error = run.error or error
-                self._stop(run)
+                self._fail(run, error, chunk.first + done if chunk is not None else 0)
             if chunk is None or done < chunk.count:
                 self._work.notify_all()
             self._finish_if_idle(run)
@@ -234,6 +235,7 @@ class Scheduler:
                 run.phase = "compiling"
             return lambda: worker.prepare(run)
         worker.reset()
+        run.turn = next(self._turns)
         chunk = run.take(worker, len(self._workers), self.config.chunk_target_ms / 1000)
         return None if chunk is None else lambda: worker.run_chunk(run, chunk)
 
@@ -287,8 +289,9 @@ class Scheduler:
             head = self.queue.peek()
             if head is None:
                 return
-            if len(self._running) >= self.config.max_concurrent_simulations:
-                lowest = min(self._running, key=lambda run: (run.entry.priority, -run.entry.sequence))  # type: ignore[union-attr]
+            going = [run for run in self._running if not run.stopping]  # who stops takes nothing any more
+            if len(going) >= self.config.max_concurrent_simulations:
+                lowest = min(going, key=lambda run: (run.entry.priority, -run.entry.sequence))  # type: ignore[union-attr]
                 assert lowest.entry is not None
                 if head.priority <= lowest.entry.priority:
                     return
@@ -349,17 +352,26 @@ class Scheduler:
         if started and len(run.jobs) == 1:
             job._pending_error = error
             job._move(JobState.CANCELLING)
-            self._stop(run)
+            self._stop(run, 0)
             self._finish_if_idle(run)
+            self._admit()
         else:
             self._end(job, JobState.CANCELLED if error is None else JobState.FAILED, error=error)
 
-    def _stop(self, run: Run) -> None:
-        """Let nobody take from the run any more, and have its kernels stop."""
+    def _fail(self, run: Run, error: BaseException, replicate: int) -> None:
+        """Take note of a failure; of several the lowest replicate's counts, so those below it may go on."""
+        if run.error is None or replicate < run.failed_at:
+            run.error, run.failed_at = error, replicate
+        self._stop(run, run.failed_at)
+        self._admit()
+
+    def _stop(self, run: Run, above: int) -> None:
+        """Let nobody take from the run any more, and have its kernels stop that are at or above a replicate."""
         run.stopping = True
         self._by_key[run.key.hash] = run
-        for worker in run.workers:
-            worker.order(STOP)
+        for worker, chunk in run.workers.items():
+            if chunk is None or chunk.first >= above:
+                worker.order(STOP)
 
     def _finish_if_idle(self, run: Run) -> None:
         """Once nobody is on a run that is done or stopping, take it out, and send a worker to store it."""
@@ -616,10 +628,10 @@ def _resolve(job: Job, columns: Columns | None) -> None:
         job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))
 
 
-def _by_need(run: Run) -> tuple[int, int]:
-    """Order runs: the highest priority first, among equals the one with the fewest workers."""
+def _by_need(run: Run) -> tuple[int, int, int]:
+    """Order runs: the highest priority first, among equals the one with the fewest workers, then in turn."""
     assert run.entry is not None
-    return -run.entry.priority, len(run.workers)
+    return -run.entry.priority, len(run.workers), run.turn
 
 
 def _metadata(job: Job) -> dict[str, Any]:

@@ -281,6 +281,26 @@ def test_cancelling_a_suspended_job_keeps_its_replicates(hold: Hold, tmp_path: P
         assert engine.submit(held, {"name": "a"}, replicates=1).status().from_store == 1
 
 
+def test_equal_jobs_take_turns() -> None:
+    """One worker serves two running jobs alternately, chunk by chunk."""
+    served: list[int] = []
+    both = threading.Event()
+
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    def notes(p: Any, rng: Any) -> float:
+        served.append(p.number)
+        assert both.wait(HANDSHAKE_S)
+        return 0.0
+
+    with bgsim.Engine(workers=1, chunk_target_ms=1e-6) as engine:
+        jobs = [engine.submit(notes, {"number": number}, replicates=20) for number in (0, 1)]
+        both.set()
+        finish(*jobs)
+    assert sorted(served) == [0] * 20 + [1] * 20
+    assert served[1:39].count(0) == 19
+    assert all(a != b for a, b in zip(served[2:30], served[3:31], strict=True))
+
+
 def test_one_job_uses_all_workers() -> None:
     """Several replicates of one job are in hand at once."""
     inside = threading.Barrier(3)
@@ -324,6 +344,40 @@ def test_a_queued_job_is_cancelled_at_once_and_never_starts(hold: Hold) -> None:
         assert [u.update_type for u in updates] == [UpdateType.CANCELLED]
         hold.go_on.set()
         finish(running)
+
+
+def test_a_kernel_that_does_not_let_go_holds_no_place(hold: Hold) -> None:
+    """It is CANCELLING for as long as it takes; a more urgent job neither waits for it nor suspends it."""
+    with bgsim.Engine(workers=2, max_concurrent_simulations=1) as engine:
+        job = engine.submit(held, {"name": "a"}, replicates=1, priority="low")
+        assert hold.reached.wait(HANDSHAKE_S)
+        queued = engine.submit(one_draw, replicates=1, priority="low")
+        assert job.cancel()
+        urgent = engine.submit(one_draw, replicates=1, seed=1, priority="critical")
+        finish(queued, urgent)
+        assert job.state is JobState.CANCELLING
+        hold.go_on.set()
+        finish(job)
+        assert job.cancelled()
+
+
+def test_of_several_failures_the_lowest_replicate_is_reported(gate: Gate) -> None:
+    """However late it fails."""
+
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    def all_fail(p: Any, rng: Any) -> float:
+        if rng.random() == bgsim.replicate_rng(0, 0).random():
+            gate.stop_here()
+        raise ValueError("no luck")
+
+    with bgsim.Engine(workers=2) as engine:
+        job = engine.submit(all_fail, replicates=2)
+        gate.wait_until_reached()
+        while engine._scheduler._running[0].error is None:
+            pass  # the other replicate fails now
+        gate.open()
+        with pytest.raises(ReplicateError, match="replicate 0 of"):
+            job.result(HANDSHAKE_S)
 
 
 def test_cancel_while_the_result_is_stored_is_too_late(gate: Gate) -> None:
