@@ -126,7 +126,7 @@ def _check_record(row: Sequence[Any]) -> None:
 def _check_columns(connection: sqlite3.Connection, result_hash: str, replicates: int) -> int:
     """Decode a result's columns; return the number of blocks."""
     with closing(connection.execute(segments.SELECT, (result_hash, replicates))) as rows:
-        columns = segments.join(rows, result_hash, replicates, 2**62)
+        columns = segments.join(rows, result_hash, replicates)
     described = connection.execute(
         "SELECT name, first, count, mean, squares, minimum, maximum FROM blocks WHERE hash = ?", (result_hash,)
     ).fetchall()

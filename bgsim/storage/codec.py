@@ -19,8 +19,7 @@ import functools
 import math
 import threading
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import zstandard
@@ -42,13 +41,16 @@ PIECE_BYTES = 2**20
 LEVEL = 1
 """Of zstd. Level 3 takes twice as long for a hundredth less."""
 
+FILTERS = frozenset({"none", "shuffle", "bits"})
+
 _SAMPLE_BYTES = 2**16
+_SMALL_BYTES = 2**14
+_MANY_PLANES = 64
 
 _local = threading.local()
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """The description of an encoded block.
 
     Attributes
@@ -93,11 +95,12 @@ def encode_block(values: NDArray[Any], label: str = "") -> tuple[Block, bytes]:
         raise StoreError(f"a block holds at most {MAX_BLOCK_BYTES:,} bytes; got {values.nbytes:,}")
     shape = values.shape
     values = np.asarray(values, dtype=values.dtype.newbyteorder("<"), order="C")
-    raw = np.frombuffer(values.tobytes() if values.ndim == 0 else values.data, np.uint8) if values.size else _EMPTY
+    raw = values.reshape(-1).view(np.uint8) if values.size else _EMPTY
     name = _dtype_text(values.dtype)
-    kind = _choose_filter(raw, values.dtype)
-    data = _compressor().compress(_apply(kind, raw, values.dtype.itemsize).data)
-    return Block(name, shape, kind, len(raw), _checksum(label, name, shape, kind, raw)), data
+    kind, data = _compress(raw, values.dtype)
+    # The description counts as well, so that a changed one shows.
+    checksum = zlib.crc32(raw.data, zlib.crc32(f"{label} {name} {shape} {kind}".encode()))
+    return Block(name, shape, kind, len(raw), checksum), data
 
 
 def decode_block(block: Block, data: bytes, label: str = "", out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -117,20 +120,38 @@ def decode_block(block: Block, data: bytes, label: str = "", out: NDArray[Any] |
     DamagedResultError
         If bytes, description and label do not belong together, or the description asks for too much.
     """
-    dtype = parse_dtype(block.dtype)
-    expected = math.prod(block.shape) * dtype.itemsize
-    if block.raw_bytes != expected or expected > MAX_BLOCK_BYTES or min(block.shape, default=0) < 0:
+    layout = _layout(block.dtype, block.shape)
+    if block.raw_bytes != layout.raw_bytes:
         raise DamagedResultError(f"a block of {block.shape} {block.dtype} does not have {block.raw_bytes} bytes")
-    direct = out if dtype.isnative else None
-    raw = _invert(block.filter, _decompress(block.filter, data, expected), dtype.itemsize, expected, direct)
-    if _checksum(label, block.dtype, block.shape, block.filter, raw) != block.checksum:
+    direct = out if layout.native else None
+    filtered = _decompress(block.filter, data, layout.raw_bytes)
+    raw = _invert(block.filter, filtered, layout.dtype.itemsize, layout.raw_bytes, direct)
+    if zlib.crc32(raw.data, zlib.crc32(f"{label} {layout.text} {block.filter}".encode())) != block.checksum:
         raise DamagedResultError("a block does not match its checksum")
     if direct is not None:
         return direct
-    values = raw.view(dtype).reshape(block.shape).astype(dtype.newbyteorder("="), copy=False)
+    values = raw.view(layout.dtype).reshape(block.shape)
+    if not layout.native:
+        values = values.astype(layout.dtype.newbyteorder("="))
     if out is not None:
         out[...] = values
     return values
+
+
+class _Layout(NamedTuple):
+    dtype: np.dtype[Any]
+    native: bool
+    raw_bytes: int
+    text: str
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(dtype_text: str, shape: tuple[int, ...]) -> _Layout:
+    dtype = parse_dtype(dtype_text)
+    expected = math.prod(shape) * dtype.itemsize
+    if expected > MAX_BLOCK_BYTES or min(shape, default=0) < 0:
+        raise DamagedResultError(f"a block cannot be of {shape} {dtype_text}")
+    return _Layout(dtype, dtype.isnative, expected, f"{dtype_text} {shape}")
 
 
 def rows_per_block(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
@@ -173,14 +194,10 @@ def parse_dtype(text: str) -> np.dtype[Any]:
 _EMPTY = np.empty(0, np.uint8)
 
 
+@functools.lru_cache(maxsize=256)
 def _dtype_text(dtype: np.dtype[Any]) -> str:
     description = np.lib.format.dtype_to_descr(dtype)
     return description if isinstance(description, str) else repr(description)
-
-
-def _checksum(label: str, dtype: str, shape: tuple[int, ...], kind: str, raw: NDArray[Any]) -> int:
-    """Return the CRC-32 of the description's text and the raw bytes: a changed description shows as well."""
-    return zlib.crc32(raw.data, zlib.crc32(f"{label} {dtype} {shape} {kind}".encode()))
 
 
 def _compressor() -> zstandard.ZstdCompressor:
@@ -214,18 +231,30 @@ def _decompress(kind: str, data: bytes, raw_bytes: int) -> NDArray[Any]:
     return np.frombuffer(filtered, np.uint8)
 
 
-def _choose_filter(raw: NDArray[Any], dtype: np.dtype[Any]) -> str:
-    if dtype.kind == "b":
-        # A byte that is neither 0 nor 1 would not come back; NumPy makes none, a view of other memory may hold one.
-        return "bits" if raw.size and raw.max() <= 1 else "none"
-    itemsize = dtype.itemsize
-    if itemsize == 1 or not raw.size:
-        return "none"
+def _compress(raw: NDArray[Any], dtype: np.dtype[Any]) -> tuple[str, bytes]:
+    """Return the filter and the compressed bytes; of a small block the smaller form, of a large one what a sample says."""
+    compress, itemsize = _compressor().compress, dtype.itemsize
+    other = _other_filter(raw, dtype)
+    if other == "none":
+        return "none", compress(raw.data)
     size = max(1, _SAMPLE_BYTES // itemsize) * itemsize
     middle = max(0, len(raw) - size) // 2 // itemsize * itemsize
     sample = raw[middle : middle + size]
-    plain = len(_compressor().compress(sample.data))
-    return "shuffle" if len(_compressor().compress(_shuffle(sample, itemsize).data)) < plain else "none"
+    plain, filtered = compress(sample.data), compress(_apply(other, sample, itemsize).data)
+    kind = other if len(filtered) < len(plain) else "none"
+    if len(sample) == len(raw):
+        return kind, plain if kind == "none" else filtered
+    return kind, compress(_apply(kind, raw, itemsize).data)
+
+
+def _other_filter(raw: NDArray[Any], dtype: np.dtype[Any]) -> str:
+    """Return the one filter that may help."""
+    if not raw.size:
+        return "none"
+    if dtype.kind == "b":
+        # A byte that is neither 0 nor 1 would not come back; NumPy makes none, a view of other memory may hold one.
+        return "bits" if raw.max() <= 1 else "none"
+    return "shuffle" if dtype.itemsize > 1 else "none"
 
 
 def _apply(kind: str, raw: NDArray[Any], itemsize: int) -> NDArray[Any]:
@@ -236,10 +265,12 @@ def _apply(kind: str, raw: NDArray[Any], itemsize: int) -> NDArray[Any]:
 
 def _invert(kind: str, filtered: NDArray[Any], itemsize: int, raw_bytes: int, out: NDArray[Any] | None) -> NDArray[Any]:
     """Return the raw bytes, which are those of `out` if it is given."""
-    if kind not in ("none", "bits", "shuffle"):
+    if kind not in FILTERS:
         raise DamagedResultError(f"a block has the unknown filter {kind!r}")
     target = None if out is None or not raw_bytes else out.reshape(-1).view(np.uint8)
     if kind == "shuffle":
+        if target is None and raw_bytes <= _SMALL_BYTES:
+            return np.ascontiguousarray(filtered.reshape(itemsize, -1).T).reshape(-1)
         target = np.empty_like(filtered) if target is None else target
         _unshuffle(filtered, itemsize, target)
         return target
@@ -251,7 +282,13 @@ def _invert(kind: str, filtered: NDArray[Any], itemsize: int, raw_bytes: int, ou
 
 
 def _shuffle(raw: NDArray[Any], itemsize: int) -> NDArray[Any]:
-    target = np.empty_like(raw)
+    """Return the shuffled bytes, in memory of this thread that the next call uses again: new memory is slow."""
+    scratch = getattr(_local, "scratch", _EMPTY)
+    if len(scratch) < len(raw):
+        scratch = np.empty(max(len(raw), 4096), np.uint8)
+        if len(raw) <= BLOCK_BYTES:
+            _local.scratch = scratch
+    target = scratch[: len(raw)]
     step = max(1, PIECE_BYTES // itemsize) * itemsize
     for start in range(0, len(raw), step):
         piece = raw[start : start + step].reshape(-1, itemsize).T
@@ -269,6 +306,3 @@ def _unshuffle(filtered: NDArray[Any], itemsize: int, target: NDArray[Any]) -> N
         else:
             for i in range(itemsize):
                 values[:, i] = planes[i]  # plane by plane: 1.6 times as fast as the transposed copy
-
-
-_MANY_PLANES = 64

@@ -165,6 +165,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     wait_for_disk = survive_power_loss or mode != "wal"
     connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when nobody waits for it
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
     for table in ("results", "blocks", "slots"):
         connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
@@ -189,8 +190,8 @@ class Readers:
         self._closed = False
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give out a connection, in a transaction: all that is read is of one state of the file.
+    def reading(self, *, snapshot: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give out a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
 
         Raises
         ------
@@ -199,34 +200,34 @@ class Readers:
         """
         connection, generation = None, 0
         try:
-            connection, generation = self._take()
-            connection.execute("BEGIN")
+            connection, generation = self.take()
+            if snapshot:
+                connection.execute("BEGIN")
             yield connection
         except sqlite3.Error as error:
             raise explained(self._path, "read", error) from error
         finally:
             if connection is not None:
-                self._give_back(connection, generation)
+                self.give_back(connection, generation)
 
-    def _take(self) -> tuple[sqlite3.Connection, int]:
+    def take(self) -> tuple[sqlite3.Connection, int]:
+        """Return a connection, and what `give_back` wants to know; `reading` does both, in a microsecond more."""
         if os.getpid() != self._pid:
             raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
         with self._lock:
-            if self._closed:
-                raise StoreError(f"the store {self._path} is closed")
             generation = self._generation
             if self._idle:
                 return self._idle.pop(), generation
+            if self._closed:
+                raise StoreError(f"the store {self._path} is closed")
         connection = connect(self._path, create=False)
         connection.execute("PRAGMA query_only = ON")
         return connection, generation
 
-    def _give_back(self, connection: sqlite3.Connection, generation: int) -> None:
-        try:
-            connection.execute("COMMIT")
-        except sqlite3.Error:
-            connection.close()
-            return
+    def give_back(self, connection: sqlite3.Connection, generation: int) -> None:
+        """Keep a connection for the next reader, or close it."""
+        if connection.in_transaction:
+            connection.rollback()
         with self._lock:
             if not self._closed and generation == self._generation and len(self._idle) < self._KEPT:
                 self._idle.append(connection)

@@ -20,6 +20,10 @@ def for_each(function: Callable[[T], None], items: Iterable[T], *, helpers: int 
     The items are drawn one at a time, by whoever is free. After an error no more are drawn, and it is raised when all
     threads have stopped.
     """
+    if not helpers:
+        for item in items:
+            function(item)
+        return
     # Guards the iterator and `errors`.
     lock = threading.Lock()
     iterator = iter(items)

@@ -58,14 +58,14 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
         for result_hash in _hashes(connection):
             try:
                 row = connection.execute(
-                    f"SELECT {tables.RECORD}, checksum, replicates, stored_bytes FROM results WHERE hash = ?",
+                    f"SELECT {tables.RECORD}, checksum, replicates FROM results WHERE hash = ?",
                     (result_hash,),
                 ).fetchone()
                 record = Record(*row[:6])
                 if record.checksum != row[6]:
                     raise StoreError("its record does not match its checksum")
                 with closing(connection.execute(segments.SELECT, (result_hash, row[7]))) as rows:
-                    columns = segments.join(rows, result_hash, row[7], row[8])
+                    columns = segments.join(rows, result_hash, row[7])
             except (sqlite3.Error, StoreError, TypeError, ValueError, OverflowError) as error:
                 logger.warning("result %s in %s cannot be read: %s", result_hash, path, error)
             else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +24,21 @@ if TYPE_CHECKING:
 INSERT = f"INSERT INTO blocks VALUES ({', '.join('?' * 15)})"
 
 SELECT = (
-    "SELECT b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, b.raw_bytes, b.checksum, b.data "
-    "FROM blocks b WHERE b.hash = ? AND b.first < ? ORDER BY b.position, b.first"
+    "SELECT r.identity, r.replicates, b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, "
+    "b.raw_bytes, b.checksum, b.data FROM results r JOIN blocks b ON b.hash = r.hash WHERE r.hash = ? AND b.first < ? "
+    "ORDER BY b.position, b.first"
 )
-"""What `join` needs, in its order."""
+"""The rows of a result's first replicates, as `join` takes them; the result's own columns stand before."""
+
+MOST = 2**62
+"""More replicates than there are."""
 
 _PARALLEL_BYTES = 2 * BLOCK_BYTES
 """From so much on the other cores help: their threads take 0.1 ms to start."""
+
+
+_PIECE = 8192
+"""Values that `moments` works on at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +74,16 @@ def split(columns: Columns, first: int, result_hash: str) -> Segments:
     return Segments(first, found, sum(len(row[-1]) for row in found))
 
 
-def join(rows: Iterable[tuple[Any, ...]], result_hash: str, replicates: int, raw_bytes: int = 0) -> Columns:
+def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> Columns:
     """Decode rows of `SELECT` into the first `replicates` of each column.
 
     Parameters
     ----------
-    rows : iterable of tuple
-        Drawn as they are needed, one at a time.
+    rows : iterator of tuple
+        Drawn as they are needed, one at a time; by all cores where a column has several blocks.
     result_hash : str
     replicates : int
         At most those that are stored.
-    raw_bytes : int
-        About how much it is; from 4 MiB on it is done on all cores.
 
     Raises
     ------
@@ -84,7 +92,10 @@ def join(rows: Iterable[tuple[Any, ...]], result_hash: str, replicates: int, raw
     """
     columns: dict[str, NDArray[Any]] = {}
     try:
-        for_each(lambda job: job(), _decodings(rows, columns, result_hash, replicates), helpers=_helpers(raw_bytes))
+        decodings = _decodings(rows, columns, result_hash, replicates)
+        first = next(decodings, None)
+        if first is not None:  # a column of several blocks
+            for_each(_call, chain((first,), decodings), helpers=_helpers(_PARALLEL_BYTES))
     except (ValueError, TypeError, MemoryError, OverflowError) as error:
         raise DamagedResultError(f"a block's description makes no sense: {error}") from error
     for column in columns.values():
@@ -92,39 +103,49 @@ def join(rows: Iterable[tuple[Any, ...]], result_hash: str, replicates: int, raw
     return columns
 
 
-def _decodings(rows: Iterable[tuple[Any, ...]], columns: Columns, result_hash: str, replicates: int) -> Iterator[Any]:
-    """Yield a function for each row, which decodes it into its place; check that the rows follow each other."""
-    filled: list[int] = []
-    for position, first, count, name, dtype, shape_text, kind, raw_bytes, checksum, data in rows:
-        shape = tuple(json.loads(shape_text))
+def _decodings(
+    rows: Iterable[tuple[Any, ...]], columns: Columns, result_hash: str, replicates: int
+) -> Iterator[Callable[[], object]]:
+    """Put short columns in place, and yield a function for each block of a longer one, which decodes it into its place.
+
+    On the way, check that the rows follow each other.
+    """
+    filled: list[int] = []  # replicates of each column so far
+    for _, _, position, first, count, name, dtype, shape_text, kind, raw_bytes, checksum, data in rows:
+        block = Block(dtype, _shape(shape_text), kind, raw_bytes, checksum)
         if position == len(filled) and name not in columns:
             filled.append(0)
             if count < replicates:
-                columns[name] = np.empty((replicates, *shape[1:]), parse_dtype(dtype).newbyteorder("="))
-        if position != len(filled) - 1 or first != filled[position] or shape[0] != count:
+                columns[name] = np.empty((replicates, *block.shape[1:]), parse_dtype(dtype).newbyteorder("="))
+        if position != len(filled) - 1 or first != filled[position] or block.shape[0] != count:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
         filled[position] += count
-        block = Block(dtype, shape, kind, raw_bytes, checksum)
         label = _label(result_hash, position, name, first)
-        if first == 0 and count >= replicates:
-            columns[name] = decode_block(block, data, label)[:replicates]
+        if count >= replicates:
+            column = decode_block(block, data, label)
+            columns[name] = column if count == replicates else column[:replicates]
         else:
-            target = columns[name][first : first + count]
-            yield _decoding(block, data, label, target)
+            yield partial(_decode_into, columns[name][first : first + count], block, data, label)
     if not filled or min(filled) < replicates:
         raise DamagedResultError(f"only {min(filled, default=0)} of {replicates} replicates are there")
 
 
-def _decoding(block: Block, data: bytes, label: str, target: NDArray[Any]) -> Any:
-    def decode() -> None:
-        if parse_dtype(block.dtype).newbyteorder("=") != target.dtype or block.shape[1:] != target.shape[1:]:
-            raise DamagedResultError("a column's blocks are of different types")
-        if len(target) == block.shape[0] and target.size:
-            decode_block(block, data, label, target)
-        else:
-            target[...] = decode_block(block, data, label)[: len(target)]
+def _decode_into(target: NDArray[Any], block: Block, data: bytes, label: str) -> None:
+    if parse_dtype(block.dtype).newbyteorder("=") != target.dtype or block.shape[1:] != target.shape[1:]:
+        raise DamagedResultError("a column's blocks are of different types")
+    if len(target) == block.shape[0] and target.size:
+        decode_block(block, data, label, target)
+    else:
+        target[...] = decode_block(block, data, label)[: len(target)]
 
-    return decode
+
+def _call(function: Callable[[], object]) -> None:
+    function()
+
+
+@lru_cache(maxsize=256)
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(json.loads(text))
 
 
 def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
@@ -132,10 +153,12 @@ def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         return (None, None, None, None)
     with np.errstate(all="ignore"):
-        real = values.astype(np.float64, copy=False)
-        mean = real.mean()
-        centred = real - mean
-        found = (float(mean), float(centred @ centred), float(real.min()), float(real.max()))
+        mean = float(values.mean(dtype=np.float64))
+        squares = 0.0
+        for start in range(0, len(values), _PIECE):  # in pieces that stay in the cache
+            centred = values[start : start + _PIECE] - mean
+            squares += float(centred @ centred)
+        found = (mean, squares, float(values.min()), float(values.max()))
     return tuple(value if math.isfinite(value) else None for value in found)
 
 

@@ -105,6 +105,8 @@ class SlotMemory:
 
     def keep(self, result_hash: str, identity: str, columns: Columns) -> None:
         """Hold a result if a slot points at it, unless more of it is held already."""
+        if result_hash not in self._pinned:
+            return
         replicates = len(next(iter(columns.values())))
         with self._lock:
             held = self._held.get(result_hash)

@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Collection
-from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +38,7 @@ from bgsim.storage.base import (
     now_text,
 )
 from bgsim.storage.check import check_file, mend_references
-from bgsim.storage.database import DamagedFileError, Readers, open_database
+from bgsim.storage.database import DamagedFileError, Readers, explained, open_database
 from bgsim.storage.salvage import rebuild
 from bgsim.storage.slots import SlotMemory, SlotPair, place, swap
 from bgsim.storage.writer import Task, Writer
@@ -151,21 +151,29 @@ class ResultStore(Store):
         return columns
 
     def _load(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
+        wanted = segments.MOST if replicates is None else replicates
+        connection, generation = self._readers.take()
+        rows = connection.cursor()
         try:
-            with self._readers.reading() as reader:
-                row = reader.execute(
-                    "SELECT identity, replicates, stored_bytes FROM results WHERE hash = ?", (result_hash,)
-                ).fetchone()
-                if row is None or identity not in (None, row[0]):
-                    return None
-                count = row[1] if replicates is None else min(replicates, row[1])
-                with closing(reader.execute(segments.SELECT, (result_hash, count))) as rows:
-                    columns = segments.join(rows, result_hash, count, row[2])
+            first = rows.execute(segments.SELECT, (result_hash, wanted)).fetchone()
+            if first is None:
+                _check_absent(connection, result_hash, wanted)
+                return None
+            if identity not in (None, first[0]):
+                return None
+            columns = segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
         except DamagedResultError as error:
-            self._set_aside(result_hash, str(error))
-            return None
-        self._memory.keep(result_hash, row[0], columns)
-        return columns
+            damage = str(error)
+        except sqlite3.Error as error:
+            raise explained(self.path, "read", error) from error
+        else:
+            self._memory.keep(result_hash, first[0], columns)
+            return columns
+        finally:
+            rows.close()
+            self._readers.give_back(connection, generation)
+        self._set_aside(result_hash, damage)
+        return None
 
     def results(self) -> list[StoredResult]:
         return self._results(None)
@@ -174,7 +182,7 @@ class ResultStore(Store):
         return next(iter(self._results(result_hash)), None)
 
     def _results(self, result_hash: str | None) -> list[StoredResult]:
-        with self._readers.reading() as reader:
+        with self._readers.reading(snapshot=True) as reader:
             found, unreadable = tables.read_results(reader, result_hash)
         for owner, reason in unreadable.items():
             self._set_aside(owner, reason)
@@ -329,7 +337,7 @@ class ResultStore(Store):
 
     def check(self, *, repair: bool = False) -> CheckReport:
         self.flush()
-        with self._readers.reading() as reader:
+        with self._readers.reading(snapshot=True) as reader:
             found = check_file(reader)
         if not repair or not found.problems:
             return found.report()
@@ -388,3 +396,15 @@ class ResultStore(Store):
 
 def _ignore(error: Exception | None) -> None:
     """Take no note: the caller did not ask."""
+
+
+def _check_absent(connection: sqlite3.Connection, result_hash: str, wanted: int) -> None:
+    """Tell a result that is not there from one that has lost its blocks.
+
+    Raises
+    ------
+    DamagedResultError
+        If it has.
+    """
+    if wanted > 0 and connection.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone():
+        raise DamagedResultError("it has no blocks")

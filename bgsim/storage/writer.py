@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bgsim.errors import StoreError
 from bgsim.storage.base import OnStored
-from bgsim.storage.database import explained
+from bgsim.storage.database import JOURNAL_LIMIT_BYTES, explained
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -150,6 +150,7 @@ class Writer:
                 ending = self._closing and not tasks
             if tasks:
                 self._do(tasks)
+                self._bound_log()
                 dirty = True
             elif dirty or ending:
                 self._tidy()
@@ -175,6 +176,14 @@ class Writer:
                     task.done(error)
                 except Exception:  # the caller's own; the next one's result must be written all the same
                     logger.exception("a callback on the end of storing raised")
+
+    def _bound_log(self) -> None:
+        """Move a long write-ahead log into the file: now, when those who waited for the commit have been told."""
+        try:
+            if Path(f"{self.path}-wal").stat().st_size > JOURNAL_LIMIT_BYTES:
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (OSError, sqlite3.Error):
+            return  # there is no log, or another process is at it
 
     def _tidy(self) -> None:
         """Write down what has waited for a commit, then tidy the file, in short steps."""
