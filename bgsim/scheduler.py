@@ -188,7 +188,9 @@ class Scheduler:
     def prepare(self, run: Run) -> None:
         """Load what is stored of a run, make room for its target, and compile it; by one worker, without the lock."""
         target = run.target
-        _check_size(run, target, self.config.max_result_bytes)
+        _check_size(run, target, self.config.max_result_bytes, "max_result_bytes")
+        if run.cache != "off" and self.config.auto_store_completed:
+            _check_size(run, target, self.store.max_storage_bytes, "max_storage_bytes")
         stored = None
         if not run.loaded:
             if run.cache == "use":
@@ -603,11 +605,11 @@ def _resolve(job: Job, columns: Columns | None) -> None:
         job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))
 
 
-def _check_size(run: Run, replicates: int, limit: int) -> None:
+def _check_size(run: Run, replicates: int, limit: int, setting: str) -> None:
     size = replicates * run.simulation.replicate_bytes(run.parameters)
     if size > limit:
         raise InvalidInputError(
-            f"{replicates:,} replicates of {run.simulation.name} need {size:,} bytes, more than max_result_bytes="
+            f"{replicates:,} replicates of {run.simulation.name} need {size:,} bytes, more than {setting}="
             f"{limit:,}; ask for fewer, or raise it in EngineConfig",
             field="replicates",
             value=replicates,

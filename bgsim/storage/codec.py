@@ -232,7 +232,7 @@ def _decompress(kind: str, data: bytes, raw_bytes: int) -> NDArray[Any]:
 
 
 def _compress(raw: NDArray[Any], dtype: np.dtype[Any]) -> tuple[str, bytes]:
-    """Return the filter and the compressed bytes; of a small block the smaller form, of a large one what a sample says."""
+    """Return filter and compressed bytes: of a small block the smaller form, of a large one what a sample says."""
     compress, itemsize = _compressor().compress, dtype.itemsize
     other = _other_filter(raw, dtype)
     if other == "none":
