@@ -37,4 +37,4 @@ def store_now(store, of: ResultKey, replicates: int, workspace: str | None = Non
     errors: list[Exception | None] = []
     store.store(of, columns(of, replicates), workspace=workspace, on_stored=errors.append)
     store.flush()
-    assert errors == [None]
+    assert errors == [None], repr(errors)

@@ -71,7 +71,10 @@ def test_every_array_comes_back_bit_for_bit(data, dtype, kind) -> None:
 
 @settings(max_examples=100)
 @given(
-    st.sampled_from(["<f8", "<i4", "<u2", "?", "<c16", "i1"]), st.integers(1, 5000), st.integers(1, 4), st.integers(0, 99)
+    st.sampled_from(["<f8", "<i4", "<u2", "?", "<c16", "i1"]),
+    st.integers(1, 5000),
+    st.integers(1, 4),
+    st.integers(0, 99),
 )
 def test_columns_come_back_in_a_given_place(dtype, rows, width, seed) -> None:
     values = (np.random.default_rng(seed).random((rows, width)) * 9).astype(dtype)

@@ -108,13 +108,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert {r.hash: r.replicates for r in self.store.results()} == self.held
         assert self.store.workspaces() == sorted(self.slots)
         for workspace, slots in self.slots.items():
-            assert [s.hash for s in self.store.slots(workspace)] == [s[0] for s in slots]
+            assert [(s.hash, s.replicates) for s in self.store.slots(workspace)] == slots
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
-            assert self.store.check().ok
-            self.store.close()
-            shutil.rmtree(self.directory)
+            try:
+                assert self.store.check().problems == ()
+            finally:
+                self.store.close()
+                shutil.rmtree(self.directory)
 
 
 class FileMachine(StoreMachine):
@@ -128,10 +130,10 @@ class MemoryMachine(StoreMachine):
 
     @rule()
     def reopen(self) -> None:
-        """What is in memory ends with the store."""
+        """Do nothing: what is in memory ends with the store."""
 
 
 TestFile = FileMachine.TestCase
-TestFile.settings = settings(max_examples=40, stateful_step_count=25)
+TestFile.settings = settings(max_examples=60, stateful_step_count=30)
 TestMemory = MemoryMachine.TestCase
 TestMemory.settings = settings(max_examples=60, stateful_step_count=25)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from store_helpers import columns, key, same, store_now
 
 import bgsim
 from bgsim.errors import InvalidInputError, StoreError
 from bgsim.parameters import ParameterSet
 from bgsim.storage import MemoryStore, ResultStore
 from bgsim.storage.base import Record
-from store_helpers import columns, key, same, store_now
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -298,7 +298,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
-        """Place a stored result in the workspace's primary slot: it was asked for again."""
+        """Place a stored result in the workspace's primary slot: so many replicates were asked for again."""
 
     @abc.abstractmethod
     def slots(self, workspace: str) -> SlotPair:

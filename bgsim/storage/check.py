@@ -13,6 +13,7 @@ from typing import Any
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.storage import segments, tables
 from bgsim.storage.base import CheckReport, Record
+from bgsim.storage.database import SQLITE_ERRORS
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ def check_file(connection: sqlite3.Connection) -> Findings:
         for (result_hash,) in connection.execute("SELECT hash FROM results ORDER BY hash").fetchall():
             _check_result(connection, result_hash, found)
         _check_references(connection, found)
-    except (sqlite3.Error, TypeError) as error:
+    except (*SQLITE_ERRORS, TypeError) as error:
         found.problems.append(f"the database cannot be read: {error}")
         found.file_damaged = True
     return found

@@ -39,12 +39,16 @@ class DamagedFileError(StoreError):
     """The database itself is damaged, not only a result in it."""
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second when a damaged name or text stands in the message."""
+
+
+def is_damage(error: Exception) -> bool:
     """Tell whether SQLite found the file itself to be damaged."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+    return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
 
 
-def explained(path: Path, verb: str, error: sqlite3.Error) -> StoreError:
+def explained(path: Path, verb: str, error: Exception) -> StoreError:
     """Return the error of a store that cannot be read or written, saying what to do."""
     if is_damage(error):
         found: StoreError = DamagedFileError(
@@ -77,10 +81,12 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
         connection = connect(path)
         try:
             _prepare(connection, path, survive_power_loss=survive_power_loss)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             connection.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+                raise DamagedFileError(f"the header of the store {path} is damaged") from error  # it is writable
             # Going over to WAL needs the file alone, and SQLite does not wait for that.
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise explained(path, "opened", error) from error
             if attempt == _OPEN_ATTEMPTS - 1:
                 raise StoreError(f"the store {path} is kept locked by another process: {error}") from error
@@ -115,7 +121,7 @@ def check_path(path: Path) -> None:
     if not path.parent.is_dir():
         raise StoreError(f"the directory {path.parent} of the store does not exist; make it, or choose another path")
     target = path if path.exists() else path.parent
-    if not os.access(target, os.W_OK) or not os.access(path.parent, os.W_OK):
+    if not (_writable(target) and _writable(path.parent)):
         raise StoreError(
             f"the store {path} is read-only; choose another path, or allow writing to it and its directory"
         )
@@ -123,7 +129,7 @@ def check_path(path: Path) -> None:
         return
     try:
         application = _application_id(path)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         # Its header is no database's. Ours, with some bytes wrong, is told by what is left of it.
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
@@ -134,6 +140,10 @@ def check_path(path: Path) -> None:
         raise ForeignFileError(
             f"{path} is another program's SQLite database, so it was left untouched; choose another path"
         )
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _application_id(path: Path) -> int:
@@ -170,6 +180,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
     for table in ("results", "blocks", "slots"):
         connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
     connection.execute("SELECT count(*), sum(replicates) FROM results").fetchone()
+    connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading
 
 
 class Readers:
@@ -204,7 +215,7 @@ class Readers:
             if snapshot:
                 connection.execute("BEGIN")
             yield connection
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise explained(self._path, "read", error) from error
         finally:
             if connection is not None:

@@ -148,8 +148,9 @@ class MemoryStore(Store):
 
     def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
         with self._lock:
-            if self._get(key) is not None:
-                self._place(key.hash, replicates, workspace)
+            held = self._get(key)
+            if held is not None:
+                self._place(key.hash, min(replicates, held.replicates), workspace)
 
     def slots(self, workspace: str) -> SlotPair:
         with self._lock:

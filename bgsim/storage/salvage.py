@@ -13,7 +13,7 @@ from pathlib import Path
 from bgsim.errors import StoreError
 from bgsim.storage import segments, tables
 from bgsim.storage.base import Columns, Record
-from bgsim.storage.database import connect, open_database
+from bgsim.storage.database import SQLITE_ERRORS, connect, open_database
 from bgsim.storage.slots import SlotPair
 
 logger = logging.getLogger("bgsim.storage")
@@ -66,7 +66,7 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
                     raise StoreError("its record does not match its checksum")
                 with closing(connection.execute(segments.SELECT, (result_hash, row[7]))) as rows:
                     columns = segments.join(rows, result_hash, row[7])
-            except (sqlite3.Error, StoreError, TypeError, ValueError, OverflowError) as error:
+            except (*SQLITE_ERRORS, StoreError, TypeError, ValueError, OverflowError) as error:
                 logger.warning("result %s in %s cannot be read: %s", result_hash, path, error)
             else:
                 yield record, columns
@@ -91,7 +91,7 @@ def _hashes(connection: sqlite3.Connection) -> list[str]:
     """Return the hashes that can be found: the table from both ends, since reading stops at a damaged page."""
     found: dict[str, None] = {}
     for order in ("rowid", "rowid DESC", "hash", "hash DESC"):
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*SQLITE_ERRORS):
             for (result_hash,) in connection.execute(f"SELECT hash FROM results ORDER BY {order}"):
                 found[result_hash] = None
     return [result_hash for result_hash in found if isinstance(result_hash, str)]
@@ -102,7 +102,7 @@ def _readable_slots(path: Path) -> dict[str, SlotPair]:
     try:
         names = [row[0] for row in connection.execute("SELECT DISTINCT workspace FROM slots")]
         return {name: tables.read_slots(connection, name) for name in names}
-    except (sqlite3.Error, TypeError):
+    except (*SQLITE_ERRORS, TypeError):
         return {}
     finally:
         connection.close()

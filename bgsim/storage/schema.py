@@ -74,6 +74,7 @@ _TABLES = (
         seed TEXT NOT NULL,              -- decimal; of any size
         parameters TEXT NOT NULL,        -- JSON
         checksum INTEGER NOT NULL,       -- CRC-32 of the columns above
+        outputs INTEGER NOT NULL,        -- how many columns
         replicates INTEGER NOT NULL,     -- stored, from 0 on
         stored_bytes INTEGER NOT NULL,
         created_at TEXT NOT NULL,        -- ISO-8601, UTC, as all times here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 INSERT = f"INSERT INTO blocks VALUES ({', '.join('?' * 15)})"
 
 SELECT = (
-    "SELECT r.identity, r.replicates, b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, "
+    "SELECT r.identity, r.replicates, r.outputs, b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, "
     "b.raw_bytes, b.checksum, b.data FROM results r JOIN blocks b ON b.hash = r.hash WHERE r.hash = ? AND b.first < ? "
     "ORDER BY b.position, b.first"
 )
@@ -111,7 +112,8 @@ def _decodings(
     On the way, check that the rows follow each other.
     """
     filled: list[int] = []  # replicates of each column so far
-    for _, _, position, first, count, name, dtype, shape_text, kind, raw_bytes, checksum, data in rows:
+    outputs = 0
+    for _, _, declared, position, first, count, name, dtype, shape_text, kind, raw_bytes, checksum, data in rows:
         block = Block(dtype, _shape(shape_text), kind, raw_bytes, checksum)
         if position == len(filled) and name not in columns:
             filled.append(0)
@@ -120,6 +122,7 @@ def _decodings(
         if position != len(filled) - 1 or first != filled[position] or block.shape[0] != count:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
         filled[position] += count
+        outputs = declared
         label = _label(result_hash, position, name, first)
         if count >= replicates:
             column = decode_block(block, data, label)
@@ -128,6 +131,8 @@ def _decodings(
             yield partial(_decode_into, columns[name][first : first + count], block, data, label)
     if not filled or min(filled) < replicates:
         raise DamagedResultError(f"only {min(filled, default=0)} of {replicates} replicates are there")
+    if len(filled) != outputs:
+        raise DamagedResultError(f"only {len(filled)} of {outputs} columns are there")
 
 
 def _decode_into(target: NDArray[Any], block: Block, data: bytes, label: str) -> None:
@@ -146,6 +151,11 @@ def _call(function: Callable[[], object]) -> None:
 @lru_cache(maxsize=256)
 def _shape(text: str) -> tuple[int, ...]:
     return tuple(json.loads(text))
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Tell whether SQLite could read a row, and Python could not make text of what stands in it."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
 
 
 def moments(values: NDArray[Any]) -> tuple[float | None, ...]:

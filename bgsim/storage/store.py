@@ -17,6 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -38,7 +39,7 @@ from bgsim.storage.base import (
     now_text,
 )
 from bgsim.storage.check import check_file, mend_references
-from bgsim.storage.database import DamagedFileError, Readers, explained, open_database
+from bgsim.storage.database import SQLITE_ERRORS, DamagedFileError, Readers, explained, open_database
 from bgsim.storage.salvage import rebuild
 from bgsim.storage.slots import SlotMemory, SlotPair, place, swap
 from bgsim.storage.writer import Task, Writer
@@ -164,8 +165,10 @@ class ResultStore(Store):
             columns = segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
         except DamagedResultError as error:
             damage = str(error)
-        except sqlite3.Error as error:
-            raise explained(self.path, "read", error) from error
+        except SQLITE_ERRORS as error:
+            if not segments.is_unreadable(error):
+                raise explained(self.path, "read", error) from error
+            damage = str(error)
         else:
             self._memory.keep(result_hash, first[0], columns)
             return columns
@@ -287,9 +290,11 @@ class ResultStore(Store):
 
     def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            row = connection.execute("SELECT identity FROM results WHERE hash = ?", (key.hash,)).fetchone()
-            if row is not None and row[0] == key.identity:
-                self._place(connection, key.hash, replicates, workspace)
+            row = connection.execute(
+                "SELECT replicates FROM results WHERE hash = ? AND identity = ?", (key.hash, key.identity)
+            ).fetchone()
+            if row is not None:
+                self._place(connection, key.hash, min(replicates, row[0]), workspace)
 
         self._submit(Task(work, _ignore))
 
@@ -336,7 +341,8 @@ class ResultStore(Store):
         return CleanupReport(report.removed, report.removed_bytes, max(0, before - self._file_bytes()))
 
     def check(self, *, repair: bool = False) -> CheckReport:
-        self.flush()
+        with suppress(StoreError):  # what keeps the writer from writing is found below
+            self.flush()
         with self._readers.reading(snapshot=True) as reader:
             found = check_file(reader)
         if not repair or not found.problems:

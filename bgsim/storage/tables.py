@@ -86,10 +86,10 @@ def write_result(
         new = segments.split(columns, held, record.hash)
     now = now_text()
     connection.execute(
-        f"INSERT INTO results ({RECORD}, checksum, replicates, stored_bytes, created_at, used_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE SET replicates = excluded.replicates, "
+        f"INSERT INTO results ({RECORD}, checksum, outputs, replicates, stored_bytes, created_at, used_at) "
+        f"VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO UPDATE SET replicates = excluded.replicates, "
         "stored_bytes = stored_bytes + excluded.stored_bytes, used_at = excluded.used_at",
-        (*record.row, record.checksum, replicates, new.size_bytes, now, now),
+        (*record.row, record.checksum, len(columns), replicates, new.size_bytes, now, now),
     )
     connection.executemany(segments.INSERT, new.rows)
     return new.size_bytes

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bgsim.errors import StoreError
 from bgsim.storage.base import OnStored
-from bgsim.storage.database import JOURNAL_LIMIT_BYTES, explained
+from bgsim.storage.database import JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -182,7 +182,7 @@ class Writer:
         try:
             if Path(f"{self.path}-wal").stat().st_size > JOURNAL_LIMIT_BYTES:
                 self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except (OSError, sqlite3.Error):
+        except (OSError, *SQLITE_ERRORS):
             return  # there is no log, or another process is at it
 
     def _tidy(self) -> None:
@@ -190,7 +190,7 @@ class Writer:
         try:
             self._commit([])
             self.tidy(self.connection)
-        except sqlite3.Error:
+        except SQLITE_ERRORS:
             return  # another process is at it, or the file is gone: the next write says so
 
     @staticmethod
@@ -203,7 +203,7 @@ class Writer:
     def _alone(self, task: Task) -> Exception | None:
         try:
             task.work(self.connection)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             return explained(self.path, "written", error)
         except Exception as error:  # whatever it is, it is this task's, and the writer goes on
             return error
@@ -224,7 +224,7 @@ class Writer:
             self._rolled_back()
             if len(tasks) > 1:
                 return [self._commit([task])[0] for task in tasks]
-            return [explained(self.path, "written", error) if isinstance(error, sqlite3.Error) else error]
+            return [explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error]
         return errors
 
     def _in_savepoint(self, task: Task) -> Exception | None:
@@ -237,7 +237,7 @@ class Writer:
             self.connection.execute("ROLLBACK TO task")
             self.connection.execute("RELEASE task")
             self._rolled_back()
-            return explained(self.path, "written", error) if isinstance(error, sqlite3.Error) else error
+            return explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
         self.connection.execute("RELEASE task")
         return None
 
