@@ -162,14 +162,14 @@ def _application_id(path: Path) -> int:
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: bool) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        schema.create(connection)
-    elif version > schema.SCHEMA_VERSION:
+    if version < 0 or (version == 0 and not schema.create(connection)):
+        raise DamagedFileError(f"the header of the store {path} is damaged: its schema version is {version}")
+    if version > schema.SCHEMA_VERSION:
         raise NewerSchemaError(
             f"{path} was written by a newer bgsim (schema {version}, this one knows {schema.SCHEMA_VERSION}), so "
             "nothing is written to it; update bgsim, or choose another path"
         )
-    elif version < schema.SCHEMA_VERSION:
+    if 0 < version < schema.SCHEMA_VERSION:
         schema.migrate(connection, path)
     # Where there is no shared memory, as on a network drive, this stays "delete": readers then wait for the writer.
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]

@@ -18,8 +18,10 @@ PAGE_BYTES = 8192
 """Twice SQLite's: large blobs are read and written faster, small results are no slower."""
 
 
-def create(connection: sqlite3.Connection) -> None:
+def create(connection: sqlite3.Connection) -> bool:
     """Make the tables in an empty file, in one transaction; another process may be doing the same.
+
+    Return False, having done nothing, if the file has tables and no version.
 
     It is done before the file goes over to WAL, so that its first bytes name us from the first commit on.
     """
@@ -28,22 +30,24 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute("PRAGMA user_version").fetchone()[0]:
         connection.execute("ROLLBACK")
-        return
+        return True
+    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        connection.execute("ROLLBACK")
+        return False
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for statement in _TABLES:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
+    return True
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> Path | None:
+def migrate(connection: sqlite3.Connection, path: Path) -> Path:
     """Bring an older file to this schema in one transaction, having copied it; return the copy's path.
 
-    None means that there was nothing to do, or that another process did it first.
+    If another process has done it meanwhile, the copy is of what that left.
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version >= SCHEMA_VERSION:
-        return None
     copy = path.with_name(f"{path.name}.schema-{version}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     target = sqlite3.connect(copy)
     try:
