@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import threading
 import warnings
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +78,8 @@ def use_damaged(path: Path, count: int = 6) -> None:
             assert found is None or len(found["value"]) == min(400, store.find(key(x)))
         if store._refusal is not None:
             return  # its version looks like a newer one's
+        with suppress(StoreError):
+            assert len(store.results()) <= count
         store.check(repair=True)
         report = store.check()
         assert report.problems == ()
@@ -94,7 +96,7 @@ def test_flipped_bytes_anywhere_never_give_wrong_results(tmp_path, seed) -> None
     whole = tmp_path / "whole.db"
     fill(whole)
     content = whole.read_bytes()
-    rng = random.Random(seed + 1000)
+    rng = random.Random(seed)
     places = [rng.randrange(100 if seed == 0 else len(content)) for _ in range(60)]
     for number, place in enumerate(places):
         damaged = bytearray(content)

@@ -43,9 +43,15 @@ SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises; the second when a damaged name or text stands in the message."""
 
 
+def is_unreadable(error: Exception) -> bool:
+    """Tell whether SQLite could read a row, and Python could not make text of what stands in it."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+
+
 def is_damage(error: Exception) -> bool:
     """Tell whether SQLite found the file itself to be damaged."""
-    return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, UnicodeDecodeError) or is_unreadable(error) or code in _DAMAGE
 
 
 def explained(path: Path, verb: str, error: Exception) -> StoreError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -151,11 +150,6 @@ def _call(function: Callable[[], object]) -> None:
 @lru_cache(maxsize=256)
 def _shape(text: str) -> tuple[int, ...]:
     return tuple(json.loads(text))
-
-
-def is_unreadable(error: Exception) -> bool:
-    """Tell whether SQLite could read a row, and Python could not make text of what stands in it."""
-    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
 
 
 def moments(values: NDArray[Any]) -> tuple[float | None, ...]:

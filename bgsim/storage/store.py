@@ -39,7 +39,7 @@ from bgsim.storage.base import (
     now_text,
 )
 from bgsim.storage.check import check_file, mend_references
-from bgsim.storage.database import SQLITE_ERRORS, DamagedFileError, Readers, explained, open_database
+from bgsim.storage.database import SQLITE_ERRORS, DamagedFileError, Readers, explained, is_unreadable, open_database
 from bgsim.storage.salvage import rebuild
 from bgsim.storage.slots import SlotMemory, SlotPair, place, swap
 from bgsim.storage.writer import Task, Writer
@@ -139,7 +139,8 @@ class ResultStore(Store):
     def find(self, key: ResultKey) -> int:
         with self._readers.reading() as reader:
             row = reader.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
-        return row[1] if row is not None and row[0] == key.identity else 0
+        # Damage may have put something else in the place of the number.
+        return row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
 
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
@@ -163,10 +164,10 @@ class ResultStore(Store):
             if identity not in (None, first[0]):
                 return None
             columns = segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
-        except DamagedResultError as error:
+        except (DamagedResultError, TypeError) as error:  # the second: what should be a number is none
             damage = str(error)
         except SQLITE_ERRORS as error:
-            if not segments.is_unreadable(error):
+            if not is_unreadable(error):
                 raise explained(self.path, "read", error) from error
             damage = str(error)
         else:

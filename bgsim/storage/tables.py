@@ -39,9 +39,12 @@ def read_results(
         arguments,
     )
     summaries: dict[str, dict[str, OutputSummary]] = {}
-    for owner, name, *described in outputs:
-        summaries.setdefault(owner, {})[name] = OutputSummary.of(*described)
     found, unreadable = [], {}
+    for owner, name, *described in outputs:
+        try:
+            summaries.setdefault(owner, {})[name] = OutputSummary.of(*described)
+        except (TypeError, ValueError) as error:  # damage: what should be a number is none, or is negative
+            unreadable[owner] = f"the summary of {name!r} cannot be read: {error}"
     for row in rows:
         record = Record(*row[:6])
         replicates, stored_bytes, created_at, used_at = row[6:]
