@@ -246,7 +246,7 @@ class ResultStore(Store):
 
     def flush(self) -> None:
         if self._writer is not None:
-            self._run(lambda _: None)
+            self._run(lambda _: None, alone=True)  # after all that was handed over before; nothing to commit
 
     def close(self) -> None:
         if self._writer is not None:

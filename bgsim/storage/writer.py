@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bgsim.errors import StoreError
 from bgsim.storage.base import OnStored
-from bgsim.storage.database import JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained
+from bgsim.storage.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -198,7 +198,11 @@ class Writer:
         """Give free pages back and shorten the write-ahead log."""
         while connection.execute("PRAGMA freelist_count").fetchone()[0]:
             connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_STEP})").fetchall()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute("PRAGMA busy_timeout = 0")  # to wait for a reader here would keep other writers waiting
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
     def _alone(self, task: Task) -> Exception | None:
         try:
