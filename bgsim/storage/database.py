@@ -183,9 +183,13 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
     connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when nobody waits for it
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
-    for table in ("results", "blocks", "slots"):
-        connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
-    connection.execute("SELECT count(*), sum(replicates) FROM results").fetchone()
+    for probe in (
+        "count(*), sum(replicates) FROM results",
+        "* FROM blocks LIMIT 1",
+        "sum(generation) FROM slots",
+        "count(DISTINCT hash) FROM slots",
+    ):
+        connection.execute(f"SELECT {probe}").fetchone()
     connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading
 
 
