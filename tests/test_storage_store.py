@@ -74,6 +74,18 @@ def test_large_columns_in_many_blocks_come_back(store) -> None:
     assert store.check().ok
 
 
+def test_a_count_that_is_none_harms_nothing(store) -> None:
+    """What cannot be a count is the caller's error, not the result's."""
+    store_now(store, key(), 10, "w")
+    for wrong in ("5", 2.0):
+        with pytest.raises(TypeError):
+            store.load(key(), wrong)
+    for none in (0, -3):
+        assert store.load(key(), none) is None
+    assert same(store.load(key(), np.int64(4)), columns(key(), 4))
+    assert store.find(key()) == 10
+
+
 def test_loaded_columns_are_read_only(store) -> None:
     store_now(store, key(), 10, "w")
     for replicates in (10, 5):

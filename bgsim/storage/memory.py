@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from itertools import islice
+from operator import index
 
 from bgsim.errors import StoreError
 from bgsim.parameters import ResultKey
@@ -79,14 +80,15 @@ class MemoryStore(Store):
             return held.replicates if held else 0
 
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
+        wanted = None if replicates is None else index(replicates)
         with self._lock:
             held = self._get(key)
-            if held is None:
+            if held is None or (wanted is not None and wanted < 1):
                 return None
             self._held[held.record.hash] = self._held.pop(held.record.hash)
             held.used_at = now_text()
             held.used = time.monotonic()
-            return {name: column[:replicates] for name, column in held.columns.items()}
+            return {name: column[:wanted] for name, column in held.columns.items()}
 
     def store(
         self,

@@ -94,7 +94,7 @@ class SlotMemory:
         held = self._held.get(result_hash)  # a plain read needs no lock
         if held is None or (identity is not None and held[0] != identity):
             return None
-        if replicates is None or replicates > held[1]:
+        if replicates is None or not 0 < replicates <= held[1]:
             return None
         with self._lock:
             if result_hash in self._held:

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from itertools import chain
+from operator import index
 from pathlib import Path
 from typing import TypeVar
 
@@ -116,7 +117,7 @@ class ResultStore(Store):
         except DamagedFileError as error:
             aside, saved = rebuild(self.path)
             warnings.warn(
-                f"the store {self.path} is damaged ({error.__cause__}); it is now {aside.name}, and {saved} results "
+                f"the store {self.path} is damaged ({error.__cause__ or error}); it is now {aside.name}, and {saved} results "
                 "were saved from it",
                 RuntimeWarning,
                 stacklevel=4,
@@ -153,7 +154,7 @@ class ResultStore(Store):
         return columns
 
     def _load(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
-        wanted = segments.MOST if replicates is None else replicates
+        wanted = segments.MOST if replicates is None else index(replicates)
         connection, generation = self._readers.take()
         rows = connection.cursor()
         try:

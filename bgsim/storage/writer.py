@@ -226,9 +226,11 @@ class Writer:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             self._rolled_back()
-            if len(tasks) > 1:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # each would wait as long
+            if len(tasks) > 1 and not busy:
                 return [self._commit([task])[0] for task in tasks]
-            return [explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error]
+            failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
+            return [failure] * len(tasks)
         return errors
 
     def _in_savepoint(self, task: Task) -> Exception | None:
