@@ -117,8 +117,8 @@ class ResultStore(Store):
         except DamagedFileError as error:
             aside, saved = rebuild(self.path)
             warnings.warn(
-                f"the store {self.path} is damaged ({error.__cause__ or error}); it is now {aside.name}, and {saved} results "
-                "were saved from it",
+                f"the store {self.path} is damaged ({error.__cause__ or error}); it is now {aside.name}, and {saved} "
+                "results were saved from it",
                 RuntimeWarning,
                 stacklevel=4,
             )
