@@ -25,7 +25,7 @@ The map of the package, lowest first; a module imports only from those above it:
     registry        simulations by name
     config, engine  settings; the engine
     models/         built-in simulations
-    cli             the command line
+    cli, store_cli  the command line
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line: ``bgsim run``, ``list``, ``describe`` and ``store``.
+"""The command line: ``bgsim run``, ``list`` and ``describe``; ``store`` is in `bgsim.store_cli`.
 
 Standard output carries data only; progress and remarks go to standard error.
 """
@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 
 import click
 import numpy as np
-import platformdirs
 from rich.console import Console
 
 from bgsim import __version__
@@ -38,8 +37,8 @@ from bgsim.queue_manager import Priority
 from bgsim.registry import find_simulation, simulation_names
 from bgsim.result import SimulationResult
 from bgsim.simulation import Simulation
-from bgsim.storage import ResultStore
-from bgsim.terminal import data_console, show_progress, slots_table, summary_table
+from bgsim.store_cli import default_store, store_group, store_option
+from bgsim.terminal import data_console, show_progress, summary_table
 
 EXIT_CODES = """
 \b
@@ -52,21 +51,6 @@ Exit codes:
 """
 
 _CANCEL_GRACE_S = 10.0
-
-
-def default_store() -> Path:
-    """Return where results are kept unless told otherwise; its directory is made."""
-    directory = platformdirs.user_data_path("bgsim")
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory / "results.db"
-
-
-_store_option = click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    envvar="BGSIM_STORE",
-    help="SQLite file that keeps the results.  [env: BGSIM_STORE; default: in the user's data directory]",
-)
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,7 +75,7 @@ def cli() -> None:
 @click.option("--timeout", "timeout_s", type=float, help="Seconds that it may run.")
 @click.option("--workspace", help="Whose slots the result goes to; by default the simulation's name.")
 @click.option("--refresh", is_flag=True, help="Compute anew instead of taking from the store.")
-@_store_option
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the columns to this .npz or .csv file.")
 def run(
@@ -179,31 +163,7 @@ def describe(name: str) -> None:
     click.echo(f"\nFingerprint {simulation.fingerprint}")
 
 
-@cli.group("store")
-def store_group() -> None:
-    """Look at what is stored."""
-
-
-@store_group.command("ls")
-@_store_option
-def store_ls(store: Path | None) -> None:
-    """List the results, the last used first."""
-    opened = ResultStore(_existing(store))
-    for r in opened.results():
-        click.echo(
-            f"{r.hash[:12]}  {r.replicates:>12,}  {r.stored_bytes:>12,} bytes  {r.used_at[:19]}  "
-            f"{r.simulation.rpartition('.')[2]}  seed {r.seed}"
-        )
-    opened.close()
-
-
-@store_group.command("slots")
-@_store_option
-def store_slots(store: Path | None) -> None:
-    """Show each workspace's primary (newest) and secondary slot."""
-    opened = ResultStore(_existing(store))
-    data_console().print(slots_table(opened))
-    opened.close()
+cli.add_command(store_group)
 
 
 def main() -> NoReturn:
@@ -320,13 +280,6 @@ def _as_json(result: SimulationResult, from_store: int) -> dict[str, Any]:
         "from_store": from_store,
         "outputs": outputs,
     }
-
-
-def _existing(store: Path | None) -> Path:
-    path = store or default_store()
-    if not path.exists():
-        raise click.UsageError(f"there is no store {path} yet; `bgsim run` makes it")
-    return path
 
 
 def _first_line(simulation: Simulation) -> str:

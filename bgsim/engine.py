@@ -180,7 +180,7 @@ class Engine:
             )
         if workspace is None and urgency > Priority.LOW:
             workspace = simulation.name
-        self._check_size(simulation, bound, replicates)
+        self._check_size(simulation, bound, replicates, cache)
         key = ResultKey(simulation.name, simulation.fingerprint, seed, bound)
         job = Job(self._scheduler, simulation, bound, seed, replicates, urgency, workspace, timeout_s)
         watcher = self.subscribe(on_progress, job=job) if on_progress is not None else None
@@ -279,15 +279,20 @@ class Engine:
             store, max_storage_bytes=self.config.max_storage_bytes, max_age_s=self.config.max_age_seconds
         )
 
-    def _check_size(self, simulation: Simulation, parameters: ParameterSet, replicates: int) -> None:
+    def _check_size(self, simulation: Simulation, parameters: ParameterSet, replicates: int, cache: str) -> None:
+        """Refuse a result that would not fit into memory, or that the store would not take."""
+        limits = {"max_result_bytes": self.config.max_result_bytes}
+        if cache != "off" and self.config.auto_store_completed:
+            limits["max_storage_bytes"] = self.store.max_storage_bytes
         size = replicates * simulation.replicate_bytes(parameters)
-        if size > self.config.max_result_bytes:
-            raise InvalidInputError(
-                f"{replicates:,} replicates of {simulation.name} need {size:,} bytes, more than max_result_bytes="
-                f"{self.config.max_result_bytes:,}; ask for fewer, or raise it in EngineConfig",
-                field="replicates",
-                value=replicates,
-            )
+        for setting, limit in limits.items():
+            if size > limit:
+                raise InvalidInputError(
+                    f"{replicates:,} replicates of {simulation.name} need {size:,} bytes, more than {setting}={limit:,}; "
+                    "ask for fewer, or raise it in EngineConfig",
+                    field="replicates",
+                    value=replicates,
+                )
 
     def _hand_over(
         self,

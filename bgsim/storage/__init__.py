@@ -1,7 +1,13 @@
 """Results kept by parameter hash, in a SQLite file or in memory, with two slots a workspace.
 
-``base`` says what a store does; ``store`` is the file, ``memory`` the other; ``database`` opens the file, ``codec``
-turns columns into bytes, ``slots`` says which result a slot points at.
+``base`` says what a store does; ``store`` is the file, ``memory`` the other.
+
+Of the file: ``writer`` is the thread that writes, ``database`` opens it, ``schema`` has its tables, ``tables`` what is
+done to them, ``segments`` turns columns into rows, ``codec`` into bytes (``parallel`` on all cores), ``check`` reads
+everything, ``salvage`` saves what is left of a damaged one.
+
+Of both: ``slots`` says which results the slots point at, ``compare`` compares them, ``explain`` says why a request is
+answered or not, ``transfer`` takes results out and in.
 """
 
 from bgsim.storage.base import Columns, Store, StoredResult

@@ -1,30 +1,75 @@
-"""The SQLite file: opening it safely, its schema, and its settings."""
+"""The SQLite file: opening it safely, its settings, and connections to read it.
+
+``synchronous = NORMAL`` in WAL mode: what is committed survives the end of the process, ``kill -9`` included, since it
+is in the system's memory by then. After a loss of power the last commits before it may be gone; the file itself is
+whole. ``survive_power_loss`` waits for the disk at every commit instead.
+
+The file is not mapped into memory: reading a mapping of a file that somebody cuts short ends the process.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import struct
+import threading
 import time
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from bgsim.errors import ForeignFileError, NewerSchemaError, StoreError
+from bgsim.storage import schema
 
-APPLICATION_ID = 0x42475349
-"""Bytes 68 to 71 of the file: ``BGSI``."""
+BUSY_TIMEOUT_MS = 60_000
 
-SCHEMA_VERSION = 1
+JOURNAL_LIMIT_BYTES = 16 * 2**20
+"""Size that the write-ahead log is cut back to."""
 
-BUSY_TIMEOUT_MS = 30_000
-_JOURNAL_LIMIT_BYTES = 16 * 2**20
+VFS = ""
+"""SQLite's way to the file system; a test takes one that has no shared memory, as on a network drive."""
+
+_MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_OPEN_ATTEMPTS = 200
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open the store's file for reading and writing, making it when there is none.
+class DamagedFileError(StoreError):
+    """The database itself is damaged, not only a result in it."""
 
-    A damaged file is set aside as ``*.corrupt-<time>`` with a warning, and a new one begun.
+
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second when a damaged name or text stands in the message."""
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Tell whether SQLite could read a row, and Python could not make text of what stands in it."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether SQLite found the file itself to be damaged."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, UnicodeDecodeError) or is_unreadable(error) or code in _DAMAGE
+
+
+def explained(path: Path, verb: str, error: Exception) -> StoreError:
+    """Return the error of a store that cannot be read or written, saying what to do."""
+    if is_damage(error):
+        found: StoreError = DamagedFileError(
+            f"the store {path} is damaged ({error}); `bgsim store check --repair` saves what can be read"
+        )
+    elif getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        found = StoreError(f"the store {path} cannot be {verb}: the disk is full, or the file's limit is reached")
+    else:
+        found = StoreError(f"the store {path} cannot be {verb}: {error}")
+    found.__cause__ = error
+    return found
+
+
+def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Connection:
+    """Open the store's file for writing, making it when there is none.
 
     Raises
     ------
@@ -32,144 +77,194 @@ def open_database(path: Path) -> sqlite3.Connection:
         If the path is a directory, or cannot be written.
     ForeignFileError
         If the file is not a store; it is left untouched.
+    DamagedFileError
+        If it is one, and damaged.
     NewerSchemaError
         If a newer bgsim wrote it.
     """
-    _check_path(path)
-    try:
-        return _open(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise StoreError(f"the store {path} cannot be opened: {error}; choose another path") from error
-        aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        warnings.warn(f"the store {path} is damaged ({error}); it is now {aside.name}", RuntimeWarning, stacklevel=3)
-        return _open(path)
+    check_path(path)
+    for attempt in range(_OPEN_ATTEMPTS):
+        connection = connect(path)
+        try:
+            _prepare(connection, path, survive_power_loss=survive_power_loss)
+        except SQLITE_ERRORS as error:
+            connection.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+                raise DamagedFileError(f"the header of the store {path} is damaged") from error  # it is writable
+            # Going over to WAL needs the file alone, and SQLite does not wait for that.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise explained(path, "opened", error) from error
+            if attempt == _OPEN_ATTEMPTS - 1:
+                raise StoreError(f"the store {path} is kept locked by another process: {error}") from error
+            time.sleep(0.01)
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise AssertionError("unreachable")
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Return a further connection to a file that `open_database` has opened."""
+def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
+    """Return a connection that any one thread at a time may use."""
+    uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}{f'&vfs={VFS}' if VFS else ''}"
     connection = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=64
+        uri,
+        uri=True,
+        timeout=BUSY_TIMEOUT_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
     )
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA mmap_size = 268435456")
     return connection
 
 
-def _check_path(path: Path) -> None:
+def check_path(path: Path) -> None:
+    """Refuse what cannot be a store, without touching it; see `open_database`."""
     if path.is_dir():
         raise StoreError(f"the store path {path} is a directory; name a file in it, such as {path / 'bgsim.db'}")
     if not path.parent.is_dir():
         raise StoreError(f"the directory {path.parent} of the store does not exist; make it, or choose another path")
     target = path if path.exists() else path.parent
-    if not os.access(target, os.W_OK) or not os.access(path.parent, os.W_OK):
+    if not (_writable(target) and _writable(path.parent)):
         raise StoreError(
             f"the store {path} is read-only; choose another path, or allow writing to it and its directory"
         )
     if not path.exists() or path.stat().st_size == 0:
         return
-    with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
-    if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
-        raise ForeignFileError(f"{path} is not a bgsim store, so it was left untouched; choose another path")
-    version, application = struct.unpack_from(">I4xI", header, 60)
-    if application != APPLICATION_ID:
+    try:
+        application = _application_id(path)
+    except SQLITE_ERRORS as error:
+        # Its header is no database's. Ours, with some bytes wrong, is told by what is left of it.
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        if header.startswith(_MAGIC) and header[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
+            raise explained(path, "opened", error) from error
+        raise ForeignFileError(f"{path} is not a bgsim store, so it was left untouched; choose another path") from error
+    if application != schema.APPLICATION_ID:
         raise ForeignFileError(
             f"{path} is another program's SQLite database, so it was left untouched; choose another path"
         )
-    if version > SCHEMA_VERSION:
-        raise NewerSchemaError(
-            f"{path} was written by a newer bgsim (schema {version}, this one knows {SCHEMA_VERSION}); update bgsim, "
-            "or choose another path"
-        )
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    connection = connect(path)
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _application_id(path: Path) -> int:
+    """Return the application that a database's header names.
+
+    It is read through SQLite, without locks, journal or log: to open and close the file by other means would end the
+    locks that this process holds on it.
+    """
+    connection = sqlite3.connect(f"file:{quote(str(path))}?immutable=1", uri=True)
     try:
-        new = connection.execute("PRAGMA user_version").fetchone()[0] == 0
-        if new:
-            _create(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
-        connection.execute("SELECT count(*) FROM results").fetchone()
-    except BaseException:
+        found: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    finally:
         connection.close()
-        raise
-    return connection
+    return found
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    """Make the tables, in one transaction; another process may be doing the same."""
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("BEGIN IMMEDIATE")
-    if connection.execute("PRAGMA user_version").fetchone()[0]:
-        connection.execute("ROLLBACK")
-        return
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
+def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: bool) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version < 0 or (version == 0 and not schema.create(connection)):
+        raise DamagedFileError(f"the header of the store {path} is damaged: its schema version is {version}")
+    if version > schema.SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"{path} was written by a newer bgsim (schema {version}, this one knows {schema.SCHEMA_VERSION}), so "
+            "nothing is written to it; update bgsim, or choose another path"
+        )
+    if 0 < version < schema.SCHEMA_VERSION:
+        schema.migrate(connection, path)
+    # Where there is no shared memory, as on a network drive, this stays "delete": readers then wait for the writer.
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    wait_for_disk = survive_power_loss or mode != "wal"
+    connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when nobody waits for it
+    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+    for probe in (
+        "count(*), sum(replicates) FROM results",
+        "* FROM blocks LIMIT 1",
+        "sum(generation) FROM slots",
+        "count(DISTINCT hash) FROM slots",
+    ):
+        connection.execute(f"SELECT {probe}").fetchone()
+    connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading
 
 
-_SCHEMA = (
+class Readers:
+    """Connections to read with: one for each thread that reads at the moment, kept for the next.
+
+    Any thread may call any method. A connection is used by one thread at a time, and no lock is held meanwhile.
     """
-    CREATE TABLE results (
-        hash TEXT PRIMARY KEY,           -- the first 32 digits of identity
-        identity TEXT NOT NULL,          -- SHA-256 of all that the result depends on
-        simulation TEXT NOT NULL,
-        fingerprint TEXT NOT NULL,
-        seed TEXT NOT NULL,              -- decimal; of any size
-        parameters TEXT NOT NULL,        -- JSON
-        replicates INTEGER NOT NULL,     -- stored, from 0 on
-        stored_bytes INTEGER NOT NULL,
-        created_at TEXT NOT NULL,        -- ISO-8601, UTC, as all times here
-        used_at TEXT NOT NULL
-    ) STRICT
-    """,
-    """
-    CREATE TABLE blocks (
-        hash TEXT NOT NULL REFERENCES results(hash) ON DELETE CASCADE,
-        first INTEGER NOT NULL,          -- index of the first replicate
-        name TEXT NOT NULL,              -- of the output
-        position INTEGER NOT NULL,       -- of the output among the simulation's
-        dtype TEXT NOT NULL,
-        shape TEXT NOT NULL,             -- JSON, replicates first
-        filter TEXT NOT NULL,            -- none, shuffle
-        raw_bytes INTEGER NOT NULL,
-        checksum INTEGER NOT NULL,       -- CRC-32 of the raw bytes
-        data BLOB NOT NULL,              -- a zstd frame
-        PRIMARY KEY (hash, first, position)
-    ) STRICT
-    """,
-    """
-    CREATE TABLE slots (
-        workspace TEXT NOT NULL,
-        hash TEXT NOT NULL REFERENCES results(hash) ON DELETE CASCADE,
-        replicates INTEGER NOT NULL,
-        generation INTEGER NOT NULL,     -- the higher of a workspace's two is the primary slot
-        placed_at TEXT NOT NULL,
-        PRIMARY KEY (workspace, hash)
-    ) STRICT
-    """,
-    "CREATE INDEX results_by_use ON results(used_at)",
-    "CREATE INDEX slots_by_hash ON slots(hash)",
-    """
-    CREATE VIEW stored_results AS
-    SELECT hash, simulation, seed, parameters, replicates, stored_bytes, created_at, used_at
-    FROM results ORDER BY used_at DESC
-    """,
-    """
-    CREATE VIEW stored_slots AS
-    SELECT workspace,
-           CASE row_number() OVER (PARTITION BY workspace ORDER BY generation DESC)
-               WHEN 1 THEN 'primary' ELSE 'secondary' END AS slot,
-           slots.hash, simulation, seed, parameters, slots.replicates, generation, placed_at
-    FROM slots JOIN results USING (hash) ORDER BY workspace, generation DESC
-    """,
-)
+
+    _KEPT = 4
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pid = os.getpid()
+        # Guards all below; SQLite is not called under it.
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._generation = 0
+        self._closed = False
+
+    @contextmanager
+    def reading(self, *, snapshot: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give out a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
+
+        Raises
+        ------
+        StoreError
+            If the store is closed, or SQLite raises inside.
+        """
+        connection, generation = None, 0
+        try:
+            connection, generation = self.take()
+            if snapshot:
+                connection.execute("BEGIN")
+            yield connection
+        except SQLITE_ERRORS as error:
+            raise explained(self._path, "read", error) from error
+        finally:
+            if connection is not None:
+                self.give_back(connection, generation)
+
+    def take(self) -> tuple[sqlite3.Connection, int]:
+        """Return a connection, and what `give_back` wants to know; `reading` does both, in a microsecond more."""
+        if os.getpid() != self._pid:
+            raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
+        with self._lock:
+            generation = self._generation
+            if self._idle:
+                return self._idle.pop(), generation
+            if self._closed:
+                raise StoreError(f"the store {self._path} is closed")
+        connection = connect(self._path, create=False)
+        connection.execute("PRAGMA query_only = ON")
+        return connection, generation
+
+    def give_back(self, connection: sqlite3.Connection, generation: int) -> None:
+        """Keep a connection for the next reader, or close it."""
+        if connection.in_transaction:
+            connection.rollback()
+        with self._lock:
+            if not self._closed and generation == self._generation and len(self._idle) < self._KEPT:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def drop(self) -> None:
+        """Use none of these connections again: the file has been replaced."""
+        with self._lock:
+            self._generation += 1
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def close(self) -> None:
+        """Close all; those in use, when they are given back."""
+        with self._lock:
+            self._closed = True
+        self.drop()

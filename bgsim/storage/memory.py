@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import threading
+import time
+from itertools import islice
+from operator import index
 
+from bgsim.errors import StoreError
 from bgsim.parameters import ResultKey
-from bgsim.storage.base import DEFAULT_MAX_BYTES, Columns, OnStored, Store, StoredResult, now_text
-from bgsim.storage.slots import SlotPair, place
+from bgsim.storage.base import (
+    DEFAULT_MAX_AGE_S,
+    DEFAULT_MAX_BYTES,
+    CheckReport,
+    CleanupReport,
+    Columns,
+    OnStored,
+    OutputSummary,
+    Record,
+    Store,
+    StoredResult,
+    checked_columns,
+    now_text,
+)
+from bgsim.storage.segments import moments
+from bgsim.storage.slots import SlotPair, place, swap
 
 
 class _Held:
-    __slots__ = ("columns", "created_at", "key", "used_at")
+    __slots__ = ("columns", "created_at", "record", "used", "used_at")
 
-    def __init__(self, key: ResultKey, columns: Columns) -> None:
-        self.key = key
+    def __init__(self, record: Record, columns: Columns) -> None:
+        self.record = record
         self.columns = columns
         self.created_at = self.used_at = now_text()
+        self.used = time.monotonic()
 
     @property
     def replicates(self) -> int:
@@ -26,62 +44,115 @@ class _Held:
     def nbytes(self) -> int:
         return sum(column.nbytes for column in self.columns.values())
 
+    def described(self) -> StoredResult:
+        summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in self.columns.items()}
+        return StoredResult(
+            self.record, self.record.values(), self.replicates, self.nbytes, self.created_at, self.used_at, summary
+        )
+
 
 class MemoryStore(Store):
-    """Results in a dictionary, bounded by their size; gone with the process.
+    """Results in a dictionary, bounded by their size and age; gone with the process.
 
     Parameters
     ----------
     max_storage_bytes : int
         Beyond it the least recently used results go, never those in a slot nor the last one stored.
+    max_age_s : float
+        Results not used for so long go as well.
     """
 
-    def __init__(self, max_storage_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(self, max_storage_bytes: int = DEFAULT_MAX_BYTES, max_age_s: float = DEFAULT_MAX_AGE_S) -> None:
         self.max_storage_bytes = max_storage_bytes
-        self._lock = threading.Lock()  # guards both; nothing is called under it
+        self.max_age_s = max_age_s
+        # Guards all below; nothing is called under it.
+        self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}  # the last used last
+        self._total = 0  # bytes of `_held`
         self._slots: dict[str, SlotPair] = {}
+        self._closed = False
+
+    # ---- results -------------------------------------------------------------------------------------
 
     def find(self, key: ResultKey) -> int:
         with self._lock:
             held = self._get(key)
             return held.replicates if held else 0
 
-    def load(self, key: ResultKey, replicates: int) -> Columns | None:
+    def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
+        wanted = None if replicates is None else index(replicates)
         with self._lock:
             held = self._get(key)
-            if held is None:
+            if held is None or (wanted is not None and wanted < 1):
                 return None
-            self._held[key.hash] = self._held.pop(key.hash)
+            self._held[held.record.hash] = self._held.pop(held.record.hash)
             held.used_at = now_text()
-            return {name: column[:replicates] for name, column in held.columns.items()}
+            held.used = time.monotonic()
+            return {name: column[:wanted] for name, column in held.columns.items()}
 
     def store(
         self,
-        key: ResultKey,
+        key: ResultKey | Record,
         columns: Columns,
         *,
         workspace: str | None = None,
         on_stored: OnStored | None = None,
     ) -> None:
-        for column in columns.values():
-            column.flags.writeable = False
-        new = _Held(key, columns)
-        with self._lock:
-            old = self._get(key)
-            if old is None or old.replicates < new.replicates:
-                self._held.pop(key.hash, None)
-                self._held[key.hash] = new
-            if workspace is not None:
-                self._place(key, new.replicates, workspace)
-            self._evict(key.hash)
+        error: StoreError | None = None
+        try:
+            self._store(
+                Record.of(key) if isinstance(key, ResultKey) else key,
+                checked_columns(columns, self.max_storage_bytes),
+                workspace,
+            )
+        except StoreError as refused:
+            error = refused
         if on_stored is not None:
-            on_stored(None)
+            on_stored(error)
+
+    def _store(self, record: Record, columns: Columns, workspace: str | None) -> None:
+        new = _Held(record, columns)
+        with self._lock:
+            if self._closed:
+                raise StoreError("the store is closed")
+            old = self._held.get(record.hash)
+            if old is not None and old.record.identity != record.identity:
+                raise StoreError(
+                    f"another result is stored under the hash {record.hash}; it is kept, this one is not stored"
+                )
+            if old is None or old.replicates < new.replicates:
+                if old is not None:
+                    new.created_at = old.created_at
+                    self._drop(record.hash)
+                self._held[record.hash] = new
+                self._total += new.nbytes
+            if workspace is not None:
+                self._place(record.hash, new.replicates, workspace)
+            self._evict(record.hash)
+
+    def results(self) -> list[StoredResult]:
+        with self._lock:
+            held = list(reversed(self._held.values()))
+        return [h.described() for h in held]
+
+    def get(self, result_hash: str) -> StoredResult | None:
+        with self._lock:
+            held = self._held.get(result_hash)
+        return None if held is None else held.described()
+
+    def delete(self, result_hash: str) -> bool:
+        with self._lock:
+            for workspace, pair in list(self._slots.items()):
+                self._keep_slots(workspace, SlotPair(*(s for s in pair if s.hash != result_hash)))
+            return self._drop(result_hash)
+
+    # ---- slots ---------------------------------------------------------------------------------------
 
     def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
         with self._lock:
-            if self._get(key) is not None:
-                self._place(key, replicates, workspace)
+            held = self._get(key)
+            if held is not None:
+                self._place(key.hash, min(replicates, held.replicates), workspace)
 
     def slots(self, workspace: str) -> SlotPair:
         with self._lock:
@@ -91,37 +162,33 @@ class MemoryStore(Store):
         with self._lock:
             return sorted(self._slots)
 
-    def results(self) -> list[StoredResult]:
+    def swap(self, workspace: str) -> SlotPair:
         with self._lock:
-            held = list(reversed(self._held.values()))
-        return [
-            StoredResult(
-                h.key.hash,
-                h.key.simulation,
-                h.key.seed,
-                json.loads(h.key.parameters.to_json()),
-                h.replicates,
-                h.nbytes,
-                h.created_at,
-                h.used_at,
-            )
-            for h in held
-        ]
+            self._keep_slots(workspace, swap(self._slots.get(workspace, SlotPair()), now_text()))
+            return self._slots.get(workspace, SlotPair())
 
-    def delete(self, result_hash: str) -> bool:
+    def clear(self, workspace: str) -> int:
         with self._lock:
-            for workspace, pair in list(self._slots.items()):
-                kept = [s for s in (pair.primary, pair.secondary) if s is not None and s.hash != result_hash]
-                self._slots[workspace] = SlotPair(*kept)
-                if not kept:
-                    del self._slots[workspace]
-            return self._held.pop(result_hash, None) is not None
+            return len(list(self._slots.pop(workspace, SlotPair())))
+
+    # ---- care ----------------------------------------------------------------------------------------
+
+    def cleanup(self) -> CleanupReport:
+        with self._lock:
+            return self._evict("")
+
+    def check(self, *, repair: bool = False) -> CheckReport:  # noqa: ARG002 - there is nothing to repair
+        """Count what there is: memory is not checked."""
+        with self._lock:
+            return CheckReport(len(self._held), sum(len(held.columns) for held in self._held.values()))
 
     def flush(self) -> None:
         """Do nothing: storing is done when it returns."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Take no more."""
+        with self._lock:
+            self._closed = True
 
     @property
     def location(self) -> str:
@@ -130,20 +197,39 @@ class MemoryStore(Store):
     def __repr__(self) -> str:
         return f"<MemoryStore: {len(self._held)} results>"
 
-    def _get(self, key: ResultKey) -> _Held | None:
+    # ---- under the lock ------------------------------------------------------------------------------
+
+    def _get(self, key: ResultKey | str) -> _Held | None:
+        if isinstance(key, str):
+            return self._held.get(key)
         held = self._held.get(key.hash)
-        return held if held is not None and held.key.identity == key.identity else None
+        return held if held is not None and held.record.identity == key.identity else None
 
-    def _place(self, key: ResultKey, replicates: int, workspace: str) -> None:
-        self._slots[workspace] = place(self._slots.get(workspace, SlotPair()), key.hash, replicates, now_text())
+    def _place(self, result_hash: str, replicates: int, workspace: str) -> None:
+        self._slots[workspace] = place(self._slots.get(workspace, SlotPair()), result_hash, replicates, now_text())
 
-    def _evict(self, newest: str) -> None:
-        total = sum(held.nbytes for held in self._held.values())
-        if total <= self.max_storage_bytes:
-            return
-        pinned = {s.hash for pair in self._slots.values() for s in (pair.primary, pair.secondary) if s} | {newest}
-        for result_hash in list(self._held):
-            if total <= self.max_storage_bytes:
-                return
+    def _keep_slots(self, workspace: str, pair: SlotPair) -> None:
+        if pair.primary is None:
+            self._slots.pop(workspace, None)
+        else:
+            self._slots[workspace] = pair
+
+    def _drop(self, result_hash: str) -> bool:
+        held = self._held.pop(result_hash, None)
+        if held is not None:
+            self._total -= held.nbytes
+        return held is not None
+
+    def _evict(self, newest: str) -> CleanupReport:
+        oldest = time.monotonic() - self.max_age_s
+        if self._total <= self.max_storage_bytes and all(h.used >= oldest for h in islice(self._held.values(), 1)):
+            return CleanupReport((), 0)
+        pinned = {slot.hash for pair in self._slots.values() for slot in pair} | {newest}
+        removed, before = [], self._total
+        for result_hash, held in list(self._held.items()):
+            if self._total <= self.max_storage_bytes and held.used >= oldest:
+                break
             if result_hash not in pinned:
-                total -= self._held.pop(result_hash).nbytes
+                self._drop(result_hash)
+                removed.append(result_hash)
+        return CleanupReport(tuple(removed), before - self._total)

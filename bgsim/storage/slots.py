@@ -1,9 +1,17 @@
-"""The dual slots: each workspace points at the newest result and the one before."""
+"""The dual slots: each workspace points at the newest result and the one before; what they point at stays decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bgsim.storage.base import Columns
+
+MEMORY_BYTES = 512 * 2**20
+"""Decoded results that are kept for the slots; beyond it those used least recently are read from the file again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,10 @@ class SlotPair:
     primary: Slot | None = None
     secondary: Slot | None = None
 
+    def __iter__(self) -> Iterator[Slot]:
+        """Iterate over those in use, the primary first."""
+        return (slot for slot in (self.primary, self.secondary) if slot is not None)
+
 
 def pair_of(slots: Sequence[Slot]) -> SlotPair:
     """Return up to two slots as a pair, the newest first."""
@@ -53,3 +65,73 @@ def place(pair: SlotPair, result_hash: str, replicates: int, placed_at: str) -> 
     if pair.primary is not None and pair.primary.hash == result_hash:
         return SlotPair(new, pair.secondary)
     return SlotPair(new, pair.primary)
+
+
+def swap(pair: SlotPair, placed_at: str) -> SlotPair:
+    """Return the pair with its slots exchanged; as it is if one is empty."""
+    if pair.primary is None or pair.secondary is None:
+        return pair
+    return place(pair, pair.secondary.hash, pair.secondary.replicates, placed_at)
+
+
+class SlotMemory:
+    """The decoded columns of results that slots point at. Any thread may call any method.
+
+    Parameters
+    ----------
+    max_bytes : int
+    """
+
+    def __init__(self, max_bytes: int = MEMORY_BYTES) -> None:
+        self._max_bytes = max_bytes
+        # Guards all below; nothing is called under it.
+        self._lock = threading.Lock()
+        self._held: dict[str, tuple[str, int, Columns]] = {}  # by hash: identity, replicates, columns; last used last
+        self._pinned: Collection[str] = ()
+
+    def get(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
+        """Return a result's first replicates, if so many are held; None for the count means all that are stored."""
+        held = self._held.get(result_hash)  # a plain read needs no lock
+        if held is None or (identity is not None and held[0] != identity):
+            return None
+        if replicates is None or not 0 < replicates <= held[1]:
+            return None
+        with self._lock:
+            if result_hash in self._held:
+                self._held[result_hash] = self._held.pop(result_hash)
+        if replicates == held[1]:
+            return held[2].copy()
+        return {name: column[:replicates] for name, column in held[2].items()}
+
+    def keep(self, result_hash: str, identity: str, columns: Columns) -> None:
+        """Hold a result if a slot points at it, unless more of it is held already."""
+        if result_hash not in self._pinned:
+            return
+        replicates = len(next(iter(columns.values())))
+        with self._lock:
+            held = self._held.get(result_hash)
+            if result_hash in self._pinned and (held is None or held[0] != identity or held[1] < replicates):
+                self._held.pop(result_hash, None)
+                self._held[result_hash] = (identity, replicates, dict(columns))
+                self._shrink()
+
+    def pin(self, hashes: Collection[str]) -> None:
+        """Say which results slots point at; let go of all others."""
+        with self._lock:
+            self._pinned = frozenset(hashes)
+            for result_hash in self._held.keys() - self._pinned:
+                del self._held[result_hash]
+
+    def drop(self, result_hash: str) -> None:
+        """Let go of a result."""
+        with self._lock:
+            self._held.pop(result_hash, None)
+
+    def _shrink(self) -> None:
+        size = sum(_size(columns) for _, _, columns in self._held.values())
+        while size > self._max_bytes:
+            size -= _size(self._held.pop(next(iter(self._held)))[2])
+
+
+def _size(columns: Columns) -> int:
+    return sum(column.nbytes for column in columns.values())

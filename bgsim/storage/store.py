@@ -3,64 +3,59 @@
 ::
 
     store() ──encode in the caller's thread──> backlog ──writer thread, one transaction a group──> file ──> on_stored
-    load() ──> slots in memory, else the reader's connection ──> decode
+    load() ──> slots in memory, else a reader's connection ──> decode
 
-The writer commits everything that has piled up at once (group commit), each result in a savepoint of its own, so that
-one that fails fails alone. Reads are short and see whole transactions.
+``writer`` has the thread, ``database`` the file and its connections, ``segments`` turns columns into rows and back.
+Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``database``.
 """
 
 from __future__ import annotations
 
-import json
-import math
+import logging
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import time
+import warnings
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from itertools import chain
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeVar
 
-import numpy as np
-
-from bgsim.errors import DamagedResultError, StoreError
-from bgsim.parameters import ParameterSet, ResultKey
+from bgsim.errors import DamagedResultError, NewerSchemaError, StoreError
+from bgsim.parameters import ResultKey
+from bgsim.storage import segments, tables
 from bgsim.storage.base import (
     DEFAULT_MAX_AGE_S,
     DEFAULT_MAX_BYTES,
+    CheckReport,
+    CleanupReport,
     Columns,
     OnStored,
+    Record,
     Store,
     StoredResult,
+    checked_columns,
     now_text,
 )
-from bgsim.storage.codec import MAX_BLOCK_BYTES, Block, decode_block, encode_block
-from bgsim.storage.database import connect, open_database
-from bgsim.storage.slots import Slot, SlotPair, pair_of, place
+from bgsim.storage.check import check_file, mend_references
+from bgsim.storage.database import SQLITE_ERRORS, DamagedFileError, Readers, explained, is_unreadable, open_database
+from bgsim.storage.salvage import rebuild
+from bgsim.storage.slots import SlotMemory, SlotPair, place, swap
+from bgsim.storage.writer import Task, Writer
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+logger = logging.getLogger("bgsim.storage")
 
-BACKLOG_BYTES = 256 * 2**20
-"""`ResultStore.store` waits while more than this is waiting to be written."""
-
-_Blocks: TypeAlias = list[tuple[int, str, int, Block, bytes]]
-"""First replicate, column name, its position, description, bytes."""
-
-
-@dataclass(slots=True)
-class _Task:
-    """Something for the writer: run it in a savepoint, then say how it went."""
-
-    work: Callable[[sqlite3.Connection], None]
-    done: OnStored
-    size_bytes: int = 0
+T = TypeVar("T")
 
 
 class ResultStore(Store):
     """Results in one SQLite file, shared by threads and processes.
+
+    A file that a newer bgsim wrote is read, if that can be done, and not written: storing fails with a
+    `NewerSchemaError`. A damaged file is set aside as ``*.corrupt-<time>`` with a warning, and a new one begun with all
+    that could be saved of it.
 
     Parameters
     ----------
@@ -70,6 +65,15 @@ class ResultStore(Store):
         Of stored results; beyond it the least recently used go, never those in a slot nor the last one stored.
     max_age_s : float
         Results not used for so long go as well.
+    survive_power_loss : bool
+        Whether a result counts as stored only when the disk has it; by default it survives the end of the process,
+        ``kill -9`` included.
+
+    Attributes
+    ----------
+    path : Path
+    damaged : int
+        How many results were found damaged and set aside since it was opened.
 
     Raises
     ------
@@ -83,374 +87,332 @@ class ResultStore(Store):
         *,
         max_storage_bytes: int = DEFAULT_MAX_BYTES,
         max_age_s: float = DEFAULT_MAX_AGE_S,
+        survive_power_loss: bool = False,
     ) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self.path = Path(path).absolute()
         self.max_storage_bytes = max_storage_bytes
         self.max_age_s = max_age_s
         self.damaged = 0
-        """Blocks that failed their checksum since the store was opened."""
-        self._connection = open_database(self.path)
-        # Guards `_reader` and `_in_slots`; SQLite is called under it, the writer never takes it.
-        self._read_lock = threading.Lock()
-        self._reader = connect(self.path)
-        self._in_slots: dict[str, tuple[str, Columns]] = {}  # hash -> identity, columns; of slots used here
-        # Guards the backlog and the three below it; a leaf.
+        self._survive_power_loss = survive_power_loss
+        self._memory = SlotMemory()
+        self._readers = Readers(self.path)
+        # Guards `_used` and `damaged`; nothing is called under it.
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._backlog: deque[_Task] = deque()
-        self._backlog_bytes = 0
-        self._used: dict[str, str] = {}  # hash -> time of a load that is not written down yet
-        self._closing = False
-        self._writer = threading.Thread(target=self._write, name="bgsim-store", daemon=True)
-        self._writer.start()
+        self._used: dict[str, float] = {}  # hash -> time of a load that is not written down yet
+        self._newest: list[str] = []  # what the writer's present group has stored; the writer's alone
+        self._total: tuple[int, int] | None = None  # the file's data version, and the stored bytes then; the writer's
+        self._refusal: NewerSchemaError | None = None
+        self._writer: Writer | None = None
+        try:
+            connection = self._open()
+        except NewerSchemaError as error:
+            self._open_newer(error)
+        else:
+            self._memory.pin(tables.pinned(connection))
+            self._writer = Writer(connection, self.path, self._before_commit, self._recount)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return open_database(self.path, survive_power_loss=self._survive_power_loss)
+        except DamagedFileError as error:
+            aside, saved = rebuild(self.path)
+            warnings.warn(
+                f"the store {self.path} is damaged ({error.__cause__ or error}); it is now {aside.name}, and {saved} "
+                "results were saved from it",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return open_database(self.path, survive_power_loss=self._survive_power_loss)
+
+    def _open_newer(self, error: NewerSchemaError) -> None:
+        try:
+            self._refusal = error
+            self.results()
+            with self._readers.reading() as reader:
+                reader.execute(f"{segments.SELECT} LIMIT 0", ("", 0)).fetchall()
+        except StoreError:
+            self._readers.close()
+            raise error from None
+        logger.warning("%s", error)
 
     # ---- reading -------------------------------------------------------------------------------------
 
     def find(self, key: ResultKey) -> int:
-        with self._reading() as reader:
+        with self._readers.reading() as reader:
             row = reader.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
-        return row[1] if row is not None and row[0] == key.identity else 0
+        # Damage may have put something else in the place of the number.
+        return row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
 
-    def load(self, key: ResultKey, replicates: int) -> Columns | None:
-        with self._lock:
-            self._used[key.hash] = now_text()
-        with self._reading() as reader:
-            identity, columns = self._in_slots.get(key.hash, ("", {}))
-            if identity == key.identity and _length(columns) >= replicates:
-                return {name: column[:replicates] for name, column in columns.items()}
-            row = reader.execute("SELECT identity FROM results WHERE hash = ?", (key.hash,)).fetchone()
-            if row is None or row[0] != key.identity:
-                return None
-            rows = reader.execute(
-                "SELECT first, name, dtype, shape, filter, raw_bytes, checksum, data FROM blocks "
-                "WHERE hash = ? AND first < ? ORDER BY position, first",
-                (key.hash, replicates),
-            ).fetchall()
+    def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
+        result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
+        columns = self._memory.get(result_hash, identity, replicates)
+        if columns is None:
+            columns = self._load(result_hash, identity, replicates)
+        if columns is not None:
+            with self._lock:
+                self._used[result_hash] = time.time()
+        return columns
+
+    def _load(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
+        wanted = segments.MOST if replicates is None else index(replicates)
+        connection, generation = self._readers.take()
+        rows = connection.cursor()
         try:
-            return _join(rows, replicates)
-        except DamagedResultError:
-            self.damaged += 1
-            self.delete(key.hash)
-            return None
-
-    def slots(self, workspace: str) -> SlotPair:
-        with self._reading() as reader:
-            return _read_slots(reader, workspace)
-
-    def workspaces(self) -> list[str]:
-        with self._reading() as reader:
-            return [row[0] for row in reader.execute("SELECT DISTINCT workspace FROM slots ORDER BY 1")]
+            first = rows.execute(segments.SELECT, (result_hash, wanted)).fetchone()
+            if first is None:
+                _check_absent(connection, result_hash, wanted)
+                return None
+            if identity not in (None, first[0]):
+                return None
+            columns = segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
+        except (DamagedResultError, TypeError) as error:  # the second: what should be a number is none
+            damage = str(error)
+        except SQLITE_ERRORS as error:
+            if not is_unreadable(error):
+                raise explained(self.path, "read", error) from error
+            damage = str(error)
+        else:
+            self._memory.keep(result_hash, first[0], columns)
+            return columns
+        finally:
+            rows.close()
+            self._readers.give_back(connection, generation)
+        self._set_aside(result_hash, damage)
+        return None
 
     def results(self) -> list[StoredResult]:
-        from sqlite_utils import Database  # noqa: PLC0415 - costs more than NumPy to import
+        return self._results(None)
 
-        with self._reading() as reader:
-            rows = list(Database(reader).query("SELECT * FROM stored_results"))
-        return [
-            StoredResult(
-                **{
-                    **row,
-                    "seed": int(row["seed"]),
-                    "parameters": ParameterSet.values_from_json(row["parameters"]),
-                }
-            )
-            for row in rows
-        ]
+    def get(self, result_hash: str) -> StoredResult | None:
+        return next(iter(self._results(result_hash)), None)
+
+    def _results(self, result_hash: str | None) -> list[StoredResult]:
+        with self._readers.reading(snapshot=True) as reader:
+            found, unreadable = tables.read_results(reader, result_hash)
+        for owner, reason in unreadable.items():
+            self._set_aside(owner, reason)
+        return found
 
     @property
     def location(self) -> str:
         return str(self.path)
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._read_lock:
-            if self._closing:
-                raise StoreError(f"the store {self.path} is closed")
-            try:
-                yield self._reader
-            except sqlite3.Error as error:
-                raise StoreError(f"the store {self.path} cannot be read: {error}") from error
-
     # ---- writing -------------------------------------------------------------------------------------
 
     def store(
         self,
-        key: ResultKey,
+        key: ResultKey | Record,
         columns: Columns,
         *,
         workspace: str | None = None,
         on_stored: OnStored | None = None,
     ) -> None:
         done = on_stored or _ignore
+        record = Record.of(key) if isinstance(key, ResultKey) else key
         try:
-            for column in columns.values():
-                column.flags.writeable = False
-            first = self.find(key)
-            blocks = _split(columns, first)
+            columns = checked_columns(columns, self.max_storage_bytes)
+            with self._readers.reading() as reader:
+                row = reader.execute("SELECT replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
+            new = segments.split(columns, row[0] if row else 0, record.hash)
         except StoreError as error:
             done(error)
             return
+        replicates = len(next(iter(columns.values())))
 
         def work(connection: sqlite3.Connection) -> None:
-            self._write_result(connection, key, columns, first, blocks)
+            added = tables.write_result(connection, record, columns, new)
+            self._newest.append(record.hash)
+            if self._total is not None:
+                self._total = (self._total[0], self._total[1] + added)
             if workspace is not None:
-                self._write_slot(connection, key, _length(columns), workspace)
+                self._place(connection, record.hash, replicates, workspace)
 
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
-                self._keep_in_memory(key, columns)
+                self._memory.keep(record.hash, record.identity, columns)
             done(error)
 
-        self._submit(_Task(work, stored, sum(len(block[4]) for block in blocks)))
-
-    def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            if connection.execute("SELECT 1 FROM results WHERE hash = ?", (key.hash,)).fetchone():
-                self._write_slot(connection, key, replicates, workspace)
-
-        self._submit(_Task(work, _ignore))
+        self._submit(Task(work, stored, new.size_bytes))
 
     def delete(self, result_hash: str) -> bool:
-        found: list[int] = []
+        def work(connection: sqlite3.Connection) -> bool:
+            rows = connection.execute("DELETE FROM results WHERE hash = ?", (result_hash,)).rowcount
+            self._total = None
+            self._memory.pin(tables.pinned(connection))
+            return rows > 0
 
-        def work(connection: sqlite3.Connection) -> None:
-            found.append(connection.execute("DELETE FROM results WHERE hash = ?", (result_hash,)).rowcount)
-
-        self._run(work)
-        with self._read_lock:
-            self._in_slots.pop(result_hash, None)
-        return found[0] > 0
-
-    def cleanup(self) -> int:
-        """Delete what is too old or too much, give the space back, and return how many results went."""
-        removed: list[int] = []
-        self._run(lambda connection: removed.append(self._evict(connection, "")))
-        return removed[0]
+        deleted = self._run(work)
+        self._memory.drop(result_hash)
+        return deleted
 
     def flush(self) -> None:
-        self._run(lambda _: None)
+        if self._writer is not None:
+            self._run(lambda _: None, alone=True)  # after all that was handed over before; nothing to commit
 
     def close(self) -> None:
-        with self._lock:
-            if self._closing:
-                return
-            self._closing = True
-            self._changed.notify_all()
-        if self._writer is not threading.current_thread():
-            self._writer.join()
+        if self._writer is not None:
+            self._writer.close()
+        self._readers.close()
 
     def __repr__(self) -> str:
         return f"<ResultStore {self.path}>"
 
-    def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Have the writer do something, and wait for it."""
-        finished = threading.Event()
-        failed: list[Exception] = []
+    def _submit(self, task: Task) -> None:
+        if self._writer is None:
+            task.done(self._refusal)
+        else:
+            self._writer.submit(task)
 
-        def done(error: Exception | None) -> None:
-            if error is not None:
-                failed.append(error)
-            finished.set()
+    def _run(self, work: Callable[[sqlite3.Connection], T], *, alone: bool = False) -> T:
+        """Have the writer do something, wait, and return what it returned."""
+        if self._writer is None:
+            assert self._refusal is not None
+            raise self._refusal
+        found: list[T] = []
+        self._writer.run(lambda connection: found.append(work(connection)), alone=alone)
+        return found[-1]
 
-        self._submit(_Task(work, done))
-        finished.wait()
-        if failed:
-            raise failed[0]
-
-    def _submit(self, task: _Task) -> None:
+    def _set_aside(self, result_hash: str, reason: str) -> None:
+        """Take a damaged result out of the way and write down that it was there."""
+        logger.warning("result %s in %s is damaged and set aside: %s", result_hash, self.path, reason)
         with self._lock:
-            while self._backlog_bytes > BACKLOG_BYTES and not self._closing:
-                self._changed.wait()
-            if not self._closing:
-                self._backlog.append(task)
-                self._backlog_bytes += task.size_bytes
-                self._changed.notify_all()
-                return
-        task.done(StoreError(f"the store {self.path} is closed"))
+            self.damaged += 1
 
-    # ---- the writer thread ---------------------------------------------------------------------------
+        def work(connection: sqlite3.Connection) -> None:
+            tables.set_aside(connection, result_hash, reason)
+            self._total = None
+            self._memory.pin(tables.pinned(connection))
 
-    def _write(self) -> None:
-        while True:
-            with self._lock:
-                while not self._backlog and not self._closing:
-                    self._changed.wait()
-                tasks = list(self._backlog)
-                self._backlog.clear()
-                used, self._used = self._used, {}
-                if not tasks and not used:
-                    break
-            errors = self._commit(tasks, used)
-            with self._lock:
-                self._backlog_bytes -= sum(task.size_bytes for task in tasks)
-                self._changed.notify_all()
-            for task, error in zip(tasks, errors, strict=True):
-                task.done(error)
-        with self._read_lock:
-            self._reader.close()
-        self._connection.close()
-
-    def _commit(self, tasks: list[_Task], used: dict[str, str]) -> list[Exception | None]:
-        """Do the tasks in one transaction; return an error or None for each."""
-        connection = self._connection
-        errors: list[Exception | None] = []
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("UPDATE results SET used_at = ? WHERE hash = ?", [(t, h) for h, t in used.items()])
-            for task in tasks:
-                errors.append(self._in_savepoint(task))
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            failure = StoreError(f"the store {self.path} cannot be written: {error}")
-            failure.__cause__ = error
-            return [failure] * len(tasks)
-        return errors
+            self._run(work)
+        except StoreError as error:
+            logger.warning("result %s could not be set aside: %s", result_hash, error)
 
-    def _in_savepoint(self, task: _Task) -> Exception | None:
-        self._connection.execute("SAVEPOINT task")
-        try:
-            task.work(self._connection)
-        except Exception as error:  # whatever it is, it is this task's, and the writer goes on
-            if not self._connection.in_transaction:
-                raise  # SQLite has rolled everything back: a full disk, say
-            self._connection.execute("ROLLBACK TO task")
-            if isinstance(error, StoreError):
-                return error
-            failure = StoreError(f"the store {self.path} cannot take this: {error}")
-            failure.__cause__ = error
-            return failure
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("RELEASE task")
-        return None
+    # ---- slots ---------------------------------------------------------------------------------------
 
-    def _write_result(
-        self, connection: sqlite3.Connection, key: ResultKey, columns: Columns, first: int, blocks: _Blocks
-    ) -> None:
-        replicates = _length(columns)
-        row = connection.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
-        if row is not None and row[0] != key.identity:
-            raise StoreError(f"another result is stored under the hash {key.hash}; it is kept, this one is not stored")
-        held = row[1] if row is not None else 0
-        if held >= replicates:
-            return
-        if held != first:  # another process has extended or evicted it since the blocks were made
-            blocks = _split(columns, held)
-        now = now_text()
-        connection.execute(
-            "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?) ON CONFLICT (hash) DO UPDATE SET "
-            "replicates = excluded.replicates, used_at = excluded.used_at",
-            (
-                key.hash,
-                key.identity,
-                key.simulation,
-                key.fingerprint,
-                str(key.seed),
-                key.parameters.to_json(),
-                replicates,
-                now,
-                now,
-            ),
-        )
-        connection.executemany(
-            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (key.hash, start, name, position, b.dtype, json.dumps(b.shape), b.filter, b.raw_bytes, b.checksum, data)
-                for start, name, position, b, data in blocks
-            ],
-        )
-        connection.execute(
-            "UPDATE results SET stored_bytes = stored_bytes + ? WHERE hash = ?",
-            (sum(len(block[4]) for block in blocks), key.hash),
-        )
-        self._evict(connection, key.hash)
+    def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            row = connection.execute(
+                "SELECT replicates FROM results WHERE hash = ? AND identity = ?", (key.hash, key.identity)
+            ).fetchone()
+            if row is not None:
+                self._place(connection, key.hash, min(replicates, row[0]), workspace)
 
-    def _write_slot(self, connection: sqlite3.Connection, key: ResultKey, replicates: int, workspace: str) -> None:
-        pair = place(_read_slots(connection, workspace), key.hash, replicates, now_text())
-        connection.execute("DELETE FROM slots WHERE workspace = ?", (workspace,))
-        connection.executemany(
-            "INSERT INTO slots VALUES (?, ?, ?, ?, ?)",
-            [(workspace, s.hash, s.replicates, s.generation, s.placed_at) for s in (pair.primary, pair.secondary) if s],
-        )
+        self._submit(Task(work, _ignore))
 
-    def _evict(self, connection: sqlite3.Connection, newest: str) -> int:
-        """Delete the oldest results beyond the limits; return how many."""
-        total = connection.execute("SELECT total(stored_bytes) FROM results").fetchone()[0]
-        oldest = (datetime.now(UTC) - timedelta(seconds=self.max_age_s)).isoformat(timespec="microseconds")
-        rows = connection.execute(
-            "SELECT hash, stored_bytes, used_at FROM results "
-            "WHERE hash != ? AND hash NOT IN (SELECT hash FROM slots) ORDER BY used_at",
-            (newest,),
-        )
-        removed = []
-        for result_hash, size, used_at in rows:
-            if total <= self.max_storage_bytes and used_at >= oldest:
-                break
-            removed.append((result_hash,))
-            total -= size
-        connection.executemany("DELETE FROM results WHERE hash = ?", removed)
-        if removed:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
-        return len(removed)
+    def slots(self, workspace: str) -> SlotPair:
+        with self._readers.reading() as reader:
+            return tables.read_slots(reader, workspace)
 
-    def _keep_in_memory(self, key: ResultKey, columns: Columns) -> None:
-        """Keep a result that a slot points at decoded, and let go of those that no slot points at any more."""
-        with self._read_lock:
-            if self._closing:
-                return
-            self._in_slots[key.hash] = (key.identity, columns)
-            pinned = {row[0] for row in self._reader.execute("SELECT hash FROM slots")}
-            for result_hash in self._in_slots.keys() - pinned:
-                del self._in_slots[result_hash]
+    def workspaces(self) -> list[str]:
+        with self._readers.reading() as reader:
+            return [row[0] for row in reader.execute("SELECT DISTINCT workspace FROM slots ORDER BY 1")]
+
+    def swap(self, workspace: str) -> SlotPair:
+        def work(connection: sqlite3.Connection) -> SlotPair:
+            pair = swap(tables.read_slots(connection, workspace), now_text())
+            tables.write_slots(connection, workspace, pair)
+            return pair
+
+        return self._run(work)
+
+    def clear(self, workspace: str) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            used = len(list(tables.read_slots(connection, workspace)))
+            tables.write_slots(connection, workspace, SlotPair())
+            self._memory.pin(tables.pinned(connection))
+            return used
+
+        return self._run(work)
+
+    def _place(self, connection: sqlite3.Connection, result_hash: str, replicates: int, workspace: str) -> None:
+        pair = place(tables.read_slots(connection, workspace), result_hash, replicates, now_text())
+        tables.write_slots(connection, workspace, pair)
+        self._memory.pin(tables.pinned(connection))
+
+    # ---- limits and care -----------------------------------------------------------------------------
+
+    def cleanup(self) -> CleanupReport:
+        def work(connection: sqlite3.Connection) -> CleanupReport:
+            connection.execute("DELETE FROM damaged")
+            return self._evict(connection)
+
+        before = self._file_bytes()
+        report = self._run(work)
+        self._run(Writer.tidy, alone=True)
+        return CleanupReport(report.removed, report.removed_bytes, max(0, before - self._file_bytes()))
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        with suppress(StoreError):  # what keeps the writer from writing is found below
+            self.flush()
+        with self._readers.reading(snapshot=True) as reader:
+            found = check_file(reader)
+        if not repair or not found.problems:
+            return found.report()
+        if found.file_damaged:
+            return found.report(self._run(self._rebuild, alone=True))
+
+        def mend(connection: sqlite3.Connection) -> None:
+            for result_hash, reason in found.damaged.items():
+                tables.set_aside(connection, result_hash, reason)
+            mend_references(connection)
+            self._total = None
+            self._memory.pin(tables.pinned(connection))
+
+        self._run(mend)
+        return found.report(f"{len(found.damaged)} damaged results were removed; asked for again, they are computed")
+
+    def _rebuild(self, connection: sqlite3.Connection) -> str:
+        """Set the file aside and go on with a new one; the writer's, alone."""
+        assert self._writer is not None
+        connection.close()
+        aside, saved = rebuild(self.path)
+        self._writer.file_replaced(open_database(self.path, survive_power_loss=self._survive_power_loss))
+        self._readers.drop()
+        self._total = None
+        return f"the file is damaged and is now {aside.name}; {saved} results were saved from it"
+
+    def _file_bytes(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def _before_commit(self, connection: sqlite3.Connection) -> None:
+        """Write down the loads of late, and keep to the limits: the end of each group's transaction."""
+        with self._lock:
+            used, self._used = self._used, {}
+        tables.write_uses(connection, used)
+        newest, self._newest = self._newest, []
+        self._evict(connection, newest)
+
+    def _recount(self) -> None:
+        self._total = None
+
+    def _evict(self, connection: sqlite3.Connection, kept: Collection[str] = ()) -> CleanupReport:
+        oldest = tables.time_text(time.time() - self.max_age_s)
+        report = tables.evict(connection, self._stored_bytes(connection), self.max_storage_bytes, oldest, kept)
+        if report.removed:
+            self._total = None
+        return report
+
+    def _stored_bytes(self, connection: sqlite3.Connection) -> int:
+        """Return the size of all results, added up again only when somebody else has written."""
+        version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+        if self._total is None or self._total[0] != version:
+            (found,) = connection.execute("SELECT coalesce(sum(stored_bytes), 0) FROM results").fetchone()
+            self._total = (version, found)
+        return self._total[1]
 
 
 def _ignore(error: Exception | None) -> None:
     """Take no note: the caller did not ask."""
 
 
-def _length(columns: Columns) -> int:
-    return len(next(iter(columns.values()), ()))
-
-
-def _split(columns: Columns, first: int) -> _Blocks:
-    """Encode what comes after the first replicates, in blocks of at most `MAX_BLOCK_BYTES`."""
-    blocks: _Blocks = []
-    for position, (name, column) in enumerate(columns.items()):
-        row_bytes = max(1, column.dtype.itemsize * math.prod(column.shape[1:]))
-        rows = max(1, MAX_BLOCK_BYTES // row_bytes)
-        for start in range(first, len(column), rows):
-            blocks.append((start, name, position, *encode_block(column[start : start + rows])))
-    return blocks
-
-
-def _join(rows: list[tuple[Any, ...]], replicates: int) -> Columns | None:
-    """Decode blocks, ordered by column and first replicate, into columns.
+def _check_absent(connection: sqlite3.Connection, result_hash: str, wanted: int) -> None:
+    """Tell a result that is not there from one that has lost its blocks.
 
     Raises
     ------
     DamagedResultError
-        If one is damaged, or missing between others.
+        If it has.
     """
-    parts: dict[str, list[NDArray[Any]]] = {}
-    for first, name, dtype, shape, kind, raw_bytes, checksum, data in rows:
-        pieces = parts.setdefault(name, [])
-        if first != sum(map(len, pieces)):
-            raise DamagedResultError(f"replicates before {first} of column {name!r} are missing")
-        pieces.append(decode_block(Block(dtype, tuple(json.loads(shape)), kind, raw_bytes, checksum), data))
-    columns = {
-        name: (pieces[0] if len(pieces) == 1 else np.concatenate(pieces))[:replicates] for name, pieces in parts.items()
-    }
-    if len({len(column) for column in columns.values()}) > 1:
-        raise DamagedResultError("columns have different lengths")
-    for column in columns.values():
-        column.flags.writeable = False
-    return columns or None
-
-
-def _read_slots(connection: sqlite3.Connection, workspace: str) -> SlotPair:
-    rows = connection.execute(
-        "SELECT hash, replicates, generation, placed_at FROM slots WHERE workspace = ?", (workspace,)
-    )
-    return pair_of([Slot(*row) for row in rows])
+    if wanted > 0 and connection.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone():
+        raise DamagedResultError("it has no blocks")

@@ -1,0 +1,135 @@
+"""Why a request is answered from the store, or is not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bgsim.parameters import ParameterSet, ResultKey, similarity
+from bgsim.storage.compare import parameter_differences
+
+if TYPE_CHECKING:
+    from bgsim.simulation import Simulation
+    from bgsim.storage.base import Store, StoredResult
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the store would do for a request.
+
+    Attributes
+    ----------
+    outcome : str
+        ``"hit"``: all of it is there, and no more. ``"slice"``: more is there. ``"extend"``: some of it is there, and
+        the rest is computed. ``"miss"``: nothing is there.
+    hash : str
+        The parameter hash that was looked for.
+    stored, wanted : int
+        Replicates.
+    reason : str
+        In a sentence.
+    nearest : StoredResult or None
+        Of a miss: the stored result of this simulation that is most like the request.
+    differences : dict of str to (object, object)
+        Of a miss: what keeps it from being that result, wanted and stored: parameters by their names, and ``seed``
+        and ``fingerprint``.
+    """
+
+    outcome: str
+    hash: str
+    stored: int
+    wanted: int
+    reason: str
+    nearest: StoredResult | None = None
+    differences: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+def explain(store: Store, simulation: Simulation, parameters: Any, replicates: int, seed: int) -> Explanation:
+    """Say whether a request would hit, be cut, extended or computed, and why.
+
+    Parameters
+    ----------
+    store : Store
+    simulation : Simulation
+    parameters, replicates, seed
+        As for `Engine.submit`.
+
+    Raises
+    ------
+    ParameterError
+        If the simulation refuses the parameters.
+    """
+    bound = simulation.bind(parameters)
+    key = ResultKey(simulation.name, simulation.fingerprint, seed, bound)
+    stored = store.find(key)
+    if stored == replicates:
+        return Explanation("hit", key.hash, stored, replicates, f"all {replicates:,} replicates are stored")
+    if stored > replicates:
+        return Explanation("slice", key.hash, stored, replicates, f"the first {replicates:,} of {stored:,} are used")
+    if stored:
+        reason = f"{stored:,} are stored, {replicates - stored:,} are computed"
+        return Explanation("extend", key.hash, stored, replicates, reason)
+    return _explain_miss(store, key, replicates)
+
+
+def most_similar(
+    results: Iterable[StoredResult], parameters: Any, simulation: Simulation | str | None = None
+) -> tuple[StoredResult, float] | None:
+    """Return the result whose parameters are most like the given ones, and their similarity.
+
+    Parameters
+    ----------
+    results : iterable of StoredResult
+        Among equals the first wins.
+    parameters : ParameterSet, mapping, or instance of a parameter class
+    simulation : Simulation or str, optional
+        Look at its results alone; a name will do.
+
+    See Also
+    --------
+    bgsim.parameters.similarity : How it is measured.
+    """
+    name = getattr(simulation, "name", simulation)
+    wanted = _as_stored(parameters)
+    best: tuple[StoredResult, float] | None = None
+    for result in results:
+        if name in (None, result.simulation):
+            alike = similarity(wanted, result.parameters)
+            if best is None or alike > best[1]:
+                best = (result, alike)
+    return best
+
+
+def _explain_miss(store: Store, key: ResultKey, replicates: int) -> Explanation:
+    candidates = [result for result in store.results() if result.simulation == key.simulation]
+    # Of equally similar parameters the same code counts more than the same seed.
+    candidates.sort(key=lambda r: (r.record.fingerprint != key.fingerprint, r.seed != key.seed))
+    found = most_similar(candidates, key.parameters)
+    if found is None:
+        return Explanation("miss", key.hash, 0, replicates, f"nothing of {key.simulation} is stored")
+    nearest, _ = found
+    differences = parameter_differences(_as_stored(key.parameters), nearest.parameters)
+    names = list(differences)
+    reasons = [f"{name} is {a!r} here and {b!r} there" for name, (a, b) in list(differences.items())[:3]]
+    if len(names) > len(reasons):
+        reasons.append(f"{len(names) - len(reasons)} more parameters differ")
+    if key.seed != nearest.seed:
+        differences["seed"] = (key.seed, nearest.seed)
+        reasons.append(f"the seed is {key.seed} here and {nearest.seed} there")
+    if key.fingerprint != nearest.record.fingerprint:
+        differences["fingerprint"] = (key.fingerprint, nearest.record.fingerprint)
+        reasons.append("the simulation's code, what it uses, or its version has changed")
+    if not differences:
+        reasons.append("its parameters have other types")
+    reason = f"the nearest stored result is {nearest.hash[:12]}, but {', and '.join(reasons)}"
+    return Explanation("miss", key.hash, 0, replicates, reason, nearest, differences)
+
+
+def _as_stored(parameters: Any) -> dict[str, Any]:
+    """Return parameters in the form that they have when they come out of a store."""
+    if not isinstance(parameters, ParameterSet):
+        given = dataclasses.is_dataclass(parameters) or hasattr(parameters, "_fields")
+        parameters = ParameterSet.of(parameters, type(parameters) if given else None)
+    return ParameterSet.values_from_json(parameters.to_json())

@@ -1,0 +1,174 @@
+"""A result's columns as rows of the file, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.errors import DamagedResultError
+from bgsim.storage.codec import BLOCK_BYTES, Block, decode_block, encode_block, parse_dtype, rows_per_block
+from bgsim.storage.parallel import CORES, for_each
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bgsim.storage.base import Columns
+
+INSERT = f"INSERT INTO blocks VALUES ({', '.join('?' * 15)})"
+
+SELECT = (
+    "SELECT r.identity, r.replicates, r.outputs, b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, "
+    "b.raw_bytes, b.checksum, b.data FROM results r JOIN blocks b ON b.hash = r.hash WHERE r.hash = ? AND b.first < ? "
+    "ORDER BY b.position, b.first"
+)
+"""The rows of a result's first replicates, as `join` takes them; the result's own columns stand before."""
+
+MOST = 2**62
+"""More replicates than there are."""
+
+_PARALLEL_BYTES = 2 * BLOCK_BYTES
+"""From so much on the other cores help: their threads take 0.1 ms to start."""
+
+
+_PIECE = 8192
+"""Values that `moments` works on at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """The rows of a result's replicates from `first` on, and the size of their data."""
+
+    first: int
+    rows: list[tuple[Any, ...]]
+    size_bytes: int
+
+
+def split(columns: Columns, first: int, result_hash: str) -> Segments:
+    """Encode what comes after the first replicates, in blocks; on all cores where it is much.
+
+    Raises
+    ------
+    StoreError
+        If a column cannot be stored.
+    """
+    jobs = []
+    for position, (name, column) in enumerate(columns.items()):
+        rows = rows_per_block(column.dtype, column.shape[1:])
+        jobs += [(position, name, start, column[start : start + rows]) for start in range(first, len(column), rows)]
+    found: list[Any] = [None] * len(jobs)
+
+    def encode(index: int) -> None:
+        position, name, start, values = jobs[index]
+        block, data = encode_block(values, _label(result_hash, position, name, start))
+        described = (block.dtype, json.dumps(block.shape), block.filter, block.raw_bytes, block.checksum)
+        found[index] = (result_hash, position, start, len(values), name, *described, *moments(values), data)
+
+    for_each(encode, range(len(jobs)), helpers=_helpers(sum(job[3].nbytes for job in jobs)))
+    return Segments(first, found, sum(len(row[-1]) for row in found))
+
+
+def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> Columns:
+    """Decode rows of `SELECT` into the first `replicates` of each column.
+
+    Parameters
+    ----------
+    rows : iterator of tuple
+        Drawn as they are needed, one at a time; by all cores where a column has several blocks.
+    result_hash : str
+    replicates : int
+        At most those that are stored.
+
+    Raises
+    ------
+    DamagedResultError
+        If one is damaged or missing.
+    """
+    columns: dict[str, NDArray[Any]] = {}
+    try:
+        decodings = _decodings(rows, columns, result_hash, replicates)
+        first = next(decodings, None)
+        if first is not None:  # a column of several blocks
+            for_each(_call, chain((first,), decodings), helpers=_helpers(_PARALLEL_BYTES))
+    except (ValueError, TypeError, MemoryError, OverflowError) as error:
+        raise DamagedResultError(f"a block's description makes no sense: {error}") from error
+    for column in columns.values():
+        column.flags.writeable = False
+    return columns
+
+
+def _decodings(
+    rows: Iterable[tuple[Any, ...]], columns: Columns, result_hash: str, replicates: int
+) -> Iterator[Callable[[], object]]:
+    """Put short columns in place, and yield a function for each block of a longer one, which decodes it into its place.
+
+    On the way, check that the rows follow each other.
+    """
+    filled: list[int] = []  # replicates of each column so far
+    outputs = 0
+    for _, _, declared, position, first, count, name, dtype, shape_text, kind, raw_bytes, checksum, data in rows:
+        block = Block(dtype, _shape(shape_text), kind, raw_bytes, checksum)
+        if position == len(filled) and name not in columns:
+            filled.append(0)
+            if count < replicates:
+                columns[name] = np.empty((replicates, *block.shape[1:]), parse_dtype(dtype).newbyteorder("="))
+        if position != len(filled) - 1 or first != filled[position] or block.shape[0] != count:
+            raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
+        filled[position] += count
+        outputs = declared
+        label = _label(result_hash, position, name, first)
+        if count >= replicates:
+            column = decode_block(block, data, label)
+            columns[name] = column if count == replicates else column[:replicates]
+        else:
+            yield partial(_decode_into, columns[name][first : first + count], block, data, label)
+    if not filled or min(filled) < replicates:
+        raise DamagedResultError(f"only {min(filled, default=0)} of {replicates} replicates are there")
+    if len(filled) != outputs:
+        raise DamagedResultError(f"only {len(filled)} of {outputs} columns are there")
+
+
+def _decode_into(target: NDArray[Any], block: Block, data: bytes, label: str) -> None:
+    if parse_dtype(block.dtype).newbyteorder("=") != target.dtype or block.shape[1:] != target.shape[1:]:
+        raise DamagedResultError("a column's blocks are of different types")
+    if len(target) == block.shape[0] and target.size:
+        decode_block(block, data, label, target)
+    else:
+        target[...] = decode_block(block, data, label)[: len(target)]
+
+
+def _call(function: Callable[[], object]) -> None:
+    function()
+
+
+@lru_cache(maxsize=256)
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(json.loads(text))
+
+
+def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
+    """Return mean, sum of squared differences from it, minimum and maximum; None unless real scalars, and finite."""
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        return (None, None, None, None)
+    with np.errstate(all="ignore"):
+        mean = float(values.mean(dtype=np.float64))
+        squares = 0.0
+        for start in range(0, len(values), _PIECE):  # in pieces that stay in the cache
+            centred = values[start : start + _PIECE] - mean
+            squares += float(centred @ centred)
+        found = (mean, squares, float(values.min()), float(values.max()))
+    return tuple(value if math.isfinite(value) else None for value in found)
+
+
+def _label(result_hash: str, position: int, name: str, first: int) -> str:
+    return f"{result_hash} {position} {name} {first}"
+
+
+def _helpers(raw_bytes: int) -> int:
+    return min(CORES - 1, 3) if raw_bytes >= _PARALLEL_BYTES else 0

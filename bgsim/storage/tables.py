@@ -1,0 +1,177 @@
+"""What is done to the tables, each a function of a connection that is in a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+
+from bgsim.errors import StoreError
+from bgsim.storage import segments
+from bgsim.storage.base import CleanupReport, Columns, OutputSummary, Record, StoredResult, now_text
+from bgsim.storage.slots import Slot, SlotPair, pair_of
+
+RECORD = "hash, identity, simulation, fingerprint, seed, parameters"
+"""The columns of a `Record`, in its order."""
+
+_DAMAGED_KEPT = 100
+"""Notes of damaged results that are kept for people to read."""
+
+
+def time_text(seconds: float) -> str:
+    """Return a time since the epoch as the store writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
+def read_results(
+    connection: sqlite3.Connection, result_hash: str | None = None
+) -> tuple[list[StoredResult], dict[str, str]]:
+    """Return what is stored, the last used first, and, by hash, why some of it cannot be read."""
+    where, arguments = ("", ()) if result_hash is None else ("WHERE hash = ?", (result_hash,))
+    rows = connection.execute(
+        f"SELECT {RECORD}, replicates, stored_bytes, created_at, used_at FROM results {where} "
+        "ORDER BY used_at DESC, rowid DESC",
+        arguments,
+    ).fetchall()
+    outputs = connection.execute(
+        "SELECT hash, name, dtype, replicates, mean, variance * (replicates - 1), minimum, maximum "
+        f"FROM stored_outputs {where}",
+        arguments,
+    )
+    summaries: dict[str, dict[str, OutputSummary]] = {}
+    found, unreadable = [], {}
+    for owner, name, *described in outputs:
+        try:
+            summaries.setdefault(owner, {})[name] = OutputSummary.of(*described)
+        except (TypeError, ValueError) as error:  # damage: what should be a number is none, or is negative
+            unreadable[owner] = f"the summary of {name!r} cannot be read: {error}"
+    for row in rows:
+        record = Record(*row[:6])
+        replicates, stored_bytes, created_at, used_at = row[6:]
+        summary = summaries.get(record.hash, {})
+        try:
+            found.append(StoredResult(record, record.values(), replicates, stored_bytes, created_at, used_at, summary))
+        except StoreError as error:
+            unreadable[record.hash] = str(error)
+    return found, unreadable
+
+
+def write_result(
+    connection: sqlite3.Connection, record: Record, columns: Columns, new: segments.Segments | None = None
+) -> int:
+    """Add a result, or what is new of it; return the bytes that were added.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    record : Record
+    columns : dict of str to ndarray
+        From replicate 0 on.
+    new : Segments, optional
+        The rows of what is new, made beforehand; made here if they do not fit what is stored now, because another
+        process has extended or evicted it since.
+
+    Raises
+    ------
+    StoreError
+        If another result is stored under the hash, or this one with other outputs.
+    """
+    replicates = len(next(iter(columns.values())))
+    row = connection.execute("SELECT identity, replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
+    if row is not None and row[0] != record.identity:
+        raise StoreError(f"another result is stored under the hash {record.hash}; it is kept, this one is not stored")
+    held = row[1] if row is not None else 0
+    if held >= replicates:
+        return 0
+    if held:
+        _check_outputs(connection, record.hash, columns)
+    if new is None or held != new.first:
+        new = segments.split(columns, held, record.hash)
+    now = now_text()
+    connection.execute(
+        f"INSERT INTO results ({RECORD}, checksum, outputs, replicates, stored_bytes, created_at, used_at) "
+        f"VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO UPDATE SET replicates = excluded.replicates, "
+        "stored_bytes = stored_bytes + excluded.stored_bytes, used_at = excluded.used_at",
+        (*record.row, record.checksum, len(columns), replicates, new.size_bytes, now, now),
+    )
+    connection.executemany(segments.INSERT, new.rows)
+    return new.size_bytes
+
+
+def _check_outputs(connection: sqlite3.Connection, result_hash: str, columns: Columns) -> None:
+    rows = connection.execute("SELECT name FROM blocks WHERE hash = ? AND first = 0 ORDER BY position", (result_hash,))
+    held = [row[0] for row in rows]
+    if held != list(columns):
+        raise StoreError(f"result {result_hash} has the outputs {', '.join(held)}; got {', '.join(columns)}")
+
+
+def set_aside(connection: sqlite3.Connection, result_hash: str, reason: str) -> None:
+    """Delete a damaged result, and leave a note of it."""
+    connection.execute(
+        "INSERT INTO damaged SELECT ?, hash, simulation, parameters, replicates, ? FROM results WHERE hash = ?",
+        (now_text(), reason, result_hash),
+    )
+    connection.execute("DELETE FROM damaged WHERE rowid <= (SELECT max(rowid) FROM damaged) - ?", (_DAMAGED_KEPT,))
+    for table in ("slots", "blocks", "results"):  # each by itself: the row that they refer to may be the damaged one
+        connection.execute(f"DELETE FROM {table} WHERE hash = ?", (result_hash,))
+
+
+def read_slots(connection: sqlite3.Connection, workspace: str) -> SlotPair:
+    """Return a workspace's slots."""
+    rows = connection.execute(
+        "SELECT hash, replicates, generation, placed_at FROM slots WHERE workspace = ?", (workspace,)
+    )
+    return pair_of([Slot(*row) for row in rows])
+
+
+def write_slots(connection: sqlite3.Connection, workspace: str, pair: SlotPair) -> None:
+    """Replace a workspace's slots."""
+    connection.execute("DELETE FROM slots WHERE workspace = ?", (workspace,))
+    connection.executemany(
+        "INSERT INTO slots (workspace, hash, replicates, generation, placed_at) VALUES (?, ?, ?, ?, ?)",
+        [(workspace, s.hash, s.replicates, s.generation, s.placed_at) for s in pair],
+    )
+
+
+def pinned(connection: sqlite3.Connection) -> set[str]:
+    """Return the hashes that slots point at."""
+    return {row[0] for row in connection.execute("SELECT DISTINCT hash FROM slots")}
+
+
+def write_uses(connection: sqlite3.Connection, used: Mapping[str, float]) -> None:
+    """Write down when results were last used, in seconds since the epoch."""
+    connection.executemany(
+        "UPDATE results SET used_at = ?1 WHERE hash = ?2 AND used_at < ?1",
+        [(time_text(seconds), result_hash) for result_hash, seconds in used.items()],
+    )
+
+
+def evict(
+    connection: sqlite3.Connection, total: int, max_bytes: int, oldest: str, kept: Collection[str] = ()
+) -> CleanupReport:
+    """Delete the least recently used results beyond the limits, never one in a slot.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    total, max_bytes : int
+        What is stored, and what may be.
+    oldest : str
+        What was last used before this time goes in any case.
+    kept : collection of str
+        Hashes that stay.
+    """
+    rows = connection.execute(
+        "SELECT hash, stored_bytes, used_at FROM results WHERE (used_at < ? OR ?) "
+        "AND hash NOT IN (SELECT hash FROM slots) ORDER BY used_at",
+        (oldest, total > max_bytes),
+    )
+    removed, size = [], 0
+    for result_hash, stored_bytes, used_at in rows:
+        if total - size <= max_bytes and used_at >= oldest:
+            break
+        if result_hash not in kept:
+            removed.append(result_hash)
+            size += stored_bytes
+    connection.executemany("DELETE FROM results WHERE hash = ?", [(result_hash,) for result_hash in removed])
+    return CleanupReport(tuple(removed), size)

@@ -1,0 +1,265 @@
+"""The one thread that writes: everything that has piled up goes into one transaction (group commit).
+
+Each piece of work has a savepoint of its own, so that one that fails fails alone; and when a group cannot be committed,
+its members are tried one by one, so that a large one that fills the disk does not take small ones with it. When nothing
+has come for a while the writer tidies up: it shortens the write-ahead log and gives free pages back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bgsim.errors import StoreError
+from bgsim.storage.base import OnStored
+from bgsim.storage.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained
+
+logger = logging.getLogger("bgsim.storage")
+
+BACKLOG_BYTES = 256 * 2**20
+"""`Writer.submit` waits while more than this is waiting to be written."""
+
+IDLE_S = 1.0
+"""After so long without work the writer tidies up."""
+
+_FREE_PAGES_A_STEP = 2000
+
+Work = Callable[[sqlite3.Connection], None]
+
+
+@dataclass(slots=True)
+class Task:
+    """Something for the writer.
+
+    Attributes
+    ----------
+    work : callable
+        Gets the connection, in a savepoint; it may be called again if the group cannot be committed.
+    done : callable
+        Gets None when it is durable, or the error.
+    size_bytes : int
+        Counts against `BACKLOG_BYTES`.
+    alone : bool
+        Outside of any transaction, for what SQLite allows only there.
+    """
+
+    work: Work
+    done: OnStored
+    size_bytes: int = 0
+    alone: bool = False
+
+
+class Writer:
+    """The writer's thread and its backlog. Any thread may submit; `done` is called in the writer's, without a lock.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's own; whoever replaces the file replaces it, in a task that runs alone.
+    path : Path
+    before_commit : callable
+        Called with the connection at the end of each group's transaction.
+    rolled_back : callable
+        Called when any of it was undone.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, before_commit: Work, rolled_back: Callable[[], None]
+    ) -> None:
+        self.connection = connection
+        self.path = path
+        self._before_commit = before_commit
+        self._rolled_back = rolled_back
+        self._pid = os.getpid()
+        # Guards all below; no task runs under it, and SQLite is not called.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._backlog: deque[Task] = deque()
+        self._backlog_bytes = 0
+        self._closing = False
+        self._file = _identity(path)  # written by the writer alone
+        self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
+        self._thread.start()
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task; wait while the backlog is full, unless called by the writer itself."""
+        if os.getpid() != self._pid:
+            task.done(StoreError(f"the store {self.path} was opened before a fork; open it anew in the child"))
+            return
+        with self._lock:
+            inside = self._thread is threading.current_thread()
+            while self._backlog_bytes > BACKLOG_BYTES and not self._closing and not inside:
+                self._changed.wait()
+            if not self._closing:
+                self._backlog.append(task)
+                self._backlog_bytes += task.size_bytes
+                self._changed.notify_all()
+                return
+        task.done(StoreError(f"the store {self.path} is closed"))
+
+    def run(self, work: Work, *, alone: bool = False) -> None:
+        """Have something done, and wait until it is durable.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be done, or is asked for inside of a task's `done`, which would wait for ever.
+        """
+        if threading.current_thread() is self._thread:
+            raise StoreError("the store cannot wait for itself: call this outside of on_stored")
+        finished = threading.Event()
+        failed: list[Exception] = []
+
+        def done(error: Exception | None) -> None:
+            if error is not None:
+                failed.append(error)
+            finished.set()
+
+        self.submit(Task(work, done, alone=alone))
+        finished.wait()
+        if failed:
+            raise failed[0]
+
+    def file_replaced(self, connection: sqlite3.Connection) -> None:
+        """Go on with another file under the same path; in a task that runs alone."""
+        self.connection = connection
+        self._file = _identity(self.path)
+
+    def close(self) -> None:
+        """Finish the backlog, tidy up, and end; more than once does nothing."""
+        with self._lock:
+            self._closing = True
+            self._changed.notify_all()
+        if os.getpid() == self._pid and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run_forever(self) -> None:
+        dirty = False
+        while True:
+            with self._lock:
+                if not self._backlog and not self._closing:
+                    self._changed.wait(IDLE_S if dirty else None)
+                tasks = list(self._backlog)
+                self._backlog.clear()
+                ending = self._closing and not tasks
+            if tasks:
+                self._do(tasks)
+                self._bound_log()
+                dirty = True
+            elif dirty or ending:
+                self._tidy()
+                dirty = False
+            if ending:
+                break
+        self.connection.close()
+
+    def _do(self, tasks: list[Task]) -> None:
+        groups: list[list[Task]] = []
+        for task in tasks:
+            if groups and not task.alone and not groups[-1][0].alone:
+                groups[-1].append(task)
+            else:
+                groups.append([task])
+        for group in groups:
+            errors = [self._alone(group[0])] if group[0].alone else self._commit(group)
+            with self._lock:
+                self._backlog_bytes -= sum(task.size_bytes for task in group)
+                self._changed.notify_all()
+            for task, error in zip(group, errors, strict=True):
+                try:
+                    task.done(error)
+                except Exception:  # the caller's own; the next one's result must be written all the same
+                    logger.exception("a callback on the end of storing raised")
+
+    def _bound_log(self) -> None:
+        """Move a long write-ahead log into the file: now, when those who waited for the commit have been told."""
+        try:
+            if Path(f"{self.path}-wal").stat().st_size > JOURNAL_LIMIT_BYTES:
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (OSError, *SQLITE_ERRORS):
+            return  # there is no log, or another process is at it
+
+    def _tidy(self) -> None:
+        """Write down what has waited for a commit, then tidy the file, in short steps."""
+        try:
+            self._commit([])
+            self.tidy(self.connection)
+        except SQLITE_ERRORS:
+            return  # another process is at it, or the file is gone: the next write says so
+
+    @staticmethod
+    def tidy(connection: sqlite3.Connection) -> None:
+        """Give free pages back and shorten the write-ahead log."""
+        while connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_STEP})").fetchall()
+        connection.execute("PRAGMA busy_timeout = 0")  # to wait for a reader here would keep other writers waiting
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+    def _alone(self, task: Task) -> Exception | None:
+        try:
+            task.work(self.connection)
+        except SQLITE_ERRORS as error:
+            return explained(self.path, "written", error)
+        except Exception as error:  # whatever it is, it is this task's, and the writer goes on
+            return error
+        return None
+
+    def _commit(self, tasks: list[Task]) -> list[Exception | None]:
+        """Do the tasks in one transaction; return an error or None for each."""
+        errors: list[Exception | None] = []
+        try:
+            self._check_file()
+            self.connection.execute("BEGIN IMMEDIATE")
+            errors = [self._in_savepoint(task) for task in tasks]
+            self._before_commit(self.connection)
+            self.connection.execute("COMMIT")
+        except Exception as error:  # the writer must go on, whatever it is
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            self._rolled_back()
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # each would wait as long
+            if len(tasks) > 1 and not busy:
+                return [self._commit([task])[0] for task in tasks]
+            failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
+            return [failure] * len(tasks)
+        return errors
+
+    def _in_savepoint(self, task: Task) -> Exception | None:
+        self.connection.execute("SAVEPOINT task")
+        try:
+            task.work(self.connection)
+        except Exception as error:  # whatever it is, it is this task's
+            if not self.connection.in_transaction:
+                raise  # SQLite has rolled everything back: a full disk, say
+            self.connection.execute("ROLLBACK TO task")
+            self.connection.execute("RELEASE task")
+            self._rolled_back()
+            return explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
+        self.connection.execute("RELEASE task")
+        return None
+
+    def _check_file(self) -> None:
+        """Refuse to write into a file that has been deleted or replaced: nobody would find it again."""
+        if _identity(self.path) != self._file:
+            raise StoreError(
+                f"the store {self.path} was deleted or replaced while it was open, so nothing more is written; "
+                "open it anew"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another under the same path, None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,65 @@
+"""Read every result of a bgsim store without bgsim, as docs/store-format.md says: ``python read_store.py FILE``."""
+
+import ast
+import json
+import math
+import sqlite3
+import sys
+import zlib
+
+import numpy as np
+import zstandard
+
+PIECE_BYTES, MAX_BLOCK_BYTES = 2**20, 64 * 2**20
+
+
+def read_block(row):
+    shape = tuple(json.loads(row["shape"]))
+    text = row["dtype"]
+    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text) if text.startswith("[") else text)
+    assert not dtype.hasobject
+    raw_bytes = math.prod(shape) * dtype.itemsize
+    assert raw_bytes == row["raw_bytes"] <= MAX_BLOCK_BYTES
+    filtered_bytes = (raw_bytes + 7) // 8 if row["filter"] == "bits" else raw_bytes
+    assert zstandard.frame_content_size(row["data"]) == filtered_bytes
+    filtered = np.frombuffer(zstandard.ZstdDecompressor().decompress(row["data"]), np.uint8)
+    if row["filter"] == "shuffle":
+        step = max(1, PIECE_BYTES // dtype.itemsize) * dtype.itemsize
+        pieces = [filtered[i : i + step].reshape(dtype.itemsize, -1).T for i in range(0, raw_bytes, step)]
+        raw = b"".join(piece.tobytes() for piece in pieces)
+    elif row["filter"] == "bits":
+        raw = np.unpackbits(filtered, count=raw_bytes).tobytes()
+    else:
+        assert row["filter"] == "none"
+        raw = filtered.tobytes()
+    label = " ".join(str(row[k]) for k in ("hash", "position", "name", "first", "dtype"))
+    assert zlib.crc32(raw, zlib.crc32(f"{label} {shape} {row['filter']}".encode())) == row["checksum"]
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
+def read_store(path):
+    """Yield the row of each result, and its columns by name."""
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    assert connection.execute("PRAGMA application_id").fetchone()[0] == 0x42475349
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
+    for result in connection.execute("SELECT * FROM results").fetchall():
+        fields = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
+        assert zlib.crc32("\0".join(result[k] for k in fields).encode()) == result["checksum"]
+        columns = {}
+        query = "SELECT * FROM blocks WHERE hash = ? ORDER BY position, first"
+        for row in connection.execute(query, (result["hash"],)):
+            assert row["first"] == sum(map(len, columns.setdefault(row["name"], [])))
+            columns[row["name"]].append(read_block(row))
+        columns = {name: np.concatenate(blocks) for name, blocks in columns.items()}
+        assert len(columns) == result["outputs"]
+        assert all(len(column) == result["replicates"] for column in columns.values())
+        yield dict(result), columns
+    connection.close()
+
+
+if __name__ == "__main__":
+    for found, values in read_store(sys.argv[1]):
+        print(
+            found["hash"], found["simulation"], json.loads(found["parameters"]), {n: v.shape for n, v in values.items()}
+        )

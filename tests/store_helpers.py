@@ -1,0 +1,40 @@
+"""What the tests of the store share: keys, columns that follow from them, and both stores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bgsim.parameters import ParameterSet, ResultKey
+
+
+def key(x: float = 1.0, seed: int = 0, simulation: str = "tests.model", **more: object) -> ResultKey:
+    return ResultKey(simulation, "f" * 32, seed, ParameterSet({"x": float(x), **more}))
+
+
+def columns(of: ResultKey, replicates: int) -> dict[str, np.ndarray]:
+    """Return what a simulation would have computed: a function of key and replicate alone."""
+    rng = np.random.default_rng(int(of.hash[:8], 16))
+    rows = rng.random((10_000, 4))[:replicates] if replicates <= 10_000 else rng.random((replicates, 4))
+    return {
+        "value": np.ascontiguousarray(rows[:, 0]),
+        "count": (rows[:, 1] * 50).astype(np.int64),
+        "won": rows[:, 2] < 0.3,
+        "path": np.ascontiguousarray(rows[:, 1:4].astype(np.float32)),
+    }
+
+
+def same(a: dict[str, np.ndarray] | None, b: dict[str, np.ndarray]) -> bool:
+    """Tell whether columns are bit-equal, in the same order."""
+    return (
+        a is not None
+        and list(a) == list(b)
+        and all(a[n].dtype == b[n].dtype and a[n].shape == b[n].shape and a[n].tobytes() == b[n].tobytes() for n in a)
+    )
+
+
+def store_now(store, of: ResultKey, replicates: int, workspace: str | None = None) -> None:
+    """Store a result and wait until it is durable."""
+    errors: list[Exception | None] = []
+    store.store(of, columns(of, replicates), workspace=workspace, on_stored=errors.append)
+    store.flush()
+    assert errors == [None], repr(errors)

@@ -1,0 +1,104 @@
+"""Another process that uses a store, for the tests: ``python store_process.py write|crash ...``."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+
+from store_helpers import columns, key, same
+
+from bgsim.storage import ResultStore
+
+
+def write(path: str, number: int) -> None:
+    """Wait for a line, then extend what all share, in steps of this process's own, and store what nobody else has."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+    store = ResultStore(path)
+    errors: list[Exception | None] = []
+    for step in range(1, 11):
+        store.store(key(0), columns(key(0), 50 * step + number), workspace="w", on_stored=errors.append)
+        store.store(
+            key(100 * (number + 1) + step), columns(key(100 * (number + 1) + step), 20), on_stored=errors.append
+        )
+        found = store.load(key(0), 10)
+        assert found is None or same(found, columns(key(0), 10))
+    store.flush()
+    store.close()
+    assert errors == [None] * 20, errors
+
+
+def crash(path: str, rounds: int, seed: int) -> None:
+    """Again and again, start a process whose four threads store, kill it, and see that nothing durable is lost."""
+    rng = random.Random(seed)
+    everything: dict[int, int] = {}
+    for number in range(rounds):
+        durable: dict[int, int] = {}
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            _store_until_killed(path, writer, rng.randrange(10**6), 12 * number)
+        os.close(writer)
+        with os.fdopen(reader) as reports:
+            for _ in range(rng.randrange(1, 25)):
+                _note(durable, reports.readline())
+            os.kill(child, signal.SIGKILL)
+            for line in reports:
+                _note(durable, line)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL, status
+        store = ResultStore(path)
+        _check(store, durable)
+        store.close()
+        everything.update(durable)
+    store = ResultStore(path)
+    _check(store, everything)
+    report = store.check()
+    store.close()
+    assert report.ok, report.problems
+    print(rounds, sum(everything.values()))
+
+
+def _check(store: ResultStore, durable: dict[int, int]) -> None:
+    for x, replicates in durable.items():
+        assert same(store.load(key(x), replicates), columns(key(x), replicates)), (x, replicates)
+
+
+def _note(durable: dict[int, int], line: str) -> None:
+    if line.endswith("\n"):
+        x, replicates = map(int, line.split())
+        durable[x] = max(durable.get(x, 0), replicates)
+
+
+def _store_until_killed(path: str, reports: int, seed: int, first: int) -> None:
+    try:
+        store = ResultStore(path)
+
+        def work(thread: int) -> None:
+            rng = random.Random(seed + thread)
+            while True:
+                x, replicates = first + rng.randrange(12), rng.randrange(1, 3000)
+
+                def stored(error: Exception | None, x: int = x, replicates: int = replicates) -> None:
+                    if error is None:
+                        os.write(reports, f"{x} {replicates}\n".encode())
+                    else:
+                        os._exit(3)
+
+                store.store(key(x), columns(key(x), replicates), workspace=f"w{thread % 2}", on_stored=stored)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        os._exit(4)
+
+
+if __name__ == "__main__":
+    {"write": write, "crash": crash}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))

@@ -1,0 +1,144 @@
+"""The file's format: read by a reader that knows bgsim not, and read for ever."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from read_store import read_store
+from store_helpers import columns, key, same, store_now
+
+from bgsim.parameters import ParameterSet, ResultKey
+from bgsim.storage import ResultStore
+
+GOLDEN = Path(__file__).with_name("golden")
+
+PARAMETERS = {
+    "none": {"x": None},
+    "bool": {"x": True},
+    "int": {"x": -(2**40)},
+    "float": {"x": 0.1},
+    "minus_zero": {"x": -0.0},
+    "nan": {"x": float("nan")},
+    "infinity": {"x": float("inf")},
+    "complex": {"x": 1.5 - 2j},
+    "str": {"x": "Zürich ≠ 東京"},
+    "bytes": {"x": b"\x00\xff"},
+    "tuple": {"x": (1, 2.0, ("a", None))},
+    "array": {"x": np.arange(6, dtype=np.int16).reshape(2, 3)},
+    "nan_array": {"x": np.array([1.0, np.nan])},
+    "two": {"b": 1, "a": 2.0},
+    "empty": {},
+}
+"""A parameter set of every type; the golden store holds a result of each."""
+
+
+def golden_key(name: str) -> ResultKey:
+    return ResultKey("golden.model", "0123456789abcdef" * 2, 2**70, ParameterSet(PARAMETERS[name]))
+
+
+def golden_columns(name: str) -> dict[str, np.ndarray]:
+    """Return columns of every kind, without any generator: they must be the same for ever."""
+    n = 40 + len(name)
+    i = np.arange(n)
+    pair = np.zeros(n, [("a", "<i2"), ("b", "<f8")])
+    pair["a"], pair["b"] = i, i / 8
+    return {
+        "real": i / 7,
+        "single": (i / 3).astype(np.float32),
+        "count": i % 5,
+        "won": i % 3 == 0,
+        "path": (i[:, None] * np.array([1.0, -1.0, 0.5])),
+        "phase": (1 + 2j) * i / 8,
+        "small": (i % 100).astype(np.int8),
+        "when": i.astype("M8[s]"),
+        "name": np.array([f"r{k}" for k in i]),
+        "pair": pair,
+        "nothing": np.zeros((n, 0)),
+    }
+
+
+def test_a_reader_that_knows_bgsim_not_reads_every_result(tmp_path) -> None:
+    path = tmp_path / "s.db"
+    store = ResultStore(path)
+    store_now(store, key(1), 50)
+    store_now(store, key(1), 700)
+    large = {"a": np.random.default_rng(0).random(700_000), "b": np.arange(700_000), "c": np.arange(700_000) % 3 == 0}
+    store.store(key(2), large)
+    for name in PARAMETERS:
+        store.store(golden_key(name), golden_columns(name))
+    store.flush()
+    expected = {key(1).hash: columns(key(1), 700), key(2).hash: large}
+    expected |= {golden_key(name).hash: golden_columns(name) for name in PARAMETERS}
+    found = {row["hash"]: values for row, values in read_store(path)}
+    store.close()
+    assert found.keys() == expected.keys()
+    assert all(same(found[h], expected[h]) for h in expected)
+
+
+def test_the_reader_imports_four_modules_and_is_short() -> None:
+    source = Path(read_store.__code__.co_filename).read_text()
+    tree = ast.parse(source)
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
+    assert imported - set(sys.stdlib_module_names) == {"numpy", "zstandard"}
+    assert len(source.splitlines()) <= 75
+    command = [sys.executable, read_store.__code__.co_filename, str(GOLDEN / "store-1.db")]
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == len(PARAMETERS)
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("store-*.db")), ids=lambda file: file.name)
+def test_golden_stores_open_for_ever(tmp_path, file) -> None:
+    """A file as it was written by the version that brought its schema."""
+    path = tmp_path / "s.db"
+    shutil.copy(file, path)
+    store = ResultStore(path)
+    assert store.check().problems == ()
+    for name in PARAMETERS:
+        assert same(store.load(golden_key(name)), golden_columns(name))
+        assert store.find(golden_key(name)) == 40 + len(name)
+    pair = store.slots("golden")
+    assert (pair.primary.hash, pair.secondary.hash) == (golden_key("empty").hash, golden_key("two").hash)
+    store.close()
+
+
+def test_golden_hashes_of_parameters_of_every_type() -> None:
+    """A hash that changes makes every stored result unreachable."""
+    golden = json.loads((GOLDEN / "hashes.json").read_text())
+    assert {name: golden_key(name).hash for name in PARAMETERS} == golden
+
+
+def test_people_read_the_views(tmp_path) -> None:
+    """The views hold no bytes, and what a person wants to know."""
+    import sqlite3
+
+    path = tmp_path / "s.db"
+    store = ResultStore(path)
+    store_now(store, key(1), 50, "w")
+    store_now(store, key(2), 50, "w")
+    store.close()
+    connection = sqlite3.connect(path)
+    results = connection.execute("SELECT simulation, replicates, parameters FROM stored_results").fetchall()
+    slots = connection.execute("SELECT workspace, slot, parameters FROM stored_slots").fetchall()
+    outputs = connection.execute(
+        "SELECT name, mean, variance FROM stored_outputs WHERE hash = ?", (key(1).hash,)
+    ).fetchall()
+    for view in ("stored_results", "stored_slots", "stored_outputs"):
+        for row in connection.execute(f"SELECT * FROM {view}"):
+            assert not any(isinstance(value, bytes) for value in row)
+    (strict,) = connection.execute("SELECT sum(strict) FROM pragma_table_list WHERE type = 'table'").fetchone()
+    connection.close()
+    assert results == [("tests.model", 50, '{"x": 2.0}'), ("tests.model", 50, '{"x": 1.0}')]
+    assert slots == [("w", "primary", '{"x": 2.0}'), ("w", "secondary", '{"x": 1.0}')]
+    assert [row[0] for row in outputs] == ["value", "count", "won", "path"]
+    assert outputs[0][1] == pytest.approx(columns(key(1), 50)["value"].mean())
+    assert outputs[0][2] == pytest.approx(columns(key(1), 50)["value"].var(ddof=1))
+    assert strict >= 4

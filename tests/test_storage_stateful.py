@@ -1,0 +1,139 @@
+"""Both stores against a dictionary, through any sequence of operations, reopening included."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from store_helpers import columns, key, same
+
+from bgsim.storage import MemoryStore, ResultStore
+
+KEYS = [key(x) for x in range(5)]
+keys = st.sampled_from(KEYS)
+counts = st.integers(1, 400)
+workspaces = st.sampled_from(["a", "b"])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """The model: replicates by hash, least recently used first; two hashes a workspace, the newest first."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.held: dict[str, int] = {}
+        self.slots: dict[str, list[tuple[str, int]]] = {}
+        self.directory = Path(tempfile.mkdtemp())
+        self.store = self.open()
+
+    def open(self):
+        raise NotImplementedError
+
+    def used(self, of) -> None:
+        if of.hash in self.held:
+            self.held[of.hash] = self.held.pop(of.hash)
+
+    @rule(of=keys, count=counts, workspace=st.none() | workspaces)
+    def keep(self, of, count, workspace) -> None:
+        errors: list[Exception | None] = []
+        self.store.store(of, columns(of, count), workspace=workspace, on_stored=errors.append)
+        self.store.flush()
+        assert errors == [None]
+        if count > self.held.get(of.hash, 0):
+            self.held.pop(of.hash, None)
+            self.held[of.hash] = count
+        if workspace is not None:
+            self.place_in_model(of, count, workspace)
+
+    @rule(of=keys, count=counts)
+    def load(self, of, count) -> None:
+        found = self.store.load(of, count)
+        held = self.held.get(of.hash, 0)
+        assert found is None if not held else same(found, columns(of, min(count, held)))
+        self.used(of)
+
+    @rule(of=keys, count=counts, workspace=workspaces)
+    def place(self, of, count, workspace) -> None:
+        self.store.place(of, count, workspace)
+        self.store.flush()
+        if of.hash in self.held:
+            self.place_in_model(of, count, workspace)
+
+    def place_in_model(self, of, count, workspace) -> None:
+        others = [s for s in self.slots.get(workspace, []) if s[0] != of.hash]
+        self.slots[workspace] = [(of.hash, min(count, self.held[of.hash])), *others[:1]]
+
+    @rule(workspace=workspaces)
+    def swap(self, workspace) -> None:
+        self.store.swap(workspace)
+        if workspace in self.slots:
+            self.slots[workspace].reverse()
+
+    @rule(workspace=workspaces)
+    def clear(self, workspace) -> None:
+        assert self.store.clear(workspace) == len(self.slots.pop(workspace, []))
+
+    @rule(of=keys)
+    def delete(self, of) -> None:
+        assert self.store.delete(of.hash) == (self.held.pop(of.hash, None) is not None)
+        for workspace, slots in list(self.slots.items()):
+            self.slots[workspace] = [s for s in slots if s[0] != of.hash]
+            if not self.slots[workspace]:
+                del self.slots[workspace]
+
+    @rule()
+    def evict_all_but_slots(self) -> None:
+        self.store.max_storage_bytes, before = 1, self.store.max_storage_bytes
+        pinned = {h for slots in self.slots.values() for h, _ in slots}
+        gone = [h for h in self.held if h not in pinned]
+        report = self.store.cleanup()
+        self.store.max_storage_bytes = before
+        total = sum(r.stored_bytes for r in self.store.results())
+        assert sorted(report.removed) == sorted(gone) if total else set(report.removed) <= set(gone)
+        for result_hash in report.removed:
+            del self.held[result_hash]
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = self.open()
+
+    @invariant()
+    def agrees(self) -> None:
+        for of in KEYS:
+            assert self.store.find(of) == self.held.get(of.hash, 0)
+        assert {r.hash: r.replicates for r in self.store.results()} == self.held
+        assert self.store.workspaces() == sorted(self.slots)
+        for workspace, slots in self.slots.items():
+            assert [(s.hash, s.replicates) for s in self.store.slots(workspace)] == slots
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            try:
+                assert self.store.check().problems == ()
+            finally:
+                self.store.close()
+                shutil.rmtree(self.directory)
+
+
+class FileMachine(StoreMachine):
+    def open(self):
+        return ResultStore(self.directory / "s.db")
+
+
+class MemoryMachine(StoreMachine):
+    def open(self):
+        return getattr(self, "store", None) or MemoryStore()
+
+    @rule()
+    def reopen(self) -> None:
+        """Do nothing: what is in memory ends with the store."""
+
+
+TestFile = FileMachine.TestCase
+TestFile.settings = settings(max_examples=60, stateful_step_count=30)
+TestMemory = MemoryMachine.TestCase
+TestMemory.settings = settings(max_examples=60, stateful_step_count=25)
