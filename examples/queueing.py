@@ -32,7 +32,7 @@ def main() -> None:
             exact = erlang_c(arrival_rate, servers) * np.exp(-(servers - arrival_rate) * times)
             left.semilogy(times, exact, color=f"C{number}", lw=0.8)
             share = [np.mean(waits > t) or np.nan for t in times[::3]]
-            left.semilogy(times[::3], share, "o", ms=3, color=f"C{number}", label=f"{servers} server{'s' * (servers > 1)}")
+            left.semilogy(times[::3], share, "o", ms=3, color=f"C{number}", label=f"c = {servers}")
         variations = np.linspace(0, 4, 9)
         for number, load in enumerate((0.6, 0.8)):
             right.plot(variations, load / (1 - load) * (1 + variations) / 2, color=f"C{number}", lw=0.8)

@@ -83,7 +83,7 @@ def _check_load(load: float, field: str, value: float) -> None:
 
 @simulation(outputs=OUTPUTS)
 def mmc(p: MMc, rng: Any) -> tuple[float, float, float]:
-    """The waiting times of one M/M/c queue.
+    """Mean wait, part that waited, and last wait of one M/M/c queue.
 
     Their means over replicates are given by Erlang (1917): his C formula, and C / (c mu - lambda).
     """
@@ -102,7 +102,7 @@ def mmc(p: MMc, rng: Any) -> tuple[float, float, float]:
 
 @simulation(outputs=OUTPUTS)
 def mg1(p: MG1, rng: Any) -> tuple[float, float, float]:
-    """The waiting times of one M/G/1 queue.
+    """Mean wait, part that waited, and last wait of one M/G/1 queue.
 
     The mean over replicates is given by Pollaczek (1930) and Khinchine (1932): load / (1 - load) times mean service
     times (1 + squared coefficient of variation) / 2.
