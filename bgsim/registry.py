@@ -12,8 +12,17 @@ from bgsim.simulation import Simulation
 
 BUILT_IN = {
     "asian_call": "bgsim.models.options:asian_call",
+    "asian_option": "bgsim.models.options:asian_option",
+    "barrier_option": "bgsim.models.extremes:barrier_option",
     "battle": "bgsim.models.battle:battle",
     "european_call": "bgsim.models.options:european_call",
+    "european_option": "bgsim.models.options:european_option",
+    "heston_option": "bgsim.models.heston:heston_option",
+    "ising": "bgsim.models.ising:ising",
+    "ising_wolff": "bgsim.models.ising:ising_wolff",
+    "lookback_option": "bgsim.models.extremes:lookback_option",
+    "mg1": "bgsim.models.queueing:mg1",
+    "mmc": "bgsim.models.queueing:mmc",
 }
 """Short name to ``module:attribute``."""
 

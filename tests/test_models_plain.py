@@ -1,0 +1,73 @@
+"""The built-in models as plain Python, with numba's compiler switched off, give the bits that compiled kernels give."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bgsim
+
+CASES = {
+    "options:european_call": {},
+    "options:asian_call": {"steps": 30},
+    "options:european_option": {"antithetic": True, "put": True},
+    "options:asian_option": {"steps": 30, "dates": 2, "antithetic": True},
+    "extremes:barrier_option": {"steps": 30, "continuity_correction": True},
+    "extremes:lookback_option": {"steps": 30, "floating": False},
+    "heston:heston_option": {"steps": 30, "antithetic": True},
+    "ising:ising": {"rows": 7, "columns": 6, "burn_in": 20, "sweeps": 10},
+    "ising:ising_wolff": {"rows": 7, "columns": 6, "burn_in": 20, "sweeps": 10},
+    "queueing:mmc": {"warm_up": 20, "customers": 50, "servers": 3},
+    "queueing:mg1": {"warm_up": 20, "customers": 50, "service_scv": 0.4},
+}
+SEED, INDICES = 9, (0, 1, 17, 40)
+
+_REPLAY_ALL = """
+import sys
+sys.path.insert(0, {tests!r})
+import numpy as np
+from test_models_plain import CASES, find, replay
+np.savez(sys.argv[1], **{{f"{{name}} {{i}} {{k}}": value for name in CASES for i, k, value in replay(name)}})
+"""
+
+
+def find(name):
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(f"bgsim.models.{module}"), attribute)
+
+
+def replay(name):
+    """Yield index, number of the output, and value, for some replicates."""
+    simulation = find(name)
+    p = simulation.bind(CASES[name])
+    for i in INDICES:
+        values = simulation.replay(p, SEED, i)
+        for k, value in enumerate(values if isinstance(values, tuple) else (values,)):
+            yield i, k, np.asarray(value)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Everything by an interpreter without a compiler."""
+    file = tmp_path_factory.mktemp("plain") / "replays.npz"
+    code = _REPLAY_ALL.format(tests=str(Path(__file__).parent))
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(file)], check=True, env=environment, timeout=120)
+    with np.load(file) as replays:
+        return dict(replays)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_compiled_equals_plain(name, plain):
+    """Bit for bit, in every output of the sampled replicates; and the replay in this process is the same."""
+    result = bgsim.run(find(name), CASES[name], replicates=max(INDICES) + 1, seed=SEED)
+    columns = list(result.values())
+    for i, k, value in replay(name):
+        np.testing.assert_array_equal(columns[k][i], plain[f"{name} {i} {k}"])
+        np.testing.assert_array_equal(columns[k][i], value)
