@@ -288,8 +288,8 @@ class Engine:
         for setting, limit in limits.items():
             if size > limit:
                 raise InvalidInputError(
-                    f"{replicates:,} replicates of {simulation.name} need {size:,} bytes, more than {setting}={limit:,}; "
-                    "ask for fewer, or raise it in EngineConfig",
+                    f"{replicates:,} replicates of {simulation.name} need {size:,} bytes, more than "
+                    f"{setting}={limit:,}; ask for fewer, or raise it in EngineConfig",
                     field="replicates",
                     value=replicates,
                 )
