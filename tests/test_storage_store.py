@@ -290,9 +290,8 @@ def test_a_run_whose_result_is_beyond_the_limit_is_refused_before_it_starts(make
         return 1.0
 
     with bgsim.Engine(make(max_storage_bytes=1000), workers=1) as engine:
-        job = engine.submit(model, {}, replicates=1000)
         with pytest.raises(InvalidInputError, match="max_storage_bytes"):
-            job.result(timeout=30)
+            engine.submit(model, {}, replicates=1000)
         assert not ran
         assert engine.submit(model, {}, replicates=200, cache="off").result(timeout=30).replicates == 200
         assert engine.submit(model, {}, replicates=100).result(timeout=30).replicates == 100
