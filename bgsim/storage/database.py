@@ -31,6 +31,9 @@ VFS = ""
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_LOOKS = 3
+"""How often a file is looked at before it is called another program's."""
+
 _OPEN_ATTEMPTS = 200
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -131,8 +134,24 @@ def check_path(path: Path) -> None:
         raise StoreError(
             f"the store {path} is read-only; choose another path, or allow writing to it and its directory"
         )
-    if not path.exists() or path.stat().st_size == 0:
-        return
+    journal = Path(f"{path}-journal")
+    for attempt in range(_OPEN_ATTEMPTS):
+        if not path.exists() or path.stat().st_size == 0:
+            return
+        try:
+            _check_header(path)
+        except StoreError:
+            # Another process may be making it: then its pages are on their way, and a journal is beside it.
+            if attempt >= _LOOKS and not journal.exists():
+                raise
+            time.sleep(0.01)
+        else:
+            return
+    _check_header(path)
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a file whose first page is not a store's."""
     try:
         application = _application_id(path)
     except SQLITE_ERRORS as error:
