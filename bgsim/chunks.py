@@ -7,6 +7,7 @@ back what they did not do; what is done is never computed again. The scheduler's
 from __future__ import annotations
 
 import bisect
+import contextvars
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.job import Job
-    from bgsim.parameters import ParameterSet, ResultKey
+    from bgsim.logs import JobLog
     from bgsim.queue_manager import Entry
-    from bgsim.simulation import ChunkRunner, Simulation
+    from bgsim.simulation import ChunkRunner
     from bgsim.storage import Columns
+    from bgsim.submission import Submission
     from bgsim.worker import Worker
 
 _GROWTH = 16
@@ -43,6 +45,21 @@ class Chunk:
     began: float
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a run that failed.
+
+    Attributes
+    ----------
+    at : float
+        Seconds since the epoch.
+    error : BaseException
+    """
+
+    at: float
+    error: BaseException
+
+
 class Run:
     """One computation of (simulation, parameters, seed), for any number of jobs.
 
@@ -54,6 +71,8 @@ class Run:
         Its place in the queue; says priority and target.
     phase : str
         ``queued``, ``compiling``, ``running``, ``storing``.
+    started : bool
+        Whether it was ever given a running place.
     columns : tuple of ndarray
         Rows 0 to `length`; a row is written by one worker, once.
     completed : int
@@ -70,27 +89,39 @@ class Run:
         When it was last given a worker, counted over all runs.
     error, failed_at : BaseException or None, int
         Why it failed, and at which replicate: the lowest of those that did.
+    retry : Retry or None
+        When a failure is tried again: the most patient of those that the jobs brought.
+    attempts : list of Attempt
+        The failures so far.
+    context : contextvars.Context
+        Of the first job's submission; plain Python runs in a copy of it.
     follows : Run or None
         An earlier run with this key that is still letting go; this one starts after it.
+    moved_at : float
+        When one of its counters was last seen to move.
     """
 
-    def __init__(
-        self,
-        simulation: Simulation,
-        parameters: ParameterSet,
-        seed: int,
-        key: ResultKey,
-        cache: str,
-    ) -> None:
-        self.simulation = simulation
-        self.parameters = parameters
-        self.seed = seed
-        self.key = key
-        self.cache = cache
-        self.stream_key = stream_key(seed)
+    __slots__ = (
+        "attempts", "cache", "columns", "completed", "context", "entry", "error", "eta", "failed_at", "follows", "followers",
+        "from_store", "jobs", "key", "length", "loaded", "log", "moved_at", "parameters", "phase", "retry", "runner", "seed",
+        "shown", "simulation", "stalled", "started", "stopping", "store_error", "stream_key", "turn", "workers",
+        "_chunk_rate", "_last_count", "_moved", "_pending",
+    )  # fmt: skip
+
+    def __init__(self, submission: Submission, log: JobLog) -> None:
+        self.simulation = submission.simulation
+        self.parameters = submission.parameters
+        self.seed = submission.seed
+        self.key = submission.key
+        self.cache = submission.cache
+        self.retry = submission.retry
+        self.stream_key = stream_key(submission.seed)
+        self.context = contextvars.copy_context()
+        self.log = log
         self.jobs: dict[str, Job] = {}
         self.entry: Entry | None = None
         self.phase = "queued"
+        self.started = False
         self.runner: ChunkRunner | None = None
         self.columns: tuple[NDArray[Any], ...] = ()
         self.length = 0
@@ -100,6 +131,7 @@ class Run:
         self.stopping = False
         self.error: BaseException | None = None
         self.failed_at = 0
+        self.attempts: list[Attempt] = []
         self.turn = 0
         self.follows: Run | None = None
         self.followers: list[Run] = []
@@ -107,6 +139,9 @@ class Run:
         self.store_error: str | None = None
         self.shown = 0.0  # the fraction last published, so that what is published never falls
         self.eta = Rate()
+        self.moved_at = 0.0
+        self.stalled = False  # and said so
+        self._moved = -1.0  # the counters when they last moved
         self._pending: list[tuple[int, int]] = []  # ranges of rows that nobody has; sorted, apart
         self._chunk_rate = 0.0  # replicates a second of one worker, 0 until measured
         self._last_count = 0
@@ -120,17 +155,22 @@ class Run:
     @property
     def needs_preparing(self) -> bool:
         """Whether it has to be loaded, compiled, or given longer columns."""
-        return not self.loaded or self.length < self.target or (self.runner is None and self._pending_rows > 0)
+        return not self.loaded or self.length < self.target or (self.runner is None and self.has_pending)
 
     @property
     def done(self) -> bool:
         """Whether every wanted replicate is there."""
-        return not self.needs_preparing and not self._pending_rows and not self.workers
+        return not self.workers and not self.needs_preparing and not self.has_pending
 
     @property
     def prefix(self) -> int:
         """How many replicates are done without a gap from 0 on; exact while nobody is on it."""
         return min(self._pending[0][0], self.length) if self._pending else self.length
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there are rows that nobody has."""
+        return bool(self._pending) and self._pending[0][0] < self.target
 
     @property
     def _pending_rows(self) -> int:
@@ -203,6 +243,14 @@ class Run:
                 done += min(finished, chunk.count)
                 parts += part
         return done, min(1.0, (done + parts) / self.target) if self.target else 1.0
+
+    def observe(self, now: float) -> float:
+        """Look at the counters; return for how long they have not moved, in seconds."""
+        done, fraction = self.in_progress()
+        moved = done + fraction
+        if moved != self._moved:
+            self._moved, self.moved_at, self.stalled = moved, now, False
+        return now - self.moved_at
 
     def _chunk_size(self, remaining: int, workers: int, target_s: float) -> int:
         if not self._chunk_rate:

@@ -43,6 +43,18 @@ class EngineConfig:
         Limits of a store that the engine opens.
     limits : mapping of str to int
         How many jobs of a group may run at a time.
+    rate_limits : mapping of str to (int, float)
+        How many jobs of a group may start within so many seconds.
+    age_after_s : float or None
+        Each time a queued job has waited so long, it moves up one priority.
+    stalled_after_s : float
+        A running job none of whose counters has moved for so long is reported as stalled.
+    alert_failed, alert_waiting : int
+        `Engine.health` alerts when more jobs than this have failed, or are waiting.
+    recover : bool
+        Whether what a crash has interrupted is submitted again when the engine begins.
+    immediate : bool
+        No threads: jobs run in the caller's, within `Engine.submit` or one `Engine.step` at a time.
     """
 
     workers: int = field(default_factory=_cores)
@@ -56,6 +68,13 @@ class EngineConfig:
     max_storage_bytes: int = DEFAULT_MAX_BYTES
     max_age_seconds: float = DEFAULT_MAX_AGE_S
     limits: Mapping[str, int] = field(default_factory=dict)
+    rate_limits: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    age_after_s: float | None = None
+    stalled_after_s: float = 60.0
+    alert_failed: int = 10
+    alert_waiting: int = 50
+    recover: bool = False
+    immediate: bool = False
 
     def __post_init__(self) -> None:
         for name in (
@@ -70,7 +89,13 @@ class EngineConfig:
                 raise InvalidInputError(
                     f"{name} must be an integer of 1 or more; got {value!r}", field=name, value=value
                 )
-        for name in ("chunk_target_ms", "progress_update_interval_ms", "max_completed_age_seconds", "max_age_seconds"):
+        for name in (
+            "chunk_target_ms",
+            "progress_update_interval_ms",
+            "max_completed_age_seconds",
+            "max_age_seconds",
+            "stalled_after_s",
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise InvalidInputError(f"{name} must be a number above 0; got {value!r}", field=name, value=value)

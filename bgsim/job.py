@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import enum
-import secrets
-import time
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from bgsim.progress import format_duration
 
 if TYPE_CHECKING:
+    import logging
+
     from bgsim.parameters import ParameterSet
     from bgsim.queue_manager import Priority
     from bgsim.result import SimulationResult
     from bgsim.scheduler import Scheduler
     from bgsim.simulation import Simulation
+    from bgsim.submission import Submission
     from bgsim.subscription import Subscription
 
 
@@ -43,17 +45,72 @@ class JobState(enum.Enum):
 _TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.DELAYED, JobState.RUNNING, *_TERMINAL}),
-    JobState.DELAYED: frozenset({JobState.QUEUED, JobState.RUNNING, *_TERMINAL}),
-    JobState.RUNNING: frozenset({JobState.SUSPENDED, JobState.CANCELLING, *_TERMINAL}),
-    JobState.SUSPENDED: frozenset({JobState.RUNNING, JobState.CANCELLING, *_TERMINAL}),
+    JobState.QUEUED: frozenset({JobState.DELAYED, JobState.RUNNING, JobState.SUSPENDED, *_TERMINAL}),
+    JobState.DELAYED: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUSPENDED, JobState.CANCELLING, *_TERMINAL}),
+    JobState.RUNNING: frozenset({JobState.DELAYED, JobState.SUSPENDED, JobState.CANCELLING, *_TERMINAL}),
+    JobState.SUSPENDED: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING, *_TERMINAL}),
     JobState.CANCELLING: frozenset({JobState.CANCELLED, JobState.FAILED}),
     JobState.COMPLETED: frozenset(),
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),
-}
-"""Which states may follow which. QUEUED to COMPLETED is an answer from the store; a job goes from CANCELLING to
-FAILED when its time-out asked for the stop."""
+}  # fmt: skip
+"""Which states may follow which.
+
+QUEUED to COMPLETED is an answer from the store. RUNNING to DELAYED waits for the next attempt. SUSPENDED is paused by
+hand or overtaken; a job that was paused before it started goes back to QUEUED. A job goes from CANCELLING to FAILED
+when its time-out, or a replicate that raised meanwhile, asked for the stop.
+"""
+
+
+class JobRecord:
+    """What is known of one request. It outlives the handle, so that `Engine.status` can say how a job ended.
+
+    Guarded by the engine's lock.
+    """
+
+    __slots__ = (
+        "asked_to_stop_at", "attempts", "deadline", "done", "error", "finished_at", "from_store", "id", "paused", "pending_error", "replicates",
+        "run_deadline", "run_left_s", "simulation", "started_at", "state", "store_error", "submitted_at",
+    )  # fmt: skip
+
+    def __init__(self, job_id: str, submission: Submission, now: float) -> None:
+        self.id = job_id
+        self.simulation = submission.simulation.name
+        self.replicates = submission.replicates
+        self.state = JobState.QUEUED
+        self.submitted_at = now  # by the monotonic clock, as all times here
+        self.started_at: float | None = None
+        self.finished_at: float | None = None
+        self.run_left_s = submission.timeout_s  # how long it may still run
+        self.run_deadline: float | None = None  # when that is over, while it runs
+        self.deadline = None if submission.deadline_s is None else now + submission.deadline_s
+        self.asked_to_stop_at = math.inf
+        self.paused = False  # by hand
+        self.attempts = 0  # how often it was tried again
+        self.done = 0
+        self.from_store = 0
+        self.store_error: str | None = None
+        self.error: str | None = None
+        self.pending_error: BaseException | None = None  # ends it as FAILED once the kernel has let go
+
+    def move(self, state: JobState) -> None:
+        """Change the state.
+
+        Raises
+        ------
+        RuntimeError
+            If `TRANSITIONS` has no such step: a bug.
+        """
+        if state is self.state:
+            return
+        if state not in TRANSITIONS[self.state]:
+            raise RuntimeError(f"{self.id} cannot go from {self.state} to {state}")
+        self.state = state
+
+    def next_deadline(self) -> float | None:
+        """Return when it has run, or lived, for too long; None for never."""
+        found = [when for when in (self.run_deadline, self.deadline) if when is not None]
+        return min(found) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +122,7 @@ class JobStatus:
     id, simulation : str
     state : JobState
     phase : str
-        ``queued``, ``compiling``, ``running``, ``storing``, or the terminal state.
+        ``queued``, ``compiling``, ``running``, ``storing``, or the state.
     fraction : float
         Part of the replicates that is done, 0 to 1.
     replicates_completed, total_replicates : int
@@ -73,11 +130,17 @@ class JobStatus:
         How many of them were in the store already.
     position : int or None
         How many jobs are served before it, while it is queued.
+    estimated_wait_s : float or None
+        Until it starts, while it is queued; None until there is something to estimate from.
     rate : float or None
         Replicates a second, while it runs.
     estimated_time_remaining_s : float or None
     elapsed_s : float
         Since it was submitted, to its end.
+    attempts : int
+        How often it was tried again after a failure.
+    overdue_s : float or None
+        How long ago it was asked to stop, while its kernel has not let go.
     store_error : str or None
         Why the result could not be stored; it is delivered all the same.
     error : str or None
@@ -93,9 +156,12 @@ class JobStatus:
     total_replicates: int
     from_store: int
     position: int | None
+    estimated_wait_s: float | None
     rate: float | None
     estimated_time_remaining_s: float | None
     elapsed_s: float
+    attempts: int
+    overdue_s: float | None
     store_error: str | None
     error: str | None
 
@@ -103,10 +169,16 @@ class JobStatus:
         text = f"{self.simulation}: {self.state.value}"
         if self.state is JobState.QUEUED and self.position is not None:
             text += f", {self.position} before it"
+        if self.estimated_wait_s is not None:
+            text += f", starts in about {format_duration(1000 * self.estimated_wait_s)}"
         if self.state in (JobState.RUNNING, JobState.SUSPENDED, JobState.CANCELLING):
             text += f" ({self.phase}) {self.fraction:.1%} of {self.total_replicates:,}"
         if self.estimated_time_remaining_s is not None:
             text += f", {format_duration(1000 * self.estimated_time_remaining_s)} left"
+        if self.overdue_s is not None:
+            text += f", asked to stop {format_duration(1000 * self.overdue_s)} ago"
+        if self.attempts:
+            text += f", tried again {self.attempts} times"
         if self.from_store and self.state is JobState.COMPLETED:
             text += f", {self.from_store:,} of {self.total_replicates:,} from the store"
         for problem in (self.error, self.store_error):
@@ -124,49 +196,47 @@ class Job(concurrent.futures.Future["SimulationResult"]):
     ----------
     id : str
         Unique.
-    simulation : Simulation
-    parameters : ParameterSet
-    seed, replicates : int
-    workspace : str or None
-        Whose slots the result goes to.
+    submission : Submission
+        What was asked for.
     """
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        simulation: Simulation,
-        parameters: ParameterSet,
-        seed: int,
-        replicates: int,
-        priority: Priority,
-        workspace: str | None,
-        timeout_s: float | None,
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, job_id: str, submission: Submission, now: float) -> None:
         super().__init__()
-        self.id = f"{simulation.name.rpartition('.')[2]}-{secrets.token_hex(4)}"
-        self.simulation = simulation
-        self.parameters = parameters
-        self.seed = seed
-        self.replicates = replicates
-        self.workspace = workspace
-        self.timeout_s = timeout_s
-        self.submitted_at = time.monotonic()
-        # Guarded by the scheduler's lock.
+        self.id = job_id
+        self.submission = submission
+        self.record = JobRecord(job_id, submission, now)
         self._scheduler = scheduler
-        self._priority = priority
-        self._current = JobState.QUEUED
-        self._deadline: float | None = None
-        self._finished_at: float | None = None
-        self._from_store = 0
-        self._store_error: str | None = None
-        self._done = 0
-        self._error: BaseException | None = None
-        self._pending_error: BaseException | None = None  # ends it as FAILED once the kernel has let go
+        self._priority = submission.urgency  # guarded by the engine's lock
+
+    @property
+    def simulation(self) -> Simulation:
+        """What runs."""
+        return self.submission.simulation
+
+    @property
+    def parameters(self) -> ParameterSet:
+        """What it runs with."""
+        return self.submission.parameters
+
+    @property
+    def seed(self) -> int:
+        """What the replicates' streams come from."""
+        return self.submission.seed
+
+    @property
+    def replicates(self) -> int:
+        """How many were asked for."""
+        return self.submission.replicates
+
+    @property
+    def workspace(self) -> str | None:
+        """Whose slots the result goes to."""
+        return self.submission.workspace
 
     @property
     def state(self) -> JobState:
         """Where it is."""
-        return self._current
+        return self._scheduler.state(self)
 
     @property
     def priority(self) -> Priority:
@@ -198,13 +268,47 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         """
         return self._scheduler.cancel(self)
 
+    def pause(self) -> bool:
+        """Hold the job until `resume`: a queued one does not start, a running one stops after its present replicates.
+
+        Nothing is lost. Other callers who asked for the same keep the run going.
+
+        Returns
+        -------
+        bool
+            False when it is too late: the job has finished, is being cancelled, or its result is being stored.
+        """
+        return self._scheduler.pause_job(self)
+
+    def resume(self) -> bool:
+        """Let a paused job go on in its old place; return False when it was not paused."""
+        return self._scheduler.resume_job(self)
+
     def cancelled(self) -> bool:
         """Tell whether the job has been cancelled and its kernel has let go."""
-        return self._current is JobState.CANCELLED
+        return self.record.state is JobState.CANCELLED
 
     def running(self) -> bool:
         """Tell whether it has started and not finished."""
-        return self._current in (JobState.RUNNING, JobState.SUSPENDED, JobState.CANCELLING)
+        return self.record.started_at is not None and not self.record.state.is_terminal
+
+    def result(self, timeout: float | None = None) -> SimulationResult:
+        """Wait for the result and return it.
+
+        Raises
+        ------
+        concurrent.futures.CancelledError, TimeoutError
+            If the job was cancelled; if it has not ended in time.
+        ReplicateError, JobTimeoutError, CompileError
+            Why it failed.
+        """
+        self._scheduler.before_waiting(self)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the job to end, and return why it failed, or None."""
+        self._scheduler.before_waiting(self)
+        return super().exception(timeout)
 
     def status(self) -> JobStatus:
         """Return what the job is doing now."""
@@ -217,24 +321,12 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         """
         return self._scheduler.updates(self, maxlen)
 
+    def logs(self) -> list[logging.LogRecord]:
+        """Return what was logged, with the `logging` module, within the job's plain Python; the newest thousand."""
+        return self._scheduler.logs(self.id)
+
     def __await__(self) -> Generator[Any, None, SimulationResult]:
         return asyncio.wrap_future(self).__await__()
 
     def __repr__(self) -> str:
-        return f"<job {self.id}: {self.replicates:,} replicates, {self._current.value}>"
-
-    def _move(self, state: JobState) -> None:
-        """Change the state; under the scheduler's lock.
-
-        Raises
-        ------
-        RuntimeError
-            If `TRANSITIONS` has no such step: a bug.
-        """
-        if state is self._current:
-            return
-        if state not in TRANSITIONS[self._current]:
-            raise RuntimeError(f"{self.id} cannot go from {self._current} to {state}")
-        self._current = state
-        if state.is_terminal:
-            self._finished_at = time.monotonic()
+        return f"<job {self.id}: {self.replicates:,} replicates, {self.record.state.value}>"

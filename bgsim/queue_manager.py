@@ -118,7 +118,8 @@ class SimulationRequest:
         self.priority = Priority.of(self.priority)
         for name in ("delay_s", "queue_timeout_s", "debounce_s", "max_wait_s"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
+            least_upper = math.inf if name != "delay_s" else math.nan
+            if value is not None and not (0 <= value < least_upper or (name == "delay_s" and value >= 0)):
                 raise InvalidInputError(
                     f"{name} must be a number of seconds, 0 or more; got {value!r}", field=name, value=value
                 )
@@ -386,15 +387,56 @@ class SimulationQueue:
                 if not self._blocked[key]:
                     del self._blocked[key]
 
-    def requeue(self, entry: Entry) -> None:
-        """Put an entry that is being processed back in its old place: it was suspended, and no longer expires."""
+    def requeue(self, entry: Entry, *, delay_s: float = 0.0) -> None:
+        """Put an entry that is being processed back in its old place, after a while; it no longer expires."""
         with self._lock:
-            self._release(entry)
-            entry.put_at = self._clock()
-            for request in entry.members.values():
-                request.expires_at = math.inf
-            self._make_ready(entry)
-            self._start_waiting(entry)
+            self._put_back(entry)
+            if delay_s > 0:
+                self._delay(entry, self._clock() + delay_s)
+            else:
+                self._make_ready(entry)
+
+    def hold(self, entry: Entry) -> None:
+        """Keep an entry, waiting or being processed, from being served until `release`; more than once does nothing."""
+        with self._lock:
+            if entry.state is EntryState.PROCESSING:
+                self._put_back(entry)
+            elif entry.state is EntryState.DELAYED:
+                self._counts["delayed"] -= 1
+                self._forget_due(entry)
+            elif entry.state is EntryState.GONE:
+                return
+            else:
+                self._discard_item(entry)
+                self._unpark(entry.group, 1)
+            self._delay(entry, math.inf)
+
+    def release(self, entry: Entry) -> None:
+        """Make an entry that is held, or not yet due, ready now, in its old place."""
+        with self._lock:
+            if entry.state is EntryState.DELAYED:
+                self._counts["delayed"] -= 1
+                self._forget_due(entry)
+                self._make_ready(entry)
+
+    def _put_back(self, entry: Entry) -> None:
+        self._release(entry)
+        entry.put_at = self._clock()
+        for request in entry.members.values():
+            request.expires_at = math.inf
+        self._start_waiting(entry)
+
+    def _delay(self, entry: Entry, due: float) -> None:
+        entry.state = EntryState.DELAYED
+        self._counts["delayed"] += 1
+        if due < math.inf:
+            self._set_timer(due, "due", entry)
+
+    def _forget_due(self, entry: Entry) -> None:
+        """Make the time at which it was due stale, and keep those at which its requests expire."""
+        self._forget_timers(entry)
+        for when in {r.expires_at for r in entry.members.values() if r.expires_at < math.inf}:
+            self._set_timer(when, "expire", entry)
 
     def _place(self, request: SimulationRequest) -> Placement | None:
         """Insert, join, or return None where there is no room."""
@@ -426,9 +468,7 @@ class SimulationQueue:
         self._start_waiting(entry)
         due = self._due(request, now)
         if due > now:
-            entry.state = EntryState.DELAYED
-            self._counts["delayed"] += 1
-            self._set_timer(due, "due", entry)
+            self._delay(entry, due)
         else:
             self._make_ready(entry)
         if request.key in self._blocked:

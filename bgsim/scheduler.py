@@ -1,13 +1,15 @@
-"""Which run gets the next worker: admission, preemption, cancel, and the way of every job to its end.
+"""Which run gets the next worker: admission, preemption, pause, retry, cancel, and the storing of what is finished.
 
 ::
 
     submit ──> queue ──admit──> running ──next_task──> worker ──give_back──> storing ──on_stored──> settled
                  ^                 │
-                 └────suspend──────┘   when a request of higher priority waits and all places are taken
+                 ├────suspend──────┤   a request of higher priority waits, and all places are taken
+                 ├────hold─────────┤   paused by hand; released by hand
+                 └────retry────────┘   a chunk failed with what may pass; released after the backoff
 
-Locks, in the order in which they may be taken: the scheduler's, then the queue's, the bus's, or a future's. Under the
-scheduler's lock no kernel runs, no subscriber or done-callback is called, and no store is touched.
+Locks, in the order in which they may be taken: the engine's, then those of the queues, the bus, the journal or a future.
+Under the engine's lock no kernel runs, no subscriber or done-callback is called, and no store is touched.
 
 A run that is cancelled, fails or is complete gives its key up at once, so that the same request can come again; one
 that comes while the old run is letting go *follows* it: it starts when the old one's replicates are stored.
@@ -17,91 +19,110 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
+from bgsim.calls import Calls
+from bgsim.chunks import Attempt, Run
 from bgsim.control import STOP, YIELD
-from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError, RequestNotFoundError
+from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
 from bgsim.job import Job, JobState, JobStatus
-from bgsim.progress import ProgressBus, UpdateType
+from bgsim.ledger import Ledger
+from bgsim.locking import DeferringLock
+from bgsim.logs import JobLog
+from bgsim.progress import ProgressBus
 from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
-from bgsim.result import SimulationResult
-from bgsim.worker import Worker
+from bgsim.timekeeper import Timekeeper
+from bgsim.worker import Task, Worker
 
 if TYPE_CHECKING:
-    from bgsim.chunks import Run
+    from bgsim.clock import Clock
     from bgsim.config import EngineConfig
+    from bgsim.queue_manager import Entry
     from bgsim.storage import Columns, Store
     from bgsim.subscription import Subscription
 
 logger = logging.getLogger("bgsim.engine")
 
-_TERMINAL_UPDATES = {
-    JobState.COMPLETED: UpdateType.COMPLETED,
-    JobState.FAILED: UpdateType.FAILED,
-    JobState.CANCELLED: UpdateType.CANCELLED,
-}
-
 _THREAD_PREFIX = "bgsim-"
 """Threads that run callbacks, which must not be waited for from a callback, have names that begin so."""
-
-_MAX_ENDED = 10_000
-"""How many ended jobs are remembered, however young."""
 
 _CLOSE_GRACE_S = 1.0
 """How long `close(cancel=True)` waits for kernels to let go, when it is given no time-out."""
 
 
 class Scheduler:
-    """The state machine behind an `Engine`; what its threads hold on to, so that a dropped engine can be closed."""
+    """The state machine behind an `Engine`; what its threads hold on to, so that a dropped engine can be closed.
 
-    def __init__(self, config: EngineConfig, store: Store, *, close_store: bool) -> None:
+    Parameters
+    ----------
+    config : EngineConfig
+    store : Store
+    close_store : bool
+        Whether `close` closes it.
+    clock : Clock
+    owner : str or None
+        Under which the journal keeps what is pending; None keeps nothing.
+    """
+
+    def __init__(
+        self, config: EngineConfig, store: Store, *, close_store: bool, clock: Clock, owner: str | None = None
+    ) -> None:
         self.config = config
         self.store = store
-        self._close_store = close_store
+        self.clock = clock
         self.bus = ProgressBus()
-        self.queue = SimulationQueue(config.max_queue_size, limits=config.limits)
-        # Guards all below, the runs, and the jobs' states.
-        self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)  # workers wait for a task
-        self._idle = threading.Condition(self._lock)  # `close` waits for the last run
-        self._tick = threading.Condition(self._lock)  # the sampler waits for something to sample
-        self._running: list[Run] = []  # at most max_concurrent_simulations; the longest running first
-        self._suspended: list[Run] = []
+        self.queue = SimulationQueue(
+            config.max_queue_size,
+            limits=config.limits,
+            rate_limits=config.rate_limits,
+            age_after_s=config.age_after_s,
+            clock=clock.monotonic,
+        )
+        self.calls = Calls(config, clock)
+        self.lock = DeferringLock()  # guards all below, the runs, and the jobs' records
+        self._work = threading.Condition(self.lock.raw)  # workers wait for a task
+        self._idle = threading.Condition(self.lock.raw)  # `drain` and `close` wait for the last run
+        self.ledger = Ledger(config, clock, self.lock, self.bus, store.journal, owner)
+        self.running: list[Run] = []  # at most max_concurrent_simulations, but for those that are stopping
+        self._waiting: set[Run] = set()  # started, and back in the queue: suspended, held, or waiting to be tried again
         self._letting_go: list[Run] = []  # stopping or storing; not settled
         self._by_key: dict[str, Run] = {}  # of `_letting_go`, by parameter hash
-        self._run_of: dict[str, Run] = {}  # by id, of jobs that have not ended
-        self._jobs: WeakValueDictionary[str, Job] = WeakValueDictionary()  # all that anybody still holds
-        self._ended: dict[str, tuple[float, JobStatus]] = {}  # by id: when and how; the oldest first
-        self._errands: deque[Callable[[], None]] = deque()  # for any worker, before anything else
-        self._deferred: list[Callable[[], None]] = []  # to be done when the lock is released
+        self._errands: deque[Task] = deque()  # for any worker, before anything else
         self._turns = itertools.count()
-        self._closed = False
+        self.paused = False
+        self.closed = False
         self._stopped = False  # no thread takes anything any more
-        self._workers = [Worker(self, number) for number in range(config.workers)]
-        self._sampler = threading.Thread(target=self._sample_forever, name="bgsim-sampler", daemon=True)
-        for worker in self._workers:
-            worker.start()
-        self._sampler.start()
+        self.store_error: str | None = None  # of its latest use
+        self._close_store = close_store
+        self._process = os.getpid()
+        self.workers = [Worker(self, number) for number in range(1 if config.immediate else config.workers)]
+        self.timekeeper = Timekeeper(self)
+        self._driving = False  # an immediate engine is at work further up the stack
+        if not config.immediate:
+            for worker in self.workers:
+                worker.start()
+            self.timekeeper.start()
 
     # ---- the callers' side ---------------------------------------------------------------------------
 
-    def submit(self, job: Job, request: SimulationRequest, *, block: bool, timeout_s: float | None) -> None:
+    def submit(self, job: Job, *, block: bool, timeout_s: float | None) -> None:
         """Queue a job, or let it join the run with its key.
 
         Raises
         ------
         QueueFullError, EngineClosedError
         """
+        run = Run(job.submission, JobLog(job.id))
+        request = job.submission.request(job.id, run, now=self.clock.time())
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             try:
-                with self._locked():
+                with self.lock:
                     self._place(job, request)
             except QueueFullError:
                 left = None if deadline is None else deadline - time.monotonic()
@@ -112,30 +133,71 @@ class Scheduler:
 
     def answer(self, job: Job, columns: Columns) -> None:
         """Complete a job with what the store had."""
-        with self._locked():
+        with self.lock:
             self._check_open()
-            self._jobs[job.id] = job
-            job._from_store = job.replicates
-            self._publish_start(job)
-            self._end(job, JobState.COMPLETED, columns=columns, messages=("from the store",))
+            job.record.from_store = job.replicates
+            self.ledger.counts["from_store"] += 1
+            self.ledger.start(job)
+            self.ledger.end(job, JobState.COMPLETED, columns=columns, messages=("from the store",))
 
     def cancel(self, job: Job) -> bool:
         """Ask for a job to stop; see `Job.cancel`."""
-        with self._locked():
-            return self._cancel(job, None)
+        self.check_process()
+        with self.lock:
+            return self.stop_job(job, None)
+
+    def pause_job(self, job: Job) -> bool:
+        """Hold a job; see `Job.pause`."""
+        self.check_process()
+        with self.lock:
+            run = self.ledger.run_of.get(job.id)
+            if run is None or run.stopping or run.phase == "storing":
+                return False
+            if not job.record.paused:
+                job.record.paused = True
+                self.ledger.hold(job, JobState.SUSPENDED, "paused")
+                self._hold_if_unwanted(run)
+            return True
+
+    def resume_job(self, job: Job) -> bool:
+        """Let a paused job go on; see `Job.resume`."""
+        self.check_process()
+        with self.lock:
+            run = self.ledger.run_of.get(job.id)
+            if run is None or run.stopping or run.phase == "storing" or not job.record.paused:
+                return False
+            job.record.paused = False
+            assert run.entry is not None
+            if run in self.running:
+                self.ledger.start(job, "resumed")
+            else:
+                self.queue.release(run.entry)
+                if not run.started:
+                    self.ledger.hold(job, JobState.QUEUED)
+                self.admit()
+            return True
 
     def set_priority(self, job: Job, priority: Priority | str | int) -> None:
         """Change a job's priority; see `Job.set_priority`."""
+        self.check_process()
         priority = Priority.of(priority)
-        with self._locked():
+        with self.lock:
             self.queue.set_priority(job.id, priority)
             job._priority = priority
-            self._admit()
+            self.admit()
+
+    def state(self, job: Job) -> JobState:
+        """Return where a job is."""
+        if job.record.state is not JobState.DELAYED:
+            return job.record.state  # a plain read needs no lock
+        with self.lock:
+            return self.ledger.state(job.record)
 
     def status(self, job: Job) -> JobStatus:
         """Return what a job is doing now."""
-        with self._lock:
-            return self._status(job)
+        self.check_process()
+        with self.lock:
+            return self.ledger.status(job.record, self.queue)
 
     def status_of(self, job_id: str) -> JobStatus:
         """Return what a job is doing, or, for ``max_completed_age_seconds``, how it ended.
@@ -145,53 +207,172 @@ class Scheduler:
         RequestNotFoundError
             If it is unknown, or finished longer ago.
         """
-        job = self._jobs.get(job_id)
-        if job is not None:
-            return self.status(job)
-        with self._lock:
-            try:
-                return self._ended[job_id][1]
-            except KeyError:
-                raise RequestNotFoundError(f"no job {job_id!r}; it is unknown, or finished long ago") from None
+        self.check_process()
+        with self.lock:
+            return self.ledger.status(self.ledger.record(job_id), self.queue)
 
     def live_jobs(self) -> list[Job]:
         """Return the jobs that have not ended."""
-        with self._lock:
-            return [run.jobs[job_id] for job_id, run in self._run_of.items()]
+        with self.lock:
+            return self.ledger.live_jobs()
+
+    def logs(self, job_id: str) -> list[logging.LogRecord]:
+        """Return what a job has logged; see `Job.logs`."""
+        with self.lock:
+            return self.ledger.logs(job_id)
 
     def updates(self, job: Job, maxlen: int) -> Subscription:
         """Return an iterator over a job's updates; see `Job.updates`."""
         updates = self.bus.subscribe(job=job.id, maxlen=maxlen)
-        if job._current.is_terminal and self.bus.current(job.id) is None:
+        if job.record.state.is_terminal and self.bus.current(job.id) is None:
             updates.unsubscribe()  # all is forgotten; without this it would wait for ever
         return updates
 
-    def busy_s(self) -> float:
-        """Return the seconds that workers have spent in kernels."""
-        return sum(worker.busy_s for worker in self._workers)
+    def pause(self) -> None:
+        """Start nothing, and let what runs stop at its next replicate boundary."""
+        self.check_process()
+        with self.lock:
+            self.paused = True
+            for run in [run for run in self.running if not run.stopping]:
+                self._suspend(run, "the engine is paused")
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.check_process()
+        with self.lock:
+            self.paused = False
+            self.admit()
+            self._work.notify_all()
+
+    def drain(self, timeout_s: float | None) -> bool:
+        """Wait until every job has ended; return whether that came in time."""
+        self.check_process()
+        if self.config.immediate:
+            self.drive()
+        with self.lock:
+            return self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s)
+
+    def call(
+        self, task: Callable[[], None], *, priority: Priority | str = Priority.NORMAL, group: str | None = None
+    ) -> Callable[[], bool]:
+        """Have a worker call something, in its turn by priority; return what takes it back while it waits.
+
+        Raises
+        ------
+        EngineClosedError
+        """
+        with self.lock:
+            self._check_open()
+            withdraw = self.calls.put(task, Priority.of(priority), group)
+            self._work.notify()
+            return withdraw
+
+    # ---- without threads -----------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """Do one unit of work in this thread; return False when nothing is due."""
+        if self._driving:
+            return False
+        self._driving = True
+        try:
+            self.timekeeper.tick()
+            if self.workers[0].step():
+                return True
+            if self._letting_go:
+                self.store.flush()
+                return True
+            return False
+        finally:
+            self._driving = False
+
+    def drive(self) -> None:
+        """Do all that is due in this thread."""
+        while self.step():
+            pass
+
+    def before_waiting(self, job: Job) -> None:
+        """Get a job done in this thread, if the engine has none of its own, rather than wait for it in vain.
+
+        Raises
+        ------
+        JobTimeoutError
+            If it waits for a time that only the caller can bring about.
+        """
+        if job.record.state.is_terminal:
+            return
+        self.check_process()
+        if self.config.immediate:
+            self.drive()
+            if not job.record.state.is_terminal:
+                raise JobTimeoutError(
+                    f"{job.id} is {self.state(job).value} in an immediate engine, and nothing is due; advance its clock, "
+                    "or resume it"
+                )
 
     # ---- the workers' side ---------------------------------------------------------------------------
 
-    def next_task(self, worker: Worker, *, wait: bool) -> Callable[[], None] | None:
+    def next_task(self, worker: Worker, *, wait: bool) -> Task | None:
         """Return what the worker is to do next.
 
         None means that there is nothing to do, or, with `wait`, that the scheduler has stopped.
         """
-        with self._lock:
+        with self.lock:
             while True:
                 if self._errands:
                     return self._errands.popleft()
                 if self._stopped:
                     return None
-                for run in sorted(self._running, key=_by_need):
-                    task = self._offer(run, worker)
-                    if task is not None:
-                        return task
-                if not wait:
-                    return None
+                task = self._best_task(worker)
+                if task is not None or not wait:
+                    return task
                 self._work.wait()
 
-    def prepare(self, run: Run) -> None:
+    def _best_task(self, worker: Worker) -> Task | None:
+        """Return a piece of the highest-priority run, or a call; among equals who has the fewest workers, in turn."""
+        if self.paused:
+            return None
+        found: list[tuple[tuple[int, int, int], Run | None]] = [
+            ((-run.entry.priority, len(run.workers), run.turn), run)  # type: ignore[union-attr]
+            for run in self.running
+            if not (run.stopping or run.follows is not None)
+        ]
+        need = self.calls.need()
+        if need is not None:
+            found.append((need, None))
+        if len(found) > 1:
+            found.sort(key=lambda item: item[0])
+        for _, run in found:
+            task = self.calls.take(next(self._turns), self._call_done) if run is None else self._offer(run, worker)
+            if task is not None:
+                return task
+        return None
+
+    def _offer(self, run: Run, worker: Worker) -> Task | None:
+        if run.needs_preparing:
+            if run.workers:
+                return None  # somebody prepares it, or chunks of the shorter columns have to come back first
+            run.workers[worker] = None
+            if run.runner is None:
+                run.phase = "compiling"
+            return lambda: worker.prepare(run)
+        return self._take_chunk(run, worker)
+
+    def _take_chunk(self, run: Run, worker: Worker) -> Task | None:
+        if not run.has_pending:
+            return None
+        worker.reset()
+        run.turn = next(self._turns)
+        chunk = run.take(worker, len(self.workers), self.config.chunk_target_ms / 1000)
+        if run.has_pending:
+            self._work.notify()
+        return lambda: worker.run_chunk(run, chunk)
+
+    def _call_done(self, entry: Entry) -> None:
+        with self.lock:
+            self.calls.done(entry)
+            self._idle.notify_all()
+
+    def prepare(self, run: Run) -> tuple[Any, ...]:
         """Load what is stored of a run, make room for its target, and compile it; by one worker, without the lock."""
         target = run.target
         stored = None
@@ -205,165 +386,203 @@ class Scheduler:
         runner = run.runner
         if runner is None and max(held, run.length) < target:
             runner = run.simulation.prepare(run.parameters)
-        with self._lock:
+        return columns, held, runner
+
+    def prepared(self, worker: Worker, run: Run, columns: Any, held: int, runner: Any) -> Task | None:
+        """Take what `prepare` returned; return the worker's first chunk of it, if nothing more urgent waits."""
+        with self.lock:
             run.adopt(columns, held)
             run.runner = runner
             run.phase = "running"
+            del run.workers[worker]
+            if self._finish_if_idle(run, by_worker=True):
+                return None
+            return self._best_task(worker)
 
     def give_back(self, worker: Worker, run: Run, done: int, error: BaseException | None) -> None:
         """Take back what `next_task` gave out: so many replicates done, and why no more."""
-        with self._locked():
+        with self.lock:
             chunk = run.workers.get(worker)
             if chunk is None:
                 del run.workers[worker]
             else:
                 run.give_back(worker, done)
-            if error is not None:
+                if done < chunk.count:
+                    self._work.notify_all()
+            if error is not None and not self._try_again(run, error):
                 self._fail(run, error, chunk.first + done if chunk is not None else 0)
-            if chunk is None or done < chunk.count:
-                self._work.notify_all()
-            self._finish_if_idle(run)
-
-    def _offer(self, run: Run, worker: Worker) -> Callable[[], None] | None:
-        if run.stopping or run.follows is not None or None in run.workers.values():
-            return None
-        if run.needs_preparing:
-            if run.workers:
-                return None  # chunks of the shorter columns have to come back first
-            run.workers[worker] = None
-            if run.runner is None:
-                run.phase = "compiling"
-            return lambda: worker.prepare(run)
-        worker.reset()
-        run.turn = next(self._turns)
-        chunk = run.take(worker, len(self._workers), self.config.chunk_target_ms / 1000)
-        return None if chunk is None else lambda: worker.run_chunk(run, chunk)
+            self._finish_if_idle(run, by_worker=True)
 
     # ---- under the lock ------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise EngineClosedError("the engine is closed; make a new one to go on")
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the lock; once it is released, do what was put off in the meantime: resolving futures."""
-        deferred: list[Callable[[], None]] = []
-        try:
-            with self._lock:
-                try:
-                    yield
-                finally:
-                    deferred, self._deferred = self._deferred, deferred
-        finally:
-            for action in deferred:
-                action()
+    def check_process(self) -> None:
+        """Refuse to go on in a child that was forked: it has none of the engine's threads. Without the lock.
+
+        Raises
+        ------
+        EngineClosedError
+        """
+        if self._process != os.getpid():
+            raise EngineClosedError(
+                "this engine belongs to the process that made it, and its threads do not live in a forked child; make a "
+                "new engine here, on the same store, or start processes with the method 'spawn'"
+            )
 
     def _place(self, job: Job, request: SimulationRequest) -> None:
         self._check_open()
         placement = self.queue.put(request)
         run: Run = placement.entry.payload
-        if not placement.joined:
+        if placement.joined:
+            self.ledger.counts["joined"] += 1
+            if request.payload.retry is not None and (
+                run.retry is None or run.retry.attempts < request.payload.retry.attempts
+            ):
+                run.retry = request.payload.retry
+        else:
             run.entry = placement.entry
             before = self._by_key.get(run.key.hash)
             if before is not None:
                 run.follows = before
                 before.followers.append(run)
-        run.jobs[job.id] = job
-        self._run_of[job.id] = run
-        self._jobs[job.id] = job
+        self.ledger.enter(job, run)
         for old in placement.dropped:
-            self._leave(self._run_of[old.id], self._jobs[old.id], None)
+            self._leave(self.ledger.run_of[old.id], self._job(old.id), None)
         for old in placement.to_cancel:
-            self._cancel(self._jobs[old.id], None)
-        if run in self._running or run in self._suspended:
-            self._publish_start(job, "joined a run in progress")
-            if run in self._suspended:
-                job._move(JobState.SUSPENDED)
+            self.stop_job(self._job(old.id), None)
+        if run in self.running:
+            self.ledger.start(job, "joined a run in progress")
             self._work.notify()
-        self._admit()
+        elif placement.entry.state is EntryState.DELAYED:
+            if placement.joined and any(other.record.paused for other in run.jobs.values()):
+                self.queue.release(placement.entry)  # it was held, and somebody wants it now
+            else:
+                self.ledger.hold(job, JobState.DELAYED)
+        self.timekeeper.watch(job)
+        self.admit()
 
-    def _admit(self) -> None:
+    def _job(self, job_id: str) -> Job:
+        return self.ledger.run_of[job_id].jobs[job_id]
+
+    def admit(self) -> None:
         """Start what may start; suspend what must give way."""
-        while True:
+        while not self.paused:
             head = self.queue.peek()
             if head is None:
                 return
-            going = [run for run in self._running if not run.stopping]  # who stops takes nothing any more
+            going = [run for run in self.running if not run.stopping]  # who stops takes nothing any more
             if len(going) >= self.config.max_concurrent_simulations:
                 lowest = min(going, key=lambda run: (run.entry.priority, -run.entry.sequence))  # type: ignore[union-attr]
-                assert lowest.entry is not None
-                if head.priority <= lowest.entry.priority:
+                if head.priority <= lowest.entry.priority:  # type: ignore[union-attr]
                     return
-                self._suspend(lowest)
+                self._suspend(lowest, "overtaken by a more urgent job")
             entry = self.queue.get_nowait()
             if entry is None:
                 return
             self._start(entry.payload)
 
     def _start(self, run: Run) -> None:
-        self._running.append(run)
-        if run in self._suspended:
-            self._suspended.remove(run)
+        self.running.append(run)
+        self._waiting.discard(run)
+        again = run.started
+        run.started = True
         for job in run.jobs.values():
-            self._publish_start(job)
+            if not job.record.paused:
+                self.ledger.start(job, *(("resumed",) if again else ()))
+                self.timekeeper.watch(job)
+        run.observe(self.clock.monotonic())
         self._work.notify()
-        if len(self._running) == 1 or any(job.timeout_s is not None for job in run.jobs.values()):
-            self._tick.notify()
+        self.timekeeper.started()
 
-    def _publish_start(self, job: Job, *messages: str) -> None:
-        first = job._current in (JobState.QUEUED, JobState.DELAYED)
-        job._move(JobState.RUNNING)
-        if job.timeout_s is not None and job._deadline is None:
-            job._deadline = time.monotonic() + job.timeout_s
-        if first:
-            self.bus.publish(
-                job.id,
-                UpdateType.STARTED,
-                total_replicates=job.replicates,
-                current_phase="running",
-                messages=messages,
-                metadata=_metadata(job),
-            )
-
-    def _suspend(self, run: Run) -> None:
+    def _suspend(self, run: Run, why: str) -> None:
+        """Put a running one back in the queue, in its old place."""
         assert run.entry is not None
-        self._running.remove(run)
-        self._suspended.append(run)
+        self._take_off(run)
+        self.queue.requeue(run.entry)
         for job in run.jobs.values():
-            job._move(JobState.SUSPENDED)
+            self.ledger.hold(job, JobState.SUSPENDED, why)
+
+    def _take_off(self, run: Run) -> None:
+        self.running.remove(run)
+        self._waiting.add(run)
         for worker in run.workers:
             worker.order(YIELD)
-        self.queue.requeue(run.entry)
 
-    def _cancel(self, job: Job, error: BaseException | None) -> bool:
+    def _hold_if_unwanted(self, run: Run) -> None:
+        """Hold a run all of whose jobs are paused."""
+        if not all(job.record.paused for job in run.jobs.values()):
+            return
+        assert run.entry is not None
+        if run in self.running:
+            self._take_off(run)
+        self.queue.hold(run.entry)
+        self.admit()
+
+    def _try_again(self, run: Run, error: BaseException) -> bool:
+        """Put a run that failed back in the queue, to be tried again later; False when it has failed for good."""
+        retry = run.retry
+        assert run.entry is not None
+        if run.stopping or retry is None or not retry.covers(error):
+            return False
+        if run not in self.running and run.entry.state is EntryState.DELAYED:
+            return True  # another chunk of the same attempt has failed, or it is held
+        if len(run.attempts) >= retry.attempts:
+            return False
+        run.attempts.append(Attempt(self.clock.time(), error))
+        self.ledger.counts["retries"] += 1
+        if run in self.running:
+            number = len(run.attempts)
+            wait_s = retry.wait_s(number)
+            self.running.remove(run)
+            self._waiting.add(run)
+            self.queue.requeue(run.entry, delay_s=wait_s)
+            text = f"retry {number} of {retry.attempts} in {wait_s:g} s: {type(error).__name__}: {error}"
+            for job in run.jobs.values():
+                if not job.record.paused:
+                    self.ledger.hold(job, JobState.DELAYED, text)
+            self.timekeeper.look_again()
+            self.admit()
+        return True
+
+    def stop_job(self, job: Job, error: BaseException | None) -> bool:
         """Take a job off its run, to end as CANCELLED or, with an error, as FAILED; False when it is too late."""
-        run = self._run_of.get(job.id)
+        run = self.ledger.run_of.get(job.id)
         if run is None or run.phase == "storing":
             return False
-        if job._current is not JobState.CANCELLING:
+        if job.record.state is not JobState.CANCELLING:
             self.queue.cancel(job.id)
             self._leave(run, job, error)
         return True
 
     def _leave(self, run: Run, job: Job, error: BaseException | None) -> None:
         """End a job that has left the queue: at once, or, if it is the last of a run that has started, with the run."""
-        started = run in self._running or run in self._suspended
-        if started and len(run.jobs) == 1:
-            job._pending_error = error
-            job._move(JobState.CANCELLING)
+        if run.started and len(run.jobs) == 1:
+            self.ledger.stopping(job, error)
             self._stop(run, 0)
             self._finish_if_idle(run)
-            self._admit()
+            self.admit()
         else:
             self._end(job, JobState.CANCELLED if error is None else JobState.FAILED, error=error)
+            if run.jobs and not run.stopping:
+                self._hold_if_unwanted(run)
+
+    def expire(self, request: SimulationRequest) -> None:
+        """End a job that has waited in the queue for too long."""
+        run = self.ledger.run_of.get(request.id)
+        if run is not None:
+            s = self._job(request.id).submission
+            limit = f"queue_timeout_s={s.queue_timeout_s}" if s.queue_timeout_s is not None else f"deadline_s={s.deadline_s}"
+            self._leave(run, self._job(request.id), JobTimeoutError(f"{request.id} waited longer than {limit}"))
 
     def _fail(self, run: Run, error: BaseException, replicate: int) -> None:
         """Take note of a failure; of several the lowest replicate's counts, so those below it may go on."""
         if run.error is None or replicate < run.failed_at:
             run.error, run.failed_at = error, replicate
         self._stop(run, run.failed_at)
-        self._admit()
+        self.admit()
 
     def _stop(self, run: Run, above: int) -> None:
         """Let nobody take from the run any more, and have its kernels stop that are at or above a replicate."""
@@ -373,64 +592,85 @@ class Scheduler:
             if chunk is None or chunk.first >= above:
                 worker.order(STOP)
 
-    def _finish_if_idle(self, run: Run) -> None:
-        """Once nobody is on a run that is done or stopping, take it out, and send a worker to store it."""
+    def _finish_if_idle(self, run: Run, *, by_worker: bool = False) -> bool:
+        """Once nobody is on a run that is done or stopping, take it out, and have a worker store it."""
         if run.workers or run.phase == "storing" or not (run.stopping or run.done):
-            return
+            return False
         assert run.entry is not None
-        for held in (self._running, self._suspended):
-            if run in held:
-                held.remove(run)
+        if run in self.running:
+            self.running.remove(run)
+        self._waiting.discard(run)
         run.phase = "storing"
         if run.entry.state is not EntryState.GONE:  # as it is when a suspended run's last job has left
             self.queue.done(run.entry)
         self._letting_go.append(run)
         self._by_key[run.key.hash] = run
-        self._errands.append(lambda: self._keep(run))
-        self._work.notify()
-        self._admit()
+        if by_worker:
+            self.lock.defer(lambda: self._keep(run))
+        else:
+            self._errands.append(lambda: self._keep(run))
+            self._work.notify()
+        self.admit()
+        return True
+
+    def _end(
+        self,
+        job: Job,
+        state: JobState,
+        *,
+        columns: Columns | None = None,
+        error: BaseException | None = None,
+        letter: bool = True,
+    ) -> None:
+        self.ledger.end(job, state, columns=columns, error=error, letter=letter)
+        if not self.ledger.run_of:
+            self._idle.notify_all()
+
+    # ---- storing -------------------------------------------------------------------------------------
 
     def _keep(self, run: Run) -> None:
         """Hand the finished replicates to the store; settle the run when they are durable. Without the lock."""
         replicates = run.prefix
-        workspaces = list(dict.fromkeys(job.workspace for job in run.jobs.values() if job.workspace))
         complete = not run.stopping
+        workspaces = list(dict.fromkeys(job.workspace for job in run.jobs.values() if job.workspace)) if complete else []
         if run.cache == "off" or not self.config.auto_store_completed or not replicates:
             self._settle(run, None)
         elif replicates == run.from_store:
-            if complete:
-                for workspace in workspaces:
-                    self._try_store(run, lambda w=workspace: self.store.place(run.key, replicates, w))  # type: ignore[misc]
+            for workspace in workspaces:
+                self._try_store(run, lambda w=workspace: self.store.place(run.key, replicates, w))  # type: ignore[misc]
             self._settle(run, None)
         else:
-            first = workspaces[0] if workspaces and complete else None
             for column in run.columns:
                 column.flags.writeable = False
             try:
                 self.store.store(
                     run.key,
                     run.result_columns(replicates),
-                    workspace=first,
-                    on_stored=lambda error: self._settle(run, error),
+                    workspace=workspaces[0] if workspaces else None,
+                    on_stored=lambda error: self._settle(run, error, stored=True),
                 )
             except Exception as error:  # a store that breaks its contract must not lose a result
-                self._settle(run, error)
+                self._settle(run, error, stored=True)
                 return
-            for workspace in workspaces[1:] if complete else ():
+            for workspace in workspaces[1:]:
                 self._try_store(run, lambda w=workspace: self.store.place(run.key, replicates, w))  # type: ignore[misc]
 
-    def _settle(self, run: Run, store_error: Exception | None) -> None:
+    def _settle(self, run: Run, store_error: Exception | None, *, stored: bool = False) -> None:
         """End a run's jobs; the last step, in the store's thread or a worker's."""
         if store_error is not None:
             run.store_error = str(store_error)
             logger.warning("a result of %s is delivered but not stored: %s", run.simulation.name, store_error)
-        with self._locked():
+        with self.lock:
+            if stored:
+                self.store_error = run.store_error
+            letter = True
             for job in list(run.jobs.values()):
-                job._from_store = min(run.from_store, job.replicates)
-                job._store_error = run.store_error
-                error = run.error or job._pending_error
+                job.record.from_store = min(run.from_store, job.replicates)
+                job.record.store_error = run.store_error
+                error = run.error or job.record.pending_error
                 if error is not None:
-                    self._end(job, JobState.FAILED, error=error)
+                    self._end(job, JobState.FAILED, error=error, letter=letter)
+                    letter = False
                 elif run.stopping:
                     self._end(job, JobState.CANCELLED)
                 else:
@@ -440,199 +680,63 @@ class Scheduler:
                 del self._by_key[run.key.hash]
             for follower in run.followers:
                 follower.follows = None
-            self._work.notify_all()
-            self._idle.notify_all()
-
-    def _end(
-        self,
-        job: Job,
-        state: JobState,
-        *,
-        columns: Columns | None = None,
-        error: BaseException | None = None,
-        messages: tuple[str, ...] = (),
-    ) -> None:
-        """Move a job to its terminal state, publish that, and have its future resolved once the lock is released."""
-        run = self._run_of.pop(job.id, None)
-        if run is not None:
-            del run.jobs[job.id]
-            job._done = min(run.in_progress()[0], job.replicates)
-        if state is JobState.COMPLETED:
-            job._done = job.replicates
-        job._error = error
-        job._move(state)
-        if error is not None:
-            messages = (*messages, f"{type(error).__name__}: {error}")
-        if job._store_error is not None:
-            messages = (*messages, f"not stored: {job._store_error}")
-        self.bus.publish(
-            job.id,
-            _TERMINAL_UPDATES[state],
-            fraction=job._done / job.replicates,
-            replicates_completed=job._done,
-            total_replicates=job.replicates,
-            current_phase=state.value,
-            messages=messages,
-            metadata=_metadata(job),
-        )
-        self._record_end(job)
-        if not self._run_of:
-            self._idle.notify_all()
-        self._deferred.append(lambda: _resolve(job, columns))
-
-    def _record_end(self, job: Job) -> None:
-        """Keep how a job ended for a while, and forget the oldest."""
-        now = time.monotonic()
-        self._ended[job.id] = (now, self._status(job))
-        while self._ended:
-            oldest = next(iter(self._ended))
-            too_old = self._ended[oldest][0] < now - self.config.max_completed_age_seconds
-            if not too_old and len(self._ended) <= _MAX_ENDED:
-                return
-            del self._ended[oldest]
-            self.bus.forget(oldest)
+                self._work.notify()
+            if not self._letting_go:
+                self._idle.notify_all()
 
     def _try_store(self, run: Run, action: Callable[[], Any]) -> Any:
         """Use the store; if it fails, take note and go on without."""
         try:
             return action()
         except Exception as error:
-            run.store_error = str(error)
+            run.store_error = self.store_error = str(error)
             logger.warning("the store cannot serve %s, which goes on without it: %s", run.simulation.name, error)
             return None
 
-    def _status(self, job: Job) -> JobStatus:
-        run = self._run_of.get(job.id)
-        state = job._current
-        done, position, rate, remaining = job._done, None, None, None
-        if run is not None:
-            done, fraction = run.in_progress()
-            done = min(done, job.replicates)
-            if state is JobState.RUNNING:
-                rate = run.eta.per_second
-                remaining = run.eta.remaining_s(run.target * (1 - fraction))
-            elif state is JobState.QUEUED:
-                position = self.queue.position(job.id)
-        else:
-            fraction = done / job.replicates
-        return JobStatus(
-            id=job.id,
-            simulation=job.simulation.name,
-            state=state,
-            phase=state.value if run is None else run.phase,
-            fraction=fraction,
-            replicates_completed=done,
-            total_replicates=job.replicates,
-            from_store=job._from_store if run is None else min(run.from_store, job.replicates),
-            position=position,
-            rate=rate,
-            estimated_time_remaining_s=remaining,
-            elapsed_s=(job._finished_at or time.monotonic()) - job.submitted_at,
-            store_error=job._store_error,
-            error=None if job._error is None else f"{type(job._error).__name__}: {job._error}",
-        )
-
-    # ---- time ----------------------------------------------------------------------------------------
-
-    def _sample_forever(self) -> None:
-        interval = self.config.progress_update_interval_ms / 1000
-        due = time.monotonic() + interval
-        while True:
-            with self._lock:
-                while not self._running and not self._stopped:
-                    self._tick.wait()
-                    due = time.monotonic() + interval
-                if self._stopped:
-                    return
-                deadlines = [j._deadline for run in self._running for j in run.jobs.values() if j._deadline is not None]
-                left = min([due, *deadlines]) - time.monotonic()
-                if left > 0:
-                    self._tick.wait(left)
-                    continue
-            self.sample()
-            due = time.monotonic() + interval
-
-    def sample(self) -> None:
-        """Publish the progress of every running job, and stop those that have run for too long."""
-        with self._locked():
-            now = time.monotonic()
-            for run in list(self._running):
-                done, fraction = run.in_progress()
-                run.shown = fraction = max(run.shown, fraction)
-                if run.phase == "running":
-                    run.eta.observe(now, fraction * run.target)
-                for job in list(run.jobs.values()):
-                    if job._deadline is not None and now >= job._deadline:
-                        self._cancel(job, JobTimeoutError(f"{job.id} ran longer than timeout_s={job.timeout_s}"))
-                        job._deadline = None
-                    else:
-                        self._publish_progress(run, job, done, fraction)
-
-    def _publish_progress(self, run: Run, job: Job, done: int, fraction: float) -> None:
-        remaining = run.eta.remaining_s(run.target * (1 - fraction))
-        self.bus.publish(
-            job.id,
-            UpdateType.PROGRESS,
-            fraction=fraction,
-            replicates_completed=min(done, job.replicates),
-            total_replicates=job.replicates,
-            estimated_time_remaining_ms=None if remaining is None else 1000 * remaining,
-            current_phase=run.phase,
-            metadata={**_metadata(job), "rate": run.eta.per_second},
-        )
-
     # ---- closing -------------------------------------------------------------------------------------
+
+    def _is_idle(self) -> bool:
+        return not self.ledger.run_of and not self._letting_go and self.calls.is_idle()
 
     def close(self, *, cancel: bool, timeout_s: float | None) -> list[Job]:
         """Take no more, finish or cancel what is here, stop the threads; return the jobs that still ran.
 
         From a callback, which one of these threads runs, it returns at once, and another thread does it.
         """
+        if self._process != os.getpid():
+            return []  # in a forked child there is nothing to close
         if threading.current_thread().name.startswith(_THREAD_PREFIX):
             options = {"cancel": cancel, "timeout_s": timeout_s}
             threading.Thread(target=self.close, kwargs=options, name="close-bgsim", daemon=True).start()
             return []
         if cancel and timeout_s is None:
             timeout_s = _CLOSE_GRACE_S
-        with self._lock:
-            self._closed = True
+        with self.lock:
+            self.closed = True
             self.queue.close()
-        if cancel:
-            for job in self.live_jobs():
-                job.cancel()
-        with self._lock:
-            drained = self._idle.wait_for(lambda: not self._run_of and not self._letting_go, timeout_s)
-            left = [run.jobs[job_id] for job_id, run in self._run_of.items()]
+            if cancel:
+                self.calls.clear()
+                for job in self.ledger.live_jobs():
+                    self.stop_job(job, None)
+            elif self.paused:
+                self.paused = False  # what was submitted is to end
+                self.admit()
+                self._work.notify_all()
+        if self.config.immediate:
+            self.drive()
+            timeout_s = 0
+        with self.lock:
+            drained = self._idle.wait_for(self._is_idle, timeout_s)
+            left = self.ledger.live_jobs()
             if self._stopped:
                 return left
             self._stopped = True
             self._work.notify_all()
-            self._tick.notify_all()
-        for worker in self._workers:
+            self.timekeeper.stop()
+        for worker in self.workers:
             worker.join(None if drained else 0.0)
-        self._sampler.join()
+        self.timekeeper.join()
         self.bus.close()
         if self._close_store:
             self.store.close()
         return left
-
-
-def _resolve(job: Job, columns: Columns | None) -> None:
-    """Resolve a job's future, which runs its done-callbacks: without the lock."""
-    if job._current is JobState.CANCELLED:
-        super(Job, job).cancel()
-        job.set_running_or_notify_cancel()
-    elif columns is None:
-        job.set_exception(job._error)
-    else:
-        job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))
-
-
-def _by_need(run: Run) -> tuple[int, int, int]:
-    """Order runs: the highest priority first, among equals the one with the fewest workers, then in turn."""
-    assert run.entry is not None
-    return -run.entry.priority, len(run.workers), run.turn
-
-
-def _metadata(job: Job) -> dict[str, Any]:
-    return {"simulation": job.simulation.name, "workspace": job.workspace}

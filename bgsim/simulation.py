@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim import control as block
+from bgsim.defaults import JobDefaults
 from bgsim.errors import ParameterError
 from bgsim.fields import fields_of
 from bgsim.fingerprint import Dependencies
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.kernel import CompiledKernel, WorkerStream
+    from bgsim.queue_manager import Priority
+    from bgsim.retry import Retry
 
 BIASED_DRAWS = {
     "poisson": "it is biased for 10 <= lam < 15 in numba 0.68.1",
@@ -46,6 +49,8 @@ class Simulation:
     ----------
     name : str
         Module and function name: ``"bgsim.models.options.asian_call"``.
+    short_name : str
+        The last part of it.
     version : str
         Part of the fingerprint, for changes that the source does not show.
     fingerprint : str
@@ -59,6 +64,8 @@ class Simulation:
         Whether numba compiles it, or it runs as plain Python.
     takes_control : bool
         Whether it takes the control block as a third argument.
+    defaults : JobDefaults
+        What its jobs have unless they are submitted otherwise.
     """
 
     def __init__(
@@ -69,11 +76,17 @@ class Simulation:
         name: str | None = None,
         version: str = "",
         compile: bool = True,
+        priority: Priority | str = "normal",
+        timeout_s: float | None = None,
+        group: str | None = None,
+        retry: Retry | None = None,
     ) -> None:
         self.function = function
         self.name = name or f"{function.__module__}.{function.__qualname__}"
+        self.short_name = self.name.rpartition(".")[2]
         self.version = version
         self.compiles = compile
+        self.defaults = JobDefaults(priority, timeout_s, group, retry)
         self.outputs = read_outputs(self.name, outputs)
         self.parameters_class, self.takes_control = _read_signature(self.name, function)
         self._lock = threading.Lock()  # guards _compiled; a compilation runs under no lock but numba's own
@@ -263,6 +276,10 @@ def simulation(
     name: str | None = ...,
     version: str = ...,
     compile: bool = ...,
+    priority: Priority | str = ...,
+    timeout_s: float | None = ...,
+    group: str | None = ...,
+    retry: Retry | None = ...,
 ) -> Simulation: ...
 @typing.overload
 def simulation(
@@ -272,6 +289,10 @@ def simulation(
     name: str | None = ...,
     version: str = ...,
     compile: bool = ...,
+    priority: Priority | str = ...,
+    timeout_s: float | None = ...,
+    group: str | None = ...,
+    retry: Retry | None = ...,
 ) -> Callable[[Callable[..., Any]], Simulation]: ...
 def simulation(
     function: Callable[..., Any] | None = None,
@@ -280,6 +301,10 @@ def simulation(
     name: str | None = None,
     version: str = "",
     compile: bool = True,
+    priority: Priority | str = "normal",
+    timeout_s: float | None = None,
+    group: str | None = None,
+    retry: Retry | None = None,
 ) -> Simulation | Callable[[Callable[..., Any]], Simulation]:
     """Make a simulation of a function that computes one replicate.
 
@@ -299,6 +324,8 @@ def simulation(
         Change it when results change in a way that the source does not show.
     compile : bool, default True
         False runs the function as plain Python, with the same streams.
+    priority, timeout_s, group, retry
+        What its jobs have unless `Engine.submit` is told otherwise; see there. They do not count in the fingerprint.
 
     Returns
     -------
@@ -309,5 +336,15 @@ def simulation(
     OutputError, ParameterError
         If outputs or signature cannot be used.
     """
-    make = functools.partial(Simulation, outputs=outputs, name=name, version=version, compile=compile)
+    make = functools.partial(
+        Simulation,
+        outputs=outputs,
+        name=name,
+        version=version,
+        compile=compile,
+        priority=priority,
+        timeout_s=timeout_s,
+        group=group,
+        retry=retry,
+    )
     return make if function is None else make(function)

@@ -9,6 +9,7 @@ sets with one seed share common random numbers.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,9 +38,12 @@ def check_seed(seed: object) -> int:
     return int(seed)
 
 
+@functools.lru_cache(maxsize=1024)
 def stream_key(seed: int) -> NDArray[np.uint64]:
-    """Return the Philox key of a seed, uint64 of shape (2,)."""
-    return np.random.SeedSequence(seed).generate_state(2, np.uint64).astype(np.uint64, copy=False)
+    """Return the Philox key of a seed, uint64 of shape (2,), read-only."""
+    key = np.random.SeedSequence(seed).generate_state(2, np.uint64).astype(np.uint64, copy=False)
+    key.flags.writeable = False
+    return key
 
 
 def generator_at(key: NDArray[np.uint64], index: int) -> np.random.Generator:

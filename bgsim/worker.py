@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim import control as block
 from bgsim.errors import OutputError, ReplicateError
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from bgsim.chunks import Chunk, Run
     from bgsim.kernel import WorkerStream
     from bgsim.scheduler import Scheduler
+
+Task: TypeAlias = Callable[[], "Task | None"]
+"""A unit of work for a worker; returns what to do next, if that is decided already."""
 
 
 class Worker:
@@ -63,17 +67,18 @@ class Worker:
         task = self._scheduler.next_task(self, wait=wait)
         if task is None:
             return False
-        task()
+        while task is not None:
+            task = task()
         return True
 
-    def prepare(self, run: Run) -> None:
-        """Load, allocate and compile."""
-        error: BaseException | None = None
+    def prepare(self, run: Run) -> Task | None:
+        """Load, allocate and compile; return what to do next."""
         try:
-            self._scheduler.prepare(run)
-        except BaseException as raised:  # whatever it is, the job's caller gets it
-            error = raised
-        self._scheduler.give_back(self, run, 0, error)
+            prepared = self._scheduler.prepare(run)
+        except BaseException as error:  # whatever it is, the job's caller gets it
+            self._scheduler.give_back(self, run, 0, error)
+            return None
+        return self._scheduler.prepared(self, run, *prepared)
 
     def run_chunk(self, run: Run, chunk: Chunk) -> None:
         """Run the kernel over a chunk."""
@@ -82,10 +87,14 @@ class Worker:
             from bgsim.kernel import WorkerStream  # noqa: PLC0415 - imports numba
 
             self._stream = WorkerStream()
+        arguments = (self._stream, run.stream_key, chunk.first, chunk.columns, self.control)
         error: BaseException | None = None
         began = time.perf_counter()
         try:
-            done = run.runner(self._stream, run.stream_key, chunk.first, chunk.columns, self.control)
+            if run.simulation.compiles:
+                done = run.runner(*arguments)
+            else:
+                done = run.context.copy().run(_run_logged, run, arguments)
         except BaseException as raised:  # whatever it is, the job's caller gets it
             done = int(self.control[block.DONE])
             error = _explain(run, chunk.first + done, raised)
@@ -95,6 +104,13 @@ class Worker:
     def _run(self) -> None:
         while self.step(wait=True):
             pass
+
+
+def _run_logged(run: Run, arguments: tuple[Any, ...]) -> int:
+    """Run a chunk of plain Python in the context of the job's submission, with its log records kept."""
+    assert run.runner is not None
+    run.log.enter()
+    return run.runner(*arguments)
 
 
 def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:

@@ -1,0 +1,240 @@
+"""Several jobs as one: submitted as the queue has room, with one progress, and their results in order or as they come."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bgsim.errors import BgsimError, EngineClosedError, InvalidInputError, MissingExtraError, QueueFullError
+from bgsim.job import Job, JobState
+
+if TYPE_CHECKING:
+    import xarray
+
+    from bgsim.desk import Desk
+    from bgsim.result import SimulationResult
+    from bgsim.submission import Submission
+
+ORDERS = ("completion", "submission")
+
+
+class Batch(Sequence[Job]):
+    """Jobs that belong together; made by `Engine.submit_many` and `Engine.sweep`.
+
+    A sequence of all its jobs, in the order in which they were asked for. Where the queue has no room for all, the rest
+    follow as jobs end; asking for one of those waits until it is submitted. Any thread may call any method.
+    """
+
+    def __init__(self, desk: Desk, submissions: Sequence[Submission]) -> None:
+        self._desk = desk
+        self._submissions = submissions
+        self._lock = threading.Lock()  # guards all below; nothing is submitted under it
+        self._changed = threading.Condition(self._lock)
+        self._jobs: list[Job] = []
+        self._ended: list[Job] = []  # in the order of their ends
+        self._feeding = False
+        self._refused: BgsimError | None = None  # why the rest cannot be submitted
+        self._cancelled = False
+        self._feed()
+
+    # ---- feeding -------------------------------------------------------------------------------------
+
+    def _feed(self) -> None:
+        """Submit while there is room; in the caller's thread, and then in that of whoever ends a job.
+
+        1. Two jobs end at once, in two threads: the first feeds, the second leaves it to that one.
+        2. The queue is full: the next end of a job of ours, of which one at least is under way, goes on.
+        """
+        with self._lock:
+            if self._feeding:
+                return
+            self._feeding = True
+        while True:
+            with self._lock:
+                number = len(self._jobs)
+                if number == len(self._submissions) or self._cancelled or self._refused is not None:
+                    self._feeding = False
+                    self._changed.notify_all()
+                    return
+                under_way = number > len(self._ended)
+            try:
+                job = self._desk.submit(self._submissions[number], block=not under_way)
+            except QueueFullError:
+                with self._lock:
+                    if len(self._jobs) > len(self._ended):
+                        self._feeding = False
+                        return
+                continue  # the last of ours ended meanwhile, so nobody else would go on
+            except BgsimError as error:
+                with self._lock:
+                    self._refused = error
+                continue
+            with self._lock:
+                self._jobs.append(job)
+                self._changed.notify_all()
+            job.add_done_callback(self._job_ended)
+
+    def _job_ended(self, job: Any) -> None:
+        with self._lock:
+            self._ended.append(job)
+            self._changed.notify_all()
+        self._feed()
+
+    # ---- a sequence ----------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._submissions)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = range(len(self))[index]  # raises an IndexError, and counts from the end
+        with self._lock:
+            self._changed.wait_for(lambda: len(self._jobs) > position or self._is_over())
+            if len(self._jobs) > position:
+                return self._jobs[position]
+            raise self._why_not()
+
+    def _is_over(self) -> bool:
+        return (self._cancelled or self._refused is not None) and not self._feeding
+
+    def _why_not(self) -> BgsimError:
+        return self._refused or EngineClosedError("the batch was cancelled before this job was submitted")
+
+    # ---- waiting -------------------------------------------------------------------------------------
+
+    def as_completed(self, *, order: str = "completion", timeout_s: float | None = None) -> Iterator[Job]:
+        """Yield the jobs that have ended, waiting for the others.
+
+        Parameters
+        ----------
+        order : {"completion", "submission"}
+        timeout_s : float, optional
+            How long to wait for each.
+
+        Raises
+        ------
+        TimeoutError
+            If none ended in time.
+        """
+        if order not in ORDERS:
+            raise InvalidInputError(f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order)
+        for number in range(len(self)):
+            if order == "submission":
+                job = self[number]
+                _wait(job, timeout_s)
+            else:
+                with self._lock:
+                    if not self._changed.wait_for(lambda n=number: len(self._ended) > n or self._all_ended(), timeout_s):  # type: ignore[misc]
+                        raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
+                    if len(self._ended) <= number:
+                        if self._refused is not None:
+                            raise self._refused
+                        return
+                    job = self._ended[number]
+            yield job
+
+    def _all_ended(self) -> bool:
+        return self._is_over() and len(self._ended) == len(self._jobs)
+
+    def results(self) -> list[SimulationResult]:
+        """Wait for all and return their results, in the order of submission; the first failure is raised."""
+        return [job.result() for job in self.as_completed(order="submission")]
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until every job has ended, in whatever way; return whether that came in time."""
+        with self._lock:
+            return self._changed.wait_for(lambda: len(self._ended) == len(self) or self._all_ended(), timeout_s)
+
+    def done(self) -> bool:
+        """Tell whether every job has ended."""
+        return self.wait(0)
+
+    def cancel(self) -> None:
+        """Cancel every job that has not ended, and submit no more."""
+        with self._lock:
+            self._cancelled = True
+            jobs = list(self._jobs)
+            self._changed.notify_all()
+        for job in jobs:
+            job.cancel()
+
+    # ---- what became of them -------------------------------------------------------------------------
+
+    def missing(self) -> list[int]:
+        """Return the positions of the jobs that have no result: not ended yet, failed, cancelled, or not submitted."""
+        return [number for number, job in self._numbered() if job is None or job.state is not JobState.COMPLETED]
+
+    def failed(self) -> dict[int, BaseException]:
+        """Return why jobs failed, by position."""
+        found = {}
+        for number, job in self._numbered():
+            if job is not None and job.state is JobState.FAILED:
+                error = job.exception(timeout=None)
+                assert error is not None
+                found[number] = error
+        return found
+
+    def _numbered(self) -> Iterator[tuple[int, Job | None]]:
+        with self._lock:
+            jobs = list(self._jobs)
+        return enumerate(itertools.chain(jobs, itertools.repeat(None, len(self) - len(jobs))))
+
+    def __repr__(self) -> str:
+        with self._lock:
+            return f"<{type(self).__name__} of {len(self)} jobs: {len(self._jobs)} submitted, {len(self._ended)} ended>"
+
+
+class Sweep(Batch):
+    """A batch over a grid of parameters; made by `Engine.sweep`.
+
+    Attributes
+    ----------
+    grid : dict of str to list
+        The values of each parameter that is varied.
+    points : list of dict
+        The combinations, the last parameter varying fastest; job i has those of ``points[i]``.
+    """
+
+    def __init__(
+        self, desk: Desk, grid: Mapping[str, Sequence[Any]], submit_at: Callable[[dict[str, Any]], Submission]
+    ) -> None:
+        self.grid = {name: list(values) for name, values in grid.items()}
+        self.points = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+        super().__init__(desk, [submit_at(point) for point in self.points])
+
+    def to_xarray(self, statistic: str = "mean") -> xarray.Dataset:
+        """Wait for all and return a dataset over the grid.
+
+        Parameters
+        ----------
+        statistic : str
+            ``mean``, ``sd``, ``standard_error``, ``minimum`` or ``maximum`` of each output over its replicates, or
+            ``replicates`` for every one of them along a dimension of that name.
+
+        Raises
+        ------
+        MissingExtraError
+            Without xarray.
+        """
+        try:
+            import xarray  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise MissingExtraError('to_xarray() needs xarray: pip install "bgsim[xarray]"') from error
+        from bgsim.sweep_dataset import to_dataset  # noqa: PLC0415 - for those who ask
+
+        return to_dataset(xarray, self.grid, self.results(), statistic)
+
+
+def _wait(job: Job, timeout_s: float | None) -> None:
+    """Wait for a job to end, in whatever way."""
+    try:
+        job.exception(timeout_s)
+    except TimeoutError:
+        if not job.done():
+            raise TimeoutError(f"{job.id} did not end within {timeout_s} s") from None
+    except BaseException:
+        if not job.cancelled():
+            raise

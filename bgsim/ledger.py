@@ -1,0 +1,367 @@
+"""Jobs as they are seen from outside: their states, what is published of them, what outlives a crash, how they ended.
+
+The scheduler says what happens to a job; the ledger moves its state, tells the progress bus and the journal, counts,
+and remembers for a while. Everything here is called under the engine's lock, but for what it says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import traceback
+from collections import Counter, deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from bgsim.errors import RequestNotFoundError
+from bgsim.job import JobRecord, JobState, JobStatus
+from bgsim.progress import ProgressBus, UpdateType
+from bgsim.queue_manager import EntryState, SimulationQueue
+from bgsim.result import SimulationResult
+from bgsim.storage.journal import DeadLetter, PendingRequest
+
+if TYPE_CHECKING:
+    from bgsim.chunks import Run
+    from bgsim.clock import Clock
+    from bgsim.config import EngineConfig
+    from bgsim.job import Job
+    from bgsim.locking import DeferringLock
+    from bgsim.logs import JobLog
+    from bgsim.storage import Columns
+    from bgsim.storage.journal import Journal
+
+logger = logging.getLogger("bgsim.engine")
+
+TERMINAL_UPDATES = {
+    JobState.COMPLETED: UpdateType.COMPLETED,
+    JobState.FAILED: UpdateType.FAILED,
+    JobState.CANCELLED: UpdateType.CANCELLED,
+}
+
+MAX_ENDED = 10_000
+"""How many ended jobs are remembered, however young."""
+
+_RECENT = 1000
+"""From how many jobs, the newest, quantiles are taken."""
+
+
+class Ledger:
+    """What is known of jobs.
+
+    Attributes
+    ----------
+    run_of : dict of str to Run
+        By id, of the jobs that have not ended.
+    ended : dict of str to JobRecord
+        By id, the oldest first; for ``max_completed_age_seconds``.
+    counts : Counter
+        Since the engine began: by terminal state, and ``joined``, ``from_store``, ``retries``.
+    waits_s, runs_s : deque of float
+        How long the newest jobs waited for their start, and from there to their end.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        clock: Clock,
+        lock: DeferringLock,
+        bus: ProgressBus,
+        journal: Journal,
+        owner: str | None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._lock = lock
+        self._bus = bus
+        self._journal = journal
+        self._owner = owner  # None where nothing outlives a crash
+        self.run_of: dict[str, Run] = {}
+        self.ended: dict[str, JobRecord] = {}
+        self.counts: Counter[str] = Counter()
+        self.waits_s: deque[float] = deque(maxlen=_RECENT)
+        self.runs_s: deque[float] = deque(maxlen=_RECENT)
+        self._logs: dict[str, JobLog] = {}  # of the jobs in `run_of` and `ended`
+
+    # ---- the way of a job ----------------------------------------------------------------------------
+
+    def enter(self, job: Job, run: Run) -> None:
+        """Take a new job."""
+        run.jobs[job.id] = job
+        self.run_of[job.id] = run
+        self._logs[job.id] = run.log
+        if self._owner is not None:
+            s = job.submission
+            self._journal.add(
+                PendingRequest(
+                    id=job.id,
+                    simulation=s.simulation.name,
+                    parameters=s.parameters.to_json(),
+                    seed=str(s.seed),
+                    replicates=s.replicates,
+                    options=s.options_json(now=self._clock.time()),
+                    submitted_at=time_text(self._clock.time()),
+                    owner=self._owner,
+                )
+            )
+
+    def start(self, job: Job, *messages: str) -> None:
+        """Say that a job is running, for the first time or again."""
+        record = job.record
+        first = record.started_at is None
+        record.move(JobState.RUNNING)
+        now = self._clock.monotonic()
+        if record.run_left_s is not None:
+            record.run_deadline = now + record.run_left_s
+        if first:
+            record.started_at = now
+            self.waits_s.append(now - record.submitted_at)
+            if self._owner is not None and job.id in self.run_of:
+                self._journal.start(job.id)
+            self._bus.publish(
+                job.id,
+                UpdateType.STARTED,
+                total_replicates=record.replicates,
+                current_phase="running",
+                messages=messages,
+                metadata=metadata(job),
+            )
+        elif messages:
+            self.say(job, "running", *messages)
+
+    def hold(self, job: Job, state: JobState, *messages: str) -> None:
+        """Say that a job is not running for a while: SUSPENDED, DELAYED, or QUEUED again."""
+        record = job.record
+        if record.state is state:
+            return
+        record.move(state)
+        if record.run_deadline is not None:
+            record.run_left_s = max(0.0, record.run_deadline - self._clock.monotonic())
+            record.run_deadline = None
+        if record.started_at is not None:
+            self.say(job, state.value, *messages)
+
+    def stopping(self, job: Job, error: BaseException | None) -> None:
+        """Say that a job ends once its kernel has let go; with an error, as FAILED."""
+        job.record.pending_error = error
+        job.record.asked_to_stop_at = self._clock.monotonic()
+        job.record.move(JobState.CANCELLING)
+
+    def say(self, job: Job, phase: str, *messages: str) -> None:
+        """Publish where a job is, with messages."""
+        run = self.run_of[job.id]
+        self.publish_progress(job, run, phase, messages)
+
+    def publish_progress(self, job: Job, run: Run, phase: str, messages: Sequence[str] = ()) -> None:
+        """Publish how far a job is."""
+        done, fraction = run.in_progress()
+        run.shown = fraction = max(run.shown, fraction)
+        remaining = run.eta.remaining_s(run.target * (1 - fraction)) if job.record.state is JobState.RUNNING else None
+        self._bus.publish(
+            job.id,
+            UpdateType.PROGRESS,
+            fraction=fraction,
+            replicates_completed=min(done, job.record.replicates),
+            total_replicates=job.record.replicates,
+            estimated_time_remaining_ms=None if remaining is None else 1000 * remaining,
+            current_phase=phase,
+            messages=tuple(messages),
+            metadata={**metadata(job), "rate": run.eta.per_second},
+        )
+
+    def end(
+        self,
+        job: Job,
+        state: JobState,
+        *,
+        columns: Columns | None = None,
+        error: BaseException | None = None,
+        messages: tuple[str, ...] = (),
+        letter: bool = True,
+    ) -> None:
+        """Move a job to its terminal state, publish that, and have its future resolved once the lock is released."""
+        record = job.record
+        run = self.run_of.pop(job.id, None)
+        if run is not None:
+            del run.jobs[job.id]
+            record.done = min(run.in_progress()[0], record.replicates)
+            record.attempts = len(run.attempts)
+            if self._owner is not None:
+                self._journal.remove(job.id)
+        if state is JobState.COMPLETED:
+            record.done = record.replicates
+        record.move(state)
+        record.finished_at = self._clock.monotonic()
+        self.counts[state.name] += 1
+        if record.started_at is not None:
+            self.runs_s.append(record.finished_at - record.started_at)
+        if error is not None:
+            record.error = f"{type(error).__name__}: {error}"
+            messages = (*messages, record.error)
+            if letter:
+                self._bury(job, run, error)
+        if record.store_error is not None:
+            messages = (*messages, f"not stored: {record.store_error}")
+        self._bus.publish(
+            job.id,
+            TERMINAL_UPDATES[state],
+            fraction=record.done / record.replicates,
+            replicates_completed=record.done,
+            total_replicates=record.replicates,
+            current_phase=state.value,
+            messages=messages,
+            metadata=metadata(job),
+        )
+        self._remember(record)
+        self._lock.defer(lambda: _resolve(job, columns, error))
+
+    def _bury(self, job: Job, run: Run | None, error: BaseException) -> None:
+        """Keep what failed for good as a dead letter."""
+        failures = [(a.at, a.error) for a in run.attempts] if run is not None else []
+        failures.append((self._clock.time(), error))
+        failed_at = self._clock.time()
+        submitted_at = failed_at - (self._clock.monotonic() - job.record.submitted_at)
+
+        def write() -> None:  # without the lock: a traceback as text takes a while
+            s = job.submission
+            attempts = [
+                {"at": time_text(at), "error": f"{type(e).__name__}: {e}", "traceback": "".join(traceback.format_exception(e))}
+                for at, e in failures
+            ]  # fmt: skip
+            self._journal.add_dead_letter(
+                DeadLetter(
+                    id=job.id,
+                    simulation=s.simulation.name,
+                    parameters=s.parameters.to_json(),
+                    seed=str(s.seed),
+                    replicates=s.replicates,
+                    options=s.options_json(),
+                    submitted_at=time_text(submitted_at),
+                    failed_at=time_text(failed_at),
+                    attempts=json.dumps(attempts),
+                )
+            )
+
+        self._lock.defer(write)
+
+    def _remember(self, record: JobRecord) -> None:
+        """Keep how a job ended for a while, and forget the oldest."""
+        self.ended[record.id] = record
+        self.forget(self._config.max_completed_age_seconds)
+        while len(self.ended) > MAX_ENDED:
+            self._forget_oldest()
+
+    def forget(self, older_than_s: float) -> int:
+        """Forget the jobs that ended so long ago; return how many."""
+        before = len(self.ended)
+        limit = self._clock.monotonic() - older_than_s
+        while self.ended and next(iter(self.ended.values())).finished_at < limit:  # type: ignore[operator]
+            self._forget_oldest()
+        return before - len(self.ended)
+
+    def _forget_oldest(self) -> None:
+        oldest = next(iter(self.ended))
+        del self.ended[oldest]
+        self._logs.pop(oldest, None)
+        self._bus.forget(oldest)
+
+    # ---- reading -------------------------------------------------------------------------------------
+
+    def live_jobs(self) -> list[Job]:
+        """Return the jobs that have not ended, in the order of submission."""
+        return [run.jobs[job_id] for job_id, run in self.run_of.items()]
+
+    def record(self, job_id: str) -> JobRecord:
+        """Return what is known of a job.
+
+        Raises
+        ------
+        RequestNotFoundError
+            If it is unknown, or ended too long ago.
+        """
+        run = self.run_of.get(job_id)
+        found = run.jobs[job_id].record if run is not None else self.ended.get(job_id)
+        if found is None:
+            raise RequestNotFoundError(f"no job {job_id!r}; it is unknown, or finished long ago")
+        return found
+
+    def logs(self, job_id: str) -> list[logging.LogRecord]:
+        """Return what a job has logged."""
+        log = self._logs.get(job_id)
+        return list(log.records) if log is not None else []
+
+    def state(self, record: JobRecord) -> JobState:
+        """Return where a job is; one whose time has come is QUEUED."""
+        if record.state is JobState.DELAYED:
+            run = self.run_of[record.id]
+            if run.entry is not None and run.entry.state is not EntryState.DELAYED:
+                return JobState.QUEUED
+        return record.state
+
+    def status(self, record: JobRecord, queue: SimulationQueue) -> JobStatus:
+        """Return what a job is doing, or how it ended."""
+        run = self.run_of.get(record.id)
+        now = self._clock.monotonic()
+        state = self.state(record)
+        position = rate = remaining = wait = overdue = None
+        if run is None:
+            done, fraction = record.done, record.done / record.replicates
+        else:
+            done, fraction = run.in_progress()
+            done = min(done, record.replicates)
+            if state is JobState.RUNNING:
+                rate = run.eta.per_second
+                remaining = run.eta.remaining_s(run.target * (1 - fraction))
+            elif state is JobState.QUEUED:
+                position = queue.position(record.id)
+                wait = self._estimated_wait_s(position)
+            elif state is JobState.CANCELLING:
+                overdue = now - record.asked_to_stop_at
+        in_phase = run is not None and state in (JobState.RUNNING, JobState.CANCELLING)
+        return JobStatus(
+            id=record.id,
+            simulation=record.simulation,
+            state=state,
+            phase=run.phase if run is not None and in_phase else state.value,
+            fraction=fraction,
+            replicates_completed=done,
+            total_replicates=record.replicates,
+            from_store=record.from_store if run is None else min(run.from_store, record.replicates),
+            position=position,
+            estimated_wait_s=wait,
+            rate=rate,
+            estimated_time_remaining_s=remaining,
+            elapsed_s=(now if record.finished_at is None else record.finished_at) - record.submitted_at,
+            attempts=record.attempts if run is None else len(run.attempts),
+            overdue_s=overdue,
+            store_error=record.store_error,
+            error=record.error,
+        )
+
+    def _estimated_wait_s(self, position: int | None) -> float | None:
+        """Return how long a job with so many before it will wait, from how long the newest ones ran."""
+        if position is None or not self.runs_s:
+            return None
+        return statistics.median(self.runs_s) * (position + 1) / self._config.max_concurrent_simulations
+
+
+def metadata(job: Job) -> dict[str, Any]:
+    """Return what an update says of its job."""
+    return {"simulation": job.record.simulation, "workspace": job.submission.workspace}
+
+
+def time_text(epoch_s: float) -> str:
+    """Return a time as ISO-8601, UTC, microseconds."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="microseconds")
+
+
+def _resolve(job: Job, columns: Columns | None, error: BaseException | None) -> None:
+    """Resolve a job's future, which runs its done-callbacks: without the lock."""
+    if job.record.state is JobState.CANCELLED:
+        super(type(job), job).cancel()
+        job.set_running_or_notify_cancel()
+    elif columns is None:
+        job.set_exception(error)
+    else:
+        job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))

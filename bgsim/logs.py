@@ -1,0 +1,55 @@
+"""Log records of jobs: each record made within a job carries its id, and is kept with it.
+
+The `logging` module makes records through a factory; the one that `install` puts in front of it adds ``job_id`` to
+every record (empty outside of jobs), so any handler may show it: ``logging.Formatter("%(job_id)s %(message)s")``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from contextvars import ContextVar
+from typing import Any
+
+MAX_RECORDS = 1000
+"""How many records of a job are kept, the newest."""
+
+_log: ContextVar[JobLog | None] = ContextVar("bgsim_job_log", default=None)
+_install_lock = threading.Lock()
+_installed = False
+
+
+class JobLog:
+    """The newest records of one job; any thread may append and read."""
+
+    __slots__ = ("job_id", "records")
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.records: deque[logging.LogRecord] = deque(maxlen=MAX_RECORDS)
+
+    def enter(self) -> None:
+        """Take what is logged in the present context from now on."""
+        install()
+        _log.set(self)
+
+
+def install() -> None:
+    """Have records carry the id of their job; more than once does nothing."""
+    global _installed  # noqa: PLW0603 - one factory a process
+    with _install_lock:
+        if _installed:
+            return
+        _installed = True
+        make = logging.getLogRecordFactory()
+
+    def make_with_job(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        log = _log.get()
+        record.job_id = log.job_id if log is not None else ""
+        if log is not None:
+            log.records.append(record)
+        return record
+
+    logging.setLogRecordFactory(make_with_job)

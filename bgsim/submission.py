@@ -1,0 +1,184 @@
+"""What one call of `Engine.submit` asks for, checked; and its form in the journal, from which it can be made again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.defaults import check_retry, check_seconds
+from bgsim.errors import InvalidInputError, nearest
+from bgsim.parameters import ParameterSet, ResultKey
+from bgsim.queue_manager import Priority, SimulationRequest
+from bgsim.retry import Retry
+from bgsim.streams import check_seed
+
+if TYPE_CHECKING:
+    from bgsim.simulation import Simulation
+
+CACHE_MODES = ("use", "refresh", "off", "only")
+
+_FROM_ZERO = ("delay_s", "debounce_s", "max_wait_s")
+_ABOVE_ZERO = ("timeout_s", "queue_timeout_s", "deadline_s")
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """A request as the caller made it, with what the simulation declares where he said nothing. Read-only.
+
+    The attributes are the arguments of `Engine.submit`, which documents them.
+
+    Attributes
+    ----------
+    key : ResultKey
+        What the result is a function of.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the argument, what was given and what is allowed.
+    """
+
+    simulation: Simulation
+    parameters: ParameterSet
+    replicates: int
+    seed: int = 0
+    priority: Priority | str | int | None = None
+    allow_deduplication: bool = True
+    cache: str = "use"
+    workspace: str | None = None
+    supersede: str | None = None
+    debounce_s: float | None = None
+    max_wait_s: float | None = None
+    group: str | None = None
+    delay_s: float = 0.0
+    at: datetime | None = None
+    timeout_s: float | None = None
+    queue_timeout_s: float | None = None
+    deadline_s: float | None = None
+    retry: Retry | None = None
+    urgency: Priority = field(init=False)
+    key: ResultKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        defaults = self.simulation.defaults
+        self.replicates = _check_replicates(self.replicates)
+        self.seed = check_seed(self.seed)
+        self.urgency = Priority.of(self.priority if self.priority is not None else defaults.priority)
+        if self.cache not in CACHE_MODES:
+            raise InvalidInputError(
+                f"cache must be one of {', '.join(CACHE_MODES)}{nearest(str(self.cache), CACHE_MODES)}; "
+                f"got {self.cache!r}",
+                field="cache",
+                value=self.cache,
+            )
+        if self.timeout_s is None:
+            self.timeout_s = defaults.timeout_s
+        if self.group is None:
+            self.group = defaults.group
+        if self.retry is None:
+            self.retry = defaults.retry
+        else:
+            check_retry(self.retry)
+        check_seconds(self, above_zero=_ABOVE_ZERO, from_zero=_FROM_ZERO)
+        if self.at is not None and (not isinstance(self.at, datetime) or self.at.tzinfo is None):
+            raise InvalidInputError(
+                f"at must be a datetime with a time zone; got {self.at!r}", field="at", value=self.at
+            )
+        if self.workspace is None and self.urgency > Priority.LOW:
+            self.workspace = self.simulation.name
+        self.key = ResultKey(self.simulation.name, self.simulation.fingerprint, self.seed, self.parameters)
+
+    def request(self, job_id: str, payload: Any, *, now: float) -> SimulationRequest:
+        """Return what goes into the queue; `now` is the wall clock's time, to wait from until `at`."""
+        delay_s = self.delay_s
+        if self.at is not None:
+            delay_s = math.inf if self.at.timestamp() > now else 0.0  # the timekeeper releases it by the wall clock
+        queue_timeout_s = self.queue_timeout_s
+        if self.deadline_s is not None:
+            queue_timeout_s = min(self.deadline_s, math.inf if queue_timeout_s is None else queue_timeout_s)
+        return SimulationRequest(
+            id=job_id,
+            key=f"{self.key.identity} {self.cache}" if self.allow_deduplication else None,
+            replicates=self.replicates,
+            priority=self.urgency,
+            payload=payload,
+            group=self.group,
+            supersede=self.supersede,
+            delay_s=delay_s,
+            queue_timeout_s=queue_timeout_s,
+            debounce_s=self.debounce_s,
+            max_wait_s=self.max_wait_s,
+        )
+
+    def options_json(self, *, now: float | None = None) -> str:
+        """Return the options as JSON; with `now`, a delay becomes the time at which it ends."""
+        options: dict[str, Any] = {"priority": self.urgency.name.lower(), "cache": self.cache}
+        for name in _OPTIONS:
+            value = getattr(self, name)
+            if value is not None and value != _DEFAULTS[name]:
+                options[name] = value
+        at = self.at
+        if at is None and now is not None and self.delay_s > 0:
+            at = datetime.fromtimestamp(now + self.delay_s, UTC)
+            options.pop("delay_s")
+        if at is not None:
+            options["at"] = at.isoformat()
+        if self.retry is not None:
+            options["retry"] = self.retry.to_json()
+        return json.dumps(options)
+
+
+def read_submission(
+    simulation: Simulation,
+    parameters: str,
+    seed: str,
+    replicates: int,
+    options: str,
+    changes: Mapping[str, Any] | None = None,
+) -> Submission:
+    """Return a submission from the texts that the journal keeps, with changes.
+
+    Raises
+    ------
+    InvalidInputError
+        If the simulation no longer takes these parameters, or a change is not allowed.
+    """
+    given: dict[str, Any] = json.loads(options)
+    if "at" in given:
+        given["at"] = datetime.fromisoformat(given["at"])
+    if "retry" in given:
+        given["retry"] = Retry.from_json(given["retry"])
+    values: Any = ParameterSet.values_from_json(parameters)
+    given |= {"replicates": replicates, "seed": int(seed), "parameters": values}
+    allowed = [*Submission.__dataclass_fields__][1:-2]
+    for name, value in (changes or {}).items():
+        if name not in allowed:
+            raise InvalidInputError(
+                f"a job has no {name!r} to be changed{nearest(name, allowed)} (it has {', '.join(allowed)})",
+                field=name,
+                value=value,
+            )
+    given |= changes or {}
+    given["parameters"] = simulation.bind(given["parameters"])
+    return Submission(simulation, **given)
+
+
+def _check_replicates(replicates: Any) -> int:
+    if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or not 1 <= replicates < 2**63:
+        raise InvalidInputError(
+            f"replicates must be an integer of 1 or more; got {replicates!r}", field="replicates", value=replicates
+        )
+    return int(replicates)
+
+
+_OPTIONS = (
+    "allow_deduplication", "workspace", "supersede", "debounce_s", "max_wait_s", "group", "delay_s", "timeout_s",
+    "queue_timeout_s", "deadline_s",
+)  # fmt: skip
+_DEFAULTS: Mapping[str, Any] = {name: Submission.__dataclass_fields__[name].default for name in _OPTIONS}

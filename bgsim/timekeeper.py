@@ -1,0 +1,175 @@
+"""What happens by time: progress, time-outs, delays that end, stalled runs, and chores such as schedules.
+
+`Timekeeper.tick` does what is due; one thread, asleep while there is nothing to wait for, calls it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import math
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from bgsim.errors import JobTimeoutError
+from bgsim.job import JobState
+from bgsim.progress import format_duration
+
+if TYPE_CHECKING:
+    from bgsim.job import Job
+    from bgsim.scheduler import Scheduler
+
+logger = logging.getLogger("bgsim.engine")
+
+
+class Chore(Protocol):
+    """Something to be done now and then, without the engine's lock."""
+
+    def wait_s(self) -> float:
+        """Return in how many seconds it is due; infinity for never."""
+
+    def run(self) -> None:
+        """Do it, if it is due."""
+
+
+class Timekeeper:
+    """The engine's sense of time; works on a scheduler, under its lock.
+
+    Attributes
+    ----------
+    chores : list of Chore
+        Only to be added to before the thread starts.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._clock = scheduler.clock
+        self._interval_s = scheduler.config.progress_update_interval_ms / 1000
+        self._tick = threading.Condition(scheduler.lock.raw)
+        self.chores: list[Chore] = []
+        # Guarded by the engine's lock.
+        self._deadlines: list[tuple[float, int, Job]] = []  # stale unless the job's next deadline is the same
+        self._numbers = itertools.count()
+        self._sample_at = math.inf  # finite while something runs, and once more after that
+        self._wakes_at = -math.inf  # when the thread will look again by itself; -inf while it is looking
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="bgsim-timekeeper", daemon=True)
+
+    # ---- told by the scheduler, under the lock ---------------------------------------------------------
+
+    def watch(self, job: Job) -> None:
+        """Take note of a job's deadline, and of what the queue waits for."""
+        deadline = job.record.next_deadline()
+        if deadline is not None:
+            heapq.heappush(self._deadlines, (deadline, next(self._numbers), job))
+            self._nudge(deadline)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Wake the thread if the queue waits for something that comes before it would look."""
+        event = self._scheduler.queue.next_event_at()
+        if event is not None:
+            self._nudge(event)
+
+    def started(self) -> None:
+        """Sample from now on: something runs."""
+        if self._sample_at == math.inf:
+            self._sample_at = self._clock.monotonic() + self._interval_s
+            self._nudge(self._sample_at)
+
+    def chores_changed(self) -> None:
+        """Ask the chores again when they are due."""
+        self._nudge(-math.inf)
+
+    def _nudge(self, when: float) -> None:
+        if when < self._wakes_at:
+            self._tick.notify()
+
+    # ---- the thread ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Have the thread end; under the lock."""
+        self._stopped = True
+        self._tick.notify()
+
+    def join(self) -> None:
+        """Wait for the thread to end, if it has begun."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self.tick()
+            chores_s = min((chore.wait_s() for chore in self.chores), default=math.inf)
+            with self._scheduler.lock:
+                if self._stopped:
+                    return
+                left = min(self._next_at() - self._clock.monotonic(), chores_s)
+                if left > 0:
+                    self._wakes_at = self._clock.monotonic() + left
+                    self._tick.wait(None if left == math.inf else min(left, threading.TIMEOUT_MAX))
+                    self._wakes_at = -math.inf
+                if self._stopped:
+                    return
+
+    def _next_at(self) -> float:
+        event = self._scheduler.queue.next_event_at()
+        deadline = self._deadlines[0][0] if self._deadlines else math.inf
+        return min(self._sample_at, deadline, math.inf if event is None else event)
+
+    # ---- what is due ---------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Do what is due by the clock."""
+        scheduler = self._scheduler
+        with scheduler.lock:
+            now = self._clock.monotonic()
+            for request in scheduler.queue.take_expired():
+                scheduler.expire(request)
+            self._stop_overdue(now)
+            scheduler.admit()
+            if now >= self._sample_at:
+                self._sample(now)
+                self._sample_at = now + self._interval_s if scheduler.running else math.inf
+        for chore in self.chores:
+            try:
+                chore.run()
+            except Exception:
+                logger.exception("a chore of the engine failed; it will be tried again")
+
+    def _stop_overdue(self, now: float) -> None:
+        while self._deadlines and self._deadlines[0][0] <= now:
+            deadline, _, job = heapq.heappop(self._deadlines)
+            record = job.record
+            if record.state.is_terminal or record.next_deadline() != deadline:
+                continue
+            if record.state is JobState.CANCELLING:
+                continue
+            name = "deadline_s" if deadline == record.deadline else "timeout_s"
+            verb = "was not done within" if name == "deadline_s" else "ran longer than"
+            error = JobTimeoutError(f"{job.id} {verb} {name}={getattr(job.submission, name)}")
+            self._scheduler.stop_job(job, error)
+
+    def _sample(self, now: float) -> None:
+        """Publish the progress of every running job, and say what has stalled."""
+        for run in self._scheduler.running:
+            if run.phase == "running":
+                run.eta.observe(now, run.in_progress()[1] * run.target)
+            idle_s = run.observe(now)
+            messages: tuple[str, ...] = ()
+            if idle_s >= self._scheduler.config.stalled_after_s and not run.stalled and not run.stopping:
+                run.stalled = True
+                messages = (f"stalled: no progress for {format_duration(1000 * idle_s)}",)
+                logger.warning("%s has %s", next(iter(run.jobs), run.simulation.name), messages[0])
+            for job in run.jobs.values():
+                if job.record.state is JobState.RUNNING:
+                    self._scheduler.ledger.publish_progress(job, run, run.phase, messages)
+                elif job.record.state is JobState.CANCELLING:
+                    late_s = now - job.record.asked_to_stop_at
+                    text = f"has not let go for {format_duration(1000 * late_s)}"
+                    self._scheduler.ledger.publish_progress(job, run, "cancelling", (text,))
