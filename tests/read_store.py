@@ -42,7 +42,7 @@ def read_store(path):
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     assert connection.execute("PRAGMA application_id").fetchone()[0] == 0x42475349
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert connection.execute("PRAGMA user_version").fetchone()[0] in (1, 2)
     for result in connection.execute("SELECT * FROM results").fetchall():
         fields = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
         assert zlib.crc32("\0".join(result[k] for k in fields).encode()) == result["checksum"]

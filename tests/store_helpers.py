@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bgsim.parameters import ParameterSet, ResultKey
+from bgsim.storage.journal import PendingRequest
+from bgsim.storage.times import time_text
 
 
 def key(x: float = 1.0, seed: int = 0, simulation: str = "tests.model", **more: object) -> ResultKey:
@@ -38,3 +40,10 @@ def store_now(store, of: ResultKey, replicates: int, workspace: str | None = Non
     store.store(of, columns(of, replicates), workspace=workspace, on_stored=errors.append)
     store.flush()
     assert errors == [None], repr(errors)
+
+
+def request(number: int, owner: str = "a", **more: object) -> PendingRequest:
+    """Return a request; a higher number was submitted later."""
+    given = {"id": f"r{number}", "simulation": "tests.model", "parameters": '{"x": 1.0}', "seed": "0"}
+    given |= {"replicates": 10, "options": "{}", "submitted_at": time_text(number), "owner": owner}
+    return PendingRequest(**given | more)

@@ -1,4 +1,4 @@
-"""Another process that uses a store, for the tests: ``python store_process.py write|crash ...``."""
+"""Another process that uses a store, for the tests: ``python store_process.py write|crash|own|claim|mark ...``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import random
 import signal
 import sys
 import threading
+from itertools import pairwise
 
-from store_helpers import columns, key, same
+from store_helpers import columns, key, request, same
 
 from bgsim.storage import ResultStore
 
@@ -63,6 +64,43 @@ def crash(path: str, rounds: int, seed: int) -> None:
     print(rounds, sum(everything.values()))
 
 
+def own(path: str, name: str) -> None:
+    """Own three requests, of which two have started; say so, and live until the end of the input."""
+    journal = ResultStore(path).journal
+    journal.register(name)
+    for number in range(3):
+        journal.add(request(number, name))
+    journal.start("r0")
+    journal.flush()
+    journal.start("r2")
+    journal.flush()
+    print("ready", flush=True)
+    sys.stdin.read()
+    os._exit(0)  # without closing: as one who was ended from outside
+
+
+def claim(path: str, name: str, count: int = 0) -> None:
+    """Wait for a line, claim so many requests one by one, or all at once, say which, and live until the next line."""
+    store = ResultStore(path)
+    store.journal.register(name)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    wanted = [[f"r{number}"] for number in range(count)] or [None]
+    print(" ".join(request.id for some in wanted for request in store.journal.claim(name, some)), flush=True)
+    sys.stdin.readline()
+    store.close()
+
+
+def mark(path: str, count: int) -> None:
+    """Wait for a line, then run a schedule's times as far as nobody else has; say which."""
+    store = ResultStore(path)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    times: list[str | None] = [None, *(f"t{number}" for number in range(count))]
+    print(" ".join(now for before, now in pairwise(times) if store.journal.mark_schedule_run("s", now, before)))
+    store.close()
+
+
 def _check(store: ResultStore, durable: dict[int, int]) -> None:
     for x, replicates in durable.items():
         assert same(store.load(key(x), replicates), columns(key(x), replicates)), (x, replicates)
@@ -101,4 +139,5 @@ def _store_until_killed(path: str, reports: int, seed: int, first: int) -> None:
 
 
 if __name__ == "__main__":
-    {"write": write, "crash": crash}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
+    verbs = {"write": write, "crash": crash, "own": own, "claim": claim, "mark": mark}
+    verbs[sys.argv[1]](sys.argv[2], *(int(a) if a.isdigit() else a for a in sys.argv[3:]))

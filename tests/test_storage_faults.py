@@ -325,14 +325,14 @@ def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> No
     monkeypatch.setattr(
         schema,
         "MIGRATIONS",
-        {1: ("ALTER TABLE results ADD COLUMN note TEXT",), 2: ("UPDATE results SET note = 'moved'",)},
+        {2: ("ALTER TABLE results ADD COLUMN note TEXT",), 3: ("UPDATE results SET note = 'moved'",)},
     )
     store = ResultStore(path)
     assert same(store.load(key(0)), columns(key(0), 400))
     store_now(store, key(5), 10)
     store.close()
-    (copy,) = path.parent.glob("s.db.schema-1-*")
-    for file, version in ((path, 3), (copy, 1)):
+    (copy,) = path.parent.glob("s.db.schema-2-*")
+    for file, version in ((path, 4), (copy, 2)):
         connection = sqlite3.connect(file)
         assert connection.execute("PRAGMA user_version").fetchone() == (version,)
         connection.close()
@@ -343,7 +343,7 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
         failing = ("ALTER TABLE results ADD COLUMN note TEXT", "UPDATE nobody SET x = 1")
-        patched.setattr(schema, "MIGRATIONS", {1: failing})
+        patched.setattr(schema, "MIGRATIONS", {2: failing})
         with pytest.raises(StoreError, match="no such table"):
             ResultStore(path)
     store = ResultStore(path)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import ast
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from read_store import read_store
-from store_helpers import columns, key, same, store_now
+from store_helpers import columns, key, request, same, store_now
+from test_storage_processes import finish, start
 
 from bgsim.parameters import ParameterSet, ResultKey
 from bgsim.storage import ResultStore
+from bgsim.storage.journal import DeadLetter, ScheduledRequest
+from bgsim.storage.schema import SCHEMA_VERSION
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -64,6 +69,30 @@ def golden_columns(name: str) -> dict[str, np.ndarray]:
     }
 
 
+GOLDEN_JOURNAL = (
+    [request(0, "golden"), request(1, "golden", started=True, crashes=2, options='{"priority": 2}')],
+    [
+        DeadLetter(
+            "d0",
+            "golden.model",
+            '{"x": 1.0}',
+            "7",
+            5,
+            "{}",
+            "2026-01-01T00:00:00+00:00",
+            "2026-01-02T00:00:00+00:00",
+            "[]",
+        )
+    ],
+    [
+        ScheduledRequest(
+            "s", "golden.model", "{}", "7", 5, "{}", "0 3 * * *", "UTC", "run", True, None, "2026-01-01T00:00:00+00:00"
+        )
+    ],
+)
+"""What the golden stores have in their journals, from version 2 on."""
+
+
 def test_a_reader_that_knows_bgsim_not_reads_every_result(tmp_path) -> None:
     path = tmp_path / "s.db"
     store = ResultStore(path)
@@ -107,7 +136,53 @@ def test_golden_stores_open_for_ever(tmp_path, file) -> None:
         assert store.find(golden_key(name)) == 40 + len(name)
     pair = store.slots("golden")
     assert (pair.primary.hash, pair.secondary.hash) == (golden_key("empty").hash, golden_key("two").hash)
+    found = store.journal.interrupted(), store.journal.dead_letters(), store.journal.schedules()
+    assert found == (([], [], []) if file.name == "store-1.db" else GOLDEN_JOURNAL)
     store.close()
+
+
+def test_every_golden_store_is_read_by_the_reader_as_it_was_written() -> None:
+    assert [file.name for file in sorted(GOLDEN.glob("store-*.db"))] == [
+        f"store-{version}.db" for version in range(1, SCHEMA_VERSION + 1)
+    ]
+    for file in GOLDEN.glob("store-*.db"):
+        found = {row["hash"]: values for row, values in read_store(file)}
+        assert found.keys() == {golden_key(name).hash for name in PARAMETERS}
+        assert all(same(found[golden_key(name).hash], golden_columns(name)) for name in PARAMETERS)
+
+
+def test_an_older_store_becomes_one_of_this_version_with_a_copy_before(tmp_path) -> None:
+    """Three processes open it at once: one migrates, and the copy is of what was there before."""
+    path = tmp_path / "s.db"
+    shutil.copy(GOLDEN / "store-1.db", path)
+    processes = [start("write", path, number) for number in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        finish(process)
+    (copy,) = tmp_path.glob("s.db.schema-*")
+    assert copy.name.startswith("s.db.schema-1-")
+    for file, version in ((path, SCHEMA_VERSION), (copy, 1)):
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert len(list(read_store(copy))) == len(PARAMETERS)
+    store = ResultStore(path)
+    assert all(same(store.load(golden_key(name)), golden_columns(name)) for name in PARAMETERS)
+    store.close()
+
+
+def test_a_new_store_and_a_migrated_one_have_the_same_schema(tmp_path) -> None:
+    shutil.copy(GOLDEN / "store-1.db", tmp_path / "old.db")
+    schemas = []
+    for name in ("old.db", "new.db"):
+        ResultStore(tmp_path / name).close()
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            schemas.append(set(connection.execute("SELECT type, name, sql FROM sqlite_schema")))
+    assert schemas[0] == schemas[1]
 
 
 def test_golden_hashes_of_parameters_of_every_type() -> None:
@@ -118,8 +193,6 @@ def test_golden_hashes_of_parameters_of_every_type() -> None:
 
 def test_people_read_the_views(tmp_path) -> None:
     """The views hold no bytes, and what a person wants to know."""
-    import sqlite3
-
     path = tmp_path / "s.db"
     store = ResultStore(path)
     store_now(store, key(1), 50, "w")

@@ -6,13 +6,29 @@ Of the file: ``writer`` is the thread that writes, ``database`` opens it, ``sche
 done to them, ``segments`` turns columns into rows, ``codec`` into bytes (``parallel`` on all cores), ``check`` reads
 everything, ``salvage`` saves what is left of a damaged one.
 
+``journal`` says what is kept of requests; ``file_journal`` and ``memory_journal`` keep it, ``journal_tables`` has the
+statements, ``owners`` tells who is alive.
+
 Of both: ``slots`` says which results the slots point at, ``compare`` compares them, ``explain`` says why a request is
 answered or not, ``transfer`` takes results out and in.
 """
 
 from bgsim.storage.base import Columns, Store, StoredResult
+from bgsim.storage.journal import DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.memory import MemoryStore
 from bgsim.storage.slots import Slot, SlotPair
 from bgsim.storage.store import ResultStore
 
-__all__ = ["Columns", "MemoryStore", "ResultStore", "Slot", "SlotPair", "Store", "StoredResult"]
+__all__ = [
+    "Columns",
+    "DeadLetter",
+    "Journal",
+    "MemoryStore",
+    "PendingRequest",
+    "ResultStore",
+    "ScheduledRequest",
+    "Slot",
+    "SlotPair",
+    "Store",
+    "StoredResult",
+]

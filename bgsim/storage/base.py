@@ -6,7 +6,7 @@ import abc
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bgsim.simulation import Simulation
     from bgsim.storage.compare import Comparison
     from bgsim.storage.explain import Explanation
+    from bgsim.storage.journal import Journal
     from bgsim.storage.slots import SlotPair
 
 Columns: TypeAlias = "dict[str, NDArray[Any]]"
@@ -234,9 +235,12 @@ class Store(abc.ABC):
     ----------
     max_storage_bytes : int
         Of stored results.
+    journal : Journal
+        What was asked for and has not ended, and what has failed.
     """
 
     max_storage_bytes: int
+    journal: Journal
 
     # ---- results -------------------------------------------------------------------------------------
 
@@ -266,6 +270,7 @@ class Store(abc.ABC):
         *,
         workspace: str | None = None,
         on_stored: OnStored | None = None,
+        finishes: Iterable[str] = (),
     ) -> None:
         """Store a result, or what is new of it, and place it in the workspace's primary slot.
 
@@ -280,6 +285,9 @@ class Store(abc.ABC):
             None places it in no slot.
         on_stored : callable, optional
             Gets None, or the error; called once, in another thread or before this returns.
+        finishes : iterable of str
+            Requests that end with this result: they leave the journal in the commit that stores it. If it cannot be
+            stored, they are still there.
         """
 
     @abc.abstractmethod
@@ -429,8 +437,3 @@ def checked_columns(columns: Columns, max_bytes: int) -> Columns:
         lone.flags.writeable = False
         found[name] = lone
     return found
-
-
-def now_text() -> str:
-    """Return the time as the store writes it: ISO-8601, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from bgsim.errors import DamagedResultError, StoreError
-from bgsim.storage import segments, tables
+from bgsim.storage import journal_tables, segments, tables
 from bgsim.storage.base import CheckReport, Record
 from bgsim.storage.database import SQLITE_ERRORS
 
@@ -28,6 +28,8 @@ class Findings:
         By hash: why a result cannot be used.
     problems : list of str
         These and all others.
+    journal : list of (str, int, str)
+        Table, row and reason of what makes no sense there.
     file_damaged : bool
         Whether the database itself is damaged, so that it has to be made anew.
     """
@@ -36,6 +38,7 @@ class Findings:
     blocks: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    journal: list[tuple[str, int, str]] = field(default_factory=list)
     file_damaged: bool = False
 
     def report(self, *repaired: str) -> CheckReport:
@@ -51,14 +54,20 @@ def check_file(connection: sqlite3.Connection) -> Findings:
         for (result_hash,) in connection.execute("SELECT hash FROM results ORDER BY hash").fetchall():
             _check_result(connection, result_hash, found)
         _check_references(connection, found)
+        found.journal = journal_tables.find_wrong(connection)
+        found.problems += [f"row {row} of {table} makes no sense: {reason}" for table, row, reason in found.journal]
     except (*SQLITE_ERRORS, TypeError) as error:
         found.problems.append(f"the database cannot be read: {error}")
         found.file_damaged = True
     return found
 
 
-def mend_references(connection: sqlite3.Connection) -> None:
-    """Remove what refers to results that are not there, and add sizes up again."""
+def mend(connection: sqlite3.Connection, found: Findings) -> None:
+    """Set damaged results aside, remove what refers to others that are not there, and add sizes up again."""
+    for result_hash, reason in found.damaged.items():
+        tables.set_aside(connection, result_hash, reason)
+    for table, rowid, _ in found.journal:
+        connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
     connection.execute("DELETE FROM blocks WHERE hash NOT IN (SELECT hash FROM results)")
     connection.execute("DELETE FROM slots WHERE hash NOT IN (SELECT hash FROM results)")
     connection.execute(

@@ -207,6 +207,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
         "* FROM blocks LIMIT 1",
         "sum(generation) FROM slots",
         "count(DISTINCT hash) FROM slots",
+        "count(*), sum(crashes) FROM requests",
+        "count(*), sum(pid) FROM owners",
     ):
         connection.execute(f"SELECT {probe}").fetchone()
     connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading

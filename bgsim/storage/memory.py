@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from itertools import islice
 from operator import index
 
@@ -21,10 +22,11 @@ from bgsim.storage.base import (
     Store,
     StoredResult,
     checked_columns,
-    now_text,
 )
+from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.storage.segments import moments
 from bgsim.storage.slots import SlotPair, place, swap
+from bgsim.storage.times import now_text
 
 
 class _Held:
@@ -65,6 +67,7 @@ class MemoryStore(Store):
     def __init__(self, max_storage_bytes: int = DEFAULT_MAX_BYTES, max_age_s: float = DEFAULT_MAX_AGE_S) -> None:
         self.max_storage_bytes = max_storage_bytes
         self.max_age_s = max_age_s
+        self.journal = MemoryJournal()
         # Guards all below; nothing is called under it.
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}  # the last used last
@@ -97,6 +100,7 @@ class MemoryStore(Store):
         *,
         workspace: str | None = None,
         on_stored: OnStored | None = None,
+        finishes: Iterable[str] = (),
     ) -> None:
         error: StoreError | None = None
         try:
@@ -105,6 +109,8 @@ class MemoryStore(Store):
                 checked_columns(columns, self.max_storage_bytes),
                 workspace,
             )
+            for request in finishes:
+                self.journal.remove(request)
         except StoreError as refused:
             error = refused
         if on_stored is not None:

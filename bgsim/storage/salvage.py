@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bgsim.errors import StoreError
-from bgsim.storage import segments, tables
+from bgsim.storage import journal_tables, segments, tables
 from bgsim.storage.base import Columns, Record
 from bgsim.storage.database import SQLITE_ERRORS, connect, open_database
 from bgsim.storage.slots import SlotPair
@@ -43,6 +43,10 @@ def rebuild(path: Path) -> tuple[Path, int]:
         for workspace, pair in _readable_slots(aside).items():
             with contextlib.suppress(sqlite3.IntegrityError):  # it points at what could not be saved
                 tables.write_slots(target, workspace, pair)
+        with closing(connect(aside, create=False)) as source:
+            for table in journal_tables.ROWS:
+                with contextlib.suppress(*SQLITE_ERRORS, TypeError):
+                    journal_tables.copy_rows(source, target, table)
     finally:
         target.close()
     return aside, saved

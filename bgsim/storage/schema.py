@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 APPLICATION_ID = 0x42475349
 """Bytes 68 to 71 of the file: ``BGSI``."""
 
-SCHEMA_VERSION = 1
-
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
-"""From a schema version, the statements that lead to the next one."""
+SCHEMA_VERSION = 2
 
 PAGE_BYTES = 8192
 """Twice SQLite's: large blobs are read and written faster, small results are no slower."""
@@ -35,40 +33,46 @@ def create(connection: sqlite3.Connection) -> bool:
         connection.execute("ROLLBACK")
         return False
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    for statement in _TABLES:
+    for statement in (*_RESULTS, *_JOURNAL):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
     return True
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> Path:
-    """Bring an older file to this schema in one transaction, having copied it; return the copy's path.
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring an older file to this schema in one transaction, having copied it beside itself.
 
-    If another process has done it meanwhile, the copy is of what that left.
+    Of several processes one does it, and the others wait.
     """
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    copy = path.with_name(f"{path.name}.schema-{version}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    target = sqlite3.connect(copy)
-    try:
-        connection.backup(target)
-    finally:
-        target.close()
     connection.execute("BEGIN IMMEDIATE")
     try:
-        now = connection.execute("PRAGMA user_version").fetchone()[0]
-        for step in range(now, SCHEMA_VERSION):
-            for statement in MIGRATIONS[step]:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version < SCHEMA_VERSION:
+            _copy(path, version)
+            for step in range(version, SCHEMA_VERSION):
+                for statement in MIGRATIONS[step]:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
-    return copy
 
 
-_TABLES = (
+def _copy(path: Path, version: int) -> None:
+    """Copy the file as it was committed last, under a name of its own."""
+    copy = path.with_name(f"{path.name}.schema-{version}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+
+
+_RESULTS = (
     """
     CREATE TABLE results (
         hash TEXT PRIMARY KEY,           -- the first 32 digits of identity
@@ -153,3 +157,80 @@ _TABLES = (
     FROM slots JOIN results USING (hash) ORDER BY workspace, generation DESC
     """,
 )
+
+_JOURNAL = (
+    """
+    CREATE TABLE owners (                -- engines that have registered and were not released
+        owner TEXT PRIMARY KEY,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        process_start TEXT NOT NULL,     -- tells it from a later process of this number; empty where unknown
+        heartbeat_at TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE requests (              -- asked for, and not ended
+        id TEXT PRIMARY KEY,
+        simulation TEXT NOT NULL,
+        parameters TEXT NOT NULL,        -- JSON, as in results
+        seed TEXT NOT NULL,
+        replicates INTEGER NOT NULL,
+        options TEXT NOT NULL,           -- a JSON object: what submit was told besides
+        submitted_at TEXT NOT NULL,
+        started INTEGER NOT NULL,        -- 1 once it runs
+        crashes INTEGER NOT NULL,        -- owners that died while it ran
+        owner TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE dead_letters (          -- failed for good
+        id TEXT PRIMARY KEY,
+        simulation TEXT NOT NULL,
+        parameters TEXT NOT NULL,
+        seed TEXT NOT NULL,
+        replicates INTEGER NOT NULL,
+        options TEXT NOT NULL,
+        submitted_at TEXT NOT NULL,
+        failed_at TEXT NOT NULL,
+        attempts TEXT NOT NULL           -- a JSON list of {at, error, traceback}
+    ) STRICT
+    """,
+    """
+    CREATE TABLE schedules (             -- asked for again and again
+        name TEXT PRIMARY KEY,
+        simulation TEXT NOT NULL,
+        parameters TEXT NOT NULL,
+        seed TEXT NOT NULL,
+        replicates INTEGER NOT NULL,
+        options TEXT NOT NULL,
+        cron TEXT NOT NULL,
+        timezone TEXT NOT NULL,
+        misfire TEXT NOT NULL,           -- what is done about a time that was missed
+        paused INTEGER NOT NULL,
+        last_run_at TEXT,                -- the due time that was run last
+        created_at TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX requests_by_owner ON requests(owner)",
+    """
+    CREATE VIEW pending_requests AS
+    SELECT id, simulation, parameters, seed, replicates, options, submitted_at,
+           CASE started WHEN 1 THEN 'running' ELSE 'waiting' END AS state, crashes, owner, host, pid, heartbeat_at
+    FROM requests LEFT JOIN owners USING (owner) ORDER BY submitted_at
+    """,
+    """
+    CREATE VIEW failed_requests AS
+    SELECT id, simulation, parameters, seed, replicates, options, submitted_at, failed_at,
+           json_array_length(attempts) AS attempts, json_extract(attempts, '$[#-1].error') AS last_error
+    FROM dead_letters ORDER BY failed_at DESC
+    """,
+    """
+    CREATE VIEW scheduled_requests AS
+    SELECT name, simulation, parameters, seed, replicates, options, cron, timezone, misfire,
+           CASE paused WHEN 1 THEN 'paused' ELSE 'active' END AS state, last_run_at, created_at
+    FROM schedules ORDER BY name
+    """,
+)
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {1: _JOURNAL}
+"""From a schema version, the statements that lead to the next one; those that lead to a released one never change."""

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from itertools import chain
 from operator import index
@@ -37,12 +37,13 @@ from bgsim.storage.base import (
     Store,
     StoredResult,
     checked_columns,
-    now_text,
 )
-from bgsim.storage.check import check_file, mend_references
+from bgsim.storage.check import check_file, mend
 from bgsim.storage.database import SQLITE_ERRORS, DamagedFileError, Readers, explained, is_unreadable, open_database
+from bgsim.storage.file_journal import FileJournal
 from bgsim.storage.salvage import rebuild
 from bgsim.storage.slots import SlotMemory, SlotPair, place, swap
+from bgsim.storage.times import now_text, time_text
 from bgsim.storage.writer import Task, Writer
 
 logger = logging.getLogger("bgsim.storage")
@@ -103,13 +104,14 @@ class ResultStore(Store):
         self._total: tuple[int, int] | None = None  # the file's data version, and the stored bytes then; the writer's
         self._refusal: NewerSchemaError | None = None
         self._writer: Writer | None = None
+        self.journal: FileJournal = FileJournal(self._readers, self._run, self._submit)
         try:
             connection = self._open()
         except NewerSchemaError as error:
             self._open_newer(error)
         else:
             self._memory.pin(tables.pinned(connection))
-            self._writer = Writer(connection, self.path, self._before_commit, self._recount)
+            self._writer = Writer(connection, self.path, self._before_commit, self._recount, self.journal)
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -206,6 +208,7 @@ class ResultStore(Store):
         *,
         workspace: str | None = None,
         on_stored: OnStored | None = None,
+        finishes: Iterable[str] = (),
     ) -> None:
         done = on_stored or _ignore
         record = Record.of(key) if isinstance(key, ResultKey) else key
@@ -217,7 +220,7 @@ class ResultStore(Store):
         except StoreError as error:
             done(error)
             return
-        replicates = len(next(iter(columns.values())))
+        replicates, ended = len(next(iter(columns.values()))), tuple(finishes)
 
         def work(connection: sqlite3.Connection) -> None:
             added = tables.write_result(connection, record, columns, new)
@@ -226,6 +229,7 @@ class ResultStore(Store):
                 self._total = (self._total[0], self._total[1] + added)
             if workspace is not None:
                 self._place(connection, record.hash, replicates, workspace)
+            self.journal.end(ended)
 
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
@@ -352,14 +356,12 @@ class ResultStore(Store):
         if found.file_damaged:
             return found.report(self._run(self._rebuild, alone=True))
 
-        def mend(connection: sqlite3.Connection) -> None:
-            for result_hash, reason in found.damaged.items():
-                tables.set_aside(connection, result_hash, reason)
-            mend_references(connection)
+        def work(connection: sqlite3.Connection) -> None:
+            mend(connection, found)
             self._total = None
             self._memory.pin(tables.pinned(connection))
 
-        self._run(mend)
+        self._run(work)
         return found.report(f"{len(found.damaged)} damaged results were removed; asked for again, they are computed")
 
     def _rebuild(self, connection: sqlite3.Connection) -> str:
@@ -387,7 +389,7 @@ class ResultStore(Store):
         self._total = None
 
     def _evict(self, connection: sqlite3.Connection, kept: Collection[str] = ()) -> CleanupReport:
-        oldest = tables.time_text(time.time() - self.max_age_s)
+        oldest = time_text(time.time() - self.max_age_s)
         report = tables.evict(connection, self._stored_bytes(connection), self.max_storage_bytes, oldest, kept)
         if report.removed:
             self._total = None

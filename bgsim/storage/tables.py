@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 
 from bgsim.errors import StoreError
 from bgsim.storage import segments
-from bgsim.storage.base import CleanupReport, Columns, OutputSummary, Record, StoredResult, now_text
+from bgsim.storage.base import CleanupReport, Columns, OutputSummary, Record, StoredResult
 from bgsim.storage.slots import Slot, SlotPair, pair_of
+from bgsim.storage.times import now_text, time_text
 
 RECORD = "hash, identity, simulation, fingerprint, seed, parameters"
 """The columns of a `Record`, in its order."""
 
 _DAMAGED_KEPT = 100
 """Notes of damaged results that are kept for people to read."""
-
-
-def time_text(seconds: float) -> str:
-    """Return a time since the epoch as the store writes it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
 def read_results(

@@ -1,8 +1,9 @@
 """The one thread that writes: everything that has piled up goes into one transaction (group commit).
 
 Each piece of work has a savepoint of its own, so that one that fails fails alone; and when a group cannot be committed,
-its members are tried one by one, so that a large one that fills the disk does not take small ones with it. When nothing
-has come for a while the writer tidies up: it shortens the write-ahead log and gives free pages back.
+its members are tried one by one, so that a large one that fills the disk does not take small ones with it, nor the
+journal, which comes last in every transaction, anybody's result. When nothing has come for a while the writer tidies
+up: it shortens the write-ahead log and gives free pages back.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bgsim.errors import StoreError
 from bgsim.storage.base import OnStored
@@ -55,6 +57,19 @@ class Task:
     alone: bool = False
 
 
+class LateWork(Protocol):
+    """What goes into every transaction at its end, and must not take anybody's result with it when it fails."""
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write what there is."""
+
+    def committed(self) -> None:
+        """Take note that it is durable."""
+
+    def rolled_back(self, error: Exception | None) -> bool:
+        """Keep it for later; return whether there was something. The error is given if nothing else can be to blame."""
+
+
 class Writer:
     """The writer's thread and its backlog. Any thread may submit; `done` is called in the writer's, without a lock.
 
@@ -67,15 +82,23 @@ class Writer:
         Called with the connection at the end of each group's transaction.
     rolled_back : callable
         Called when any of it was undone.
+    late : LateWork
+        Comes after that.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, before_commit: Work, rolled_back: Callable[[], None]
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        before_commit: Work,
+        rolled_back: Callable[[], None],
+        late: LateWork,
     ) -> None:
         self.connection = connection
         self.path = path
         self._before_commit = before_commit
         self._rolled_back = rolled_back
+        self._late = late
         self._pid = os.getpid()
         # Guards all below; no task runs under it, and SQLite is not called.
         self._lock = threading.Lock()
@@ -88,13 +111,13 @@ class Writer:
         self._thread.start()
 
     def submit(self, task: Task) -> None:
-        """Hand over a task; wait while the backlog is full, unless called by the writer itself."""
+        """Hand over a task; one that adds to a full backlog waits, unless the writer itself calls."""
         if os.getpid() != self._pid:
             task.done(StoreError(f"the store {self.path} was opened before a fork; open it anew in the child"))
             return
         with self._lock:
             inside = self._thread is threading.current_thread()
-            while self._backlog_bytes > BACKLOG_BYTES and not self._closing and not inside:
+            while self._backlog_bytes > BACKLOG_BYTES and task.size_bytes and not self._closing and not inside:
                 self._changed.wait()
             if not self._closing:
                 self._backlog.append(task)
@@ -213,24 +236,31 @@ class Writer:
             return error
         return None
 
-    def _commit(self, tasks: list[Task]) -> list[Exception | None]:
-        """Do the tasks in one transaction; return an error or None for each."""
+    def _commit(self, tasks: list[Task], *, late: bool = True) -> list[Exception | None]:
+        """Do the tasks in one transaction, and the late work; return an error or None for each."""
         errors: list[Exception | None] = []
         try:
             self._check_file()
             self.connection.execute("BEGIN IMMEDIATE")
             errors = [self._in_savepoint(task) for task in tasks]
             self._before_commit(self.connection)
+            if late:
+                self._late.write(self.connection)
             self.connection.execute("COMMIT")
         except Exception as error:  # the writer must go on, whatever it is
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             self._rolled_back()
-            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # each would wait as long
-            if len(tasks) > 1 and not busy:
-                return [self._commit([task])[0] for task in tasks]
             failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
-            return [failure] * len(tasks)
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # each would wait as long
+            had_late = late and self._late.rolled_back(None if tasks or busy else failure)
+            if busy or not (len(tasks) > 1 or (tasks and had_late)):
+                return [failure] * len(tasks)
+            errors = [self._commit([task], late=False)[0] for task in tasks]
+            self._commit([])
+            return errors
+        if late:
+            self._late.committed()
         return errors
 
     def _in_savepoint(self, task: Task) -> Exception | None:

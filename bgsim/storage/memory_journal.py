@@ -1,0 +1,121 @@
+"""The journal of a store in memory: gone with the process, and kept by the same rules."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, Journal, PendingRequest, ScheduledRequest
+from bgsim.storage.owners import Owner
+
+
+class MemoryJournal(Journal):
+    """Requests, dead letters and schedules in dictionaries.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        # Guards all below; nothing that waits is called under it.
+        self._lock = threading.Lock()
+        self._owners: dict[str, Owner] = {}
+        self._requests: dict[str, PendingRequest] = {}
+        self._letters: dict[str, DeadLetter] = {}  # the oldest first
+        self._schedules: dict[str, ScheduledRequest] = {}
+
+    # ---- owners --------------------------------------------------------------------------------------
+
+    def register(self, owner: str) -> None:
+        found = Owner.here(owner, self._clock())
+        with self._lock:
+            self._owners[owner] = found
+
+    def heartbeat(self, owner: str) -> None:
+        self.register(owner)
+
+    def release(self, owner: str) -> None:
+        with self._lock:
+            self._owners.pop(owner, None)
+
+    # ---- pending requests ----------------------------------------------------------------------------
+
+    def add(self, request: PendingRequest) -> None:
+        with self._lock:
+            self._requests[request.id] = request
+
+    def start(self, id: str) -> None:
+        with self._lock:
+            if id in self._requests:
+                self._requests[id] = replace(self._requests[id], started=True)
+
+    def remove(self, id: str) -> None:
+        with self._lock:
+            self._requests.pop(id, None)
+
+    def interrupted(self) -> list[PendingRequest]:
+        with self._lock:
+            return self._interrupted()
+
+    def claim(self, owner: str, ids: Iterable[str] | None = None) -> list[PendingRequest]:
+        wanted = None if ids is None else set(ids)
+        with self._lock:
+            found = [
+                replace(r, owner=owner, crashes=r.crashes + r.started, started=False)
+                for r in self._interrupted()
+                if wanted is None or r.id in wanted
+            ]
+            self._requests.update((r.id, r) for r in found)
+        return found
+
+    def _interrupted(self) -> list[PendingRequest]:
+        now = self._clock()
+        alive = {name for name, owner in self._owners.items() if owner.is_alive(now)}
+        return sorted((r for r in self._requests.values() if r.owner not in alive), key=lambda r: r.submitted_at)
+
+    # ---- dead letters --------------------------------------------------------------------------------
+
+    def add_dead_letter(self, letter: DeadLetter) -> None:
+        with self._lock:
+            self._letters.pop(letter.id, None)
+            self._letters[letter.id] = letter
+            while len(self._letters) > MAX_DEAD_LETTERS:
+                del self._letters[next(iter(self._letters))]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        with self._lock:
+            return list(reversed(self._letters.values()))
+
+    def take_dead_letter(self, id: str) -> DeadLetter | None:
+        with self._lock:
+            return self._letters.pop(id, None)
+
+    # ---- schedules -----------------------------------------------------------------------------------
+
+    def put_schedule(self, schedule: ScheduledRequest) -> None:
+        with self._lock:
+            self._schedules[schedule.name] = schedule
+
+    def schedules(self) -> list[ScheduledRequest]:
+        with self._lock:
+            return [self._schedules[name] for name in sorted(self._schedules)]
+
+    def remove_schedule(self, name: str) -> bool:
+        with self._lock:
+            return self._schedules.pop(name, None) is not None
+
+    def mark_schedule_run(self, name: str, last_run_at: str, previous: str | None) -> bool:
+        with self._lock:
+            found = self._schedules.get(name)
+            if found is None or found.last_run_at != previous:
+                return False
+            self._schedules[name] = replace(found, last_run_at=last_run_at)
+            return True
+
+    def flush(self) -> None:
+        """Do nothing: there is nothing that could outlive the process."""
