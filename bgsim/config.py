@@ -53,6 +53,8 @@ class EngineConfig:
         `Engine.health` alerts when more jobs than this have failed, or are waiting.
     recover : bool
         Whether what a crash has interrupted is submitted again when the engine begins.
+    run_schedules : bool
+        Whether the schedules that the store keeps are run.
     immediate : bool
         No threads: jobs run in the caller's, within `Engine.submit` or one `Engine.step` at a time.
     """
@@ -74,6 +76,7 @@ class EngineConfig:
     alert_failed: int = 10
     alert_waiting: int = 50
     recover: bool = False
+    run_schedules: bool = True
     immediate: bool = False
 
     def __post_init__(self) -> None:

@@ -38,11 +38,9 @@ def check_seconds(holder: Any, *, above_zero: tuple[str, ...], from_zero: tuple[
         value = getattr(holder, name)
         if value is None:
             continue
-        least, words = (0.0, "0 or more") if name in from_zero else (math.ulp(0.0), "more than 0")
+        least, words = (0.0, "0 seconds or more") if name in from_zero else (math.ulp(0.0), "more than 0 seconds")
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
-            raise InvalidInputError(
-                f"{name} must be a number of seconds, {words}; got {value!r}", field=name, value=value
-            )
+            raise InvalidInputError(f"{name} must be {words}; got {value!r}", field=name, value=value)
 
 
 def check_retry(retry: object) -> None:

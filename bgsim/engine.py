@@ -12,45 +12,49 @@ How a request flows::
                                         v
                       store (one writer, durable) ──> terminal update ──> future resolved
 
-`Engine` checks what callers give and owns what has to be closed; the state machine and its locks are in
-`bgsim.scheduler`, one run and its chunks in `bgsim.chunks`, a worker's thread in `bgsim.worker`.
+`Engine` is what callers see, and owns what has to be closed. Submissions come in at `bgsim.desk`; the state machine and
+its locks are in `bgsim.scheduler`, what is known of jobs in `bgsim.ledger`, what happens by time in `bgsim.timekeeper`, one
+run and its chunks in `bgsim.chunks`, a worker's thread in `bgsim.worker`.
 """
 
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
+import itertools
 import os
+import secrets
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bgsim.chunks import Run
+from bgsim.batch import ORDERS, Batch, Sweep
+from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig
-from bgsim.errors import InvalidInputError, NotStoredError, StoreError, nearest
+from bgsim.desk import Desk
+from bgsim.errors import InvalidInputError, nearest
+from bgsim.health import EngineStats, Health, health_of, stats_of
 from bgsim.job import Job, JobStatus
-from bgsim.parameters import ResultKey
 from bgsim.progress import ProgressUpdate, UpdateType
-from bgsim.queue_manager import Priority, SimulationRequest
+from bgsim.queue_manager import Priority
+from bgsim.recovery import Heartbeat, Recovery
+from bgsim.recurring import RecurringJobs
 from bgsim.registry import find_simulation
+from bgsim.retry import Retry
 from bgsim.scheduler import Scheduler
-from bgsim.storage import Columns, MemoryStore, ResultStore, Store
-from bgsim.streams import check_seed
+from bgsim.storage import MemoryStore, ResultStore, Store
+from bgsim.submission import Submission
 
 if TYPE_CHECKING:
-    from bgsim.parameters import ParameterSet
-    from bgsim.queue_manager import QueueStats
+    from bgsim.executor import EngineExecutor
     from bgsim.result import SimulationResult
+    from bgsim.schedules import Schedule
     from bgsim.simulation import Simulation
+    from bgsim.storage.journal import DeadLetter, PendingRequest
     from bgsim.subscription import Subscription
-
-CACHE_MODES = ("use", "refresh", "off", "only")
-
-_ANSWER_BYTES = 8 * 2**20
-"""A stored result up to this size is loaded in the submitting thread; a larger one by a worker."""
 
 
 class Engine:
@@ -85,16 +89,35 @@ class Engine:
     """
 
     def __init__(
-        self, store: str | Path | Store | None = None, *, config: EngineConfig | None = None, **settings: Any
+        self,
+        store: str | Path | Store | None = None,
+        *,
+        config: EngineConfig | None = None,
+        clock: Clock | None = None,
+        **settings: Any,
     ) -> None:
         self.config = EngineConfig.of(config, settings)
+        self.clock = clock or (ManualClock() if self.config.immediate else Clock())
+        self._began = self.clock.monotonic()
         owned = not isinstance(store, Store)
         self.store = self._open(store)
-        self._scheduler = Scheduler(self.config, self.store, close_store=owned)
+        # What is in memory is gone with the process, so there is nothing to recover it for.
+        owner = None if isinstance(self.store, MemoryStore) else f"engine-{secrets.token_hex(8)}"
+        self._scheduler = Scheduler(self.config, self.store, close_store=owned, clock=self.clock, owner=owner)
+        self._desk = Desk(self._scheduler)
+        self._recovery = Recovery(self._desk, self.store.journal, owner)
+        self._recurring = RecurringJobs(self._desk, active=self.config.run_schedules)
+        self._scheduler.timekeeper.chores.append(self._recurring)
+        if owner is not None:
+            self.store.journal.register(owner)
+            self._scheduler.timekeeper.chores.append(Heartbeat(self._scheduler, owner))
+        self._scheduler.start()
         _alive.add(self._scheduler)
         # A dropped engine finishes what it was given, like an executor of the standard library.
         self._finalizer = weakref.finalize(self, _close_later, self._scheduler)
         self._finalizer.atexit = False
+        if self.config.recover:
+            self.recover()
 
     # ---- jobs ----------------------------------------------------------------------------------------
 
@@ -105,13 +128,20 @@ class Engine:
         *,
         replicates: int,
         seed: int = 0,
-        priority: Priority | str = Priority.NORMAL,
+        priority: Priority | str | None = None,
         allow_deduplication: bool = True,
         cache: str = "use",
         workspace: str | None = None,
         supersede: str | None = None,
+        debounce_s: float | None = None,
+        max_wait_s: float | None = None,
         group: str | None = None,
+        delay_s: float = 0.0,
+        at: datetime | None = None,
         timeout_s: float | None = None,
+        queue_timeout_s: float | None = None,
+        deadline_s: float | None = None,
+        retry: Retry | None = None,
         on_progress: Callable[[ProgressUpdate], Any] | None = None,
         block: bool = False,
         block_timeout_s: float | None = None,
@@ -128,8 +158,8 @@ class Engine:
             1 or more. Those that are stored already are not computed again.
         seed : int
             0 or more. Replicate i depends on simulation, parameters, seed and i alone.
-        priority : Priority or str
-            ``low``, ``normal``, ``high`` or ``critical``.
+        priority : Priority or str, optional
+            ``low``, ``normal``, ``high`` or ``critical``; by default what the simulation declares, else ``normal``.
         allow_deduplication : bool
             Join a queued or running job for the same result, instead of computing it twice.
         cache : {"use", "refresh", "off", "only"}
@@ -138,10 +168,21 @@ class Engine:
             Whose slots the result goes to: by default the simulation's name, and none for a job of LOW priority.
         supersede : str, optional
             Replaces an older job with this word: drops it from the queue, or cancels it.
+        debounce_s, max_wait_s : float, optional
+            With `supersede`: start only when nothing newer came for so long, but wait at most so long.
         group : str, optional
-            Counts against ``limits``.
+            Counts against ``limits`` and ``rate_limits``; by default what the simulation declares.
+        delay_s : float
+            Start no sooner than so many seconds from now.
+        at : datetime, optional
+            Start no sooner than this, by the wall clock; needs a time zone.
         timeout_s : float, optional
-            Seconds that it may run, from its start; then it fails with `JobTimeoutError`.
+            Seconds that it may run, pauses not counted; then it fails with `JobTimeoutError`.
+        queue_timeout_s, deadline_s : float, optional
+            Seconds within which it has to start; within which it has to be done.
+        retry : Retry, optional
+            When a failure is tried again; by default what the simulation declares, else never. Of jobs that share a run
+            the most attempts count.
         on_progress : callable, optional
             Called with each `ProgressUpdate`, as by `subscribe`.
         block : bool
@@ -160,37 +201,266 @@ class Engine:
         NotStoredError
             With ``cache="only"``, if the store has fewer replicates.
         EngineClosedError
-            If the engine is closed.
+            If the engine is closed, or belongs to the parent of this forked process.
         """
-        if isinstance(simulation, str):
-            simulation = find_simulation(simulation)
-        bound = simulation.bind(parameters)
-        replicates = _check_replicates(replicates)
-        seed = check_seed(seed)
-        urgency = Priority.of(priority)
-        if cache not in CACHE_MODES:
+        submission = _submission(
+            simulation,
+            parameters,
+            replicates=replicates,
+            seed=seed,
+            priority=priority,
+            allow_deduplication=allow_deduplication,
+            cache=cache,
+            workspace=workspace,
+            supersede=supersede,
+            debounce_s=debounce_s,
+            max_wait_s=max_wait_s,
+            group=group,
+            delay_s=delay_s,
+            at=at,
+            timeout_s=timeout_s,
+            queue_timeout_s=queue_timeout_s,
+            deadline_s=deadline_s,
+            retry=retry,
+        )
+        return self._desk.submit(submission, on_progress=on_progress, block=block, block_timeout_s=block_timeout_s)
+
+    def submit_many(
+        self, simulation: Simulation | str, parameter_sets: Iterable[Any], *, replicates: int, **options: Any
+    ) -> Batch:
+        """Submit a job for each parameter set, all with the same options, as the queue has room.
+
+        Parameters
+        ----------
+        simulation, replicates, **options
+            As for `submit`.
+        parameter_sets : iterable
+            Each as for `submit`. All are checked before the first is submitted.
+        """
+        found = _simulation(simulation)
+        submissions = [_submission(found, p, replicates=replicates, **options) for p in parameter_sets]
+        return Batch(self._desk, submissions)
+
+    def sweep(
+        self,
+        simulation: Simulation | str,
+        grid: Mapping[str, Sequence[Any]],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        replicates: int,
+        **options: Any,
+    ) -> Sweep:
+        """Submit a job for each combination of values, as the queue has room.
+
+        With one seed, all points share their random numbers, so that they can be compared pairwise.
+
+        Parameters
+        ----------
+        simulation, replicates, **options
+            As for `submit`.
+        grid : mapping of str to sequence
+            The values of each parameter that is varied.
+        parameters : mapping, optional
+            The others.
+        """
+        found = _simulation(simulation)
+        if not isinstance(grid, Mapping) or any(isinstance(v, str) or not len(v) for v in grid.values()):
             raise InvalidInputError(
-                f"cache must be one of {', '.join(CACHE_MODES)}{nearest(str(cache), CACHE_MODES)}; got {cache!r}",
-                field="cache",
-                value=cache,
+                f"grid must map names of parameters to sequences of one value or more; got {grid!r}", field="grid", value=grid
             )
-        if timeout_s is not None and not timeout_s > 0:
-            raise InvalidInputError(
-                f"timeout_s must be more than 0 seconds; got {timeout_s!r}", field="timeout_s", value=timeout_s
-            )
-        if workspace is None and urgency > Priority.LOW:
-            workspace = simulation.name
-        self._check_size(simulation, bound, replicates, cache)
-        key = ResultKey(simulation.name, simulation.fingerprint, seed, bound)
-        job = Job(self._scheduler, simulation, bound, seed, replicates, urgency, workspace, timeout_s)
-        watcher = self.subscribe(on_progress, job=job) if on_progress is not None else None
+        fixed = dict(parameters or {})
+
+        def submit_at(point: dict[str, Any]) -> Submission:
+            return _submission(found, fixed | point, replicates=replicates, **options)
+
+        return Sweep(self._desk, grid, submit_at)
+
+    def map(
+        self, simulation: Simulation | str, parameter_sets: Iterable[Any], *, replicates: int, ahead: int | None = None, **options: Any
+    ) -> Iterator[SimulationResult]:
+        """Yield the result for each parameter set, in their order; the first failure is raised.
+
+        Parameters
+        ----------
+        simulation, replicates, **options
+            As for `submit`.
+        parameter_sets : iterable
+            Taken as needed, so it may be endless.
+        ahead : int, optional
+            How many jobs to submit ahead of the one that is yielded; by default twice ``max_concurrent_simulations``.
+        """
+        found = _simulation(simulation)
+        count = 2 * self.config.max_concurrent_simulations if ahead is None else ahead
+        remaining = iter(parameter_sets)
+        jobs: list[Job] = []
+
+        def submit_next() -> None:
+            for parameters in itertools.islice(remaining, 1):
+                jobs.append(self.submit(found, parameters, replicates=replicates, block=True, **options))
+
         try:
-            self._hand_over(job, key, cache, allow_deduplication, supersede, group, block, block_timeout_s)
-        except BaseException:
-            if watcher is not None:
-                watcher.unsubscribe()
-            raise
-        return job
+            for _ in range(max(1, count)):
+                submit_next()
+            while jobs:
+                result = jobs.pop(0).result()
+                submit_next()
+                yield result
+        finally:
+            for job in jobs:
+                job.cancel()
+
+    @staticmethod
+    def as_completed(jobs: Iterable[Job], *, order: str = "completion", timeout_s: float | None = None) -> Iterator[Job]:
+        """Yield jobs as they end, or in the order given.
+
+        Parameters
+        ----------
+        jobs : iterable of Job
+        order : {"completion", "submission"}
+        timeout_s : float, optional
+            Wait at most so long in all.
+
+        Raises
+        ------
+        TimeoutError
+            If some had not ended by then.
+        """
+        if order not in ORDERS:
+            raise InvalidInputError(f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order)
+        wanted = list(jobs)
+        if order == "completion":
+            yield from concurrent.futures.as_completed(wanted, timeout_s)  # type: ignore[misc]
+            return
+        ended = set(concurrent.futures.wait(wanted, timeout_s).done)
+        for job in wanted:
+            if job not in ended:
+                raise TimeoutError(f"{job.id} did not end within {timeout_s} s")
+            yield job
+
+    def executor(self, *, priority: Priority | str = Priority.NORMAL, group: str | None = None) -> EngineExecutor:
+        """Return a `concurrent.futures.Executor` whose plain callables wait for this engine's workers.
+
+        Parameters
+        ----------
+        priority, group
+            Of its calls, beside the simulations. Groups count calls and simulations apart.
+        """
+        from bgsim.executor import EngineExecutor  # noqa: PLC0415 - for those who ask
+
+        executor = EngineExecutor(self._scheduler.call, priority=Priority.of(priority), group=group)
+        self._scheduler.executors.add(executor)
+        return executor
+
+    # ---- recurring jobs, dead letters, recovery --------------------------------------------------------
+
+    def schedule(
+        self,
+        simulation: Simulation | str,
+        parameters: Any = None,
+        *,
+        replicates: int,
+        cron: str,
+        name: str | None = None,
+        timezone: str = "UTC",
+        misfire: str = "once",
+        replace: bool = False,
+        **options: Any,
+    ) -> Schedule:
+        """Submit a job again and again; kept in the store, and run by any engine on it.
+
+        Needs the extra ``bgsim[schedule]``. A stored result is answered from the store; give ``cache="refresh"`` to
+        compute each time.
+
+        Parameters
+        ----------
+        simulation, parameters, replicates, **options
+            As for `submit`.
+        cron : str
+            Minute, hour, day of month, month, day of week: ``"0 2 * * *"``.
+        name : str, optional
+            Unique; by default the simulation's name.
+        timezone : str
+            A name of the IANA database, such as ``"Europe/Berlin"``.
+        misfire : {"once", "skip", "all"}
+            What becomes of runs that were missed: one for all of them, none, or each.
+        replace : bool
+            Take the place of a schedule with this name, instead of raising.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming what is not allowed.
+        MissingExtraError
+            Without cronsim.
+        """
+        submission = _submission(simulation, parameters, replicates=replicates, **options)
+        return self._recurring.add(
+            name or submission.simulation.name, submission, cron=cron, timezone=timezone, misfire=misfire, replace_it=replace
+        )
+
+    def schedules(self) -> RecurringJobs:
+        """Return the schedules, to list, pause, resume and remove."""
+        return self._recurring
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the jobs that failed for good, with parameters, attempts and tracebacks; the newest first."""
+        return self._recovery.dead_letters()
+
+    def retry(self, letter_id: str, **changes: Any) -> Job:
+        """Submit a dead letter again and take it out.
+
+        Parameters
+        ----------
+        letter_id : str
+            The id of the job that failed.
+        **changes
+            Arguments of `submit` that are to be different, such as ``parameters`` or ``timeout_s``.
+
+        Raises
+        ------
+        RequestNotFoundError
+            If there is no such letter.
+        InvalidInputError, SimulationNotFoundError
+            If it cannot be submitted so; it is kept.
+        """
+        return self._recovery.retry(letter_id, changes)
+
+    def discard(self, letter_id: str) -> DeadLetter:
+        """Take a dead letter out and return it.
+
+        Raises
+        ------
+        RequestNotFoundError
+            If there is no such letter.
+        """
+        return self._recovery.discard(letter_id)
+
+    def export_dead_letters(self, path: str | Path) -> int:
+        """Write the dead letters to a ``.json`` or ``.csv`` file; return how many."""
+        return self._recovery.export(path)
+
+    def interrupted(self) -> list[PendingRequest]:
+        """Return the requests that were pending when their process crashed or was closed before they ended."""
+        return self._recovery.interrupted()
+
+    def recover(self, ids: Iterable[str] | None = None) -> list[Job]:
+        """Submit interrupted requests again, going on from what is stored; several engines may do so at once.
+
+        One that ran in three crashes, or can no longer be made, becomes a dead letter.
+
+        Parameters
+        ----------
+        ids : iterable of str, optional
+            Those alone; all by default.
+
+        Returns
+        -------
+        list of Job
+            With the ids that they had.
+        """
+        return self._recovery.recover(ids)
+
+    # ---- seeing --------------------------------------------------------------------------------------
 
     def status(self, job_id: str) -> JobStatus:
         """Return what a job is doing, or how it ended.
@@ -206,35 +476,61 @@ class Engine:
         """Return the jobs that have not ended, in the order of submission."""
         return self._scheduler.live_jobs()
 
-    def queue_stats(self) -> QueueStats:
-        """Return what the queue holds."""
-        return self._scheduler.queue.stats()
+    def stats(self) -> EngineStats:
+        """Return counts, waits, rates and sizes."""
+        return stats_of(self._scheduler, self._began)
 
-    def busy_s(self) -> float:
-        """Return the seconds that all workers together have spent in kernels."""
-        return self._scheduler.busy_s()
+    def health(self) -> Health:
+        """Return whether somebody needs to look, and at what."""
+        return health_of(self._scheduler)
 
     def subscribe(
         self,
         callback: Callable[[ProgressUpdate], Any] | None = None,
         *,
-        job: Job | str | None = None,
+        job: Job | str | Iterable[Job | str] | None = None,
         min_type: UpdateType = UpdateType.STARTED,
         completions_only: bool = False,
         where: Callable[[ProgressUpdate], Any] | None = None,
         maxlen: int = 256,
     ) -> Subscription:
         """Subscribe to progress; see `ProgressBus.subscribe`."""
+        wanted = [job] if isinstance(job, Job | str) else job
         return self._scheduler.bus.subscribe(
             callback,
-            job=job.id if isinstance(job, Job) else job,
+            job=None if wanted is None else [j.id if isinstance(j, Job) else j for j in wanted],
             min_type=min_type,
             completions_only=completions_only,
             where=where,
             maxlen=maxlen,
         )
 
-    # ---- closing -------------------------------------------------------------------------------------
+    # ---- pausing and closing ---------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Start nothing more; what runs stops after its present replicates, and loses nothing."""
+        self._scheduler.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._scheduler.resume()
+        if self.config.immediate:
+            self._scheduler.drive()
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until every job has ended; return whether that came within `timeout_s`. Others may be submitted."""
+        return self._scheduler.drain(timeout_s)
+
+    def clean(self, older_than_s: float = 0.0) -> int:
+        """Forget the jobs that ended so long ago; return how many. Results stay in the store."""
+        return self._scheduler.forget(older_than_s)
+
+    def step(self) -> bool:
+        """Do one unit of work in this thread: for an immediate engine. False when nothing is due.
+
+        `Engine.submit` does all that is due, unless the engine is paused.
+        """
+        return self._scheduler.step()
 
     def close(self, *, cancel: bool = False, timeout_s: float | None = None) -> list[Job]:
         """Accept no more jobs, let the others end, and stop the threads. More than once does no harm.
@@ -279,72 +575,6 @@ class Engine:
             store, max_storage_bytes=self.config.max_storage_bytes, max_age_s=self.config.max_age_seconds
         )
 
-    def _check_size(self, simulation: Simulation, parameters: ParameterSet, replicates: int, cache: str) -> None:
-        """Refuse a result that would not fit into memory, or that the store would not take."""
-        limits = {"max_result_bytes": self.config.max_result_bytes}
-        if cache != "off" and self.config.auto_store_completed:
-            limits["max_storage_bytes"] = self.store.max_storage_bytes
-        size = replicates * simulation.replicate_bytes(parameters)
-        for setting, limit in limits.items():
-            if size > limit:
-                raise InvalidInputError(
-                    f"{replicates:,} replicates of {simulation.name} need {size:,} bytes, more than "
-                    f"{setting}={limit:,}; ask for fewer, or raise it in EngineConfig",
-                    field="replicates",
-                    value=replicates,
-                )
-
-    def _hand_over(
-        self,
-        job: Job,
-        key: ResultKey,
-        cache: str,
-        allow_deduplication: bool,
-        supersede: str | None,
-        group: str | None,
-        block: bool,
-        block_timeout_s: float | None,
-    ) -> None:
-        """Answer a job from the store, or queue it."""
-        if cache in ("use", "only"):
-            columns = self._stored(job, key, must=cache == "only")
-            if columns is not None:
-                self._scheduler.answer(job, columns)
-                return
-        request = SimulationRequest(
-            id=job.id,
-            key=f"{key.identity} {cache}" if allow_deduplication else None,
-            replicates=job.replicates,
-            priority=job.priority,
-            payload=Run(job.simulation, job.parameters, job.seed, key, cache),
-            group=group,
-            supersede=supersede,
-        )
-        self._scheduler.submit(job, request, block=block, timeout_s=block_timeout_s)
-
-    def _stored(self, job: Job, key: ResultKey, *, must: bool) -> Columns | None:
-        """Return the job's columns if the store has them all and they are quickly loaded, or have to be there."""
-        try:
-            held = self.store.find(key)
-            if held >= job.replicates:
-                small = job.replicates * job.simulation.replicate_bytes(job.parameters) <= _ANSWER_BYTES
-                columns = self.store.load(key, job.replicates) if small or must else None
-                if columns is not None and job.workspace is not None:
-                    self.store.place(key, job.replicates, job.workspace)
-                if columns is not None or not must:
-                    return columns
-        except StoreError as error:
-            if must:
-                raise
-            job._store_error = str(error)
-            return None
-        if must:
-            raise NotStoredError(
-                f"{held:,} of {job.replicates:,} replicates of {job.simulation.name} are stored in "
-                f'{self.store.location}; cache="use" computes the others'
-            )
-        return None
-
 
 def run(
     simulation: Simulation | str,
@@ -376,12 +606,20 @@ def run(
         return engine.submit(simulation, parameters, replicates=replicates, seed=seed).result()
 
 
-def _check_replicates(replicates: Any) -> int:
-    if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or not 1 <= replicates < 2**63:
+def _simulation(simulation: Simulation | str) -> Simulation:
+    return find_simulation(simulation) if isinstance(simulation, str) else simulation
+
+
+def _submission(simulation: Simulation | str, parameters: Any, **options: Any) -> Submission:
+    found = _simulation(simulation)
+    unknown = [name for name in options if name not in Submission.__dataclass_fields__]
+    if unknown:
         raise InvalidInputError(
-            f"replicates must be an integer of 1 or more; got {replicates!r}", field="replicates", value=replicates
+            f"a submission has no option {unknown[0]!r}{nearest(unknown[0], Submission.__dataclass_fields__)}",
+            field=unknown[0],
+            value=options[unknown[0]],
         )
-    return int(replicates)
+    return Submission(found, found.bind(parameters), **options)
 
 
 # ---- the end of engines and of the process -----------------------------------------------------------

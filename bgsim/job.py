@@ -198,12 +198,17 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         Unique.
     submission : Submission
         What was asked for.
+    crashes : int
+        In how many crashes of earlier processes it ran.
     """
 
-    def __init__(self, scheduler: Scheduler, job_id: str, submission: Submission, now: float) -> None:
+    def __init__(
+        self, scheduler: Scheduler, job_id: str, submission: Submission, now: float, crashes: int = 0
+    ) -> None:
         super().__init__()
         self.id = job_id
         self.submission = submission
+        self.crashes = crashes
         self.record = JobRecord(job_id, submission, now)
         self._scheduler = scheduler
         self._priority = submission.urgency  # guarded by the engine's lock

@@ -8,6 +8,7 @@ first-class function, and is compiled once per layout of parameters and outputs.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import warnings
 from collections.abc import Callable
@@ -17,8 +18,10 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.core import errors as numba_errors
 from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic, overload
 
 from bgsim import control as block
@@ -154,16 +157,66 @@ def _placing_failed() -> bool:
 
 
 class WorkerStream:
-    """One generator that a worker owns and places at the start of each replicate.
+    """A generator that a worker owns and places at the start of each replicate.
 
     For one thread at a time.
+
+    Attributes
+    ----------
+    rng : numpy.random.Generator
+    state : int
+        Address of its Philox state.
+    addresses : ndarray of uint64, shape (8,)
+        What compiled code needs of it; see `generator_of`.
     """
 
-    __slots__ = ("rng", "state")
+    __slots__ = ("addresses", "rng", "state")
 
-    def __init__(self) -> None:
-        self.rng = generator_at(np.zeros(2, np.uint64), 0)
-        self.state: int = self.rng.bit_generator.ctypes.state_address
+    def __init__(self, rng: np.random.Generator | None = None) -> None:
+        self.rng = rng or generator_at(np.zeros(2, np.uint64), 0)
+        interface = self.rng.bit_generator.ctypes
+        self.state: int = interface.state_address
+        pointers = (interface.state, interface.next_uint64, interface.next_uint32, interface.next_double)
+        state, *functions = (ctypes.cast(pointer, ctypes.c_void_p).value for pointer in pointers)
+        generator = interface.bit_generator.value
+        self.addresses = np.array(
+            [id(self.rng.bit_generator), self.state, state, *functions, generator, id(self.rng)], np.uint64
+        )
+
+
+_GENERATOR = numba.typeof(np.random.Generator(np.random.Philox(0)))
+
+
+@intrinsic
+def generator_of(typingctx: Any, addresses: Any) -> Any:
+    """Return a generator as compiled code sees it, from `WorkerStream.addresses`.
+
+    Passing the generator itself costs 15 to 20 us a call, for numba looks all of this up. It is borrowed: the caller
+    keeps it alive.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+
+        def word(index: int) -> Any:
+            return builder.load(builder.gep(array.data, [_I32(index)]))
+
+        generator = cgutils.create_struct_proxy(_GENERATOR)(context, builder)
+        source = cgutils.create_struct_proxy(_BIT_GENERATOR)(context, builder)
+        pointer = context.get_value_type(types.pyobject)
+        source.parent = builder.inttoptr(word(0), pointer)
+        names = ("state_address", "state", "fnptr_next_uint64", "fnptr_next_uint32", "fnptr_next_double", "bit_generator")
+        for index, name in enumerate(names, 1):
+            setattr(source, name, word(index))
+        generator.bit_generator = source._getvalue()
+        generator.meminfo = cgutils.get_null_value(generator.meminfo.type)
+        generator.parent = builder.inttoptr(word(7), pointer)
+        return generator._getvalue()
+
+    return _GENERATOR(addresses), codegen
+
+
+_BIT_GENERATOR = types.NumPyRandomBitGeneratorType("bit_generator")
 
 
 # ---- the chunk loop ----------------------------------------------------------------------------------
@@ -252,7 +305,7 @@ def _compiled_put_one(column: Any, row: Any, value: Any) -> Any:
 def run_chunk(
     kernel: Any,
     p: Any,
-    rng: Any,
+    addresses: Any,
     state: int,
     key0: int,
     key1: int,
@@ -263,9 +316,10 @@ def run_chunk(
 ) -> int:
     """Run replicates `first` to ``first + count`` without the GIL, until an order in the control block.
 
-    A `state` of 0 leaves the generator where it is. Returns how many are done; when the kernel raises,
-    slot ``DONE`` says so.
+    `addresses` are a `WorkerStream`'s. A `state` of 0 leaves the generator where it is. Returns how many are done; when
+    the kernel raises, slot ``DONE`` says so.
     """
+    rng = generator_of(addresses)
     for i in range(count):
         if load_slot(control, block.ORDER) != block.GO:
             return i
@@ -305,6 +359,32 @@ def make_dispatcher(function: Callable[..., Any], fingerprint: str) -> Any:
     return dispatcher
 
 
+class _CompiledFunction(Dispatcher):  # type: ignore[misc]
+    """A dispatcher's function for one signature, as a first-class function with known addresses.
+
+    numba asks a dispatcher for them at every call, which costs 50 us; it asks nothing but what is here.
+    """
+
+    def __init__(self, dispatcher: Any, arguments: tuple[Any, ...]) -> None:
+        result = dispatcher.overloads[arguments]
+        names = result.fndesc
+        self.fndesc = names
+        self.library = self
+        self._owner = dispatcher  # keeps the machine code
+        self._addresses = {
+            name: result.library.get_pointer_to_function(name)
+            for name in (names.llvm_cfunc_wrapper_name, names.llvm_func_name)
+        }
+
+    def get_compile_result(self, signature: Any) -> _CompiledFunction:
+        """Return what `numba.experimental.function_type` asks for names and for a library."""
+        return self
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Return the address of a function of this name."""
+        return self._addresses[name]
+
+
 class CompiledKernel:
     """A kernel compiled for one layout of parameters and columns; called by any number of threads.
 
@@ -337,9 +417,8 @@ class CompiledKernel:
         outputs: tuple[Output, ...],
         takes_control: bool,
     ) -> None:
-        rng_type = numba.typeof(WorkerStream().rng)
         control_type = types.int64[::1]
-        arguments = (numba.typeof(view), rng_type, *([control_type] if takes_control else []))
+        arguments = (numba.typeof(view), _GENERATOR, *([control_type] if takes_control else []))
         try:
             dispatcher.compile(arguments)
         except numba_errors.NumbaError as error:
@@ -353,10 +432,10 @@ class CompiledKernel:
         column_types = types.Tuple([types.Array(numba.from_dtype(o.dtype), 1 + len(o.shape), "C") for o in outputs])
         kernel_type = types.FunctionType(returned(*arguments))
         words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
-        layout = (kernel_type, numba.typeof(view), rng_type, *words, column_types, control_type)
+        layout = (kernel_type, numba.typeof(view), types.uint64[::1], *words, column_types, control_type)
         run_chunk.compile(layout)
         self._entry = run_chunk.overloads[layout].entry_point
-        self._dispatcher = dispatcher
+        self._kernel = _CompiledFunction(dispatcher, arguments)
 
     def __call__(
         self,
@@ -371,7 +450,7 @@ class CompiledKernel:
         count = len(columns[0])
         if placing_works():
             done: int = self._entry(
-                self._dispatcher, view, stream.rng, stream.state, *key, first, count, columns, control
+                self._kernel, view, stream.addresses, stream.state, *key, first, count, columns, control
             )
             return done
         return self._one_by_one(view, key, first, columns, control)
@@ -379,8 +458,8 @@ class CompiledKernel:
     def _one_by_one(self, view: Any, key: Any, first: int, columns: tuple[NDArray[Any], ...], control: Any) -> int:
         for i in range(len(columns[0])):
             rows = tuple(column[i : i + 1] for column in columns)
-            rng = generator_at(key, first + i)
-            if not self._entry(self._dispatcher, view, rng, 0, *key, first + i, 1, rows, control):
+            stream = WorkerStream(generator_at(key, first + i))
+            if not self._entry(self._kernel, view, stream.addresses, 0, *key, first + i, 1, rows, control):
                 return i
             control[block.DONE] = i + 1
         return len(columns[0])

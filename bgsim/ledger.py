@@ -102,9 +102,15 @@ class Ledger:
                     replicates=s.replicates,
                     options=s.options_json(now=self._clock.time()),
                     submitted_at=time_text(self._clock.time()),
+                    crashes=job.crashes,
                     owner=self._owner,
                 )
             )
+
+    def release(self) -> None:
+        """Say that this engine is closed: what it leaves pending is interrupted."""
+        if self._owner is not None:
+            self._journal.release(self._owner)
 
     def start(self, job: Job, *messages: str) -> None:
         """Say that a job is running, for the first time or again."""
@@ -179,15 +185,24 @@ class Ledger:
         error: BaseException | None = None,
         messages: tuple[str, ...] = (),
         letter: bool = True,
+        left_journal: bool = False,
     ) -> None:
-        """Move a job to its terminal state, publish that, and have its future resolved once the lock is released."""
+        """Move a job to its terminal state, publish that, and have its future resolved once the lock is released.
+
+        Parameters
+        ----------
+        letter : bool
+            Whether a failure becomes a dead letter.
+        left_journal : bool
+            Whether the journal has let go of it already.
+        """
         record = job.record
         run = self.run_of.pop(job.id, None)
         if run is not None:
             del run.jobs[job.id]
             record.done = min(run.in_progress()[0], record.replicates)
             record.attempts = len(run.attempts)
-            if self._owner is not None:
+            if self._owner is not None and not left_journal:
                 self._journal.remove(job.id)
         if state is JobState.COMPLETED:
             record.done = record.replicates
@@ -294,8 +309,8 @@ class Ledger:
     def state(self, record: JobRecord) -> JobState:
         """Return where a job is; one whose time has come is QUEUED."""
         if record.state is JobState.DELAYED:
-            run = self.run_of[record.id]
-            if run.entry is not None and run.entry.state is not EntryState.DELAYED:
+            run = self.run_of.get(record.id)
+            if run is not None and run.entry is not None and run.entry.state is not EntryState.DELAYED:
                 return JobState.QUEUED
         return record.state
 

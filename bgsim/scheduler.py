@@ -22,6 +22,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ from bgsim.worker import Task, Worker
 if TYPE_CHECKING:
     from bgsim.clock import Clock
     from bgsim.config import EngineConfig
+    from bgsim.executor import EngineExecutor
     from bgsim.queue_manager import Entry
     from bgsim.storage import Columns, Store
     from bgsim.subscription import Subscription
@@ -103,7 +105,11 @@ class Scheduler:
         self.workers = [Worker(self, number) for number in range(1 if config.immediate else config.workers)]
         self.timekeeper = Timekeeper(self)
         self._driving = False  # an immediate engine is at work further up the stack
-        if not config.immediate:
+        self.executors: weakref.WeakSet[EngineExecutor] = weakref.WeakSet()
+
+    def start(self) -> None:
+        """Start the threads, but for an immediate engine."""
+        if not self.config.immediate:
             for worker in self.workers:
                 worker.start()
             self.timekeeper.start()
@@ -166,15 +172,8 @@ class Scheduler:
             run = self.ledger.run_of.get(job.id)
             if run is None or run.stopping or run.phase == "storing" or not job.record.paused:
                 return False
-            job.record.paused = False
-            assert run.entry is not None
-            if run in self.running:
-                self.ledger.start(job, "resumed")
-            else:
-                self.queue.release(run.entry)
-                if not run.started:
-                    self.ledger.hold(job, JobState.QUEUED)
-                self.admit()
+            self._resume(job, run)
+            self.admit()
             return True
 
     def set_priority(self, job: Job, priority: Priority | str | int) -> None:
@@ -227,6 +226,11 @@ class Scheduler:
         if job.record.state.is_terminal and self.bus.current(job.id) is None:
             updates.unsubscribe()  # all is forgotten; without this it would wait for ever
         return updates
+
+    def forget(self, older_than_s: float) -> int:
+        """Forget ended jobs; see `Engine.clean`."""
+        with self.lock:
+            return self.ledger.forget(older_than_s)
 
     def pause(self) -> None:
         """Start nothing, and let what runs stop at its next replicate boundary."""
@@ -521,6 +525,19 @@ class Scheduler:
         self.queue.hold(run.entry)
         self.admit()
 
+    def _resume(self, job: Job, run: Run) -> None:
+        if not job.record.paused or run.stopping or run.phase == "storing":
+            return
+        job.record.paused = False
+        assert run.entry is not None
+        if run in self.running:
+            self.ledger.start(job, "resumed")
+            self.timekeeper.watch(job)
+            return
+        self.queue.release(run.entry)
+        if not run.started:
+            self.ledger.hold(job, JobState.QUEUED)
+
     def _try_again(self, run: Run, error: BaseException) -> bool:
         """Put a run that failed back in the queue, to be tried again later; False when it has failed for good."""
         retry = run.retry
@@ -621,8 +638,9 @@ class Scheduler:
         columns: Columns | None = None,
         error: BaseException | None = None,
         letter: bool = True,
+        left_journal: bool = False,
     ) -> None:
-        self.ledger.end(job, state, columns=columns, error=error, letter=letter)
+        self.ledger.end(job, state, columns=columns, error=error, letter=letter, left_journal=left_journal)
         if not self.ledger.run_of:
             self._idle.notify_all()
 
@@ -648,6 +666,7 @@ class Scheduler:
                     run.result_columns(replicates),
                     workspace=workspaces[0] if workspaces else None,
                     on_stored=lambda error: self._settle(run, error, stored=True),
+                    finishes=list(run.jobs),
                 )
             except Exception as error:  # a store that breaks its contract must not lose a result
                 self._settle(run, error, stored=True)
@@ -664,17 +683,19 @@ class Scheduler:
             if stored:
                 self.store_error = run.store_error
             letter = True
+            left_journal = stored and store_error is None  # in the commit that stored the result
             for job in list(run.jobs.values()):
                 job.record.from_store = min(run.from_store, job.replicates)
                 job.record.store_error = run.store_error
                 error = run.error or job.record.pending_error
                 if error is not None:
-                    self._end(job, JobState.FAILED, error=error, letter=letter)
+                    self._end(job, JobState.FAILED, error=error, letter=letter, left_journal=left_journal)
                     letter = False
                 elif run.stopping:
-                    self._end(job, JobState.CANCELLED)
+                    self._end(job, JobState.CANCELLED, left_journal=left_journal)
                 else:
-                    self._end(job, JobState.COMPLETED, columns=run.result_columns(job.replicates))
+                    columns = run.result_columns(job.replicates)
+                    self._end(job, JobState.COMPLETED, columns=columns, left_journal=left_journal)
             self._letting_go.remove(run)
             if self._by_key.get(run.key.hash) is run:
                 del self._by_key[run.key.hash]
@@ -698,6 +719,15 @@ class Scheduler:
     def _is_idle(self) -> bool:
         return not self.ledger.run_of and not self._letting_go and self.calls.is_idle()
 
+    def _let_go_on(self) -> None:
+        """End every pause: what was submitted is to end."""
+        self.paused = False
+        for run in {run for run in self.ledger.run_of.values() if any(j.record.paused for j in run.jobs.values())}:
+            for job in run.jobs.values():
+                self._resume(job, run)
+        self.admit()
+        self._work.notify_all()
+
     def close(self, *, cancel: bool, timeout_s: float | None) -> list[Job]:
         """Take no more, finish or cancel what is here, stop the threads; return the jobs that still ran.
 
@@ -711,17 +741,17 @@ class Scheduler:
             return []
         if cancel and timeout_s is None:
             timeout_s = _CLOSE_GRACE_S
+        if cancel:
+            for executor in list(self.executors):
+                executor.shutdown(wait=False, cancel_futures=True)
         with self.lock:
             self.closed = True
             self.queue.close()
             if cancel:
-                self.calls.clear()
                 for job in self.ledger.live_jobs():
                     self.stop_job(job, None)
-            elif self.paused:
-                self.paused = False  # what was submitted is to end
-                self.admit()
-                self._work.notify_all()
+            else:
+                self._let_go_on()
         if self.config.immediate:
             self.drive()
             timeout_s = 0
@@ -737,6 +767,7 @@ class Scheduler:
             worker.join(None if drained else 0.0)
         self.timekeeper.join()
         self.bus.close()
+        self.ledger.release()
         if self._close_store:
             self.store.close()
         return left

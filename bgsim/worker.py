@@ -46,7 +46,7 @@ class Worker:
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the thread to end; return whether it has."""
-        if self._thread is not threading.current_thread():
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

@@ -182,7 +182,7 @@ def test_the_same_request_twice_is_one_run(hold: Hold) -> None:
         assert hold.reached.wait(HANDSHAKE_S)
         second = engine.submit(held, {"name": "a"}, replicates=3)
         apart = engine.submit(held, {"name": "a"}, replicates=3, allow_deduplication=False)
-        assert engine.queue_stats().joined == 1
+        assert engine.stats().queue.joined == 1
         hold.go_on.set()
         results = [job.result(HANDSHAKE_S) for job in (first, second, apart)]
     assert first.id != second.id
@@ -374,7 +374,7 @@ def test_of_several_failures_the_lowest_replicate_is_reported(gate: Gate) -> Non
     with bgsim.Engine(workers=2) as engine:
         job = engine.submit(all_fail, replicates=2)
         gate.wait_until_reached()
-        while engine._scheduler._running[0].error is None:
+        while engine._scheduler.running[0].error is None:
             pass  # the other replicate fails now
         gate.open()
         with pytest.raises(ReplicateError, match="replicate 0 of"):
@@ -540,7 +540,7 @@ class BrokenStore(MemoryStore):
     def load(self, key: Any, replicates: int) -> Any:
         raise StoreError("the disk is full")
 
-    def store(self, key: Any, columns: Any, *, workspace: Any = None, on_stored: Any = None) -> None:
+    def store(self, key: Any, columns: Any, *, workspace: Any = None, on_stored: Any = None, finishes: Any = ()) -> None:
         on_stored(StoreError("the disk is full"))
 
 
@@ -558,7 +558,7 @@ def test_a_store_that_fails_costs_no_result(caplog: pytest.LogCaptureFixture) ->
 
 def test_a_large_stored_result_is_loaded_by_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that submitting stays quick."""
-    monkeypatch.setattr("bgsim.engine._ANSWER_BYTES", 0)
+    monkeypatch.setattr("bgsim.desk._ANSWER_BYTES", 0)
     with bgsim.Engine() as engine:
         expected = engine.submit(one_draw, replicates=50).result(HANDSHAKE_S)
         job = engine.submit(one_draw, replicates=50)
@@ -714,13 +714,13 @@ def test_terminal_states_absorb_and_every_other_step_is_refused() -> None:
         finish(job)
         for before in JobState:
             for after in JobState:
-                job._current = before
+                job.record.state = before
                 if after is before or after in TRANSITIONS[before]:
-                    job._move(after)
-                    assert job.state is after
+                    job.record.move(after)
+                    assert job.record.state is after
                 else:
                     with pytest.raises(RuntimeError, match="cannot go from"):
-                        job._move(after)
+                        job.record.move(after)
         assert all(not TRANSITIONS[s] for s in JobState if s.is_terminal)
 
 
@@ -747,9 +747,9 @@ def test_no_lock_is_held_when_callbacks_kernels_and_the_store_run() -> None:
     free: list[bool] = []
 
     def probe(scheduler: Any) -> None:
-        taken = scheduler._lock.acquire(timeout=HANDSHAKE_S)
+        taken = scheduler.lock.raw.acquire(timeout=HANDSHAKE_S)
         free.append(taken)
-        scheduler._lock.release()
+        scheduler.lock.raw.release()
 
     class ProbingStore(MemoryStore):
         def find(self, key: Any) -> int:

@@ -294,6 +294,11 @@ class Store(abc.ABC):
     def results(self) -> list[StoredResult]:
         """Return what is stored, the last used first."""
 
+    def size(self) -> tuple[int, int]:
+        """Return how many results are stored, and how many bytes they take."""
+        found = self.results()
+        return len(found), sum(result.stored_bytes for result in found)
+
     @abc.abstractmethod
     def get(self, result_hash: str) -> StoredResult | None:
         """Return what is stored under a parameter hash, without its columns."""
