@@ -6,6 +6,9 @@ any number of workers, cancel and resume, a stored result that grows, the replay
 The map of the package, lowest first; a module imports only from those above it::
 
     errors          the tree of errors
+    queue_manager   priorities, requests, the queue
+    retry           when a failure is tried again
+    defaults        what a simulation declares for its jobs
     encoding        values as canonical bytes and as JSON
     fields          the fields of a parameter class, and the check of values
     parameters      parameter sets, their hash and similarity
@@ -17,12 +20,24 @@ The map of the package, lowest first; a module imports only from those above it:
     simulation      @simulation
     result          columns, summary, replay
     progress        updates and the bus; subscription: one subscriber's view
-    queue_manager   priorities, requests, the queue
-    storage/        results in SQLite or memory, two slots a workspace
-    job             a caller's handle: a future
-    chunks, worker  one computation, cut into chunks; one thread
-    scheduler       admission, preemption, cancel, settling
+    storage/        results in SQLite or memory, two slots a workspace; the journal
     registry        simulations by name
+    clock           the time
+    submission      what is asked for, checked
+    job             a caller's handle: a future; its states
+    logs            log records by job
+    chunks, worker  one computation, cut into chunks; one thread
+    calls           plain callables beside the simulations
+    ledger          what is known of jobs, and published of them
+    settlement      the end of a run: stored, and its jobs ended
+    timekeeper      what happens by time
+    scheduler       admission, preemption, pause, retry, cancel
+    health          counts, quantiles, alerts
+    desk            where submissions come in
+    batch           several jobs as one
+    recovery        after a crash; dead letters
+    cron, schedules, recurring   jobs by the clock
+    executor        a concurrent.futures.Executor over the workers
     config, engine  settings; the engine
     models/         built-in simulations
     cli, store_cli  the command line
@@ -37,6 +52,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.simulation import Simulation, simulation
 
 if TYPE_CHECKING:
+    from bgsim.clock import Clock, ManualClock
     from bgsim.config import EngineConfig
     from bgsim.control import report_fraction, stop_requested
     from bgsim.engine import Engine, run
@@ -46,20 +62,24 @@ if TYPE_CHECKING:
     from bgsim.progress import ProgressUpdate, UpdateType
     from bgsim.queue_manager import Priority
     from bgsim.result import SimulationResult
+    from bgsim.retry import Retry
     from bgsim.storage import MemoryStore, ResultStore
     from bgsim.streams import replicate_rng
 
 _PUBLIC = {
+    "Clock": "clock",
     "Engine": "engine",
     "EngineConfig": "config",
     "Job": "job",
     "JobState": "job",
     "JobStatus": "job",
+    "ManualClock": "clock",
     "MemoryStore": "storage",
     "ParameterSet": "parameters",
     "Priority": "queue_manager",
     "ProgressUpdate": "progress",
     "ResultStore": "storage",
+    "Retry": "retry",
     "SimulationResult": "result",
     "UpdateType": "progress",
     "parameter": "fields",
@@ -76,16 +96,19 @@ _MODULES = ("errors", "models", "registry", "storage", "progress")
 __version__ = "0.1.0"
 
 __all__ = [
+    "Clock",
     "Engine",
     "EngineConfig",
     "Job",
     "JobState",
     "JobStatus",
+    "ManualClock",
     "MemoryStore",
     "ParameterSet",
     "Priority",
     "ProgressUpdate",
     "ResultStore",
+    "Retry",
     "Simulation",
     "SimulationResult",
     "UpdateType",

@@ -1,4 +1,4 @@
-"""Several jobs as one: submitted as the queue has room, with one progress, and their results in order or as they come."""
+"""Several jobs as one: submitted as the queue has room, with one progress; results in order or as they come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import BgsimError, EngineClosedError, InvalidInputError, MissingExtraError, QueueFullError
+import numpy as np
+
+from bgsim.errors import BgsimError, EngineClosedError, InvalidInputError, MissingExtraError, QueueFullError, nearest
 from bgsim.job import Job, JobState
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from bgsim.submission import Submission
 
 ORDERS = ("completion", "submission")
+
+STATISTICS = ("mean", "sd", "standard_error", "minimum", "maximum", "replicates")
 
 
 class Batch(Sequence[Job]):
@@ -120,21 +124,30 @@ class Batch(Sequence[Job]):
             If none ended in time.
         """
         if order not in ORDERS:
-            raise InvalidInputError(f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order)
+            raise InvalidInputError(
+                f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order
+            )
         for number in range(len(self)):
             if order == "submission":
                 job = self[number]
                 _wait(job, timeout_s)
             else:
-                with self._lock:
-                    if not self._changed.wait_for(lambda n=number: len(self._ended) > n or self._all_ended(), timeout_s):  # type: ignore[misc]
-                        raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
-                    if len(self._ended) <= number:
-                        if self._refused is not None:
-                            raise self._refused
-                        return
-                    job = self._ended[number]
+                found = self._wait_for_end(number, timeout_s)
+                if found is None:
+                    return
+                job = found
             yield job
+
+    def _wait_for_end(self, number: int, timeout_s: float | None) -> Job | None:
+        """Return the job that ended after `number` others; None if so many never will."""
+        with self._lock:
+            if not self._changed.wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):
+                raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
+            if len(self._ended) > number:
+                return self._ended[number]
+            if self._refused is not None:
+                raise self._refused
+            return None
 
     def _all_ended(self) -> bool:
         return self._is_over() and len(self._ended) == len(self._jobs)
@@ -212,7 +225,7 @@ class Sweep(Batch):
         ----------
         statistic : str
             ``mean``, ``sd``, ``standard_error``, ``minimum`` or ``maximum`` of each output over its replicates, or
-            ``replicates`` for every one of them along a dimension of that name.
+            ``replicates`` for every one of them along the dimension ``replicate``.
 
         Raises
         ------
@@ -223,9 +236,26 @@ class Sweep(Batch):
             import xarray  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise MissingExtraError('to_xarray() needs xarray: pip install "bgsim[xarray]"') from error
-        from bgsim.sweep_dataset import to_dataset  # noqa: PLC0415 - for those who ask
-
-        return to_dataset(xarray, self.grid, self.results(), statistic)
+        if statistic not in STATISTICS:
+            raise InvalidInputError(
+                f"statistic must be one of {', '.join(STATISTICS)}{nearest(str(statistic), STATISTICS)}; "
+                f"got {statistic!r}",
+                field="statistic",
+                value=statistic,
+            )
+        results = self.results()
+        sizes = [len(values) for values in self.grid.values()]
+        variables = {}
+        for output in results[0]:
+            of_each = [
+                r[output] if statistic == "replicates" else getattr(r.summary()[output], statistic) for r in results
+            ]
+            cube = np.stack([np.asarray(values) for values in of_each])
+            own = [f"{output}_{axis}" for axis in range(cube.ndim - 1)]
+            if statistic == "replicates":
+                own[0] = "replicate"
+            variables[output] = ([*self.grid, *own], cube.reshape(*sizes, *cube.shape[1:]))
+        return xarray.Dataset(variables, coords=self.grid)
 
 
 def _wait(job: Job, timeout_s: float | None) -> None:

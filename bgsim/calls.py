@@ -46,7 +46,7 @@ class Calls:
 
     def need(self) -> tuple[int, int, int] | None:
         """Return how urgent the next call is, as a run's place in the order of service; None when none is ready."""
-        head = self._queue.peek()
+        head = self._queue.peek() if len(self._queue) else None
         return None if head is None else (-head.priority, self._running, self._turn)
 
     def take(self, turn: int, done: Callable[[Entry], None]) -> Callable[[], None] | None:

@@ -102,10 +102,10 @@ class Run:
     """
 
     __slots__ = (
-        "attempts", "cache", "columns", "completed", "context", "entry", "error", "eta", "failed_at", "follows", "followers",
-        "from_store", "jobs", "key", "length", "loaded", "log", "moved_at", "parameters", "phase", "retry", "runner", "seed",
-        "shown", "simulation", "stalled", "started", "stopping", "store_error", "stream_key", "turn", "workers",
-        "_chunk_rate", "_last_count", "_moved", "_pending",
+        "_chunk_rate", "_last_count", "_moved", "_pending", "attempts", "cache", "columns", "completed", "context",
+        "entry", "error", "eta", "failed_at", "followers", "follows", "from_store", "jobs", "key", "length", "loaded",
+        "log", "moved_at", "parameters", "phase", "retry", "runner", "seed", "shown", "simulation", "stalled",
+        "started", "stopping", "store_error", "stream_key", "turn", "workers",
     )  # fmt: skip
 
     def __init__(self, submission: Submission, log: JobLog) -> None:
@@ -204,11 +204,9 @@ class Run:
 
     # ---- chunks --------------------------------------------------------------------------------------
 
-    def take(self, worker: Worker, workers: int, target_s: float) -> Chunk | None:
-        """Cut a chunk of about `target_s` seconds off the lowest pending range; None when there is none."""
+    def take(self, worker: Worker, workers: int, target_s: float) -> Chunk:
+        """Cut a chunk of about `target_s` seconds off the lowest pending range; there has to be one."""
         remaining = self._pending_rows
-        if remaining <= 0:
-            return None
         first, stop = self._pending[0]
         count = self._chunk_size(remaining, workers, target_s)
         end = min(first + count, stop, self.target)

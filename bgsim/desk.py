@@ -1,7 +1,7 @@
 """Where submissions come in: answered from the store, or handed to the scheduler.
 
-It is what `Engine.submit`, batches, schedules, dead letters and recovery have in common, and holds no engine, so that one
-that nobody holds any more can be closed.
+It is what `Engine.submit`, batches, schedules, dead letters and recovery have in common. It holds no engine, so that
+one which nobody holds any more can be closed.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Desk:
         for setting, limit in limits.items():
             if size > limit:
                 raise InvalidInputError(
-                    f"{submission.replicates:,} replicates of {submission.simulation.name} need {size:,} bytes, more than "
-                    f"{setting}={limit:,}; ask for fewer, or raise it in EngineConfig",
+                    f"{submission.replicates:,} replicates of {submission.simulation.name} need {size:,} bytes, more "
+                    f"than {setting}={limit:,}; ask for fewer, or raise it in EngineConfig",
                     field="replicates",
                     value=submission.replicates,
                 )
@@ -127,7 +127,10 @@ class Desk:
         try:
             held = store.find(submission.key)
             if held >= submission.replicates:
-                small = submission.replicates * submission.simulation.replicate_bytes(submission.parameters) <= _ANSWER_BYTES
+                small = (
+                    submission.replicates * submission.simulation.replicate_bytes(submission.parameters)
+                    <= _ANSWER_BYTES
+                )
                 columns = store.load(submission.key, submission.replicates) if small or must else None
                 if columns is not None and submission.workspace is not None:
                     store.place(submission.key, submission.replicates, submission.workspace)

@@ -13,8 +13,8 @@ How a request flows::
                       store (one writer, durable) ──> terminal update ──> future resolved
 
 `Engine` is what callers see, and owns what has to be closed. Submissions come in at `bgsim.desk`; the state machine and
-its locks are in `bgsim.scheduler`, what is known of jobs in `bgsim.ledger`, what happens by time in `bgsim.timekeeper`, one
-run and its chunks in `bgsim.chunks`, a worker's thread in `bgsim.worker`.
+its locks are in `bgsim.scheduler`, what is known of jobs in `bgsim.ledger`, what happens by time in
+`bgsim.timekeeper`, one run and its chunks in `bgsim.chunks`, a worker's thread in `bgsim.worker`.
 """
 
 from __future__ import annotations
@@ -266,7 +266,9 @@ class Engine:
         found = _simulation(simulation)
         if not isinstance(grid, Mapping) or any(isinstance(v, str) or not len(v) for v in grid.values()):
             raise InvalidInputError(
-                f"grid must map names of parameters to sequences of one value or more; got {grid!r}", field="grid", value=grid
+                f"grid must map names of parameters to sequences of one value or more; got {grid!r}",
+                field="grid",
+                value=grid,
             )
         fixed = dict(parameters or {})
 
@@ -276,7 +278,13 @@ class Engine:
         return Sweep(self._desk, grid, submit_at)
 
     def map(
-        self, simulation: Simulation | str, parameter_sets: Iterable[Any], *, replicates: int, ahead: int | None = None, **options: Any
+        self,
+        simulation: Simulation | str,
+        parameter_sets: Iterable[Any],
+        *,
+        replicates: int,
+        ahead: int | None = None,
+        **options: Any,
     ) -> Iterator[SimulationResult]:
         """Yield the result for each parameter set, in their order; the first failure is raised.
 
@@ -310,7 +318,9 @@ class Engine:
                 job.cancel()
 
     @staticmethod
-    def as_completed(jobs: Iterable[Job], *, order: str = "completion", timeout_s: float | None = None) -> Iterator[Job]:
+    def as_completed(
+        jobs: Iterable[Job], *, order: str = "completion", timeout_s: float | None = None
+    ) -> Iterator[Job]:
         """Yield jobs as they end, or in the order given.
 
         Parameters
@@ -326,7 +336,9 @@ class Engine:
             If some had not ended by then.
         """
         if order not in ORDERS:
-            raise InvalidInputError(f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order)
+            raise InvalidInputError(
+                f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order
+            )
         wanted = list(jobs)
         if order == "completion":
             yield from concurrent.futures.as_completed(wanted, timeout_s)  # type: ignore[misc]
@@ -395,7 +407,12 @@ class Engine:
         """
         submission = _submission(simulation, parameters, replicates=replicates, **options)
         return self._recurring.add(
-            name or submission.simulation.name, submission, cron=cron, timezone=timezone, misfire=misfire, replace_it=replace
+            name or submission.simulation.name,
+            submission,
+            cron=cron,
+            timezone=timezone,
+            misfire=misfire,
+            replace_it=replace,
         )
 
     def schedules(self) -> RecurringJobs:
@@ -470,11 +487,13 @@ class Engine:
         RequestNotFoundError
             If it is unknown, or ended more than ``max_completed_age_seconds`` ago.
         """
-        return self._scheduler.status_of(job_id)
+        self._scheduler.check_process()
+        return self._scheduler.ledger.find(job_id)
 
     def jobs(self) -> list[Job]:
         """Return the jobs that have not ended, in the order of submission."""
-        return self._scheduler.live_jobs()
+        self._scheduler.check_process()
+        return self._scheduler.ledger.live_jobs()
 
     def stats(self) -> EngineStats:
         """Return counts, waits, rates and sizes."""
@@ -523,7 +542,7 @@ class Engine:
 
     def clean(self, older_than_s: float = 0.0) -> int:
         """Forget the jobs that ended so long ago; return how many. Results stay in the store."""
-        return self._scheduler.forget(older_than_s)
+        return self._scheduler.ledger.clean(older_than_s)
 
     def step(self) -> bool:
         """Do one unit of work in this thread: for an immediate engine. False when nothing is due.

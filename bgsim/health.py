@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from bgsim.queue_manager import QueueStats
     from bgsim.scheduler import Scheduler
 
+_LATE_S = 1.0
+"""A kernel that was asked to stop, and has not let go for so long, is overdue."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
@@ -105,8 +108,8 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
     with scheduler.lock:
         ledger = scheduler.ledger
         states = dict.fromkeys(JobState, 0)
-        for job in ledger.live_jobs():
-            states[ledger.state(job.record)] += 1
+        for job in ledger.live():
+            states[ledger.state_now(job.record)] += 1
         for state in JobState:
             if state.is_terminal:
                 states[state] = ledger.counts[state.name]
@@ -133,14 +136,18 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
 def health_of(scheduler: Scheduler) -> Health:
     """Return how an engine is. Without its lock."""
     config = scheduler.config
+    now = scheduler.clock.monotonic()
     with scheduler.lock:
         ledger = scheduler.ledger
         failed = sum(record.state is JobState.FAILED for record in ledger.ended.values())
         waiting = len(scheduler.queue)
         stalled = tuple(job_id for run in scheduler.running if run.stalled for job_id in run.jobs)
-        live = ledger.live_jobs()
-        overdue = tuple(job.id for job in live if job.record.state is JobState.CANCELLING)
-        store_error = scheduler.store_error
+        overdue = tuple(
+            job.id
+            for job in ledger.live()
+            if now - job.record.asked_to_stop_at > _LATE_S and not job.record.state.is_terminal
+        )
+        store_error = scheduler.settlement.store_error
     alerts = []
     if failed > config.alert_failed:
         alerts.append(f"{failed} jobs failed; engine.dead_letters() says which, and why")

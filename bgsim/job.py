@@ -45,15 +45,18 @@ class JobState(enum.Enum):
 _TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.DELAYED, JobState.RUNNING, JobState.SUSPENDED, *_TERMINAL}),
-    JobState.DELAYED: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUSPENDED, JobState.CANCELLING, *_TERMINAL}),
-    JobState.RUNNING: frozenset({JobState.DELAYED, JobState.SUSPENDED, JobState.CANCELLING, *_TERMINAL}),
-    JobState.SUSPENDED: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING, *_TERMINAL}),
-    JobState.CANCELLING: frozenset({JobState.CANCELLED, JobState.FAILED}),
-    JobState.COMPLETED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-}  # fmt: skip
+    before: frozenset(JobState(name) for name in after.split())
+    for before, after in {
+        JobState.QUEUED: "delayed running suspended completed failed cancelled",
+        JobState.DELAYED: "queued running suspended cancelling completed failed cancelled",
+        JobState.RUNNING: "delayed suspended cancelling completed failed cancelled",
+        JobState.SUSPENDED: "queued delayed running cancelling completed failed cancelled",
+        JobState.CANCELLING: "failed cancelled",
+        JobState.COMPLETED: "",
+        JobState.FAILED: "",
+        JobState.CANCELLED: "",
+    }.items()
+}
 """Which states may follow which.
 
 QUEUED to COMPLETED is an answer from the store. RUNNING to DELAYED waits for the next attempt. SUSPENDED is paused by
@@ -69,8 +72,9 @@ class JobRecord:
     """
 
     __slots__ = (
-        "asked_to_stop_at", "attempts", "deadline", "done", "error", "finished_at", "from_store", "id", "paused", "pending_error", "replicates",
-        "run_deadline", "run_left_s", "simulation", "started_at", "state", "store_error", "submitted_at",
+        "asked_to_stop_at", "attempts", "deadline", "done", "error", "finished_at", "from_store", "id", "paused",
+        "pending_error", "replicates", "run_deadline", "run_left_s", "simulation", "started_at", "state",
+        "store_error", "submitted_at",
     )  # fmt: skip
 
     def __init__(self, job_id: str, submission: Submission, now: float) -> None:
@@ -178,7 +182,7 @@ class JobStatus:
         if self.overdue_s is not None:
             text += f", asked to stop {format_duration(1000 * self.overdue_s)} ago"
         if self.attempts:
-            text += f", tried again {self.attempts} times"
+            text += f", {self.attempts} failed attempts"
         if self.from_store and self.state is JobState.COMPLETED:
             text += f", {self.from_store:,} of {self.total_replicates:,} from the store"
         for problem in (self.error, self.store_error):
@@ -202,9 +206,7 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         In how many crashes of earlier processes it ran.
     """
 
-    def __init__(
-        self, scheduler: Scheduler, job_id: str, submission: Submission, now: float, crashes: int = 0
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, job_id: str, submission: Submission, now: float, crashes: int = 0) -> None:
         super().__init__()
         self.id = job_id
         self.submission = submission
@@ -241,7 +243,7 @@ class Job(concurrent.futures.Future["SimulationResult"]):
     @property
     def state(self) -> JobState:
         """Where it is."""
-        return self._scheduler.state(self)
+        return self._scheduler.ledger.state(self.record)
 
     @property
     def priority(self) -> Priority:
@@ -317,7 +319,8 @@ class Job(concurrent.futures.Future["SimulationResult"]):
 
     def status(self) -> JobStatus:
         """Return what the job is doing now."""
-        return self._scheduler.status(self)
+        self._scheduler.check_process()
+        return self._scheduler.ledger.status(self.record)
 
     def updates(self, *, maxlen: int = 256) -> Subscription:
         """Return an iterator, for ``for`` and ``async for``, over updates from now to the terminal one.
@@ -328,7 +331,7 @@ class Job(concurrent.futures.Future["SimulationResult"]):
 
     def logs(self) -> list[logging.LogRecord]:
         """Return what was logged, with the `logging` module, within the job's plain Python; the newest thousand."""
-        return self._scheduler.logs(self.id)
+        return self._scheduler.ledger.logs(self.id)
 
     def __await__(self) -> Generator[Any, None, SimulationResult]:
         return asyncio.wrap_future(self).__await__()

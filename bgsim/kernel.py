@@ -205,7 +205,14 @@ def generator_of(typingctx: Any, addresses: Any) -> Any:
         source = cgutils.create_struct_proxy(_BIT_GENERATOR)(context, builder)
         pointer = context.get_value_type(types.pyobject)
         source.parent = builder.inttoptr(word(0), pointer)
-        names = ("state_address", "state", "fnptr_next_uint64", "fnptr_next_uint32", "fnptr_next_double", "bit_generator")
+        names = (
+            "state_address",
+            "state",
+            "fnptr_next_uint64",
+            "fnptr_next_uint32",
+            "fnptr_next_double",
+            "bit_generator",
+        )
         for index, name in enumerate(names, 1):
             setattr(source, name, word(index))
         generator.bit_generator = source._getvalue()
@@ -359,7 +366,7 @@ def make_dispatcher(function: Callable[..., Any], fingerprint: str) -> Any:
     return dispatcher
 
 
-class _CompiledFunction(Dispatcher):  # type: ignore[misc]
+class _CompiledFunction(Dispatcher):
     """A dispatcher's function for one signature, as a first-class function with known addresses.
 
     numba asks a dispatcher for them at every call, which costs 50 us; it asks nothing but what is here.
@@ -376,13 +383,14 @@ class _CompiledFunction(Dispatcher):  # type: ignore[misc]
             for name in (names.llvm_cfunc_wrapper_name, names.llvm_func_name)
         }
 
-    def get_compile_result(self, signature: Any) -> _CompiledFunction:
+    def get_compile_result(self, _: Any) -> _CompiledFunction:
         """Return what `numba.experimental.function_type` asks for names and for a library."""
         return self
 
     def get_pointer_to_function(self, name: str) -> int:
         """Return the address of a function of this name."""
-        return self._addresses[name]
+        address: int = self._addresses[name]
+        return address
 
 
 class CompiledKernel:

@@ -68,6 +68,7 @@ class Ledger:
         clock: Clock,
         lock: DeferringLock,
         bus: ProgressBus,
+        queue: SimulationQueue,
         journal: Journal,
         owner: str | None,
     ) -> None:
@@ -75,6 +76,7 @@ class Ledger:
         self._clock = clock
         self._lock = lock
         self._bus = bus
+        self._queue = queue
         self._journal = journal
         self._owner = owner  # None where nothing outlives a crash
         self.run_of: dict[str, Run] = {}
@@ -241,9 +243,13 @@ class Ledger:
         def write() -> None:  # without the lock: a traceback as text takes a while
             s = job.submission
             attempts = [
-                {"at": time_text(at), "error": f"{type(e).__name__}: {e}", "traceback": "".join(traceback.format_exception(e))}
+                {
+                    "at": time_text(at),
+                    "error": f"{type(e).__name__}: {e}",
+                    "traceback": "".join(traceback.format_exception(e)),
+                }
                 for at, e in failures
-            ]  # fmt: skip
+            ]
             self._journal.add_dead_letter(
                 DeadLetter(
                     id=job.id,
@@ -281,32 +287,11 @@ class Ledger:
         self._logs.pop(oldest, None)
         self._bus.forget(oldest)
 
-    # ---- reading -------------------------------------------------------------------------------------
-
-    def live_jobs(self) -> list[Job]:
+    def live(self) -> list[Job]:
         """Return the jobs that have not ended, in the order of submission."""
         return [run.jobs[job_id] for job_id, run in self.run_of.items()]
 
-    def record(self, job_id: str) -> JobRecord:
-        """Return what is known of a job.
-
-        Raises
-        ------
-        RequestNotFoundError
-            If it is unknown, or ended too long ago.
-        """
-        run = self.run_of.get(job_id)
-        found = run.jobs[job_id].record if run is not None else self.ended.get(job_id)
-        if found is None:
-            raise RequestNotFoundError(f"no job {job_id!r}; it is unknown, or finished long ago")
-        return found
-
-    def logs(self, job_id: str) -> list[logging.LogRecord]:
-        """Return what a job has logged."""
-        log = self._logs.get(job_id)
-        return list(log.records) if log is not None else []
-
-    def state(self, record: JobRecord) -> JobState:
+    def state_now(self, record: JobRecord) -> JobState:
         """Return where a job is; one whose time has come is QUEUED."""
         if record.state is JobState.DELAYED:
             run = self.run_of.get(record.id)
@@ -314,11 +299,55 @@ class Ledger:
                 return JobState.QUEUED
         return record.state
 
-    def status(self, record: JobRecord, queue: SimulationQueue) -> JobStatus:
+    # ---- reading: these take the lock themselves -------------------------------------------------------
+
+    def live_jobs(self) -> list[Job]:
+        """Return the jobs that have not ended, in the order of submission."""
+        with self._lock:
+            return self.live()
+
+    def find(self, job_id: str) -> JobStatus:
+        """Return what a job is doing, or, for ``max_completed_age_seconds``, how it ended.
+
+        Raises
+        ------
+        RequestNotFoundError
+            If it is unknown, or ended longer ago.
+        """
+        with self._lock:
+            run = self.run_of.get(job_id)
+            record = run.jobs[job_id].record if run is not None else self.ended.get(job_id)
+            if record is None:
+                raise RequestNotFoundError(f"no job {job_id!r}; it is unknown, or finished long ago")
+            return self._status(record)
+
+    def logs(self, job_id: str) -> list[logging.LogRecord]:
+        """Return what a job has logged."""
+        with self._lock:
+            log = self._logs.get(job_id)
+            return list(log.records) if log is not None else []
+
+    def state(self, record: JobRecord) -> JobState:
+        """Return where a job is."""
+        if record.state is not JobState.DELAYED:
+            return record.state  # a plain read needs no lock
+        with self._lock:
+            return self.state_now(record)
+
+    def status(self, record: JobRecord) -> JobStatus:
         """Return what a job is doing, or how it ended."""
+        with self._lock:
+            return self._status(record)
+
+    def clean(self, older_than_s: float) -> int:
+        """Forget the jobs that ended so long ago; return how many."""
+        with self._lock:
+            return self.forget(older_than_s)
+
+    def _status(self, record: JobRecord) -> JobStatus:
         run = self.run_of.get(record.id)
         now = self._clock.monotonic()
-        state = self.state(record)
+        state = self.state_now(record)
         position = rate = remaining = wait = overdue = None
         if run is None:
             done, fraction = record.done, record.done / record.replicates
@@ -329,7 +358,7 @@ class Ledger:
                 rate = run.eta.per_second
                 remaining = run.eta.remaining_s(run.target * (1 - fraction))
             elif state is JobState.QUEUED:
-                position = queue.position(record.id)
+                position = self._queue.position(record.id)
                 wait = self._estimated_wait_s(position)
             elif state is JobState.CANCELLING:
                 overdue = now - record.asked_to_stop_at

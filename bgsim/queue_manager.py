@@ -411,13 +411,16 @@ class SimulationQueue:
                 self._unpark(entry.group, 1)
             self._delay(entry, math.inf)
 
-    def release(self, entry: Entry) -> None:
-        """Make an entry that is held, or not yet due, ready now, in its old place."""
+    def release(self, entry: Entry, *, delay_s: float = 0.0) -> None:
+        """Make an entry that is held, or not yet due, ready in its old place, now or after a while."""
         with self._lock:
             if entry.state is EntryState.DELAYED:
                 self._counts["delayed"] -= 1
                 self._forget_due(entry)
-                self._make_ready(entry)
+                if delay_s > 0:
+                    self._delay(entry, self._clock() + delay_s)
+                else:
+                    self._make_ready(entry)
 
     def _put_back(self, entry: Entry) -> None:
         self._release(entry)

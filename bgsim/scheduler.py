@@ -8,8 +8,8 @@
                  ├────hold─────────┤   paused by hand; released by hand
                  └────retry────────┘   a chunk failed with what may pass; released after the backoff
 
-Locks, in the order in which they may be taken: the engine's, then those of the queues, the bus, the journal or a future.
-Under the engine's lock no kernel runs, no subscriber or done-callback is called, and no store is touched.
+Locks, in the order in which they may be taken: the engine's, then those of the queues, the bus, the journal or a
+future. Under the engine's lock no kernel runs, no subscriber or done-callback is called, and no store is touched.
 
 A run that is cancelled, fails or is complete gives its key up at once, so that the same request can come again; one
 that comes while the old run is letting go *follows* it: it starts when the old one's replicates are stored.
@@ -18,7 +18,6 @@ that comes while the old run is letting go *follows* it: it starts when the old 
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import threading
 import time
@@ -31,12 +30,13 @@ from bgsim.calls import Calls
 from bgsim.chunks import Attempt, Run
 from bgsim.control import STOP, YIELD
 from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
-from bgsim.job import Job, JobState, JobStatus
+from bgsim.job import Job, JobState
 from bgsim.ledger import Ledger
 from bgsim.locking import DeferringLock
 from bgsim.logs import JobLog
 from bgsim.progress import ProgressBus
 from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
+from bgsim.settlement import Settlement
 from bgsim.timekeeper import Timekeeper
 from bgsim.worker import Task, Worker
 
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from bgsim.queue_manager import Entry
     from bgsim.storage import Columns, Store
     from bgsim.subscription import Subscription
-
-logger = logging.getLogger("bgsim.engine")
 
 _THREAD_PREFIX = "bgsim-"
 """Threads that run callbacks, which must not be waited for from a callback, have names that begin so."""
@@ -89,17 +87,18 @@ class Scheduler:
         self.lock = DeferringLock()  # guards all below, the runs, and the jobs' records
         self._work = threading.Condition(self.lock.raw)  # workers wait for a task
         self._idle = threading.Condition(self.lock.raw)  # `drain` and `close` wait for the last run
-        self.ledger = Ledger(config, clock, self.lock, self.bus, store.journal, owner)
+        self.ledger = Ledger(config, clock, self.lock, self.bus, self.queue, store.journal, owner)
+        self.settlement = Settlement(self)
         self.running: list[Run] = []  # at most max_concurrent_simulations, but for those that are stopping
         self._waiting: set[Run] = set()  # started, and back in the queue: suspended, held, or waiting to be tried again
-        self._letting_go: list[Run] = []  # stopping or storing; not settled
-        self._by_key: dict[str, Run] = {}  # of `_letting_go`, by parameter hash
+        self.letting_go: list[Run] = []  # stopping or storing; not settled
+        self._by_key: dict[str, Run] = {}  # of `letting_go`, by parameter hash
         self._errands: deque[Task] = deque()  # for any worker, before anything else
         self._turns = itertools.count()
+        self._asleep = 0  # workers that wait for a task
         self.paused = False
         self.closed = False
         self._stopped = False  # no thread takes anything any more
-        self.store_error: str | None = None  # of its latest use
         self._close_store = close_store
         self._process = os.getpid()
         self.workers = [Worker(self, number) for number in range(1 if config.immediate else config.workers)]
@@ -185,52 +184,12 @@ class Scheduler:
             job._priority = priority
             self.admit()
 
-    def state(self, job: Job) -> JobState:
-        """Return where a job is."""
-        if job.record.state is not JobState.DELAYED:
-            return job.record.state  # a plain read needs no lock
-        with self.lock:
-            return self.ledger.state(job.record)
-
-    def status(self, job: Job) -> JobStatus:
-        """Return what a job is doing now."""
-        self.check_process()
-        with self.lock:
-            return self.ledger.status(job.record, self.queue)
-
-    def status_of(self, job_id: str) -> JobStatus:
-        """Return what a job is doing, or, for ``max_completed_age_seconds``, how it ended.
-
-        Raises
-        ------
-        RequestNotFoundError
-            If it is unknown, or finished longer ago.
-        """
-        self.check_process()
-        with self.lock:
-            return self.ledger.status(self.ledger.record(job_id), self.queue)
-
-    def live_jobs(self) -> list[Job]:
-        """Return the jobs that have not ended."""
-        with self.lock:
-            return self.ledger.live_jobs()
-
-    def logs(self, job_id: str) -> list[logging.LogRecord]:
-        """Return what a job has logged; see `Job.logs`."""
-        with self.lock:
-            return self.ledger.logs(job_id)
-
     def updates(self, job: Job, maxlen: int) -> Subscription:
         """Return an iterator over a job's updates; see `Job.updates`."""
         updates = self.bus.subscribe(job=job.id, maxlen=maxlen)
         if job.record.state.is_terminal and self.bus.current(job.id) is None:
             updates.unsubscribe()  # all is forgotten; without this it would wait for ever
         return updates
-
-    def forget(self, older_than_s: float) -> int:
-        """Forget ended jobs; see `Engine.clean`."""
-        with self.lock:
-            return self.ledger.forget(older_than_s)
 
     def pause(self) -> None:
         """Start nothing, and let what runs stop at its next replicate boundary."""
@@ -282,7 +241,7 @@ class Scheduler:
             self.timekeeper.tick()
             if self.workers[0].step():
                 return True
-            if self._letting_go:
+            if self.letting_go:
                 self.store.flush()
                 return True
             return False
@@ -309,8 +268,8 @@ class Scheduler:
             self.drive()
             if not job.record.state.is_terminal:
                 raise JobTimeoutError(
-                    f"{job.id} is {self.state(job).value} in an immediate engine, and nothing is due; advance its clock, "
-                    "or resume it"
+                    f"{job.id} is {self.ledger.state(job.record).value} in an immediate engine, and nothing is due; "
+                    "advance its clock, or resume it"
                 )
 
     # ---- the workers' side ---------------------------------------------------------------------------
@@ -329,7 +288,9 @@ class Scheduler:
                 task = self._best_task(worker)
                 if task is not None or not wait:
                     return task
+                self._asleep += 1
                 self._work.wait()
+                self._asleep -= 1
 
     def _best_task(self, worker: Worker) -> Task | None:
         """Return a piece of the highest-priority run, or a call; among equals who has the fewest workers, in turn."""
@@ -368,8 +329,24 @@ class Scheduler:
         run.turn = next(self._turns)
         chunk = run.take(worker, len(self.workers), self.config.chunk_target_ms / 1000)
         if run.has_pending:
-            self._work.notify()
+            self._call_worker(run)
         return lambda: worker.run_chunk(run, chunk)
+
+    def _call_worker(self, run: Run) -> None:
+        """Have one more worker look for a task: one that sleeps, or one that is on something less urgent."""
+        if self._asleep:
+            self._work.notify()
+            return
+        priority = run.entry.priority  # type: ignore[union-attr]
+        less_urgent = [
+            (other.entry.priority, number, worker)  # type: ignore[union-attr]
+            for number, other in enumerate(self.running)
+            if other.entry.priority < priority  # type: ignore[union-attr]
+            for worker, chunk in other.workers.items()
+            if chunk is not None and not worker.is_ordered()
+        ]
+        if less_urgent:
+            min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
 
     def _call_done(self, entry: Entry) -> None:
         with self.lock:
@@ -382,9 +359,9 @@ class Scheduler:
         stored = None
         if not run.loaded:
             if run.cache == "use":
-                stored = self._try_store(run, lambda: self.store.load(run.key, target))
+                stored = self.settlement.try_store(run, lambda: self.store.load(run.key, target))
             elif run.cache == "refresh":
-                self._try_store(run, lambda: self.store.delete(run.key.hash))
+                self.settlement.try_store(run, lambda: self.store.delete(run.key.hash))
         held = len(next(iter(stored.values()))) if stored else 0
         columns = run.allocate(target, stored)
         runner = run.runner
@@ -424,7 +401,7 @@ class Scheduler:
             raise EngineClosedError("the engine is closed; make a new one to go on")
 
     def check_process(self) -> None:
-        """Refuse to go on in a child that was forked: it has none of the engine's threads. Without the lock.
+        """Refuse to go on in a forked child, which has none of the engine's threads. Without the lock.
 
         Raises
         ------
@@ -432,8 +409,8 @@ class Scheduler:
         """
         if self._process != os.getpid():
             raise EngineClosedError(
-                "this engine belongs to the process that made it, and its threads do not live in a forked child; make a "
-                "new engine here, on the same store, or start processes with the method 'spawn'"
+                "this engine belongs to the process that made it, and its threads do not live in a forked child; make "
+                "a new engine here, on the same store, or start processes with the method 'spawn'"
             )
 
     def _place(self, job: Job, request: SimulationRequest) -> None:
@@ -465,6 +442,8 @@ class Scheduler:
                 self.queue.release(placement.entry)  # it was held, and somebody wants it now
             else:
                 self.ledger.hold(job, JobState.DELAYED)
+        if job.submission.at is not None and placement.entry.state is EntryState.DELAYED:
+            self.timekeeper.release_at(job.submission.at.timestamp(), placement.entry)
         self.timekeeper.watch(job)
         self.admit()
 
@@ -498,7 +477,7 @@ class Scheduler:
                 self.ledger.start(job, *(("resumed",) if again else ()))
                 self.timekeeper.watch(job)
         run.observe(self.clock.monotonic())
-        self._work.notify()
+        self._call_worker(run)
         self.timekeeper.started()
 
     def _suspend(self, run: Run, why: str) -> None:
@@ -525,6 +504,11 @@ class Scheduler:
         self.queue.hold(run.entry)
         self.admit()
 
+    def release(self, entry: Entry) -> None:
+        """Let an entry that waited for a time of the wall clock be served, unless it is paused by hand."""
+        if entry.state is EntryState.DELAYED and not all(j.record.paused for j in entry.payload.jobs.values()):
+            self.queue.release(entry)
+
     def _resume(self, job: Job, run: Run) -> None:
         if not job.record.paused or run.stopping or run.phase == "storing":
             return
@@ -534,9 +518,17 @@ class Scheduler:
             self.ledger.start(job, "resumed")
             self.timekeeper.watch(job)
             return
-        self.queue.release(run.entry)
+        submission = job.submission
+        state, delay_s = JobState.SUSPENDED, 0.0
         if not run.started:
-            self.ledger.hold(job, JobState.QUEUED)
+            if submission.at is not None:
+                delay_s = submission.at.timestamp() - self.clock.time()
+            elif submission.delay_s:
+                delay_s = job.record.submitted_at + submission.delay_s - self.clock.monotonic()
+            state = JobState.DELAYED if delay_s > 0 else JobState.QUEUED
+        self.queue.release(run.entry, delay_s=delay_s)
+        self.ledger.hold(job, state)
+        self.timekeeper.look_again()
 
     def _try_again(self, run: Run, error: BaseException) -> bool:
         """Put a run that failed back in the queue, to be tried again later; False when it has failed for good."""
@@ -556,7 +548,8 @@ class Scheduler:
             self.running.remove(run)
             self._waiting.add(run)
             self.queue.requeue(run.entry, delay_s=wait_s)
-            text = f"retry {number} of {retry.attempts} in {wait_s:g} s: {type(error).__name__}: {error}"
+            reason = str(error).partition("\n")[0]
+            text = f"retry {number} of {retry.attempts} in {wait_s:g} s: {type(error).__name__}: {reason}"
             for job in run.jobs.values():
                 if not job.record.paused:
                     self.ledger.hold(job, JobState.DELAYED, text)
@@ -582,7 +575,7 @@ class Scheduler:
             self._finish_if_idle(run)
             self.admit()
         else:
-            self._end(job, JobState.CANCELLED if error is None else JobState.FAILED, error=error)
+            self._end(job, JobState.CANCELLED if error is None else JobState.FAILED, error)
             if run.jobs and not run.stopping:
                 self._hold_if_unwanted(run)
 
@@ -590,9 +583,10 @@ class Scheduler:
         """End a job that has waited in the queue for too long."""
         run = self.ledger.run_of.get(request.id)
         if run is not None:
-            s = self._job(request.id).submission
-            limit = f"queue_timeout_s={s.queue_timeout_s}" if s.queue_timeout_s is not None else f"deadline_s={s.deadline_s}"
-            self._leave(run, self._job(request.id), JobTimeoutError(f"{request.id} waited longer than {limit}"))
+            job = self._job(request.id)
+            name = "deadline_s" if job.submission.queue_timeout_s is None else "queue_timeout_s"
+            limit = getattr(job.submission, name)
+            self._leave(run, job, JobTimeoutError(f"{job.id} waited longer than {name}={limit}"))
 
     def _fail(self, run: Run, error: BaseException, replicate: int) -> None:
         """Take note of a failure; of several the lowest replicate's counts, so those below it may go on."""
@@ -620,104 +614,38 @@ class Scheduler:
         run.phase = "storing"
         if run.entry.state is not EntryState.GONE:  # as it is when a suspended run's last job has left
             self.queue.done(run.entry)
-        self._letting_go.append(run)
+        self.letting_go.append(run)
         self._by_key[run.key.hash] = run
         if by_worker:
-            self.lock.defer(lambda: self._keep(run))
+            self.lock.defer(lambda: self.settlement.keep(run))
         else:
-            self._errands.append(lambda: self._keep(run))
+            self._errands.append(lambda: self.settlement.keep(run))
             self._work.notify()
         self.admit()
         return True
 
-    def _end(
-        self,
-        job: Job,
-        state: JobState,
-        *,
-        columns: Columns | None = None,
-        error: BaseException | None = None,
-        letter: bool = True,
-        left_journal: bool = False,
-    ) -> None:
-        self.ledger.end(job, state, columns=columns, error=error, letter=letter, left_journal=left_journal)
-        if not self.ledger.run_of:
+    def settled(self, run: Run) -> None:
+        """Let go of a run whose jobs have ended, and let those begin that follow it."""
+        self.letting_go.remove(run)
+        if self._by_key.get(run.key.hash) is run:
+            del self._by_key[run.key.hash]
+        for follower in run.followers:
+            follower.follows = None
+            self._work.notify()
+        self._tell_if_idle()
+
+    def _end(self, job: Job, state: JobState, error: BaseException | None) -> None:
+        self.ledger.end(job, state, error=error)
+        self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
+        if not self.ledger.run_of and not self.letting_go:
             self._idle.notify_all()
-
-    # ---- storing -------------------------------------------------------------------------------------
-
-    def _keep(self, run: Run) -> None:
-        """Hand the finished replicates to the store; settle the run when they are durable. Without the lock."""
-        replicates = run.prefix
-        complete = not run.stopping
-        workspaces = list(dict.fromkeys(job.workspace for job in run.jobs.values() if job.workspace)) if complete else []
-        if run.cache == "off" or not self.config.auto_store_completed or not replicates:
-            self._settle(run, None)
-        elif replicates == run.from_store:
-            for workspace in workspaces:
-                self._try_store(run, lambda w=workspace: self.store.place(run.key, replicates, w))  # type: ignore[misc]
-            self._settle(run, None)
-        else:
-            for column in run.columns:
-                column.flags.writeable = False
-            try:
-                self.store.store(
-                    run.key,
-                    run.result_columns(replicates),
-                    workspace=workspaces[0] if workspaces else None,
-                    on_stored=lambda error: self._settle(run, error, stored=True),
-                    finishes=list(run.jobs),
-                )
-            except Exception as error:  # a store that breaks its contract must not lose a result
-                self._settle(run, error, stored=True)
-                return
-            for workspace in workspaces[1:]:
-                self._try_store(run, lambda w=workspace: self.store.place(run.key, replicates, w))  # type: ignore[misc]
-
-    def _settle(self, run: Run, store_error: Exception | None, *, stored: bool = False) -> None:
-        """End a run's jobs; the last step, in the store's thread or a worker's."""
-        if store_error is not None:
-            run.store_error = str(store_error)
-            logger.warning("a result of %s is delivered but not stored: %s", run.simulation.name, store_error)
-        with self.lock:
-            if stored:
-                self.store_error = run.store_error
-            letter = True
-            left_journal = stored and store_error is None  # in the commit that stored the result
-            for job in list(run.jobs.values()):
-                job.record.from_store = min(run.from_store, job.replicates)
-                job.record.store_error = run.store_error
-                error = run.error or job.record.pending_error
-                if error is not None:
-                    self._end(job, JobState.FAILED, error=error, letter=letter, left_journal=left_journal)
-                    letter = False
-                elif run.stopping:
-                    self._end(job, JobState.CANCELLED, left_journal=left_journal)
-                else:
-                    columns = run.result_columns(job.replicates)
-                    self._end(job, JobState.COMPLETED, columns=columns, left_journal=left_journal)
-            self._letting_go.remove(run)
-            if self._by_key.get(run.key.hash) is run:
-                del self._by_key[run.key.hash]
-            for follower in run.followers:
-                follower.follows = None
-                self._work.notify()
-            if not self._letting_go:
-                self._idle.notify_all()
-
-    def _try_store(self, run: Run, action: Callable[[], Any]) -> Any:
-        """Use the store; if it fails, take note and go on without."""
-        try:
-            return action()
-        except Exception as error:
-            run.store_error = self.store_error = str(error)
-            logger.warning("the store cannot serve %s, which goes on without it: %s", run.simulation.name, error)
-            return None
 
     # ---- closing -------------------------------------------------------------------------------------
 
     def _is_idle(self) -> bool:
-        return not self.ledger.run_of and not self._letting_go and self.calls.is_idle()
+        return not self.ledger.run_of and not self.letting_go and self.calls.is_idle()
 
     def _let_go_on(self) -> None:
         """End every pause: what was submitted is to end."""
@@ -748,7 +676,7 @@ class Scheduler:
             self.closed = True
             self.queue.close()
             if cancel:
-                for job in self.ledger.live_jobs():
+                for job in self.ledger.live():
                     self.stop_job(job, None)
             else:
                 self._let_go_on()
@@ -757,7 +685,7 @@ class Scheduler:
             timeout_s = 0
         with self.lock:
             drained = self._idle.wait_for(self._is_idle, timeout_s)
-            left = self.ledger.live_jobs()
+            left = self.ledger.live()
             if self._stopped:
                 return left
             self._stopped = True

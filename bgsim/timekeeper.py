@@ -18,9 +18,13 @@ from bgsim.progress import format_duration
 
 if TYPE_CHECKING:
     from bgsim.job import Job
+    from bgsim.queue_manager import Entry
     from bgsim.scheduler import Scheduler
 
 logger = logging.getLogger("bgsim.engine")
+
+MAX_WALL_WAIT_S = 60.0
+"""How long to wait for a time of the wall clock before looking again: it may be set, or the computer may sleep."""
 
 
 class Chore(Protocol):
@@ -50,6 +54,7 @@ class Timekeeper:
         self.chores: list[Chore] = []
         # Guarded by the engine's lock.
         self._deadlines: list[tuple[float, int, Job]] = []  # stale unless the job's next deadline is the same
+        self._releases: list[tuple[float, int, Entry]] = []  # by the wall clock
         self._numbers = itertools.count()
         self._sample_at = math.inf  # finite while something runs, and once more after that
         self._wakes_at = -math.inf  # when the thread will look again by itself; -inf while it is looking
@@ -71,6 +76,11 @@ class Timekeeper:
         event = self._scheduler.queue.next_event_at()
         if event is not None:
             self._nudge(event)
+
+    def release_at(self, time: float, entry: Entry) -> None:
+        """Release an entry of the queue when the wall clock says so."""
+        heapq.heappush(self._releases, (time, next(self._numbers), entry))
+        self._nudge(-math.inf)
 
     def started(self) -> None:
         """Sample from now on: something runs."""
@@ -120,7 +130,11 @@ class Timekeeper:
     def _next_at(self) -> float:
         event = self._scheduler.queue.next_event_at()
         deadline = self._deadlines[0][0] if self._deadlines else math.inf
-        return min(self._sample_at, deadline, math.inf if event is None else event)
+        found = min(self._sample_at, deadline, math.inf if event is None else event)
+        if self._releases:
+            wait_s = min(self._releases[0][0] - self._clock.time(), MAX_WALL_WAIT_S)
+            found = min(found, self._clock.monotonic() + wait_s)
+        return found
 
     # ---- what is due ---------------------------------------------------------------------------------
 
@@ -131,6 +145,8 @@ class Timekeeper:
             now = self._clock.monotonic()
             for request in scheduler.queue.take_expired():
                 scheduler.expire(request)
+            while self._releases and self._releases[0][0] <= self._clock.time():
+                scheduler.release(heapq.heappop(self._releases)[2])
             self._stop_overdue(now)
             scheduler.admit()
             if now >= self._sample_at:

@@ -54,6 +54,10 @@ class Worker:
         """Tell the kernel to yield or to stop; a stop is not taken back by a yield."""
         self.control[block.ORDER] = max(order, self.control[block.ORDER])
 
+    def is_ordered(self) -> bool:
+        """Tell whether the kernel was told to yield or to stop."""
+        return bool(self.control[block.ORDER])
+
     def progress(self) -> tuple[int, float]:
         """Return the replicates done in this chunk, and the fraction of the one in hand."""
         return int(self.control[block.DONE]), float(self.control[block.FRACTION]) / block.FRACTION_UNIT

@@ -61,9 +61,11 @@ def test_every_public_name_is_there() -> None:
 
 def test_imports_run_one_way() -> None:
     """The order in the map of the package is the order of the imports, outside of functions and type checking."""
-    order = ["errors", "encoding", "fields", "parameters", "streams", "control", "outputs", "fingerprint"]
-    order += ["kernel", "simulation", "result", "subscription", "progress", "queue_manager", "storage", "job"]
-    order += ["chunks", "worker", "scheduler", "registry", "config", "engine", "terminal", "cli"]
+    order = ["errors", "queue_manager", "retry", "defaults", "encoding", "fields", "parameters", "streams", "control"]
+    order += ["outputs", "fingerprint", "kernel", "simulation", "result", "subscription", "progress", "storage"]
+    order += ["registry", "clock", "submission", "job", "logs", "chunks", "worker", "calls", "ledger", "settlement"]
+    order += ["timekeeper", "scheduler", "health", "desk", "batch", "recovery", "cron", "schedules", "recurring"]
+    order += ["executor", "config", "engine", "terminal", "cli"]
     for path in sorted((ROOT / "bgsim").rglob("*.py")):
         parts = path.relative_to(ROOT / "bgsim").with_suffix("").parts
         if parts[0] not in order:

@@ -1,0 +1,98 @@
+"""The end of a run: its finished replicates go to the store, and its jobs to their terminal states."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bgsim.job import JobState
+
+if TYPE_CHECKING:
+    from bgsim.chunks import Run
+    from bgsim.scheduler import Scheduler
+
+logger = logging.getLogger("bgsim.engine")
+
+
+class Settlement:
+    """Stores and settles the runs of a scheduler. A store that fails costs no result.
+
+    Attributes
+    ----------
+    store_error : str or None
+        Why the store refused its latest use; guarded by the engine's lock.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._store = scheduler.store
+        self.store_error: str | None = None
+
+    def keep(self, run: Run) -> None:
+        """Hand the finished replicates to the store; settle the run when they are durable. Without the lock."""
+        replicates = run.prefix
+        complete = not run.stopping
+        workspaces = list(dict.fromkeys(job.workspace for job in run.jobs.values() if complete and job.workspace))
+        if run.cache == "off" or not self._scheduler.config.auto_store_completed or not replicates:
+            self._settle(run)
+        elif replicates == run.from_store:
+            self._place(run, replicates, workspaces)
+            self._settle(run)
+        else:
+            for column in run.columns:
+                column.flags.writeable = False
+            try:
+                self._store.store(
+                    run.key,
+                    run.result_columns(replicates),
+                    workspace=workspaces[0] if workspaces else None,
+                    on_stored=lambda error: self._stored(run, error),
+                    finishes=list(run.jobs),
+                )
+            except Exception as error:  # a store that breaks its contract must not lose a result
+                self._stored(run, error)
+                return
+            self._place(run, replicates, workspaces[1:])
+
+    def try_store(self, run: Run, action: Callable[[], Any]) -> Any:
+        """Use the store; if it fails, take note and go on without. Without the lock."""
+        try:
+            return action()
+        except Exception as error:
+            run.store_error = self.store_error = str(error)
+            logger.warning("the store cannot serve %s, which goes on without it: %s", run.simulation.name, error)
+            return None
+
+    def _place(self, run: Run, replicates: int, workspaces: list[str]) -> None:
+        for workspace in workspaces:
+            self.try_store(run, lambda w=workspace: self._store.place(run.key, replicates, w))  # type: ignore[misc]
+
+    def _stored(self, run: Run, error: Exception | None) -> None:
+        """Take the store's word that a result is durable, or why it is not; in its thread or a worker's."""
+        if error is not None:
+            run.store_error = str(error)
+            logger.warning("a result of %s is delivered but not stored: %s", run.simulation.name, error)
+        self._settle(run, stored=True)
+
+    def _settle(self, run: Run, *, stored: bool = False) -> None:
+        """End a run's jobs."""
+        ledger = self._scheduler.ledger
+        with self._scheduler.lock:
+            if stored:
+                self.store_error = run.store_error
+            letter = True
+            left_journal = stored and run.store_error is None  # in the commit that stored the result
+            for job in list(run.jobs.values()):
+                job.record.from_store = min(run.from_store, job.replicates)
+                job.record.store_error = run.store_error
+                error = run.error or job.record.pending_error
+                if error is not None:
+                    ledger.end(job, JobState.FAILED, error=error, letter=letter, left_journal=left_journal)
+                    letter = False
+                elif run.stopping:
+                    ledger.end(job, JobState.CANCELLED, left_journal=left_journal)
+                else:
+                    columns = run.result_columns(job.replicates)
+                    ledger.end(job, JobState.COMPLETED, columns=columns, left_journal=left_journal)
+            self._scheduler.settled(run)
