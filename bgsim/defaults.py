@@ -21,7 +21,7 @@ class JobDefaults:
         Naming what is not allowed.
     """
 
-    priority: Priority | str = Priority.NORMAL
+    priority: Priority = Priority.NORMAL
     timeout_s: float | None = None
     group: str | None = None
     retry: Retry | None = None

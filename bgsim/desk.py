@@ -107,7 +107,7 @@ class Desk:
     def _check_size(self, submission: Submission) -> None:
         """Refuse a result that would not fit into memory, or that the store would not take."""
         config = self.scheduler.config
-        size = submission.replicates * submission.simulation.replicate_bytes(submission.parameters)
+        size = submission.size_bytes
         limits = {"max_result_bytes": config.max_result_bytes}
         if submission.cache != "off" and config.auto_store_completed:
             limits["max_storage_bytes"] = self._store.max_storage_bytes
@@ -127,10 +127,7 @@ class Desk:
         try:
             held = store.find(submission.key)
             if held >= submission.replicates:
-                small = (
-                    submission.replicates * submission.simulation.replicate_bytes(submission.parameters)
-                    <= _ANSWER_BYTES
-                )
+                small = submission.size_bytes <= _ANSWER_BYTES
                 columns = store.load(submission.key, submission.replicates) if small or must else None
                 if columns is not None and submission.workspace is not None:
                     store.place(submission.key, submission.replicates, submission.workspace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bgsim.job import JobState
+from bgsim.progress import format_duration
 
 if TYPE_CHECKING:
     from bgsim.queue_manager import QueueStats
@@ -68,6 +70,19 @@ class EngineStats:
     stored_results: int
     stored_bytes: int
 
+    def __str__(self) -> str:
+        states = ", ".join(f"{count} {state.value}" for state, count in self.states.items() if count)
+        wait, run = self.queue_wait_s, self.run_time_s
+        lines = [
+            f"jobs         {states or 'none'}",
+            f"waited       median {_duration(wait.p50)}, p99 {_duration(wait.p99)}",
+            f"ran          median {_duration(run.p50)}, p99 {_duration(run.p99)}",
+            f"workers      {self.utilisation:.0%} busy, {self.replicates_per_second:,.0f} replicates a second now",
+            f"saved        {self.joined} joined, {self.from_store} from the store; {self.retries} retries",
+            f"store        {self.stored_results:,} results, {self.stored_bytes:,} bytes",
+        ]
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -99,6 +114,10 @@ class Health:
 
     def __str__(self) -> str:
         return "all is well" if self.ok else "; ".join(self.alerts)
+
+
+def _duration(seconds: float) -> str:
+    return "-" if math.isnan(seconds) else format_duration(1000 * seconds)
 
 
 def stats_of(scheduler: Scheduler, began: float) -> EngineStats:

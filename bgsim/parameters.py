@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import functools
 import hashlib
 import json
 import sys
@@ -173,9 +174,8 @@ class ResultKey:
     identity: str = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        parts: list[bytes] = [KEY_FORMAT]
-        for item in (self.simulation, self.fingerprint, self.seed):
-            encode(item, parts)
+        parts = [_encoded_names(self.simulation, self.fingerprint)]
+        encode(self.seed, parts)
         parts.append(self.parameters.encoding)
         object.__setattr__(self, "identity", hashlib.sha256(b"".join(parts)).hexdigest())
 
@@ -183,6 +183,15 @@ class ResultKey:
     def hash(self) -> str:
         """The parameter hash: the first 128 bits of `identity`, 32 hexadecimal digits."""
         return self.identity[:32]
+
+
+@functools.lru_cache(maxsize=256)
+def _encoded_names(*names: str) -> bytes:
+    """Return how an identity begins."""
+    parts: list[bytes] = [KEY_FORMAT]
+    for name in names:
+        encode(name, parts)
+    return b"".join(parts)
 
 
 def similarity(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import math
 import threading
 import typing
 import warnings
@@ -86,7 +87,7 @@ class Simulation:
         self.short_name = self.name.rpartition(".")[2]
         self.version = version
         self.compiles = compile
-        self.defaults = JobDefaults(priority, timeout_s, group, retry)
+        self.defaults = JobDefaults(priority, timeout_s, group, retry)  # type: ignore[arg-type] # made one of it
         self.outputs = read_outputs(self.name, outputs)
         self.parameters_class, self.takes_control = _read_signature(self.name, function)
         self._lock = threading.Lock()  # guards _compiled; a compilation runs under no lock but numba's own
@@ -124,12 +125,11 @@ class Simulation:
 
     def new_columns(self, parameters: ParameterSet, replicates: int) -> tuple[NDArray[Any], ...]:
         """Return an uninitialised column for each output, its first axis the replicates."""
-        return tuple(np.empty((replicates, *o.concrete_shape(parameters)), o.dtype) for o in self.outputs)
+        return tuple([np.empty((replicates, *o.concrete_shape(parameters)), o.dtype) for o in self.outputs])
 
     def replicate_bytes(self, parameters: ParameterSet) -> int:
         """Return the size of one replicate's outputs."""
-        sizes = (o.dtype.itemsize * int(np.prod(o.concrete_shape(parameters))) for o in self.outputs)
-        return sum(sizes)
+        return sum([o.dtype.itemsize * math.prod(o.concrete_shape(parameters)) for o in self.outputs])
 
     def warmup(self, parameters: Any = None) -> Simulation:
         """Compile for these parameters' types now, rather than when the first job runs.

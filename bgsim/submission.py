@@ -35,6 +35,10 @@ class Submission:
 
     Attributes
     ----------
+    urgency : Priority
+        The priority, as submitted or as the simulation declares it.
+    size_bytes : int
+        Of the result, in memory.
     key : ResultKey
         What the result is a function of.
 
@@ -63,13 +67,14 @@ class Submission:
     deadline_s: float | None = None
     retry: Retry | None = None
     urgency: Priority = field(init=False)
+    size_bytes: int = field(init=False)
     key: ResultKey = field(init=False)
 
     def __post_init__(self) -> None:
         defaults = self.simulation.defaults
         self.replicates = _check_replicates(self.replicates)
         self.seed = check_seed(self.seed)
-        self.urgency = Priority.of(self.priority if self.priority is not None else defaults.priority)
+        self.urgency = Priority.of(self.priority) if self.priority is not None else defaults.priority
         if self.cache not in CACHE_MODES:
             raise InvalidInputError(
                 f"cache must be one of {', '.join(CACHE_MODES)}{nearest(str(self.cache), CACHE_MODES)}; "
@@ -92,6 +97,7 @@ class Submission:
             )
         if self.workspace is None and self.urgency > Priority.LOW:
             self.workspace = self.simulation.name
+        self.size_bytes = self.replicates * self.simulation.replicate_bytes(self.parameters)
         self.key = ResultKey(self.simulation.name, self.simulation.fingerprint, self.seed, self.parameters)
 
     def request(self, job_id: str, payload: Any, *, now: float) -> SimulationRequest:
@@ -156,7 +162,7 @@ def read_submission(
         given["retry"] = Retry.from_json(given["retry"])
     values: Any = ParameterSet.values_from_json(parameters)
     given |= {"replicates": replicates, "seed": int(seed), "parameters": values}
-    allowed = [*Submission.__dataclass_fields__][1:-2]
+    allowed = [name for name, f in Submission.__dataclass_fields__.items() if f.init and name != "simulation"]
     for name, value in (changes or {}).items():
         if name not in allowed:
             raise InvalidInputError(
