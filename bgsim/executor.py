@@ -266,7 +266,8 @@ class _Task:
         except BaseException:  # of a callback that wants to exit, or of a future that somebody else has resolved
             logger.critical("a call's future could not be resolved, or its callback raised", exc_info=True)
         finally:
-            del future, fn, args, kwargs  # which the exception's traceback would keep, in a cycle
+            # An exception's traceback keeps this frame, which must not in turn keep what has the exception.
+            del future, fn, args, kwargs
             executor._end()
 
 
@@ -315,7 +316,6 @@ def _take(future: Future[T], deadline: float | None) -> T:
         return future.result(None if deadline is None else deadline - time.monotonic())
     finally:
         future.cancel()
-        del future
 
 
 def _check_size(name: str, value: Any) -> None:

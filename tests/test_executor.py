@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import heapq
 import itertools
@@ -234,17 +235,25 @@ def test_whatever_is_raised_goes_to_the_caller_and_the_worker_lives(
     assert executor.submit(int).result(HANDSHAKE_S) == 0
 
 
-def test_an_exception_keeps_no_cycle(executor: EngineExecutor) -> None:
-    """Once the future is dropped, all goes with it, without the garbage collector."""
+def from_submit(executor: EngineExecutor, call: Callable[[], None]) -> None:
+    executor.submit(call).result(HANDSHAKE_S)
+
+
+def from_map(executor: EngineExecutor, call: Callable[[], None]) -> None:
+    next(executor.map(lambda f: f(), [call]))
+
+
+@pytest.mark.parametrize("use", [from_submit, from_map])
+def test_an_exception_keeps_no_cycle(executor: EngineExecutor, use: Callable[..., None]) -> None:
+    """Once it has been handled, all goes with it, without the garbage collector."""
     gc.collect()
     gc.disable()
     try:
         thing = Thing()
         gone, reference = watch(thing)
-        future = executor.submit(thing.fail)
-        assert isinstance(future.exception(HANDSHAKE_S), ValueError)
-        executor.shutdown()
-        del thing, future
+        with contextlib.suppress(ValueError):
+            use(executor, thing.fail)
+        del thing
         assert gone.wait(HANDSHAKE_S), reference
     finally:
         gc.enable()
@@ -278,7 +287,7 @@ def test_nothing_is_kept_of_a_cancelled_call(held: Held) -> None:
     future = held.executor.submit(thing.method)
     assert future.cancel()
     del thing, future
-    assert gone.wait(HANDSHAKE_S), reference
+    assert gone.is_set(), reference
 
 
 def test_nothing_is_kept_of_a_refused_call(engine_factory: Callable[..., Any]) -> None:
