@@ -102,7 +102,8 @@ def run(
     simulation = find_simulation(name)
     parameters = _parameters(simulation, scenario, rules, settings)
     began = time.monotonic()
-    config = EngineConfig.of(None, {"workers": workers} if workers is not None else {})
+    threads = {"workers": workers} if workers is not None else {}
+    config = EngineConfig.of(None, {"journal": False, **threads})  # the same command goes on by itself
     with Engine(store or default_store(), config=config) as engine:
         job = engine.submit(
             simulation,

@@ -51,6 +51,8 @@ class EngineConfig:
         A running job none of whose counters has moved for so long is reported as stalled.
     alert_failed, alert_waiting : int
         `Engine.health` alerts when more jobs than this have failed, or are waiting.
+    journal : bool
+        Whether the store keeps what is pending, dead letters and schedules; otherwise they end with the process.
     recover : bool
         Whether what a crash has interrupted is submitted again when the engine begins.
     run_schedules : bool
@@ -75,6 +77,7 @@ class EngineConfig:
     stalled_after_s: float = 60.0
     alert_failed: int = 10
     alert_waiting: int = 50
+    journal: bool = True
     recover: bool = False
     run_schedules: bool = True
     immediate: bool = False

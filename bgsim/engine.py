@@ -36,6 +36,7 @@ from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig
 from bgsim.desk import Desk
 from bgsim.errors import InvalidInputError, nearest
+from bgsim.executor import EngineExecutor
 from bgsim.health import EngineStats, Health, health_of, stats_of
 from bgsim.job import Job, JobStatus
 from bgsim.progress import ProgressUpdate, UpdateType
@@ -46,10 +47,10 @@ from bgsim.registry import find_simulation
 from bgsim.retry import Retry
 from bgsim.scheduler import Scheduler
 from bgsim.storage import MemoryStore, ResultStore, Store
+from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.submission import Submission
 
 if TYPE_CHECKING:
-    from bgsim.executor import EngineExecutor
     from bgsim.result import SimulationResult
     from bgsim.schedules import Schedule
     from bgsim.simulation import Simulation
@@ -101,15 +102,16 @@ class Engine:
         self._began = self.clock.monotonic()
         owned = not isinstance(store, Store)
         self.store = self._open(store)
+        journal = self.store.journal if self.config.journal else MemoryJournal()
         # What is in memory is gone with the process, so there is nothing to recover it for.
-        owner = None if isinstance(self.store, MemoryStore) else f"engine-{secrets.token_hex(8)}"
-        self._scheduler = Scheduler(self.config, self.store, close_store=owned, clock=self.clock, owner=owner)
+        owner = None if isinstance(journal, MemoryJournal) else f"engine-{secrets.token_hex(8)}"
+        self._scheduler = Scheduler(self.config, self.store, journal, owner=owner, close_store=owned, clock=self.clock)
         self._desk = Desk(self._scheduler)
-        self._recovery = Recovery(self._desk, self.store.journal, owner)
-        self._recurring = RecurringJobs(self._desk, active=self.config.run_schedules)
+        self._recovery = Recovery(self._desk, owner)
+        self._recurring = RecurringJobs(self._desk)
         self._scheduler.timekeeper.chores.append(self._recurring)
         if owner is not None:
-            self.store.journal.register(owner)
+            journal.register(owner)
             self._scheduler.timekeeper.chores.append(Heartbeat(self._scheduler, owner))
         self._scheduler.start()
         _alive.add(self._scheduler)
@@ -357,8 +359,6 @@ class Engine:
         priority, group
             Of its calls, beside the simulations. Groups count calls and simulations apart.
         """
-        from bgsim.executor import EngineExecutor  # noqa: PLC0415 - for those who ask
-
         executor = EngineExecutor(self._scheduler.call, priority=Priority.of(priority), group=group)
         self._scheduler.executors.add(executor)
         return executor

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bgsim.desk import Desk
     from bgsim.job import Job
     from bgsim.scheduler import Scheduler
-    from bgsim.storage.journal import Journal
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -46,15 +45,15 @@ class Heartbeat:
         now = self._scheduler.clock.monotonic()
         if now >= self._due_at:
             self._due_at = now + _HEARTBEAT_S
-            self._scheduler.store.journal.heartbeat(self._owner)
+            self._scheduler.journal.heartbeat(self._owner)
 
 
 class Recovery:
     """Requests that a crash interrupted, and dead letters, of one store. Any thread may call any method."""
 
-    def __init__(self, desk: Desk, journal: Journal, owner: str | None) -> None:
+    def __init__(self, desk: Desk, owner: str | None) -> None:
         self._desk = desk
-        self._journal = journal
+        self._journal = desk.scheduler.journal
         self._owner = owner
         self._clock = desk.scheduler.clock
 

@@ -28,12 +28,12 @@ class RecurringJobs:
     minute, so that a wall clock that is set or a computer that slept is noticed.
     """
 
-    def __init__(self, desk: Desk, *, active: bool) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._journal = desk.scheduler.store.journal
+        self._journal = desk.scheduler.journal
         self._clock = desk.scheduler.clock
         self._schedules = Schedules()
-        if active:
+        if desk.scheduler.config.run_schedules:
             for kept in self._journal.schedules():
                 self._schedules.add(_schedule_of(kept))
 

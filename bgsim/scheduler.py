@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bgsim.executor import EngineExecutor
     from bgsim.queue_manager import Entry
     from bgsim.storage import Columns, Store
+    from bgsim.storage.journal import Journal
     from bgsim.subscription import Subscription
 
 _THREAD_PREFIX = "bgsim-"
@@ -62,18 +63,27 @@ class Scheduler:
     ----------
     config : EngineConfig
     store : Store
+    journal : Journal
+    owner : str or None
+        Under which the journal keeps what is pending; None keeps nothing.
     close_store : bool
         Whether `close` closes it.
     clock : Clock
-    owner : str or None
-        Under which the journal keeps what is pending; None keeps nothing.
     """
 
     def __init__(
-        self, config: EngineConfig, store: Store, *, close_store: bool, clock: Clock, owner: str | None = None
+        self,
+        config: EngineConfig,
+        store: Store,
+        journal: Journal,
+        *,
+        owner: str | None,
+        close_store: bool,
+        clock: Clock,
     ) -> None:
         self.config = config
         self.store = store
+        self.journal = journal
         self.clock = clock
         self.bus = ProgressBus()
         self.queue = SimulationQueue(
@@ -87,7 +97,7 @@ class Scheduler:
         self.lock = DeferringLock()  # guards all below, the runs, and the jobs' records
         self._work = threading.Condition(self.lock.raw)  # workers wait for a task
         self._idle = threading.Condition(self.lock.raw)  # `drain` and `close` wait for the last run
-        self.ledger = Ledger(config, clock, self.lock, self.bus, self.queue, store.journal, owner)
+        self.ledger = Ledger(config, clock, self.lock, self.bus, self.queue, journal, owner)
         self.settlement = Settlement(self)
         self.running: list[Run] = []  # at most max_concurrent_simulations, but for those that are stopping
         self._waiting: set[Run] = set()  # started, and back in the queue: suspended, held, or waiting to be tried again

@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import gc
-import heapq
 import itertools
 import operator
 import sys
@@ -22,79 +21,19 @@ from conftest import HANDSHAKE_S, Gate
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bgsim
 from bgsim.errors import EngineClosedError, InvalidInputError
 from bgsim.executor import EngineExecutor
 from bgsim.queue_manager import Priority
 
 
-class ReferenceEngine:
-    """The least that an executor needs: threads, and a heap in which what is withdrawn stays until its turn comes."""
-
-    def __init__(self, workers: int = 2) -> None:
-        self._changed = threading.Condition()
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
-        self._live: set[int] = set()
-        self._numbers = itertools.count()
-        self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"bgsim-reference-{n}", daemon=True) for n in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def executor(self, **options: Any) -> EngineExecutor:
-        return EngineExecutor(self.enqueue, **options)
-
-    def enqueue(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
-        with self._changed:
-            if self._closed:
-                raise EngineClosedError("the engine is closed; make a new one to go on")
-            number = next(self._numbers)
-            heapq.heappush(self._heap, (-priority, number, task))
-            self._live.add(number)
-            self._changed.notify()
-
-        def withdraw() -> bool:
-            with self._changed:
-                waiting = number in self._live
-                self._live.discard(number)
-                return waiting
-
-        return withdraw
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(HANDSHAKE_S)
-
-    def _work(self) -> None:
-        while (task := self._next()) is not None:
-            task()
-            del task
-
-    def _next(self) -> Callable[[], None] | None:
-        with self._changed:
-            while True:
-                while self._heap:
-                    _, number, task = heapq.heappop(self._heap)
-                    if number in self._live:
-                        self._live.remove(number)
-                        return task
-                    del task
-                if self._closed:
-                    return None
-                self._changed.wait()
-
-
-@pytest.fixture(params=[ReferenceEngine])
-def engine_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+@pytest.fixture
+def engine_factory() -> Iterator[Callable[..., bgsim.Engine]]:
     """Make engines with so many workers, two by default; they are closed when the test ends."""
     engines = []
 
-    def make(workers: int = 2) -> Any:
-        engines.append(request.param(workers=workers))
+    def make(workers: int = 2) -> bgsim.Engine:
+        engines.append(bgsim.Engine(workers=workers))
         return engines[-1]
 
     yield make
@@ -103,7 +42,7 @@ def engine_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any
 
 
 @pytest.fixture
-def executor_factory(engine_factory: Callable[..., Any]) -> Callable[..., EngineExecutor]:
+def executor_factory(engine_factory: Callable[..., bgsim.Engine]) -> Callable[..., EngineExecutor]:
     """Make executors, each of an engine of its own."""
     return lambda workers=2, **options: engine_factory(workers).executor(**options)
 
@@ -196,7 +135,7 @@ def test_any_number_may_wait(executor_factory: Callable[..., EngineExecutor]) ->
     assert all(f.result(HANDSHAKE_S) for f in futures)
 
 
-def test_the_higher_priority_is_served_first(engine_factory: Callable[..., Any], gate: Gate) -> None:
+def test_the_higher_priority_is_served_first(engine_factory: Callable[..., bgsim.Engine], gate: Gate) -> None:
     engine, order = engine_factory(workers=1), list[str]()
     low, high = engine.executor(priority="low"), engine.executor(priority=Priority.HIGH)
     low.submit(gate.stop_here)
@@ -207,7 +146,7 @@ def test_the_higher_priority_is_served_first(engine_factory: Callable[..., Any],
     assert order == ["high", "low"]
 
 
-def test_an_unknown_priority_is_refused(engine_factory: Callable[..., Any]) -> None:
+def test_an_unknown_priority_is_refused(engine_factory: Callable[..., bgsim.Engine]) -> None:
     with pytest.raises(InvalidInputError, match="priority must be one of"):
         engine_factory().executor(priority="hihg")
 
@@ -290,7 +229,7 @@ def test_nothing_is_kept_of_a_cancelled_call(held: Held) -> None:
     assert gone.is_set(), reference
 
 
-def test_nothing_is_kept_of_a_refused_call(engine_factory: Callable[..., Any]) -> None:
+def test_nothing_is_kept_of_a_refused_call(engine_factory: Callable[..., bgsim.Engine]) -> None:
     engine = engine_factory()
     executor, thing = engine.executor(), Thing()
     gone, reference = watch(thing)
@@ -599,7 +538,7 @@ def test_several_may_wait_for_the_end(held: Held, in_threads: Callable[..., Any]
 
 
 def test_shutting_down_leaves_the_engine_and_its_other_executors(
-    engine_factory: Callable[..., Any], gate: Gate
+    engine_factory: Callable[..., bgsim.Engine], gate: Gate
 ) -> None:
     engine = engine_factory()
     one, other = engine.executor(), engine.executor()
@@ -613,7 +552,7 @@ def test_shutting_down_leaves_the_engine_and_its_other_executors(
     assert engine.executor().submit(int).result(HANDSHAKE_S) == 0
 
 
-def test_a_closed_engine_refuses(engine_factory: Callable[..., Any]) -> None:
+def test_a_closed_engine_refuses(engine_factory: Callable[..., bgsim.Engine]) -> None:
     engine = engine_factory()
     executor = engine.executor()
     engine.close()
@@ -784,7 +723,7 @@ def test_endless_iterables(executor: EngineExecutor) -> None:
     assert [next(sums) for _ in range(5)] == [1, 3, 5, 7, 9]
 
 
-def test_a_buffered_map_goes_on_when_its_executor_was_a_temporary(engine_factory: Callable[..., Any]) -> None:
+def test_a_buffered_map_goes_on_when_its_executor_was_a_temporary(engine_factory: Callable[..., bgsim.Engine]) -> None:
     """Unlike the standard library's, which then ends early: here no thread belongs to the executor."""
     assert list(engine_factory().executor().map(abs, range(10), buffersize=2)) == list(range(10))
 
