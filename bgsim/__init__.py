@@ -29,6 +29,7 @@ The map of the package, lowest first; a module imports only from those above it:
     chunks, worker  one computation, cut into chunks; one thread
     calls           plain callables beside the simulations
     ledger          what is known of jobs, and published of them
+    resolver        a thread for done-callbacks
     settlement      the end of a run: stored, and its jobs ended
     timekeeper      what happens by time
     scheduler       admission, preemption, pause, retry, cancel

@@ -194,6 +194,8 @@ def _field_comments(parameters_class: type) -> dict[str, str]:
 
 
 def _coerce(value: Any, annotation: Any) -> Any:
+    if annotation is Any or annotation in _SCALARS:
+        return _coerce_scalar(value, annotation)
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return _coerce(value, typing.get_args(annotation)[0])
@@ -214,20 +216,29 @@ def _coerce(value: Any, annotation: Any) -> Any:
         return _coerce_tuple(value, typing.get_args(annotation))
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _coerce_enum(value, annotation)
+    return _coerce_scalar(value, type(None) if annotation is None else annotation)
+
+
+def _coerce_scalar(value: Any, annotation: Any) -> Any:
     value = _normal(value)
+    if type(value) is annotation:
+        return value
     if annotation is float and isinstance(value, int) and not isinstance(value, bool | enum.Enum):
         return float(value)
     if annotation is complex and isinstance(value, int | float) and not isinstance(value, bool | enum.Enum):
         return complex(value)
-    if annotation is None or annotation is type(None):
-        annotation = type(None)
-    if annotation in (bool, int, float, complex, str, bytes, type(None)) and type(value) is not annotation:
+    if annotation in _SCALARS:
         raise TypeError(f"it is {_article(type(value).__name__)}")
     return value
 
 
+_SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
+
+
 def _normal(value: Any) -> Any:
     """Return the value in one of the encodable types."""
+    if type(value) is float:
+        return value
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, enum.Enum) or value is None:

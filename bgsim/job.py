@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import enum
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +204,8 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         What was asked for.
     crashes : int
         In how many crashes of earlier processes it ran.
+    has_callbacks : bool
+        Whether there is something to be called when it ends.
     """
 
     def __init__(self, scheduler: Scheduler, job_id: str, submission: Submission, now: float, crashes: int = 0) -> None:
@@ -211,6 +213,7 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         self.id = job_id
         self.submission = submission
         self.crashes = crashes
+        self.has_callbacks = False
         self.record = JobRecord(job_id, submission, now)
         self._scheduler = scheduler
         self._priority = submission.urgency  # guarded by the engine's lock
@@ -316,6 +319,11 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         """Wait for the job to end, and return why it failed, or None."""
         self._scheduler.before_waiting(self)
         return super().exception(timeout)
+
+    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[SimulationResult]], object]) -> None:
+        """Have something called with the job when it has ended; in a thread of the engine's, or at once if it has."""
+        self.has_callbacks = True
+        super().add_done_callback(fn)
 
     def status(self) -> JobStatus:
         """Return what the job is doing now."""

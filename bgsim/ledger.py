@@ -19,6 +19,7 @@ from bgsim.errors import RequestNotFoundError
 from bgsim.job import JobRecord, JobState, JobStatus
 from bgsim.progress import ProgressBus, UpdateType
 from bgsim.queue_manager import EntryState, SimulationQueue
+from bgsim.resolver import Resolver
 from bgsim.result import SimulationResult
 from bgsim.storage.journal import DeadLetter, PendingRequest
 
@@ -79,6 +80,7 @@ class Ledger:
         self._queue = queue
         self._journal = journal
         self._owner = owner  # None where nothing outlives a crash
+        self.resolver = Resolver()
         self.run_of: dict[str, Run] = {}
         self.ended: dict[str, JobRecord] = {}
         self.counts: Counter[str] = Counter()
@@ -188,6 +190,7 @@ class Ledger:
         messages: tuple[str, ...] = (),
         letter: bool = True,
         left_journal: bool = False,
+        elsewhere: bool = False,
     ) -> None:
         """Move a job to its terminal state, publish that, and have its future resolved once the lock is released.
 
@@ -197,6 +200,8 @@ class Ledger:
             Whether a failure becomes a dead letter.
         left_journal : bool
             Whether the journal has let go of it already.
+        elsewhere : bool
+            Whether done-callbacks must not run in this thread.
         """
         record = job.record
         run = self.run_of.pop(job.id, None)
@@ -231,7 +236,10 @@ class Ledger:
             metadata=metadata(job),
         )
         self._remember(record)
-        self._lock.defer(lambda: _resolve(job, columns, error))
+        if elsewhere and job.has_callbacks:
+            self._lock.defer(lambda: self.resolver.put(lambda: _resolve(job, columns, error)))
+        else:
+            self._lock.defer(lambda: _resolve(job, columns, error))
 
     def _bury(self, job: Job, run: Run | None, error: BaseException) -> None:
         """Keep what failed for good as a dead letter."""

@@ -206,6 +206,7 @@ def similarity(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
     return sum(_alike(a[n], b[n]) for n in names if n in a and n in b) / len(names)
 
 
+@functools.lru_cache(maxsize=1024)
 def view_class(names: tuple[str, ...]) -> type:
     """Return the namedtuple class with these fields; numba's cache finds it again by its name."""
     found: type = getattr(sys.modules[__name__], "View:" + ",".join(names))
@@ -243,7 +244,13 @@ def _check_mapping(given: Any) -> dict[str, Any]:
                 field=str(name),
                 value=name,
             )
-    return {name: Field(name, Any, REQUIRED, Limits()).coerce(value) for name, value in given.items()}
+    return {name: _free_field(name).coerce(value) for name, value in given.items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def _free_field(name: str) -> Field:
+    """Return the field of a mapping, which may have any value."""
+    return Field(name, Any, REQUIRED, Limits())
 
 
 def _fill(given: dict[str, Any], declared: tuple[Field, ...], parameters_class: type) -> dict[str, Any]:

@@ -108,7 +108,9 @@ class RecurringJobs:
         return math.inf if wait_s is None else wait_s
 
     def run(self) -> None:
-        """Submit what is due."""
+        """Submit what is due, unless the engine is closing."""
+        if self._desk.scheduler.closed:
+            return
         marks: dict[str, str] = {}  # by name: the newest run, where there are several
         for schedule, nominal in self._schedules.due(self._clock.time()):
             kept: ScheduledRequest = schedule.payload

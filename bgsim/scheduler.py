@@ -704,6 +704,7 @@ class Scheduler:
         for worker in self.workers:
             worker.join(None if drained else 0.0)
         self.timekeeper.join()
+        self.ledger.resolver.close(None if drained else 0.0)
         self.bus.close()
         self.ledger.release()
         if self._close_store:

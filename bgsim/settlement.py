@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bgsim.job import JobState
@@ -42,16 +44,17 @@ class Settlement:
         else:
             for column in run.columns:
                 column.flags.writeable = False
+            keeper = threading.get_ident()
             try:
                 self._store.store(
                     run.key,
                     run.result_columns(replicates),
                     workspace=workspaces[0] if workspaces else None,
-                    on_stored=lambda error: self._stored(run, error),
+                    on_stored=lambda error: self._stored(run, error, keeper),
                     finishes=list(run.jobs),
                 )
             except Exception as error:  # a store that breaks its contract must not lose a result
-                self._stored(run, error)
+                self._stored(run, error, keeper)
                 return
             self._place(run, replicates, workspaces[1:])
 
@@ -68,31 +71,35 @@ class Settlement:
         for workspace in workspaces:
             self.try_store(run, lambda w=workspace: self._store.place(run.key, replicates, w))  # type: ignore[misc]
 
-    def _stored(self, run: Run, error: Exception | None) -> None:
+    def _stored(self, run: Run, error: Exception | None, keeper: int) -> None:
         """Take the store's word that a result is durable, or why it is not; in its thread or a worker's."""
         if error is not None:
             run.store_error = str(error)
             logger.warning("a result of %s is delivered but not stored: %s", run.simulation.name, error)
-        self._settle(run, stored=True)
+        self._settle(run, stored=True, elsewhere=threading.get_ident() != keeper)
 
-    def _settle(self, run: Run, *, stored: bool = False) -> None:
+    def _settle(self, run: Run, *, stored: bool = False, elsewhere: bool = False) -> None:
         """End a run's jobs."""
         ledger = self._scheduler.ledger
         with self._scheduler.lock:
             if stored:
                 self.store_error = run.store_error
             letter = True
-            left_journal = stored and run.store_error is None  # in the commit that stored the result
+            end = partial(
+                ledger.end,
+                left_journal=stored and run.store_error is None,  # in the commit that stored the result
+                elsewhere=elsewhere,  # the store's thread has results to store
+            )
             for job in list(run.jobs.values()):
                 job.record.from_store = min(run.from_store, job.replicates)
                 job.record.store_error = run.store_error
                 error = run.error or job.record.pending_error
                 if error is not None:
-                    ledger.end(job, JobState.FAILED, error=error, letter=letter, left_journal=left_journal)
+                    end(job, JobState.FAILED, error=error, letter=letter)
                     letter = False
                 elif run.stopping:
-                    ledger.end(job, JobState.CANCELLED, left_journal=left_journal)
+                    end(job, JobState.CANCELLED)
                 else:
                     columns = run.result_columns(job.replicates)
-                    ledger.end(job, JobState.COMPLETED, columns=columns, left_journal=left_journal)
+                    end(job, JobState.COMPLETED, columns=columns)
             self._scheduler.settled(run)

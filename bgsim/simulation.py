@@ -154,12 +154,12 @@ class Simulation:
         from bgsim.kernel import CompiledKernel, make_dispatcher  # noqa: PLC0415 - imports numba
 
         view = parameters.kernel_view()
-        layout = (type(view), *(_layout_of(v) for v in view))
-        with self._lock:
-            compiled = self._compiled.get(layout)
-            if not self._compiled:
-                self._dispatcher = make_dispatcher(self.function, self.fingerprint)
+        layout = (type(view), *map(_layout_of, view))
+        compiled = self._compiled.get(layout)
         if compiled is None:
+            with self._lock:
+                if not self._compiled:
+                    self._dispatcher = make_dispatcher(self.function, self.fingerprint)
             self._warn_of_biased_draws()
             compiled = CompiledKernel(self._dispatcher, self.name, view, self.outputs, self.takes_control)
             with self._lock:

@@ -63,7 +63,8 @@ def test_imports_run_one_way() -> None:
     """The order in the map of the package is the order of the imports, outside of functions and type checking."""
     order = ["errors", "queue_manager", "retry", "defaults", "encoding", "fields", "parameters", "streams", "control"]
     order += ["outputs", "fingerprint", "kernel", "simulation", "result", "subscription", "progress", "storage"]
-    order += ["registry", "clock", "submission", "job", "logs", "chunks", "worker", "calls", "ledger", "settlement"]
+    order += ["registry", "clock", "submission", "job", "logs", "chunks", "worker", "calls"]
+    order += ["resolver", "ledger", "settlement"]
     order += ["timekeeper", "scheduler", "health", "desk", "batch", "recovery", "cron", "schedules", "recurring"]
     order += ["executor", "config", "engine", "terminal", "cli"]
     for path in sorted((ROOT / "bgsim").rglob("*.py")):

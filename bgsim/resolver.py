@@ -1,0 +1,56 @@
+"""A thread for the done-callbacks of jobs whose end the store reports, so that they hold up no other result."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+logger = logging.getLogger("bgsim.engine")
+
+
+class Resolver:
+    """Calls what it is given, one after the other, in a thread that begins with the first. Any thread may call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards all below; nothing is called under it
+        self._arrived = threading.Condition(self._lock)
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def put(self, action: Callable[[], None]) -> None:
+        """Have something called soon; at once, in this thread, after `close`."""
+        with self._lock:
+            if not self._closed:
+                self._waiting.append(action)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="bgsim-resolver", daemon=True)
+                    self._thread.start()
+                self._arrived.notify()
+                return
+        action()
+
+    def close(self, timeout_s: float | None) -> None:
+        """Call what is here, then stop; wait for that, but not from one of the calls."""
+        with self._lock:
+            self._closed = True
+            self._arrived.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                while not self._waiting:
+                    if self._closed:
+                        return
+                    self._arrived.wait()
+                action = self._waiting.popleft()
+            try:
+                action()
+            except BaseException:
+                logger.exception("a done-callback raised")
+            del action
