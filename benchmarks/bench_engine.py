@@ -1,4 +1,4 @@
-"""The engine: how soon a cancel frees a worker, and how busy the workers are."""
+"""The engine: how soon a cancel frees a worker and an urgent job starts, and how well one job uses the cores."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bgsim.models.options import AsianCall, asian_call
 from bgsim.progress import UpdateType
 
 CANCELS = 100
+URGENT = 200
 REPLICATES = 200_000
 
 
@@ -63,6 +64,36 @@ def cancel_latency(engine: bgsim.Engine, title: str) -> Case:
     return case
 
 
+def urgent_start() -> Case:
+    """Measure from the submission of a CRITICAL job to its first replicate, while two long LOW jobs keep all busy."""
+    case = Case("a CRITICAL job, beside two LOW ones", lambda: None)
+    with bgsim.Engine() as engine:
+        options: dict[str, Any] = {"replicates": 100_000_000, "priority": "low", "cache": "off"}
+        long = [engine.submit(asian_call, AsianCall(strike=100.0 + n), **options) for n in range(2)]
+        while any(job.status().replicates_completed < 100_000 for job in long):
+            time.sleep(0.01)
+        for number in range(URGENT):
+            began = time.perf_counter()
+            job = engine.submit(clock, {"number": number}, replicates=1, priority="critical", cache="off")
+            case.seconds.append(float(job.result()["t"][0]) - began)
+        assert not any(job.cancel() is False for job in long)
+    return case
+
+
+def scaling(rounds: int = 5) -> None:
+    """Compare one job on one worker with the same on all, as parts of the ideal."""
+    cores = len(os.sched_getaffinity(0))
+    seconds: dict[int, list[float]] = {1: [], cores: []}
+    for seed in range(rounds):
+        for workers, found in seconds.items():
+            with bgsim.Engine(workers=workers) as engine:
+                began = time.perf_counter()
+                engine.submit(asian_call, AsianCall(), replicates=REPLICATES, seed=seed).result()
+                found.append(time.perf_counter() - began)
+    efficiency = np.median(seconds[1]) / np.median(seconds[cores]) / cores
+    print(f"\none job on {cores} workers: {100 * efficiency:.0f} % of {cores} times as fast as on one")
+
+
 def main() -> None:
     spin.warmup()
     asian_call.warmup()
@@ -75,6 +106,8 @@ def main() -> None:
         beside = cancel_latency(engine, "one worker, while a second job runs")
         other.cancel()
     report("from cancel() to the worker's next chunk", [alone, beside], unit="ms")
+    report("from submit to the first replicate", [urgent_start()], unit="ms")
+    scaling()
 
     workers = min(2, len(os.sched_getaffinity(0)))
     shares = []
@@ -84,7 +117,7 @@ def main() -> None:
             job = engine.submit(asian_call, AsianCall(), replicates=REPLICATES, seed=seed)
             job.result()
             wall = time.perf_counter() - began
-            shares.append(engine.busy_s() / (wall * workers))
+            shares.append(engine._scheduler.busy_s() / (wall * workers))
             assert job.status().replicates_completed == REPLICATES
     print(
         f"\n{REPLICATES:,} replicates of an Asian call, {workers} workers: in kernels for a median of "

@@ -123,7 +123,7 @@ def _duration(seconds: float) -> str:
 def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
     """Return an engine's statistics, given when it began by its clock. Without its lock."""
     stored = scheduler.store.size()
-    busy_s = sum(worker.busy_s for worker in scheduler.workers)
+    busy_s = scheduler.busy_s()
     with scheduler.lock:
         ledger = scheduler.ledger
         states = dict.fromkeys(JobState, 0)

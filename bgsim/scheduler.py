@@ -240,6 +240,10 @@ class Scheduler:
             self._work.notify()
             return withdraw
 
+    def busy_s(self) -> float:
+        """Return the seconds that all workers together have spent in kernels."""
+        return sum(worker.busy_s for worker in self.workers)
+
     # ---- without threads -----------------------------------------------------------------------------
 
     def step(self) -> bool:
