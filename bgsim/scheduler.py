@@ -576,7 +576,8 @@ class Scheduler:
             self.admit()
         else:
             self._end(job, JobState.CANCELLED if error is None else JobState.FAILED, error)
-            if run.jobs and not run.stopping:
+            # Without the one that wanted most, what is done may be enough.
+            if run.jobs and not run.stopping and not self._finish_if_idle(run):
                 self._hold_if_unwanted(run)
 
     def expire(self, request: SimulationRequest) -> None:
