@@ -93,6 +93,8 @@ class Settlement:
                 elif run.stopping:
                     ledger.end(job, JobState.CANCELLED, left_journal=left_journal)
                 else:
+                    if job.record.started_at is None:  # it joined while the run was suspended, or was paused
+                        ledger.start(job)
                     columns = run.result_columns(job.replicates)
                     ledger.end(job, JobState.COMPLETED, columns=columns, left_journal=left_journal)
             self._scheduler.settled(run)
