@@ -12,6 +12,7 @@ import statistics
 import traceback
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -358,7 +359,8 @@ class Ledger:
                 rate = run.eta.per_second
                 remaining = run.eta.remaining_s(run.target * (1 - fraction))
             elif state is JobState.QUEUED:
-                position = self._queue.position(record.id)
+                with suppress(RequestNotFoundError):  # it has just waited for too long
+                    position = self._queue.position(record.id)
                 wait = self._estimated_wait_s(position)
             elif state is JobState.CANCELLING:
                 overdue = now - record.asked_to_stop_at

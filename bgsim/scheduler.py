@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.calls import Calls
 from bgsim.chunks import Attempt, Run
 from bgsim.control import STOP, YIELD
-from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
+from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError, RequestNotFoundError
 from bgsim.job import Job, JobState
 from bgsim.ledger import Ledger
 from bgsim.locking import DeferringLock
@@ -563,7 +563,11 @@ class Scheduler:
         if run is None or run.phase == "storing":
             return False
         if job.record.state is not JobState.CANCELLING:
-            self.queue.cancel(job.id)
+            try:
+                self.queue.cancel(job.id)
+            except RequestNotFoundError:
+                self.expire()  # it has waited for too long, and nobody has said so yet
+                return False
             self._leave(run, job, error)
         return True
 
@@ -580,14 +584,15 @@ class Scheduler:
             if run.jobs and not run.stopping and not self._finish_if_idle(run):
                 self._hold_if_unwanted(run)
 
-    def expire(self, request: SimulationRequest) -> None:
-        """End a job that has waited in the queue for too long."""
-        run = self.ledger.run_of.get(request.id)
-        if run is not None:
-            job = self._job(request.id)
-            name = "deadline_s" if job.submission.queue_timeout_s is None else "queue_timeout_s"
-            limit = getattr(job.submission, name)
-            self._leave(run, job, JobTimeoutError(f"{job.id} waited longer than {name}={limit}"))
+    def expire(self) -> None:
+        """End the jobs that have waited in the queue for too long."""
+        for request in self.queue.take_expired():
+            run = self.ledger.run_of.get(request.id)
+            if run is not None:
+                job = self._job(request.id)
+                limits = {name: getattr(job.submission, name) for name in ("queue_timeout_s", "deadline_s")}
+                name, limit = min((item for item in limits.items() if item[1] is not None), key=lambda item: item[1])
+                self._leave(run, job, JobTimeoutError(f"{job.id} waited longer than {name}={limit}"))
 
     def _fail(self, run: Run, error: BaseException, replicate: int) -> None:
         """Take note of a failure; of several the lowest replicate's counts, so those below it may go on."""

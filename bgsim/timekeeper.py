@@ -143,8 +143,7 @@ class Timekeeper:
         scheduler = self._scheduler
         with scheduler.lock:
             now = self._clock.monotonic()
-            for request in scheduler.queue.take_expired():
-                scheduler.expire(request)
+            scheduler.expire()
             while self._releases and self._releases[0][0] <= self._clock.time():
                 scheduler.release(heapq.heappop(self._releases)[2])
             self._stop_overdue(now)
