@@ -458,8 +458,9 @@ class Scheduler:
                 return
             going = [run for run in self.running if not run.stopping]  # who stops takes nothing any more
             if len(going) >= self.config.max_concurrent_simulations:
-                lowest = min(going, key=lambda run: (run.entry.priority, -run.entry.sequence))  # type: ignore[union-attr]
-                if head.priority <= lowest.entry.priority:  # type: ignore[union-attr]
+                # By level, as the queue goes by it: what has aged to the front would be suspended and taken for ever.
+                lowest = min(going, key=lambda run: (run.entry.level, -run.entry.sequence))  # type: ignore[union-attr]
+                if head.level <= lowest.entry.level:  # type: ignore[union-attr]
                     return
                 self._suspend(lowest, "overtaken by a more urgent job")
             entry = self.queue.get_nowait()
