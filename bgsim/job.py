@@ -60,10 +60,10 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 """Which states may follow which.
 
 RUNNING to DELAYED waits for the next attempt, and DELAYED to QUEUED is that its time has come. SUSPENDED is paused by
-hand or overtaken; a job that was paused before it started goes back to QUEUED. QUEUED to CANCELLING is a job that joined
-a suspended run and is its last. A suspended or delayed run may turn out to be COMPLETED: its last chunk was in hand, or
-the job that wanted more has left. A job goes from CANCELLING to FAILED when its time-out, or a replicate that raised
-meanwhile, asked for the stop.
+hand or overtaken; a job that was paused before it started goes back to QUEUED. QUEUED to CANCELLING is a job that
+joined a suspended run and is its last. A suspended or delayed run may turn out to be COMPLETED: its last chunk was in
+hand, or the job that wanted more has left. A job goes from CANCELLING to FAILED when its time-out, or a replicate that
+raised meanwhile, asked for the stop.
 """
 
 

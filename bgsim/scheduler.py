@@ -304,6 +304,8 @@ class Scheduler:
         need = self.calls.need()
         if need is not None:
             found.append((need, None))
+        elif self.config.rate_limits:
+            self.timekeeper.look_again()
         if len(found) > 1:
             found.sort(key=lambda item: item[0])
         for _, run in found:
@@ -347,6 +349,11 @@ class Scheduler:
         ]
         if less_urgent:
             min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
+
+    def offer_calls(self) -> None:
+        """Have a worker look at the calls, if one that waited for its rate is ready."""
+        if self.config.rate_limits and self.calls.need() is not None:
+            self._work.notify()
 
     def _call_done(self, entry: Entry) -> None:
         with self.lock:
@@ -455,6 +462,8 @@ class Scheduler:
         while not self.paused:
             head = self.queue.peek()
             if head is None:
+                if self.config.rate_limits:
+                    self.timekeeper.look_again()  # what waits for its rate may have begun to just now
                 return
             going = [run for run in self.running if not run.stopping]  # who stops takes nothing any more
             if len(going) >= self.config.max_concurrent_simulations:

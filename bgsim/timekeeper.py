@@ -73,9 +73,7 @@ class Timekeeper:
 
     def look_again(self) -> None:
         """Wake the thread if the queue waits for something that comes before it would look."""
-        event = self._scheduler.queue.next_event_at()
-        if event is not None:
-            self._nudge(event)
+        self._nudge(self._next_event_at())
 
     def release_at(self, time: float, entry: Entry) -> None:
         """Release an entry of the queue when the wall clock says so."""
@@ -128,13 +126,17 @@ class Timekeeper:
                     return
 
     def _next_at(self) -> float:
-        event = self._scheduler.queue.next_event_at()
         deadline = self._deadlines[0][0] if self._deadlines else math.inf
-        found = min(self._sample_at, deadline, math.inf if event is None else event)
+        found = min(self._sample_at, deadline, self._next_event_at())
         if self._releases:
             wait_s = min(self._releases[0][0] - self._clock.time(), MAX_WALL_WAIT_S)
             found = min(found, self._clock.monotonic() + wait_s)
         return found
+
+    def _next_event_at(self) -> float:
+        """Return when something happens in a queue by itself; infinity for never."""
+        events = (self._scheduler.queue.next_event_at(), self._scheduler.calls.next_event_at())
+        return min((event for event in events if event is not None), default=math.inf)
 
     # ---- what is due ---------------------------------------------------------------------------------
 
@@ -148,6 +150,7 @@ class Timekeeper:
                 scheduler.release(heapq.heappop(self._releases)[2])
             self._stop_overdue(now)
             scheduler.admit()
+            scheduler.offer_calls()
             if now >= self._sample_at:
                 self._sample(now)
                 self._sample_at = now + self._interval_s if scheduler.running else math.inf
