@@ -226,9 +226,16 @@ class Scheduler:
         """
         with self.lock:
             self._check_open()
-            withdraw = self.calls.put(task, Priority.of(priority), group)
+            take_out = self.calls.put(task, Priority.of(priority), group)
             self._work.notify()
-            return withdraw
+
+        def withdraw() -> bool:
+            taken = take_out()
+            with self.lock:
+                self._tell_if_idle()
+            return taken
+
+        return withdraw
 
     # ---- without threads -----------------------------------------------------------------------------
 
