@@ -493,7 +493,7 @@ class Scheduler:
             if not job.record.paused:
                 self.ledger.start(job, *(("resumed",) if again else ()))
                 self.timekeeper.watch(job)
-        run.observe(self.clock.monotonic())
+        run.begin_watch(self.clock.monotonic())
         self._call_worker(run)
         self.timekeeper.started()
 
