@@ -650,6 +650,7 @@ class Scheduler:
     def settled(self, run: Run) -> None:
         """Let go of a run whose jobs have ended, and let those begin that follow it."""
         self.letting_go.remove(run)
+        run.columns = ()  # its entry may be in a heap for a while yet, as the time of a time-out
         if self._by_key.get(run.key.hash) is run:
             del self._by_key[run.key.hash]
         for follower in run.followers:

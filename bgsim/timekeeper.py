@@ -53,7 +53,7 @@ class Timekeeper:
         self._tick = threading.Condition(scheduler.lock.raw)
         self.chores: list[Chore] = []
         # Guarded by the engine's lock.
-        self._deadlines: list[tuple[float, int, Job]] = []  # stale unless the job's next deadline is the same
+        self._deadlines: list[tuple[float, int, str]] = []  # of jobs, by id; stale unless it is the next one of its job
         self._releases: list[tuple[float, int, Entry]] = []  # by the wall clock
         self._numbers = itertools.count()
         self._sample_at = math.inf  # finite while something runs, and once more after that
@@ -67,7 +67,7 @@ class Timekeeper:
         """Take note of a job's deadline, and of what the queue waits for."""
         deadline = job.record.next_deadline()
         if deadline is not None:
-            heapq.heappush(self._deadlines, (deadline, next(self._numbers), job))
+            heapq.heappush(self._deadlines, (deadline, next(self._numbers), job.id))
             self._nudge(deadline)
         self.look_again()
 
@@ -162,11 +162,13 @@ class Timekeeper:
 
     def _stop_overdue(self, now: float) -> None:
         while self._deadlines and self._deadlines[0][0] <= now:
-            deadline, _, job = heapq.heappop(self._deadlines)
-            record = job.record
-            if record.state.is_terminal or record.next_deadline() != deadline:
+            deadline, _, job_id = heapq.heappop(self._deadlines)
+            run = self._scheduler.ledger.run_of.get(job_id)
+            if run is None:
                 continue
-            if record.state is JobState.CANCELLING:
+            job = run.jobs[job_id]
+            record = job.record
+            if record.next_deadline() != deadline or record.state is JobState.CANCELLING:
                 continue
             name = "deadline_s" if deadline == record.deadline else "timeout_s"
             verb = "was not done within" if name == "deadline_s" else "ran longer than"
