@@ -559,12 +559,13 @@ class Engine:
         cancel : bool
             Cancel what has not ended, keeping finished replicates, and wait a second unless told otherwise.
         timeout_s : float, optional
-            Wait at most so long.
+            Wait at most so long, and then cancel the others. With a file they are `interrupted`, to be recovered.
 
         Returns
         -------
         list of Job
-            Those whose kernels had not let go by then; they may still be running.
+            Those that had not ended by then. Their kernels may still be running; once they let go, the jobs are
+            cancelled.
         """
         return self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
 

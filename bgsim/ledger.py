@@ -79,7 +79,7 @@ class Ledger:
         self._bus = bus
         self._queue = queue
         self._journal = journal
-        self._owner = owner  # None where nothing outlives a crash
+        self._owner = owner  # None where nothing outlives a crash, and once the engine is closed
         self.run_of: dict[str, Run] = {}
         self.ended: dict[str, JobRecord] = {}
         self.counts: Counter[str] = Counter()
@@ -111,9 +111,15 @@ class Ledger:
             )
 
     def release(self) -> None:
-        """Say that this engine is closed: what it leaves pending is interrupted."""
+        """Say that this engine is closed: what it leaves pending is interrupted. More than once does nothing."""
         if self._owner is not None:
             self._journal.release(self._owner)
+            self._owner = None
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether the ends of jobs are told to the journal."""
+        return self._owner is not None
 
     def start(self, job: Job, *messages: str) -> None:
         """Say that a job is running, for the first time or again."""

@@ -681,7 +681,7 @@ class Scheduler:
         self._work.notify_all()
 
     def close(self, *, cancel: bool, timeout_s: float | None) -> list[Job]:
-        """Take no more, finish or cancel what is here, stop the threads; return the jobs that still ran.
+        """Take no more, finish or cancel what is here, stop the threads; return the jobs that had not ended in time.
 
         From a callback, which one of these threads runs, it returns at once, and another thread does it.
         """
@@ -713,8 +713,15 @@ class Scheduler:
             if self._stopped:
                 return left
             self._stopped = True
+            if not cancel:
+                self.ledger.release()  # so that in the journal, what is stopped now is interrupted, not ended
+            for job in left:
+                self.stop_job(job, None)  # nobody will run it, and somebody may wait for it
+            errands, self._errands = self._errands, deque()
             self._work.notify_all()
             self.timekeeper.stop()
+        for errand in errands:
+            errand()
         for worker in self.workers:
             worker.join(None if drained else 0.0)
         self.timekeeper.join()
