@@ -130,8 +130,10 @@ class Scheduler:
                 with self.lock:
                     self._place(job, request)
             except QueueFullError:
+                if block and self.config.immediate and self.step():
+                    continue  # that may have made room, and nobody else will
                 left = None if deadline is None else deadline - time.monotonic()
-                if not block or not self.queue.wait_for_room(request.key, timeout_s=left):
+                if not block or self.config.immediate or not self.queue.wait_for_room(request.key, timeout_s=left):
                     raise
             else:
                 return
@@ -139,7 +141,7 @@ class Scheduler:
     def answer(self, job: Job, columns: Columns) -> None:
         """Complete a job with what the store had."""
         with self.lock:
-            self._check_open()
+            self.check_open()
             job.record.from_store = job.replicates
             self.ledger.counts["from_store"] += 1
             self.ledger.start(job)
@@ -225,7 +227,7 @@ class Scheduler:
         EngineClosedError
         """
         with self.lock:
-            self._check_open()
+            self.check_open()
             take_out = self.calls.put(task, Priority.of(priority), group)
             self._work.notify()
 
@@ -410,7 +412,13 @@ class Scheduler:
 
     # ---- under the lock ------------------------------------------------------------------------------
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Refuse to go on once the engine is closed.
+
+        Raises
+        ------
+        EngineClosedError
+        """
         if self.closed:
             raise EngineClosedError("the engine is closed; make a new one to go on")
 
@@ -428,7 +436,7 @@ class Scheduler:
             )
 
     def _place(self, job: Job, request: SimulationRequest) -> None:
-        self._check_open()
+        self.check_open()
         placement = self.queue.put(request)
         run: Run = placement.entry.payload
         if placement.joined:
