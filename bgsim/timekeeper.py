@@ -58,6 +58,7 @@ class Timekeeper:
         self._numbers = itertools.count()
         self._sample_at = math.inf  # finite while something runs, and once more after that
         self._wakes_at = -math.inf  # when the thread will look again by itself; -inf while it is looking
+        self._ask_chores = False  # they have changed since they were asked
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="bgsim-timekeeper", daemon=True)
 
@@ -87,8 +88,13 @@ class Timekeeper:
             self._nudge(self._sample_at)
 
     def chores_changed(self) -> None:
-        """Ask the chores again when they are due."""
-        self._nudge(-math.inf)
+        """Ask the chores again when they are due.
+
+        1. The thread asks them, without the lock; 2. a schedule is added here; 3. the thread is about to wait for what it
+        was told before: it sees the mark, and asks again.
+        """
+        self._ask_chores = True
+        self._tick.notify()
 
     def _nudge(self, when: float) -> None:
         if when < self._wakes_at:
@@ -117,6 +123,9 @@ class Timekeeper:
             with self._scheduler.lock:
                 if self._stopped:
                     return
+                if self._ask_chores:
+                    self._ask_chores = False
+                    continue
                 left = min(self._next_at() - self._clock.monotonic(), chores_s)
                 if left > 0:
                     self._wakes_at = self._clock.monotonic() + left
