@@ -18,6 +18,7 @@ that comes while the old run is letting go *follows* it: it starts when the old 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 import time
@@ -460,7 +461,8 @@ class Scheduler:
             self.ledger.start(job, "joined a run in progress")
             self._work.notify()
         elif placement.entry.state is EntryState.DELAYED:
-            if placement.joined and any(other.record.paused for other in run.jobs.values()):
+            others = [other for other in run.jobs.values() if other is not job]
+            if others and not request.delay_s and all(other.record.paused for other in others):
                 self.queue.release(placement.entry)  # it was held, and somebody wants it now
             else:
                 self.ledger.hold(job, JobState.DELAYED)
@@ -537,6 +539,7 @@ class Scheduler:
     def _resume(self, job: Job, run: Run) -> None:
         if not job.record.paused or run.stopping or run.phase == "storing":
             return
+        held = all(other.record.paused for other in run.jobs.values())
         job.record.paused = False
         assert run.entry is not None
         if run in self.running:
@@ -546,12 +549,16 @@ class Scheduler:
         submission = job.submission
         state, delay_s = JobState.SUSPENDED, 0.0
         if not run.started:
-            if submission.at is not None:
-                delay_s = submission.at.timestamp() - self.clock.time()
+            if submission.at is not None and submission.at.timestamp() > self.clock.time():
+                delay_s = math.inf  # the timekeeper releases it by the wall clock
+                self.timekeeper.release_at(submission.at.timestamp(), run.entry)
             elif submission.delay_s:
                 delay_s = job.record.submitted_at + submission.delay_s - self.clock.monotonic()
             state = JobState.DELAYED if delay_s > 0 else JobState.QUEUED
-        self.queue.release(run.entry, delay_s=delay_s)
+        if held:
+            self.queue.release(run.entry, delay_s=delay_s)
+        elif run.entry.state is EntryState.DELAYED:
+            state = JobState.DELAYED  # until the others' time has come
         self.ledger.hold(job, state)
         self.timekeeper.look_again()
 
