@@ -566,7 +566,7 @@ class Scheduler:
         """Put a run that failed back in the queue, to be tried again later; False when it has failed for good."""
         retry = run.retry
         assert run.entry is not None
-        if run.stopping or retry is None or not retry.covers(error):
+        if run.stopping or retry is None or not retry.attempts or not retry.covers(error):
             return False
         if run not in self.running and run.entry.state is EntryState.DELAYED:
             return True  # another chunk of the same attempt has failed, or it is held
@@ -574,19 +574,22 @@ class Scheduler:
             return False
         run.attempts.append(Attempt(self.clock.time(), error))
         self.ledger.counts["retries"] += 1
+        number = len(run.attempts)
+        wait_s = retry.wait_s(number)
         if run in self.running:
-            number = len(run.attempts)
-            wait_s = retry.wait_s(number)
             self.running.remove(run)
             self._waiting.add(run)
             self.queue.requeue(run.entry, delay_s=wait_s)
-            reason = str(error).partition("\n")[0]
-            text = f"retry {number} of {retry.attempts} in {wait_s:g} s: {type(error).__name__}: {reason}"
-            for job in run.jobs.values():
-                if not job.record.paused:
-                    self.ledger.hold(job, JobState.DELAYED, text)
-            self.timekeeper.look_again()
-            self.admit()
+        else:  # it was suspended meanwhile
+            self.queue.hold(run.entry)
+            self.queue.release(run.entry, delay_s=wait_s)
+        reason = str(error).partition("\n")[0]
+        text = f"retry {number} of {retry.attempts} in {wait_s:g} s: {type(error).__name__}: {reason}"
+        for job in run.jobs.values():
+            if not job.record.paused:
+                self.ledger.hold(job, JobState.DELAYED, text)
+        self.timekeeper.look_again()
+        self.admit()
         return True
 
     def stop_job(self, job: Job, error: BaseException | None) -> bool:
