@@ -141,8 +141,12 @@ class Scheduler:
 
     def answer(self, job: Job, columns: Columns) -> None:
         """Complete a job with what the store had."""
+        word = job.submission.supersede
         with self.lock:
             self.check_open()
+            for old in self.ledger.live() if word is not None else ():
+                if old.submission.supersede == word:
+                    self.stop_job(old, None)
             job.record.from_store = job.replicates
             self.ledger.counts["from_store"] += 1
             self.ledger.start(job)
