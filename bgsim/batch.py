@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextvars
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,15 +43,18 @@ class Batch(Sequence[Job]):
         self._feeding = False
         self._refused: BgsimError | None = None  # why the rest cannot be submitted
         self._cancelled = False
-        self._feed()
+        self._context = contextvars.copy_context()  # all jobs get it, in whatever thread they are submitted
+        self._feed(may_wait=True)
 
     # ---- feeding -------------------------------------------------------------------------------------
 
-    def _feed(self) -> None:
+    def _feed(self, *, may_wait: bool) -> None:
         """Submit while there is room; in the caller's thread, and then in that of whoever ends a job.
 
         1. Two jobs end at once, in two threads: the first feeds, the second leaves it to that one.
         2. The queue is full: the next end of a job of ours, of which one at least is under way, goes on.
+        3. The queue is full and none of ours is under way: a thread waits for room; that of a job's end, which may be a
+           worker's or the store's, must not.
         """
         with self._lock:
             if self._feeding:
@@ -64,11 +69,19 @@ class Batch(Sequence[Job]):
                     return
                 under_way = number > len(self._ended)
             try:
-                job = self._desk.submit(self._submissions[number], block=not under_way)
-            except QueueFullError:
+                submission, block = self._submissions[number], may_wait and not under_way
+                job = self._context.run(self._desk.submit, submission, block=block)
+            except QueueFullError as error:
                 with self._lock:
                     if len(self._jobs) > len(self._ended):
                         self._feeding = False
+                        return
+                    if block:
+                        self._refused = error  # an immediate engine, in which nothing is due
+                    elif not may_wait:
+                        self._feeding = False
+                        options = {"may_wait": True}
+                        threading.Thread(target=self._feed, kwargs=options, name="bgsim-batch", daemon=True).start()
                         return
                 continue  # the last of ours ended meanwhile, so nobody else would go on
             except BgsimError as error:
@@ -84,7 +97,7 @@ class Batch(Sequence[Job]):
         with self._lock:
             self._ended.append(job)
             self._changed.notify_all()
-        self._feed()
+        self._feed(may_wait=False)
 
     # ---- a sequence ----------------------------------------------------------------------------------
 
@@ -262,9 +275,8 @@ def _wait(job: Job, timeout_s: float | None) -> None:
     """Wait for a job to end, in whatever way."""
     try:
         job.exception(timeout_s)
-    except TimeoutError:
+    except TimeoutError as error:
         if not job.done():
-            raise TimeoutError(f"{job.id} did not end within {timeout_s} s") from None
-    except BaseException:
-        if not job.cancelled():
-            raise
+            raise TimeoutError(f"{job.id} did not end within {timeout_s} s") from error
+    except concurrent.futures.CancelledError:
+        pass

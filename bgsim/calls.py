@@ -49,6 +49,10 @@ class Calls:
         head = self._queue.peek() if len(self._queue) else None
         return None if head is None else (-head.priority, self._running, self._turn)
 
+    def next_event_at(self) -> float | None:
+        """Return when, by the clock, a call that waits for its rate may be ready; None for never."""
+        return self._queue.next_event_at()
+
     def take(self, turn: int, done: Callable[[Entry], None]) -> Callable[[], None] | None:
         """Return the next call, which ends with `done`."""
         entry = self._queue.get_nowait()

@@ -242,6 +242,11 @@ class Run:
                 parts += part
         return done, min(1.0, (done + parts) / self.target) if self.target else 1.0
 
+    def begin_watch(self, now: float) -> None:
+        """Count from now on for how long the counters have not moved: it may have been suspended for a while."""
+        self.observe(now)
+        self.moved_at, self.stalled = now, False
+
     def observe(self, now: float) -> float:
         """Look at the counters; return for how long they have not moved, in seconds."""
         done, fraction = self.in_progress()

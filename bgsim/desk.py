@@ -58,6 +58,7 @@ class Desk:
         """
         scheduler = self.scheduler
         scheduler.check_process()
+        scheduler.check_open()
         simulation = submission.simulation
         self._simulations[simulation.name] = simulation
         self._check_size(submission)

@@ -26,7 +26,7 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -266,7 +266,7 @@ class Engine:
             The others.
         """
         found = _simulation(simulation)
-        if not isinstance(grid, Mapping) or any(isinstance(v, str) or not len(v) for v in grid.values()):
+        if not isinstance(grid, Mapping) or not all(_is_axis(values) for values in grid.values()):
             raise InvalidInputError(
                 f"grid must map names of parameters to sequences of one value or more; got {grid!r}",
                 field="grid",
@@ -559,12 +559,13 @@ class Engine:
         cancel : bool
             Cancel what has not ended, keeping finished replicates, and wait a second unless told otherwise.
         timeout_s : float, optional
-            Wait at most so long.
+            Wait at most so long, and then cancel the others. With a file they are `interrupted`, to be recovered.
 
         Returns
         -------
         list of Job
-            Those whose kernels had not let go by then; they may still be running.
+            Those that had not ended by then. Their kernels may still be running; once they let go, the jobs are
+            cancelled.
         """
         return self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
 
@@ -627,6 +628,10 @@ def run(
 
 def _simulation(simulation: Simulation | str) -> Simulation:
     return find_simulation(simulation) if isinstance(simulation, str) else simulation
+
+
+def _is_axis(values: object) -> bool:
+    return isinstance(values, Sized) and not isinstance(values, str) and len(values) > 0
 
 
 def _submission(simulation: Simulation | str, parameters: Any, **options: Any) -> Submission:

@@ -12,6 +12,7 @@ import statistics
 import traceback
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ class Ledger:
         self._bus = bus
         self._queue = queue
         self._journal = journal
-        self._owner = owner  # None where nothing outlives a crash
+        self._owner = owner  # None where nothing outlives a crash, and once the engine is closed
         self.resolver = Resolver()
         self.run_of: dict[str, Run] = {}
         self.ended: dict[str, JobRecord] = {}
@@ -112,9 +113,15 @@ class Ledger:
             )
 
     def release(self) -> None:
-        """Say that this engine is closed: what it leaves pending is interrupted."""
+        """Say that this engine is closed: what it leaves pending is interrupted. More than once does nothing."""
         if self._owner is not None:
             self._journal.release(self._owner)
+            self._owner = None
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether the ends of jobs are told to the journal."""
+        return self._owner is not None
 
     def start(self, job: Job, *messages: str) -> None:
         """Say that a job is running, for the first time or again."""
@@ -366,7 +373,8 @@ class Ledger:
                 rate = run.eta.per_second
                 remaining = run.eta.remaining_s(run.target * (1 - fraction))
             elif state is JobState.QUEUED:
-                position = self._queue.position(record.id)
+                with suppress(RequestNotFoundError):  # it has just waited for too long
+                    position = self._queue.position(record.id)
                 wait = self._estimated_wait_s(position)
             elif state is JobState.CANCELLING:
                 overdue = now - record.asked_to_stop_at

@@ -32,5 +32,11 @@ class DeferringLock:
             return
         self._deferred = []
         self.raw.release()
+        failure: BaseException | None = None
         for action in deferred:
-            action()
+            try:
+                action()
+            except BaseException as error:  # a Ctrl-C in a callback, say: the other jobs end all the same
+                failure = failure or error
+        if failure is not None:
+            raise failure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 import random
 import sys
@@ -95,7 +94,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _exception_type(name: str) -> type[BaseException] | None:
     module, _, attribute = name.partition(":")
-    found = getattr(sys.modules.get(module, builtins), attribute, None)
+    found = getattr(sys.modules.get(module), attribute, None)
     return found if isinstance(found, type) and issubclass(found, BaseException) else None
 
 

@@ -18,6 +18,7 @@ that comes while the old run is letting go *follows* it: it starts when the old 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 import time
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.calls import Calls
 from bgsim.chunks import Attempt, Run
 from bgsim.control import STOP, YIELD
-from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
+from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError, RequestNotFoundError
 from bgsim.job import Job, JobState
 from bgsim.ledger import Ledger
 from bgsim.locking import DeferringLock
@@ -140,16 +141,22 @@ class Scheduler:
                 with self.lock:
                     self._place(job, request)
             except QueueFullError:
+                if block and self.config.immediate and self.step():
+                    continue  # that may have made room, and nobody else will
                 left = None if deadline is None else deadline - time.monotonic()
-                if not block or not self.queue.wait_for_room(request.key, timeout_s=left):
+                if not block or self.config.immediate or not self.queue.wait_for_room(request.key, timeout_s=left):
                     raise
             else:
                 return
 
     def answer(self, job: Job, columns: Columns) -> None:
         """Complete a job with what the store had."""
+        word = job.submission.supersede
         with self.lock:
-            self._check_open()
+            self.check_open()
+            for old in self.ledger.live() if word is not None else ():
+                if old.submission.supersede == word:
+                    self.stop_job(old, None)
             job.record.from_store = job.replicates
             self.ledger.counts["from_store"] += 1
             self.ledger.start(job)
@@ -235,10 +242,17 @@ class Scheduler:
         EngineClosedError
         """
         with self.lock:
-            self._check_open()
-            withdraw = self.calls.put(task, Priority.of(priority), group)
+            self.check_open()
+            take_out = self.calls.put(task, Priority.of(priority), group)
             self._work.notify()
-            return withdraw
+
+        def withdraw() -> bool:
+            taken = take_out()
+            with self.lock:
+                self._tell_if_idle()
+            return taken
+
+        return withdraw
 
     def busy_s(self) -> float:
         """Return the seconds that all workers together have spent in kernels."""
@@ -318,6 +332,8 @@ class Scheduler:
         need = self.calls.need()
         if need is not None:
             found.append((need, None))
+        elif self.config.rate_limits:
+            self.timekeeper.look_again()
         if len(found) > 1:
             found.sort(key=lambda item: item[0])
         for _, run in found:
@@ -361,6 +377,11 @@ class Scheduler:
         ]
         if less_urgent:
             min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
+
+    def offer_calls(self) -> None:
+        """Have a worker look at the calls, if one that waited for its rate is ready."""
+        if self.config.rate_limits and self.calls.need() is not None:
+            self._work.notify()
 
     def _call_done(self, entry: Entry) -> None:
         with self.lock:
@@ -410,7 +431,13 @@ class Scheduler:
 
     # ---- under the lock ------------------------------------------------------------------------------
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Refuse to go on once the engine is closed.
+
+        Raises
+        ------
+        EngineClosedError
+        """
         if self.closed:
             raise EngineClosedError("the engine is closed; make a new one to go on")
 
@@ -428,7 +455,7 @@ class Scheduler:
             )
 
     def _place(self, job: Job, request: SimulationRequest) -> None:
-        self._check_open()
+        self.check_open()
         placement = self.queue.put(request)
         run: Run = placement.entry.payload
         if placement.joined:
@@ -452,7 +479,8 @@ class Scheduler:
             self.ledger.start(job, "joined a run in progress")
             self._work.notify()
         elif placement.entry.state is EntryState.DELAYED:
-            if placement.joined and any(other.record.paused for other in run.jobs.values()):
+            others = [other for other in run.jobs.values() if other is not job]
+            if others and not request.delay_s and all(other.record.paused for other in others):
                 self.queue.release(placement.entry)  # it was held, and somebody wants it now
             else:
                 self.ledger.hold(job, JobState.DELAYED)
@@ -469,11 +497,14 @@ class Scheduler:
         while not self.paused:
             head = self.queue.peek()
             if head is None:
+                if self.config.rate_limits:
+                    self.timekeeper.look_again()  # what waits for its rate may have begun to just now
                 return
             going = [run for run in self.running if not run.stopping]  # who stops takes nothing any more
             if len(going) >= self.config.max_concurrent_simulations:
-                lowest = min(going, key=lambda run: (run.entry.priority, -run.entry.sequence))  # type: ignore[union-attr]
-                if head.priority <= lowest.entry.priority:  # type: ignore[union-attr]
+                # By level, as the queue goes by it: what has aged to the front would be suspended and taken for ever.
+                lowest = min(going, key=lambda run: (run.entry.level, -run.entry.sequence))  # type: ignore[union-attr]
+                if head.level <= lowest.entry.level:  # type: ignore[union-attr]
                     return
                 self._suspend(lowest, "overtaken by a more urgent job")
             entry = self.queue.get_nowait()
@@ -490,7 +521,7 @@ class Scheduler:
             if not job.record.paused:
                 self.ledger.start(job, *(("resumed",) if again else ()))
                 self.timekeeper.watch(job)
-        run.observe(self.clock.monotonic())
+        run.begin_watch(self.clock.monotonic())
         self._call_worker(run)
         self.timekeeper.started()
 
@@ -526,6 +557,7 @@ class Scheduler:
     def _resume(self, job: Job, run: Run) -> None:
         if not job.record.paused or run.stopping or run.phase == "storing":
             return
+        held = all(other.record.paused for other in run.jobs.values())
         job.record.paused = False
         assert run.entry is not None
         if run in self.running:
@@ -535,12 +567,16 @@ class Scheduler:
         submission = job.submission
         state, delay_s = JobState.SUSPENDED, 0.0
         if not run.started:
-            if submission.at is not None:
-                delay_s = submission.at.timestamp() - self.clock.time()
+            if submission.at is not None and submission.at.timestamp() > self.clock.time():
+                delay_s = math.inf  # the timekeeper releases it by the wall clock
+                self.timekeeper.release_at(submission.at.timestamp(), run.entry)
             elif submission.delay_s:
                 delay_s = job.record.submitted_at + submission.delay_s - self.clock.monotonic()
             state = JobState.DELAYED if delay_s > 0 else JobState.QUEUED
-        self.queue.release(run.entry, delay_s=delay_s)
+        if held:
+            self.queue.release(run.entry, delay_s=delay_s)
+        elif run.entry.state is EntryState.DELAYED:
+            state = JobState.DELAYED  # until the others' time has come
         self.ledger.hold(job, state)
         self.timekeeper.look_again()
 
@@ -548,7 +584,7 @@ class Scheduler:
         """Put a run that failed back in the queue, to be tried again later; False when it has failed for good."""
         retry = run.retry
         assert run.entry is not None
-        if run.stopping or retry is None or not retry.covers(error):
+        if run.stopping or retry is None or not retry.attempts or not retry.covers(error):
             return False
         if run not in self.running and run.entry.state is EntryState.DELAYED:
             return True  # another chunk of the same attempt has failed, or it is held
@@ -556,19 +592,22 @@ class Scheduler:
             return False
         run.attempts.append(Attempt(self.clock.time(), error))
         self.ledger.counts["retries"] += 1
+        number = len(run.attempts)
+        wait_s = retry.wait_s(number)
         if run in self.running:
-            number = len(run.attempts)
-            wait_s = retry.wait_s(number)
             self.running.remove(run)
             self._waiting.add(run)
             self.queue.requeue(run.entry, delay_s=wait_s)
-            reason = str(error).partition("\n")[0]
-            text = f"retry {number} of {retry.attempts} in {wait_s:g} s: {type(error).__name__}: {reason}"
-            for job in run.jobs.values():
-                if not job.record.paused:
-                    self.ledger.hold(job, JobState.DELAYED, text)
-            self.timekeeper.look_again()
-            self.admit()
+        else:  # it was suspended meanwhile
+            self.queue.hold(run.entry)
+            self.queue.release(run.entry, delay_s=wait_s)
+        reason = str(error).partition("\n")[0]
+        text = f"retry {number} of {retry.attempts} in {wait_s:g} s: {type(error).__name__}: {reason}"
+        for job in run.jobs.values():
+            if not job.record.paused:
+                self.ledger.hold(job, JobState.DELAYED, text)
+        self.timekeeper.look_again()
+        self.admit()
         return True
 
     def stop_job(self, job: Job, error: BaseException | None) -> bool:
@@ -577,7 +616,11 @@ class Scheduler:
         if run is None or run.phase == "storing":
             return False
         if job.record.state is not JobState.CANCELLING:
-            self.queue.cancel(job.id)
+            try:
+                self.queue.cancel(job.id)
+            except RequestNotFoundError:
+                self.expire()  # it has waited for too long, and nobody has said so yet
+                return False
             self._leave(run, job, error)
         return True
 
@@ -590,17 +633,19 @@ class Scheduler:
             self.admit()
         else:
             self._end(job, JobState.CANCELLED if error is None else JobState.FAILED, error)
-            if run.jobs and not run.stopping:
+            # Without the one that wanted most, what is done may be enough.
+            if run.jobs and not run.stopping and not self._finish_if_idle(run):
                 self._hold_if_unwanted(run)
 
-    def expire(self, request: SimulationRequest) -> None:
-        """End a job that has waited in the queue for too long."""
-        run = self.ledger.run_of.get(request.id)
-        if run is not None:
-            job = self._job(request.id)
-            name = "deadline_s" if job.submission.queue_timeout_s is None else "queue_timeout_s"
-            limit = getattr(job.submission, name)
-            self._leave(run, job, JobTimeoutError(f"{job.id} waited longer than {name}={limit}"))
+    def expire(self) -> None:
+        """End the jobs that have waited in the queue for too long."""
+        for request in self.queue.take_expired():
+            run = self.ledger.run_of.get(request.id)
+            if run is not None:
+                job = self._job(request.id)
+                limits = {name: getattr(job.submission, name) for name in ("queue_timeout_s", "deadline_s")}
+                name, limit = min((item for item in limits.items() if item[1] is not None), key=lambda item: item[1])
+                self._leave(run, job, JobTimeoutError(f"{job.id} waited longer than {name}={limit}"))
 
     def _fail(self, run: Run, error: BaseException, replicate: int) -> None:
         """Take note of a failure; of several the lowest replicate's counts, so those below it may go on."""
@@ -641,6 +686,7 @@ class Scheduler:
     def settled(self, run: Run) -> None:
         """Let go of a run whose jobs have ended, and let those begin that follow it."""
         self.letting_go.remove(run)
+        run.columns = ()  # its entry may be in a heap for a while yet, as the time of a time-out
         if self._by_key.get(run.key.hash) is run:
             del self._by_key[run.key.hash]
         for follower in run.followers:
@@ -671,7 +717,7 @@ class Scheduler:
         self._work.notify_all()
 
     def close(self, *, cancel: bool, timeout_s: float | None) -> list[Job]:
-        """Take no more, finish or cancel what is here, stop the threads; return the jobs that still ran.
+        """Take no more, finish or cancel what is here, stop the threads; return the jobs that had not ended in time.
 
         From a callback, which one of these threads runs, it returns at once, and another thread does it.
         """
@@ -703,8 +749,15 @@ class Scheduler:
             if self._stopped:
                 return left
             self._stopped = True
+            if not cancel:
+                self.ledger.release()  # so that in the journal, what is stopped now is interrupted, not ended
+            for job in left:
+                self.stop_job(job, None)  # nobody will run it, and somebody may wait for it
+            errands, self._errands = self._errands, deque()
             self._work.notify_all()
             self.timekeeper.stop()
+        for errand in errands:
+            errand()
         for worker in self.workers:
             worker.join(None if drained else 0.0)
         self.timekeeper.join()

@@ -51,7 +51,7 @@ class Settlement:
                     run.result_columns(replicates),
                     workspace=workspaces[0] if workspaces else None,
                     on_stored=lambda error: self._stored(run, error, keeper),
-                    finishes=list(run.jobs),
+                    finishes=list(run.jobs) if self._scheduler.ledger.is_journaled else (),
                 )
             except Exception as error:  # a store that breaks its contract must not lose a result
                 self._stored(run, error, keeper)
@@ -100,6 +100,8 @@ class Settlement:
                 elif run.stopping:
                     end(job, JobState.CANCELLED)
                 else:
+                    if job.record.started_at is None:  # it joined while the run was suspended, or was paused
+                        ledger.start(job)
                     columns = run.result_columns(job.replicates)
                     end(job, JobState.COMPLETED, columns=columns)
             self._scheduler.settled(run)

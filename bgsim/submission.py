@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CACHE_MODES = ("use", "refresh", "off", "only")
 
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""Nobody waits so long, and no later time can be written down."""
+
 _FROM_ZERO = ("delay_s", "debounce_s", "max_wait_s")
 _ABOVE_ZERO = ("timeout_s", "queue_timeout_s", "deadline_s")
 
@@ -91,9 +94,21 @@ class Submission:
         else:
             check_retry(self.retry)
         check_seconds(self, above_zero=_ABOVE_ZERO, from_zero=_FROM_ZERO)
+        if self.delay_s is None:
+            raise InvalidInputError("delay_s must be 0 seconds or more; got None", field="delay_s", value=None)
+        for name in ("workspace", "supersede", "group"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise InvalidInputError(f"{name} must be a text; got {value!r}", field=name, value=value)
         if self.at is not None and (not isinstance(self.at, datetime) or self.at.tzinfo is None):
             raise InvalidInputError(
                 f"at must be a datetime with a time zone; got {self.at!r}", field="at", value=self.at
+            )
+        if self.at is not None and self.delay_s:
+            raise InvalidInputError(
+                f"give either at or delay_s, not both; got {self.at.isoformat()} and {self.delay_s} s",
+                field="delay_s",
+                value=self.delay_s,
             )
         if self.workspace is None and self.urgency > Priority.LOW:
             self.workspace = self.simulation.name
@@ -131,7 +146,7 @@ class Submission:
                 options[name] = value
         at = self.at
         if at is None and now is not None and self.delay_s > 0:
-            at = datetime.fromtimestamp(now + self.delay_s, UTC)
+            at = datetime.fromtimestamp(min(now + self.delay_s, _LATEST), UTC)
             options.pop("delay_s")
         if at is not None:
             options["at"] = at.isoformat()

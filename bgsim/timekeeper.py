@@ -53,11 +53,12 @@ class Timekeeper:
         self._tick = threading.Condition(scheduler.lock.raw)
         self.chores: list[Chore] = []
         # Guarded by the engine's lock.
-        self._deadlines: list[tuple[float, int, Job]] = []  # stale unless the job's next deadline is the same
+        self._deadlines: list[tuple[float, int, str]] = []  # of jobs, by id; stale unless it is the next one of its job
         self._releases: list[tuple[float, int, Entry]] = []  # by the wall clock
         self._numbers = itertools.count()
         self._sample_at = math.inf  # finite while something runs, and once more after that
         self._wakes_at = -math.inf  # when the thread will look again by itself; -inf while it is looking
+        self._ask_chores = False  # they have changed since they were asked
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="bgsim-timekeeper", daemon=True)
 
@@ -67,15 +68,13 @@ class Timekeeper:
         """Take note of a job's deadline, and of what the queue waits for."""
         deadline = job.record.next_deadline()
         if deadline is not None:
-            heapq.heappush(self._deadlines, (deadline, next(self._numbers), job))
+            heapq.heappush(self._deadlines, (deadline, next(self._numbers), job.id))
             self._nudge(deadline)
         self.look_again()
 
     def look_again(self) -> None:
         """Wake the thread if the queue waits for something that comes before it would look."""
-        event = self._scheduler.queue.next_event_at()
-        if event is not None:
-            self._nudge(event)
+        self._nudge(self._next_event_at())
 
     def release_at(self, time: float, entry: Entry) -> None:
         """Release an entry of the queue when the wall clock says so."""
@@ -89,8 +88,13 @@ class Timekeeper:
             self._nudge(self._sample_at)
 
     def chores_changed(self) -> None:
-        """Ask the chores again when they are due."""
-        self._nudge(-math.inf)
+        """Ask the chores again when they are due.
+
+        1. The thread asks them, without the lock; 2. a schedule is added here; 3. the thread is about to wait for what it
+        was told before: it sees the mark, and asks again.
+        """
+        self._ask_chores = True
+        self._tick.notify()
 
     def _nudge(self, when: float) -> None:
         if when < self._wakes_at:
@@ -119,6 +123,9 @@ class Timekeeper:
             with self._scheduler.lock:
                 if self._stopped:
                     return
+                if self._ask_chores:
+                    self._ask_chores = False
+                    continue
                 left = min(self._next_at() - self._clock.monotonic(), chores_s)
                 if left > 0:
                     self._wakes_at = self._clock.monotonic() + left
@@ -128,13 +135,17 @@ class Timekeeper:
                     return
 
     def _next_at(self) -> float:
-        event = self._scheduler.queue.next_event_at()
         deadline = self._deadlines[0][0] if self._deadlines else math.inf
-        found = min(self._sample_at, deadline, math.inf if event is None else event)
+        found = min(self._sample_at, deadline, self._next_event_at())
         if self._releases:
             wait_s = min(self._releases[0][0] - self._clock.time(), MAX_WALL_WAIT_S)
             found = min(found, self._clock.monotonic() + wait_s)
         return found
+
+    def _next_event_at(self) -> float:
+        """Return when something happens in a queue by itself; infinity for never."""
+        events = (self._scheduler.queue.next_event_at(), self._scheduler.calls.next_event_at())
+        return min((event for event in events if event is not None), default=math.inf)
 
     # ---- what is due ---------------------------------------------------------------------------------
 
@@ -143,12 +154,12 @@ class Timekeeper:
         scheduler = self._scheduler
         with scheduler.lock:
             now = self._clock.monotonic()
-            for request in scheduler.queue.take_expired():
-                scheduler.expire(request)
+            scheduler.expire()
             while self._releases and self._releases[0][0] <= self._clock.time():
                 scheduler.release(heapq.heappop(self._releases)[2])
             self._stop_overdue(now)
             scheduler.admit()
+            scheduler.offer_calls()
             if now >= self._sample_at:
                 self._sample(now)
                 self._sample_at = now + self._interval_s if scheduler.running else math.inf
@@ -160,11 +171,13 @@ class Timekeeper:
 
     def _stop_overdue(self, now: float) -> None:
         while self._deadlines and self._deadlines[0][0] <= now:
-            deadline, _, job = heapq.heappop(self._deadlines)
-            record = job.record
-            if record.state.is_terminal or record.next_deadline() != deadline:
+            deadline, _, job_id = heapq.heappop(self._deadlines)
+            run = self._scheduler.ledger.run_of.get(job_id)
+            if run is None:
                 continue
-            if record.state is JobState.CANCELLING:
+            job = run.jobs[job_id]
+            record = job.record
+            if record.next_deadline() != deadline or record.state is JobState.CANCELLING:
                 continue
             name = "deadline_s" if deadline == record.deadline else "timeout_s"
             verb = "was not done within" if name == "deadline_s" else "ran longer than"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from bgsim.chunks import Chunk, Run
     from bgsim.kernel import WorkerStream
     from bgsim.scheduler import Scheduler
+
+logger = logging.getLogger("bgsim.engine")
 
 Task: TypeAlias = Callable[[], "Task | None"]
 """A unit of work for a worker; returns what to do next, if that is decided already."""
@@ -106,8 +109,12 @@ class Worker:
         self._scheduler.give_back(self, run, done, error)
 
     def _run(self) -> None:
-        while self.step(wait=True):
-            pass
+        while True:
+            try:
+                if not self.step(wait=True):
+                    return
+            except BaseException:  # futures catch what their callbacks raise, but for SystemExit and its like
+                logger.exception("a callback left a worker by an exception; the worker goes on")
 
 
 def _run_logged(run: Run, arguments: tuple[Any, ...]) -> int:
@@ -124,9 +131,15 @@ def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:
             run.simulation.check_replicate(run.parameters, run.seed, replicate)
         except OutputError as precise:
             return precise
+        except Exception:  # it does something else this time
+            return cause
         return cause
+    try:
+        reason = str(cause)
+    except Exception as broken:
+        reason = f"(its text cannot be had: {type(broken).__name__})"
     error = ReplicateError(
-        f"replicate {replicate} of {run.simulation.name} raised {type(cause).__name__}: {cause}\n"
+        f"replicate {replicate} of {run.simulation.name} raised {type(cause).__name__}: {reason}\n"
         f"  parameters: {run.parameters!r}\n"
         f"  to replay it: {run.simulation.function.__name__}.replay(parameters, seed={run.seed}, index={replicate})",
         replicate=replicate,
