@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+
+logger = logging.getLogger("bgsim.engine")
 
 
 class DeferringLock:
@@ -32,5 +35,13 @@ class DeferringLock:
             return
         self._deferred = []
         self.raw.release()
+        interrupt: BaseException | None = None
         for action in deferred:
-            action()
+            try:
+                action()
+            except Exception:  # what comes after it resolves futures that somebody waits for
+                logger.exception("what was put off until the engine's lock was free raised")
+            except BaseException as error:  # Ctrl-C; the others have to be done all the same
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
