@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import InvalidInputError, NotStoredError, StoreError
+from bgsim.errors import InvalidInputError, NotStoredError
 from bgsim.job import Job
 from bgsim.registry import find_simulation
 from bgsim.submission import Submission, read_submission
@@ -62,9 +62,10 @@ class Desk:
         simulation = submission.simulation
         self._simulations[simulation.name] = simulation
         self._check_size(submission)
+        recovered = job_id is not None
         if job_id is None:
             job_id = f"{simulation.short_name}-{self._token}-{next(self._numbers)}"
-        job = Job(scheduler, job_id, submission, scheduler.clock.monotonic(), crashes)
+        job = Job(scheduler, job_id, submission, scheduler.clock.monotonic(), crashes, recovered=recovered)
         watcher = scheduler.bus.subscribe(on_progress, job=job.id) if on_progress is not None else None
         try:
             columns = self._stored(job) if submission.cache in ("use", "only") else None
@@ -134,7 +135,7 @@ class Desk:
                     store.place(submission.key, submission.replicates, submission.workspace)
                 if columns is not None or not must:
                     return columns
-        except StoreError as error:
+        except Exception as error:  # a StoreError, or what a store raises that breaks its contract
             if must:
                 raise
             job.record.store_error = str(error)

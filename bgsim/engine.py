@@ -19,8 +19,8 @@ its locks are in `bgsim.scheduler`, what is known of jobs in `bgsim.ledger`, wha
 
 from __future__ import annotations
 
-import atexit
 import concurrent.futures
+import concurrent.futures.thread
 import itertools
 import os
 import secrets
@@ -514,6 +514,7 @@ class Engine:
         maxlen: int = 256,
     ) -> Subscription:
         """Subscribe to progress; see `ProgressBus.subscribe`."""
+        self._scheduler.check_process()
         wanted = [job] if isinstance(job, Job | str) else job
         return self._scheduler.bus.subscribe(
             callback,
@@ -559,13 +560,13 @@ class Engine:
         cancel : bool
             Cancel what has not ended, keeping finished replicates, and wait a second unless told otherwise.
         timeout_s : float, optional
-            Wait at most so long, and then cancel the others. With a file they are `interrupted`, to be recovered.
+            Wait at most so long. What has not ended by then is cancelled, keeping finished replicates, and stays in the
+            store's journal, where the next engine finds it interrupted.
 
         Returns
         -------
         list of Job
-            Those that had not ended by then. Their kernels may still be running; once they let go, the jobs are
-            cancelled.
+            Those that had not ended by then; the kernel of one that is still `JobState.CANCELLING` runs on.
         """
         return self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
 
@@ -658,7 +659,11 @@ def _close_later(scheduler: Scheduler) -> None:
     ).start()
 
 
-@atexit.register
 def _close_all() -> None:
     for scheduler in list(_alive):
         scheduler.close(cancel=True, timeout_s=None)
+
+
+# When the main thread has ended, and before the interpreter waits for other threads: one that iterates over updates
+# would keep it waiting for ever. As `concurrent.futures` does, and before it, since its threads may wait for jobs.
+threading._register_atexit(_close_all)  # type: ignore[attr-defined]

@@ -166,7 +166,7 @@ def health_of(scheduler: Scheduler) -> Health:
             for job in ledger.live()
             if now - job.record.asked_to_stop_at > _LATE_S and not job.record.state.is_terminal
         )
-        store_error = scheduler.settlement.store_error
+        store_error = scheduler.settlement.store_error or ledger.journal_error
     alerts = []
     if failed > config.alert_failed:
         alerts.append(f"{failed} jobs failed; engine.dead_letters() says which, and why")

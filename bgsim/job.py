@@ -208,14 +208,26 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         In how many crashes of earlier processes it ran.
     has_callbacks : bool
         Whether there is something to be called when it ends.
+    recovered : bool
+        Whether an earlier process was asked for it.
     """
 
-    def __init__(self, scheduler: Scheduler, job_id: str, submission: Submission, now: float, crashes: int = 0) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        job_id: str,
+        submission: Submission,
+        now: float,
+        crashes: int = 0,
+        *,
+        recovered: bool = False,
+    ) -> None:
         super().__init__()
         self.id = job_id
         self.submission = submission
         self.crashes = crashes
         self.has_callbacks = False
+        self.recovered = recovered
         self.record = JobRecord(job_id, submission, now)
         self._scheduler = scheduler
         self._priority = submission.urgency  # guarded by the engine's lock

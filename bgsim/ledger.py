@@ -11,7 +11,7 @@ import logging
 import statistics
 import traceback
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,8 @@ class Ledger:
         By id, of the jobs that have not ended.
     ended : dict of str to JobRecord
         By id, the oldest first; for ``max_completed_age_seconds``.
+    journal_error : str or None
+        Why the journal refused the last time; a journal that keeps its contract never does.
     counts : Counter
         Since the engine began: by terminal state, and ``joined``, ``from_store``, ``retries``.
     waits_s, runs_s : deque of float
@@ -80,7 +82,8 @@ class Ledger:
         self._bus = bus
         self._queue = queue
         self._journal = journal
-        self._owner = owner  # None where nothing outlives a crash, and once the engine is closed
+        self._owner = owner  # None where nothing outlives a crash, and when the engine is closed
+        self.journal_error: str | None = None
         self.resolver = Resolver()
         self.run_of: dict[str, Run] = {}
         self.ended: dict[str, JobRecord] = {}
@@ -97,31 +100,44 @@ class Ledger:
         self.run_of[job.id] = run
         self._logs[job.id] = run.log
         if self._owner is not None:
-            s = job.submission
-            self._journal.add(
-                PendingRequest(
-                    id=job.id,
-                    simulation=s.simulation.name,
-                    parameters=s.parameters.to_json(),
-                    seed=str(s.seed),
-                    replicates=s.replicates,
-                    options=s.options_json(now=self._clock.time()),
-                    submitted_at=time_text(self._clock.time()),
-                    crashes=job.crashes,
-                    owner=self._owner,
-                )
-            )
+            self._tell_journal(self._journal.add, self._pending(job, self._owner))
 
-    def release(self) -> None:
-        """Say that this engine is closed: what it leaves pending is interrupted. More than once does nothing."""
-        if self._owner is not None:
-            self._journal.release(self._owner)
-            self._owner = None
+    def _pending(self, job: Job, owner: str) -> PendingRequest:
+        s = job.submission
+        return PendingRequest(
+            id=job.id,
+            simulation=s.simulation.name,
+            parameters=s.parameters.to_json(),
+            seed=str(s.seed),
+            replicates=s.replicates,
+            options=s.options_json(now=self._clock.time()),
+            submitted_at=time_text(self._clock.time()),
+            crashes=job.crashes,
+            owner=owner,
+        )
+
+    def _tell_journal(self, verb: Callable[..., object], *arguments: Any) -> None:
+        """Tell the journal something; one that raises, as it must not, costs no job."""
+        try:
+            verb(*arguments)
+        except Exception as error:
+            self.journal_error = str(error)
+            logger.warning("the journal refuses, so a crash would lose what it was told: %s", error)
 
     @property
-    def is_journaled(self) -> bool:
-        """Whether the ends of jobs are told to the journal."""
+    def journals(self) -> bool:
+        """Whether the journal is told what becomes of jobs."""
         return self._owner is not None
+
+    def release(self) -> None:
+        """Say that this engine is closed: what it leaves pending is interrupted, and not by a crash."""
+        if self._owner is None:
+            return
+        for job in self.live():
+            if job.record.state is not JobState.CANCELLING and self.run_of[job.id].phase != "storing":
+                self._tell_journal(self._journal.add, self._pending(job, self._owner))  # as one that has not started
+        self._tell_journal(self._journal.release, self._owner)
+        self._owner = None
 
     def start(self, job: Job, *messages: str) -> None:
         """Say that a job is running, for the first time or again."""
@@ -135,7 +151,7 @@ class Ledger:
             record.started_at = now
             self.waits_s.append(now - record.submitted_at)
             if self._owner is not None and job.id in self.run_of:
-                self._journal.start(job.id)
+                self._tell_journal(self._journal.start, job.id)
             self._bus.publish(
                 job.id,
                 UpdateType.STARTED,
@@ -160,7 +176,12 @@ class Ledger:
             self.say(job, state.value, *messages)
 
     def stopping(self, job: Job, error: BaseException | None) -> None:
-        """Say that a job ends once its kernel has let go; with an error, as FAILED."""
+        """Say that a job ends once its kernel has let go; with an error, as FAILED.
+
+        One that was cancelled is not wanted any more, also if the process ends before its kernel lets go.
+        """
+        if error is None and self._owner is not None:
+            self._tell_journal(self._journal.remove, job.id)
         job.record.pending_error = error
         job.record.asked_to_stop_at = self._clock.monotonic()
         job.record.move(JobState.CANCELLING)
@@ -216,8 +237,8 @@ class Ledger:
             del run.jobs[job.id]
             record.done = min(run.in_progress()[0], record.replicates)
             record.attempts = len(run.attempts)
-            if self._owner is not None and not left_journal:
-                self._journal.remove(job.id)
+            if self._owner is not None and not left_journal and not (letter and error is not None):
+                self._tell_journal(self._journal.remove, job.id)
         if state is JobState.COMPLETED:
             record.done = record.replicates
         record.move(state)
@@ -265,7 +286,8 @@ class Ledger:
                 }
                 for at, e in failures
             ]
-            self._journal.add_dead_letter(
+            self._tell_journal(
+                self._journal.add_dead_letter,
                 DeadLetter(
                     id=job.id,
                     simulation=s.simulation.name,
@@ -276,8 +298,10 @@ class Ledger:
                     submitted_at=time_text(submitted_at),
                     failed_at=time_text(failed_at),
                     attempts=json.dumps(attempts),
-                )
+                ),
             )
+            if run is not None and self._owner is not None:
+                self._tell_journal(self._journal.remove, job.id)  # after that, or a crash between them would lose it
 
         self._lock.defer(write)
 

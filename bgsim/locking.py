@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+
+logger = logging.getLogger("bgsim.engine")
 
 
 class DeferringLock:
@@ -32,11 +35,13 @@ class DeferringLock:
             return
         self._deferred = []
         self.raw.release()
-        failure: BaseException | None = None
+        interrupt: BaseException | None = None
         for action in deferred:
             try:
                 action()
-            except BaseException as error:  # a Ctrl-C in a callback, say: the other jobs end all the same
-                failure = failure or error
-        if failure is not None:
-            raise failure
+            except Exception:  # what comes after it resolves futures that somebody waits for
+                logger.exception("what was put off until the engine's lock was free raised")
+            except BaseException as error:  # Ctrl-C; the others have to be done all the same
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import BgsimError, InvalidInputError, RequestNotFoundError
+from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError
 from bgsim.ledger import time_text
 from bgsim.storage.journal import DeadLetter, PendingRequest
 
@@ -71,13 +71,19 @@ class Recovery:
                 if request.crashes >= MAX_CRASHES:
                     raise InvalidInputError(f"the process has crashed {request.crashes} times while it ran")
                 submission = self._desk.read(request)
-                jobs.append(self._desk.submit(submission, job_id=request.id, crashes=request.crashes, block=True))
-            except BgsimError as error:
+                job = self._desk.submit(submission, job_id=request.id, crashes=request.crashes, block=True)
+            except (EngineClosedError, QueueFullError):
+                raise  # it stays in the journal, and is interrupted when this engine is closed
+            except Exception as error:  # whatever its module or its options raise, the others have to be recovered
                 logger.warning("%s cannot be recovered, and is a dead letter now: %s", request.id, error)
                 self._bury(request, error)
+            else:
+                jobs.append(job)
+                if job.done():
+                    self._journal.remove(request.id)  # the store had its result
         return jobs
 
-    def _bury(self, request: PendingRequest, error: BgsimError) -> None:
+    def _bury(self, request: PendingRequest, error: Exception) -> None:
         now = time_text(self._clock.time())
         attempt = {"at": now, "error": f"{type(error).__name__}: {error}", "traceback": ""}
         shared = {f.name: getattr(request, f.name) for f in fields(DeadLetter) if hasattr(request, f.name)}

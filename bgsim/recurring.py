@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bgsim.errors import BgsimError
+from bgsim.errors import EngineClosedError
 from bgsim.ledger import time_text
-from bgsim.schedules import Schedule, Schedules
+from bgsim.schedules import MAX_WAIT_S, Schedule, Schedules
 from bgsim.storage.journal import ScheduledRequest
 
 if TYPE_CHECKING:
@@ -33,9 +33,13 @@ class RecurringJobs:
         self._journal = desk.scheduler.journal
         self._clock = desk.scheduler.clock
         self._schedules = Schedules()
-        if desk.scheduler.config.run_schedules:
+        self._active = desk.scheduler.config.run_schedules
+        self._not_before = -math.inf  # by the monotonic clock: when to look again after the store failed
+        try:
             for kept in self._journal.schedules():
                 self._schedules.add(_schedule_of(kept))
+        except Exception as error:  # no cronsim, or a store that fails: jobs run all the same
+            logger.warning("the schedules that the store keeps are not run: %s", error)
 
     def add(
         self, name: str, submission: Submission, *, cron: str, timezone: str, misfire: str, replace_it: bool
@@ -104,37 +108,71 @@ class RecurringJobs:
 
     def wait_s(self) -> float:
         """Return in how many seconds to look again."""
-        wait_s = self._schedules.wait_s(self._clock.time())
-        return math.inf if wait_s is None else wait_s
+        wait_s = self._schedules.wait_s(self._clock.time()) if self._runs() else None
+        if wait_s is None:
+            return math.inf
+        return max(wait_s, self._not_before - self._clock.monotonic())
 
     def run(self) -> None:
-        """Submit what is due, unless the engine is closing."""
-        if self._desk.scheduler.closed:
+        """Submit what is due; if the store fails, what it has not marked is due again a minute later."""
+        if not self._runs() or self._clock.monotonic() < self._not_before:
             return
+        before = {schedule.name: schedule for schedule in self._schedules}
+        due = self._schedules.due(self._clock.time())
+        if not due:
+            return
+        try:
+            self._run(due, before)
+        except Exception as error:
+            for schedule in before.values():  # those that the store still knows as they are here
+                self._schedules.add(schedule, replace=True)
+            self._not_before = self._clock.monotonic() + MAX_WAIT_S
+            logger.warning("the store cannot say which schedules are due, so they wait: %s", error)
+
+    def _run(self, due: list[tuple[Schedule, datetime]], before: dict[str, Schedule]) -> None:
+        """Mark each run in the store and submit it; take it out of `before` once it is marked."""
+        stored = {kept.name: kept for kept in self._journal.schedules()}
         marks: dict[str, str] = {}  # by name: the newest run, where there are several
-        for schedule, nominal in self._schedules.due(self._clock.time()):
+        for schedule, nominal in due:
             kept: ScheduledRequest = schedule.payload
             last_run_at = time_text(nominal.timestamp())
             previous = marks.get(kept.name, kept.last_run_at)
-            if not self._journal.mark_schedule_run(kept.name, last_run_at, previous):
-                self._reload(kept.name)  # another process runs it, or has changed or removed it
+            if kept.name not in marks and stored.get(kept.name) != kept:
+                self._take(kept.name, stored.get(kept.name))  # another process has run, changed or removed it
+                before.pop(kept.name, None)
                 continue
+            if not self._journal.mark_schedule_run(kept.name, last_run_at, previous):
+                stored = {kept.name: kept for kept in self._journal.schedules()}  # as above, just now
+                self._take(kept.name, stored.get(kept.name))
+                before.pop(kept.name, None)
+                continue
+            before.pop(kept.name, None)
             marks[kept.name] = last_run_at
             kept = replace(kept, last_run_at=last_run_at)
             self._schedules.add(replace(schedule, payload=kept), replace=True)
-            try:
-                job = self._desk.submit(self._desk.read(kept))
-            except BgsimError:
-                logger.exception("the schedule %s could not start the run of %s", kept.name, last_run_at)
-            else:
-                logger.info("the schedule %s started %s, due at %s", kept.name, job.id, last_run_at)
+            self._start(kept, previous)
 
-    def _reload(self, name: str) -> None:
-        kept = next((kept for kept in self._journal.schedules() if kept.name == name), None)
-        if kept is None:
-            self._schedules.remove(name)
+    def _start(self, kept: ScheduledRequest, previous: str | None) -> None:
+        """Submit a run that is marked as this engine's."""
+        try:
+            job = self._desk.submit(self._desk.read(kept))
+        except EngineClosedError:
+            self._journal.put_schedule(replace(kept, last_run_at=previous))  # for whoever comes next
+        except Exception:  # whatever its module raises, the others have to be run
+            logger.exception("the schedule %s could not start the run of %s", kept.name, kept.last_run_at)
         else:
+            logger.info("the schedule %s started %s, due at %s", kept.name, job.id, kept.last_run_at)
+
+    def _runs(self) -> bool:
+        """Whether this engine runs schedules, and takes jobs."""
+        return self._active and not self._desk.scheduler.closed
+
+    def _take(self, name: str, kept: ScheduledRequest | None) -> None:
+        """Take a schedule as the store has it; None if it has none."""
+        if kept is not None:
             self._schedules.add(_schedule_of(kept), replace=True)
+        elif name in {schedule.name for schedule in self._schedules}:
+            self._schedules.remove(name)
 
     def _keep(self, schedule: Schedule) -> Schedule:
         kept: ScheduledRequest = replace(schedule.payload, paused=schedule.paused)

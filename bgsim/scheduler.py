@@ -54,7 +54,7 @@ _THREAD_PREFIX = "bgsim-"
 """Threads that run callbacks, which must not be waited for from a callback, have names that begin so."""
 
 _CLOSE_GRACE_S = 1.0
-"""How long `close(cancel=True)` waits for kernels to let go, when it is given no time-out."""
+"""How long `close` waits for kernels to let go that it has cancelled, and, with a time-out, for its threads to end."""
 
 
 class Scheduler:
@@ -203,6 +203,7 @@ class Scheduler:
 
     def updates(self, job: Job, maxlen: int) -> Subscription:
         """Return an iterator over a job's updates; see `Job.updates`."""
+        self.check_process()
         updates = self.bus.subscribe(job=job.id, maxlen=maxlen)
         if job.record.state.is_terminal and self.bus.current(job.id) is None:
             updates.unsubscribe()  # all is forgotten; without this it would wait for ever
@@ -241,6 +242,7 @@ class Scheduler:
         ------
         EngineClosedError
         """
+        self.check_process()
         with self.lock:
             self.check_open()
             take_out = self.calls.put(task, Priority.of(priority), group)
@@ -269,10 +271,10 @@ class Scheduler:
             self.timekeeper.tick()
             if self.workers[0].step():
                 return True
-            if self.letting_go:
-                self.store.flush()
-                return True
-            return False
+            left = len(self.letting_go)
+            if left:
+                self.settlement.flush()
+            return len(self.letting_go) < left
         finally:
             self._driving = False
 
@@ -392,6 +394,9 @@ class Scheduler:
         """Load what is stored of a run, make room for its target, and compile it; by one worker, without the lock."""
         target = run.target
         stored = None
+        if any(job.recovered for job in list(run.jobs.values())):
+            # That it runs has to be known before it does: a crash that comes at once would blame nobody, for ever.
+            self.settlement.try_store(run, self.store.journal.flush)
         if not run.loaded:
             if run.cache == "use":
                 stored = self.settlement.try_store(run, lambda: self.store.load(run.key, target))
@@ -729,6 +734,7 @@ class Scheduler:
             return []
         if cancel and timeout_s is None:
             timeout_s = _CLOSE_GRACE_S
+        bounded = timeout_s is not None
         if cancel:
             for executor in list(self.executors):
                 executor.shutdown(wait=False, cancel_futures=True)
@@ -740,30 +746,54 @@ class Scheduler:
                     self.stop_job(job, None)
             else:
                 self._let_go_on()
+        left = self._wait_until_idle(timeout_s)
+        if left and not cancel:
+            with self.lock:
+                self.ledger.release()  # before they are cancelled: the next engine finds them in the journal
+                for job in left:
+                    self.stop_job(job, None)
+            self._wait_until_idle(_CLOSE_GRACE_S)
+        with self.lock:
+            idle = self._is_idle()
+            self._stopped = True
+            errands, self._errands = self._errands, deque()
+            self._work.notify_all()
+            self.timekeeper.stop()
+        for errand in errands:  # no worker was free for them, and somebody may wait for those jobs
+            errand()
+        if bounded:
+            self._end_threads_soon(idle=idle)
+        else:
+            self._end_threads(idle=idle)
+        return left
+
+    def _wait_until_idle(self, timeout_s: float | None) -> list[Job]:
+        """Wait until every job has ended; return those that have not by then."""
         if self.config.immediate:
             self.drive()
             timeout_s = 0
         with self.lock:
-            drained = self._idle.wait_for(self._is_idle, timeout_s)
-            left = self.ledger.live()
-            if self._stopped:
-                return left
-            self._stopped = True
-            if not cancel:
-                self.ledger.release()  # so that in the journal, what is stopped now is interrupted, not ended
-            for job in left:
-                self.stop_job(job, None)  # nobody will run it, and somebody may wait for it
-            errands, self._errands = self._errands, deque()
-            self._work.notify_all()
-            self.timekeeper.stop()
-        for errand in errands:
-            errand()
+            self._idle.wait_for(self._is_idle, timeout_s)
+            return self.ledger.live()
+
+    def _end_threads(self, *, idle: bool) -> None:
+        """Wait for the threads, and close what is open; done again after it was interrupted, it does the rest."""
         for worker in self.workers:
-            worker.join(None if drained else 0.0)
+            worker.join(None if idle else 0.0)
         self.timekeeper.join()
-        self.ledger.resolver.close(None if drained else 0.0)
+        self.ledger.resolver.close(None if idle else 0.0)
+        with self.lock:
+            self.ledger.release()
         self.bus.close()
-        self.ledger.release()
         if self._close_store:
             self.store.close()
-        return left
+
+    def _end_threads_soon(self, *, idle: bool) -> None:
+        """Do the same, and leave it to a thread if a callback or a locked store keeps it for too long."""
+        ending = threading.Thread(target=self._end_threads, kwargs={"idle": idle}, name="close-bgsim", daemon=True)
+        try:
+            ending.start()
+        except RuntimeError:  # the interpreter ends, and starts no more threads
+            self._end_threads(idle=idle)
+        else:
+            ending.join(_CLOSE_GRACE_S)

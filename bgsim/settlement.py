@@ -51,12 +51,22 @@ class Settlement:
                     run.result_columns(replicates),
                     workspace=workspaces[0] if workspaces else None,
                     on_stored=lambda error: self._stored(run, error, keeper),
-                    finishes=list(run.jobs) if self._scheduler.ledger.is_journaled else (),
+                    finishes=self._finished(run),
                 )
             except Exception as error:  # a store that breaks its contract must not lose a result
                 self._stored(run, error, keeper)
                 return
             self._place(run, replicates, workspaces[1:])
+
+    def _finished(self, run: Run) -> list[str]:
+        """Return the jobs that leave the journal in the commit that stores the run.
+
+        Not those that fail, which leave it when their dead letter is written, nor those that a closed engine leaves to
+        the next one.
+        """
+        if not self._scheduler.ledger.journals or run.error is not None:
+            return []
+        return [job.id for job in run.jobs.values() if job.record.pending_error is None]
 
     def try_store(self, run: Run, action: Callable[[], Any]) -> Any:
         """Use the store; if it fails, take note and go on without. Without the lock."""
@@ -67,14 +77,22 @@ class Settlement:
             logger.warning("the store cannot serve %s, which goes on without it: %s", run.simulation.name, error)
             return None
 
+    def flush(self) -> None:
+        """Wait for what was handed to the store; if it fails, the jobs that wait for it stay as they are."""
+        try:
+            self._store.flush()
+        except Exception as error:
+            self.store_error = str(error)
+            logger.warning("the store cannot be waited for: %s", error)
+
     def _place(self, run: Run, replicates: int, workspaces: list[str]) -> None:
         for workspace in workspaces:
             self.try_store(run, lambda w=workspace: self._store.place(run.key, replicates, w))  # type: ignore[misc]
 
     def _stored(self, run: Run, error: Exception | None, keeper: int) -> None:
         """Take the store's word that a result is durable, or why it is not; in its thread or a worker's."""
+        run.store_error = None if error is None else str(error)
         if error is not None:
-            run.store_error = str(error)
             logger.warning("a result of %s is delivered but not stored: %s", run.simulation.name, error)
         self._settle(run, stored=True, elsewhere=threading.get_ident() != keeper)
 
@@ -82,6 +100,8 @@ class Settlement:
         """End a run's jobs."""
         ledger = self._scheduler.ledger
         with self._scheduler.lock:
+            if run not in self._scheduler.letting_go:
+                return  # a store that breaks its contract has said so twice
             if stored:
                 self.store_error = run.store_error
             letter = True
@@ -95,7 +115,7 @@ class Settlement:
                 job.record.store_error = run.store_error
                 error = run.error or job.record.pending_error
                 if error is not None:
-                    end(job, JobState.FAILED, error=error, letter=letter)
+                    end(job, JobState.FAILED, error=error, letter=letter, left_journal=False)
                     letter = False
                 elif run.stopping:
                     end(job, JobState.CANCELLED)

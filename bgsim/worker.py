@@ -131,15 +131,15 @@ def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:
             run.simulation.check_replicate(run.parameters, run.seed, replicate)
         except OutputError as precise:
             return precise
-        except Exception:  # it does something else this time
+        except BaseException:  # what else it does is no answer to what its outputs are
             return cause
         return cause
     try:
-        reason = str(cause)
-    except Exception as broken:
-        reason = f"(its text cannot be had: {type(broken).__name__})"
+        text = str(cause)
+    except BaseException as unreadable:  # the simulation's own exception type
+        text = f"a text that cannot be made ({type(unreadable).__name__})"
     error = ReplicateError(
-        f"replicate {replicate} of {run.simulation.name} raised {type(cause).__name__}: {reason}\n"
+        f"replicate {replicate} of {run.simulation.name} raised {type(cause).__name__}: {text}\n"
         f"  parameters: {run.parameters!r}\n"
         f"  to replay it: {run.simulation.function.__name__}.replay(parameters, seed={run.seed}, index={replicate})",
         replicate=replicate,
