@@ -101,7 +101,7 @@ class Cron:
             day -= _ONE_DAY
 
     def _matches(self, day: dt.date) -> bool:
-        return day.month in self._fields.months and self._fields.match_day(day)
+        return day.month in self._fields.months and bool(self._fields.match_day(day))
 
     def _instants_on(self, day: dt.date) -> NDArray[np.int64]:
         """Return the instants of a date on the wall, in order.

@@ -129,7 +129,7 @@ class EngineExecutor(Executor):
         timeout : float, optional
             Seconds from now after which waiting for a result raises `TimeoutError`.
         chunksize : int
-            How many calls are one task. Worth it when a call takes less than about 0.1 ms.
+            How many calls are one task; more than one is worth it for calls that take less than a task costs.
         buffersize : int, optional
             How many tasks are submitted ahead of the results that were taken; the iterables, which may then be endless,
             are read no further. By default all are submitted at once.
