@@ -359,9 +359,13 @@ class Engine:
         priority, group
             Of its calls, beside the simulations. Groups count calls and simulations apart.
         """
-        executor = EngineExecutor(self._scheduler.call, priority=Priority.of(priority), group=group)
+        executor = EngineExecutor(self._call, priority=priority, group=group)
         self._scheduler.executors.add(executor)
         return executor
+
+    def _call(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
+        """Have a worker call something; a method, so that an executor keeps its engine from being closed."""
+        return self._scheduler.call(task, priority=priority, group=group)
 
     # ---- recurring jobs, dead letters, recovery --------------------------------------------------------
 

@@ -233,9 +233,7 @@ class Scheduler:
         with self.lock:
             return self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s)
 
-    def call(
-        self, task: Callable[[], None], *, priority: Priority | str = Priority.NORMAL, group: str | None = None
-    ) -> Callable[[], bool]:
+    def call(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
         """Have a worker call something, in its turn by priority; return what takes it back while it waits.
 
         Raises
@@ -245,7 +243,7 @@ class Scheduler:
         self.check_process()
         with self.lock:
             self.check_open()
-            take_out = self.calls.put(task, Priority.of(priority), group)
+            take_out = self.calls.put(task, priority, group)
             self._work.notify()
 
         def withdraw() -> bool:
@@ -254,6 +252,8 @@ class Scheduler:
                 self._tell_if_idle()
             return taken
 
+        if self.config.immediate:
+            self.drive()
         return withdraw
 
     def busy_s(self) -> float:
