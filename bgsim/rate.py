@@ -15,6 +15,9 @@ MEMORY_S = 10.0
 MEMORY_STEPS = 4.0
 """Where steps come more slowly than that, it is so many of them that count."""
 
+LEAST_S = 0.01
+"""Less than that was watched is nothing to estimate from."""
+
 
 class Rate:
     """Work a second, smoothed. Not thread-safe.
@@ -24,7 +27,7 @@ class Rate:
     Attributes
     ----------
     per_second : float or None
-        None until something has been done.
+        None until something has been done, and watched for `LEAST_S`.
     """
 
     __slots__ = ("_done", "_since", "_time_s", "_work", "per_second")
@@ -56,7 +59,8 @@ class Rate:
             self._work = kept * self._work + done - self._done
             self._time_s = kept * self._time_s + span
             self._since, self._done = now, done
-            self.per_second = self._work / self._time_s
+            if self._time_s >= LEAST_S:
+                self.per_second = self._work / self._time_s
         elif self.per_second is not None and span * self._work > self._time_s:
             self.per_second = self._work / (self._time_s + span)  # a unit of work is overdue
 
@@ -66,7 +70,7 @@ class Rate:
         For when work is suspended, and for when finished work comes from elsewhere.
         """
         self._since = None
-        if self._work:
+        if self.per_second is not None:
             self.per_second = self._work / self._time_s
 
     def remaining_s(self, left: float) -> float | None:

@@ -145,9 +145,7 @@ class BusMachine(RuleBasedStateMachine):
 
     @rule(job=jobs, kind=st.sampled_from([STARTED, *[PROGRESS] * 4, *list(UpdateType)[2:]]))
     def publish(self, job: str, kind: UpdateType) -> None:
-        update = self.bus.publish(
-            job, kind, metadata={"simulation": SIMULATIONS[job], "workspace": WORKSPACES[job]}
-        )
+        update = self.bus.publish(job, kind, metadata={"simulation": SIMULATIONS[job], "workspace": WORKSPACES[job]})
         before = self.newest.get(job)
         allowed = kind is not PROGRESS if before is None else kind is not STARTED and not before.update_type.is_terminal
         assert (update is not None) == (allowed and not self.closed)
