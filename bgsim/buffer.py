@@ -22,15 +22,15 @@ class Buffer:
 
     Attributes
     ----------
-    conflated : int
-        Updates that a newer one replaced.
+    conflated, taken : int
+        Updates that a newer one replaced, and those that `get` returned.
     """
 
-    __slots__ = ("_cells", "_newest", "conflated", "maxlen")
+    __slots__ = ("_cells", "_newest", "conflated", "maxlen", "taken")
 
     def __init__(self, maxlen: int) -> None:
         self.maxlen = maxlen
-        self.conflated = 0
+        self.conflated = self.taken = 0
         self._cells: deque[list[ProgressUpdate]] = deque()  # one update each, to be replaced in its place
         self._newest: dict[str, list[ProgressUpdate]] = {}  # a job's last cell, if that holds progress
 
@@ -53,6 +53,7 @@ class Buffer:
         """Return the first update, None when there is none."""
         if not self._cells:
             return None
+        self.taken += 1
         cell = self._cells.popleft()
         update = cell[0]
         if self._newest.get(update.simulation_id) is cell:

@@ -70,14 +70,14 @@ class Subscription:
         self._ended = self._open_jobs is not None and not self._open_jobs  # no update will be added
         self._unsubscribed = False
         self._scheduled = False  # somebody is at the buffer to call the callback, or will be
-        self._taken = self._unmatched = 0
+        self._unmatched = 0
         self._waiting = 0  # threads in `get`
         self._sleepers: list[asyncio.Future[None]] = []  # tasks in `__anext__`
 
     @property
     def delivered(self) -> int:
         """Updates handed over."""
-        return self._taken - self._unmatched
+        return self._buffer.taken - self._unmatched
 
     @property
     def conflated(self) -> int:
@@ -101,7 +101,7 @@ class Subscription:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 if not self._wait(left):
                     raise TimeoutError(f"no update within {timeout_s} s")
-                update = self._take()
+                update = self._buffer.get()
             if update is None or self._matches(update):
                 return update
 
@@ -111,7 +111,7 @@ class Subscription:
         found: list[ProgressUpdate] = []
         while True:
             with self._lock:
-                update = self._take()
+                update = self._buffer.get()
             if update is None:
                 return found
             if self._matches(update):
@@ -133,7 +133,7 @@ class Subscription:
         while True:
             self.bus._deliver_if_threadless()
             with self._lock:
-                update = self._take()
+                update = self._buffer.get()
                 if update is None:
                     if self._ended:
                         raise StopAsyncIteration
@@ -208,7 +208,7 @@ class Subscription:
     def _next(self) -> ProgressUpdate | None:
         """Return the next update for the callback; None leaves the buffer to whoever is sent next."""
         with self._lock:
-            update = self._take()
+            update = self._buffer.get()
             self._scheduled = update is not None
             return update
 
@@ -216,7 +216,7 @@ class Subscription:
         """Call the callback, if the predicate is true."""
         assert self.callback is not None
         try:
-            return self.callback(update) if self._matches(update) else None
+            return self.callback(update) if self.wanted.where is None or self._matches(update) else None
         except Exception as error:
             return self._note_failure("callback", update, error)
 
@@ -275,12 +275,6 @@ class Subscription:
             logger.error("the %s of %r raised on %s; the next is only counted", what, self, update, exc_info=error)
 
     # ---- under the lock ------------------------------------------------------------------------------
-
-    def _take(self) -> ProgressUpdate | None:
-        update = self._buffer.get()
-        if update is not None:
-            self._taken += 1
-        return update
 
     def _wait(self, timeout_s: float | None) -> bool:
         """Wait for an update or the end."""
