@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bgsim.batch import batch_of
+from bgsim.batch_progress import batch_of
 from bgsim.errors import MissingExtraError
 from bgsim.updates import format_duration
 

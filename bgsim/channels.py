@@ -73,16 +73,16 @@ class Channels:
             self.to_all[reference] = None
             self._audience = None
             return []
-        states = []
-        for job in subscription.wanted.jobs:
-            channel = self.of.get(job)
-            if channel is None:
-                channel = self.of[job] = Channel()
-            channel.subscribers[reference] = None
-            channel.audience = None
-            if channel.current is not None:
-                states.append(channel.current)
-        return states
+        return [state for job in subscription.wanted.jobs if (state := self.add_job(reference, job)) is not None]
+
+    def add_job(self, reference: Reference, job: str) -> ProgressUpdate | None:
+        """Add a subscriber to a job; return its current state."""
+        channel = self.of.get(job)
+        if channel is None:
+            channel = self.of[job] = Channel()
+        channel.subscribers[reference] = None
+        channel.audience = None
+        return channel.current
 
     def discard(self, references: Iterable[Reference], jobs: Iterable[str]) -> None:
         """Take subscribers out that get nothing any more, of these jobs' channels too."""

@@ -38,12 +38,12 @@ class Filter(NamedTuple):
     @classmethod
     def of(
         cls,
-        job: Any,
-        min_type: Any,
-        completions_only: bool,
-        simulation: Any,
-        workspace: Any,
-        where: Callable[[ProgressUpdate], Any] | None,
+        job: Any = None,
+        min_type: Any = UpdateType.STARTED,
+        completions_only: bool = False,
+        simulation: Any = None,
+        workspace: Any = None,
+        where: Callable[[ProgressUpdate], Any] | None = None,
     ) -> Filter:
         """Return the filter that a subscriber's arguments describe.
 
@@ -68,6 +68,10 @@ class Filter(NamedTuple):
             if value is not None and not isinstance(value, str):
                 raise InvalidInputError(f"{field} must be a name; got {value!r}", field=field, value=value)
         return cls(job_ids(job), UpdateType.COMPLETED if completions_only else least, simulation, workspace, where)
+
+    def with_job(self, job: str) -> Filter:
+        """Return a filter that lets one more job pass."""
+        return self._replace(jobs=(*(self.jobs or ()), job))
 
     def passes(self, update: ProgressUpdate) -> bool:
         """Tell whether the update is wanted, as far as that shows without the predicate."""

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
 from bgsim.bars import notebook_bar, tqdm_bar
-from bgsim.batch import BatchProgress, BatchUpdate, batch_of
+from bgsim.batch_progress import BatchProgress, BatchUpdate, batch_of
 from bgsim.channels import Channel, Channels
 from bgsim.delivery import Dispatcher
 from bgsim.errors import EngineClosedError
@@ -258,12 +258,14 @@ class ProgressBus:
         """
         wanted = Filter.of(job, min_type, completions_only, simulation, workspace, where)
         check_delivery(callback, maxlen, executor, loop)
-        subscription = Subscription(self, callback, wanted, maxlen, executor, loop)
+        return self._add(Subscription(self, callback, wanted, maxlen, executor, loop))
+
+    def _add(self, subscription: Subscription) -> Subscription:
         with self._lock:
             if self._closed:
                 raise EngineClosedError("the progress bus is closed; make a new engine to go on")
-            if wanted.jobs is not None and not wanted.jobs:
-                return subscription  # to no job at all; it has ended
+            if subscription._ended:
+                return subscription  # it is to no job at all
             self._batch += 1  # progress that is posted from now on goes to the new subscriber too
             for state in self._channels.add(subscription):
                 self._inbox.append([state, (subscription._reference,), ()])
@@ -274,11 +276,23 @@ class ProgressBus:
             self._arrived.notify()
         return subscription
 
+    def _add_job(self, subscription: Subscription, simulation_id: str) -> None:
+        """Let a subscription to jobs be to one more."""
+        with self._lock:
+            subscription.wanted = subscription.wanted.with_job(simulation_id)
+            self._batch += 1
+            state = self._channels.add_job(subscription._reference, simulation_id)
+            if state is not None:
+                self._inbox.append([state, (subscription._reference,), ()])
+                self._asleep = False
+                self._arrived.notify()
+
     def batch(
         self,
         jobs: Mapping[str, int] | Iterable[Job],
         callback: Callable[[BatchUpdate], Any] | None = None,
         *,
+        later: Iterable[int] = (),
         executor: Executor | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> BatchProgress:
@@ -290,8 +304,10 @@ class ProgressBus:
             Ids and how many replicates each job is asked for, or jobs of this bus's engine.
         callback, executor, loop
             As for `subscribe`. Without a callback, iterate over what is returned.
+        later : iterable of int
+            How many replicates each job is asked for that `BatchProgress.add` will name; until then it is pending.
         """
-        return BatchProgress(self, jobs, callback, executor=executor, loop=loop)
+        return BatchProgress(self, jobs, callback, later=later, executor=executor, loop=loop)
 
     def stats(self) -> BusStats:
         """Return what the bus has done and holds."""

@@ -51,9 +51,10 @@ class Subscription:
         bus: ProgressBus,
         callback: Callable[[ProgressUpdate], Any] | None,
         wanted: Filter,
-        maxlen: int,
+        maxlen: int = 256,
         executor: Executor | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        later: int = 0,
     ) -> None:
         self.bus = bus
         self.callback = callback
@@ -67,7 +68,8 @@ class Subscription:
         self._arrived = threading.Condition(self._lock)
         self._buffer = Buffer(maxlen)
         self._open_jobs = set(wanted.jobs) if wanted.jobs is not None else None
-        self._ended = self._open_jobs is not None and not self._open_jobs  # no update will be added
+        self._later = later  # jobs that will be added
+        self._ended = self._open_jobs is not None and not self._open_jobs and not later  # no update will be added
         self._unsubscribed = False
         self._scheduled = False  # somebody is at the buffer to call the callback, or will be
         self._unmatched = 0
@@ -191,10 +193,28 @@ class Subscription:
             if self._open_jobs is None:
                 return False
             self._open_jobs.discard(simulation_id)
-            if self._open_jobs:
+            if self._open_jobs or self._later:
                 return False
         self._end()
         return True
+
+    def _add_job(self, simulation_id: str) -> None:
+        """Subscribe to one of the jobs that were to be added."""
+        with self._lock:
+            if self._open_jobs is None or self._ended:
+                return
+            self._later -= 1
+            self._open_jobs.add(simulation_id)
+        self.bus._add_job(self, simulation_id)
+
+    def _add_no_more(self) -> None:
+        """End with the last of the jobs that are here."""
+        with self._lock:
+            self._later = 0
+            over = not self._open_jobs
+        if over:
+            self._end()
+            self.bus._remove(self)
 
     def _end(self) -> None:
         """Let the consumer drain what is here, and then stop."""

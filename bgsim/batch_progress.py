@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bgsim.errors import InvalidInputError
+from bgsim.filters import Filter, check_delivery
 from bgsim.rate import Rate
+from bgsim.subscription import Subscription
 from bgsim.updates import ProgressUpdate, UpdateType, format_bar, format_duration, format_share
 
 if TYPE_CHECKING:
     from bgsim.job import Job
     from bgsim.progress import ProgressBus
-    from bgsim.subscription import Subscription
 
 
 class BatchUpdate(NamedTuple):
@@ -78,7 +82,7 @@ class BatchProgress:
     """Combines the updates of several jobs; made by `ProgressBus.batch` and `batch_of`.
 
     Iterate over it with ``for`` or ``async for``: each step waits for something new, takes all that has arrived, and
-    gives the whole as it is then. It ends when the last job has ended.
+    gives the whole as it is then. It ends when the last job has ended, those included that are added later.
 
     Attributes
     ----------
@@ -92,33 +96,72 @@ class BatchProgress:
         jobs: Mapping[str, int] | Iterable[Job],
         callback: Callable[[BatchUpdate], Any] | None = None,
         *,
+        later: Iterable[int] = (),
+        executor: Executor | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
         clock: Callable[[], float] = time.monotonic,
-        **delivery: Any,
     ) -> None:
         handles = [] if isinstance(jobs, Mapping) else list(jobs)
-        self._replicates = dict(jobs) if isinstance(jobs, Mapping) else {job.id: job.replicates for job in handles}
+        check_delivery(callback, 1, executor, loop)
         self._clock = clock
-        self._total = sum(self._replicates.values())
+        # Guards all below; a leaf.
+        self._lock = threading.Lock()
+        self._replicates = dict(jobs) if isinstance(jobs, Mapping) else {job.id: job.replicates for job in handles}
+        self._later = list(later)
+        self._count = len(self._replicates) + len(self._later)
+        self._total = sum(self._replicates.values()) + sum(self._later)
         self._running: dict[str, ProgressUpdate] = {}
         self._ended = dict.fromkeys((UpdateType.COMPLETED, UpdateType.FAILED, UpdateType.CANCELLED), 0)
-        # Sums over jobs, those in `_running` not included: replicates, their weighted fraction, and what will not come.
+        # Sums over jobs that have ended: replicates, their weighted fraction, and what will not come.
         self._done = self._lost = 0
         self._part = 0.0
         self._stored = 0  # of all jobs
         self._rate = Rate()
         self._rate.observe(clock(), 0.0)
-        self.current = self._combine()
-        on_update = None if callback is None else lambda update: callback(self._add([update]))
-        self._updates: Subscription = bus.subscribe(on_update, job=list(self._replicates), **delivery)
+        self.current = self._combine(clock())
+        on_update = None if callback is None else lambda update: callback(self._take([update]))
+        wanted = Filter.of(job=list(self._replicates))
+        subscription = Subscription(bus, on_update, wanted, executor=executor, loop=loop, later=len(self._later))
+        self._updates = bus._add(subscription)
         for job in handles:
             if job.done() and bus.current(job.id) is None:  # it ended so long ago that the bus has forgotten it
-                self._add([_last_update(job)])
+                self._take([_last_update(job)])
                 self._updates._job_ended(job.id)
+
+    def add(self, job: str, replicates: int) -> None:
+        """Name a job that was to come later, by its id and how many replicates it is asked for.
+
+        Raises
+        ------
+        InvalidInputError
+            If no job with so many replicates is to come.
+        """
+        with self._lock:
+            if replicates not in self._later:
+                raise InvalidInputError(
+                    f"replicates must be those of a job that is to come, one of {sorted(set(self._later))}; "
+                    f"got {replicates!r} for {job!r}",
+                    field="replicates",
+                    value=replicates,
+                )
+            self._later.remove(replicates)
+            self._replicates[job] = replicates
+        self._updates._add_job(job)
+
+    def add_no_more(self) -> None:
+        """Say that the jobs which were to come later will not; they count as cancelled."""
+        with self._lock:
+            self._ended[UpdateType.CANCELLED] += len(self._later)
+            self._lost += sum(self._later)
+            self._later.clear()
+            self.current = self._combine(self._clock())
+        self._updates._add_no_more()
 
     @property
     def running(self) -> list[ProgressUpdate]:
         """The newest update of each running job, the longest running first."""
-        return list(self._running.values())
+        with self._lock:
+            return list(self._running.values())
 
     def unsubscribe(self) -> None:
         """End it before the jobs have ended."""
@@ -128,13 +171,13 @@ class BatchProgress:
         return self
 
     def __next__(self) -> BatchUpdate:
-        return self._add([next(self._updates), *self._updates.take_all()])
+        return self._take([next(self._updates), *self._updates.take_all()])
 
     def __aiter__(self) -> BatchProgress:
         return self
 
     async def __anext__(self) -> BatchUpdate:
-        return self._add([await anext(self._updates), *self._updates.take_all()])
+        return self._take([await anext(self._updates), *self._updates.take_all()])
 
     def __enter__(self) -> BatchProgress:
         return self
@@ -145,33 +188,34 @@ class BatchProgress:
     def __repr__(self) -> str:
         return f"<batch: {self.current}>"
 
-    def _add(self, updates: list[ProgressUpdate]) -> BatchUpdate:
-        """Take jobs' updates, in their order."""
-        for update in updates:
-            job, kind = update.simulation_id, update.update_type
-            before = self._running.pop(job, None) if kind.is_terminal else self._running.get(job)
-            self._stored += _stored(update) - (_stored(before) if before is not None else 0)
-            if kind.is_terminal:
-                self._ended[kind] += 1
-                self._done += update.replicates_completed
-                self._part += update.fraction * self._replicates[job]
-                self._lost += self._replicates[job] - update.replicates_completed
-            else:
-                self._running[job] = update
-        self.current = self._combine()
-        return self.current
+    def _take(self, updates: list[ProgressUpdate]) -> BatchUpdate:
+        """Take jobs' updates, in their order; return the whole."""
+        with self._lock:
+            for update in updates:
+                job, kind = update.simulation_id, update.update_type
+                before = self._running.pop(job, None) if kind.is_terminal else self._running.get(job)
+                self._stored += _stored(update) - (_stored(before) if before is not None else 0)
+                if kind.is_terminal:
+                    self._ended[kind] += 1
+                    self._done += update.replicates_completed
+                    self._part += update.fraction * self._replicates[job]
+                    self._lost += self._replicates[job] - update.replicates_completed
+                else:
+                    self._running[job] = update
+            self.current = self._combine(self._clock())
+            return self.current
 
-    def _combine(self) -> BatchUpdate:
+    def _combine(self, now: float) -> BatchUpdate:
         running = self._running.values()
         done = self._done + sum(update.replicates_completed for update in running)
         part = self._part + sum(update.fraction * self._replicates[update.simulation_id] for update in running)
-        self._rate.observe(self._clock(), part - self._stored)
+        self._rate.observe(now, part - self._stored)
         left_s = self._rate.remaining_s(self._total - self._lost - part)
         return BatchUpdate(
             fraction=min(1.0, part / self._total) if self._total else 1.0,
             replicates_completed=done,
             total_replicates=self._total,
-            pending=len(self._replicates) - len(self._running) - sum(self._ended.values()),
+            pending=self._count - len(self._running) - sum(self._ended.values()),
             running=len(self._running),
             completed=self._ended[UpdateType.COMPLETED],
             failed=self._ended[UpdateType.FAILED],
