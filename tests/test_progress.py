@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import json
 import logging
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import HANDSHAKE_S
 
 import bgsim
+from bgsim.buffer import Buffer
 from bgsim.errors import EngineClosedError, InvalidInputError
 from bgsim.progress import ProgressBus, ProgressUpdate, UpdateType, format_duration
 
@@ -255,6 +258,33 @@ def test_a_slow_subscriber_loses_progress_only_and_keeps_the_newest(bus: Progres
     assert updates.delivered == 4
 
 
+def test_a_full_buffer_replaces_progress_and_nothing_else() -> None:
+    """Neither a terminal update nor a start, when an id comes again after it was forgotten."""
+    buffer = Buffer(maxlen=1)
+    numbers = iter(range(100))
+
+    def put(*kinds: UpdateType) -> None:
+        for kind in kinds:
+            buffer.put(ProgressUpdate("a", next(numbers), kind))
+
+    def drain() -> list[tuple[UpdateType, int]]:
+        found = []
+        while (update := buffer.get()) is not None:
+            found.append((update.update_type, update.sequence))
+        return found
+
+    put(PROGRESS, PROGRESS, COMPLETED, STARTED, PROGRESS, PROGRESS)
+    assert drain() == [(COMPLETED, 2), (STARTED, 3), (PROGRESS, 5)]
+    put(PROGRESS)
+    assert drain() == [(PROGRESS, 6)]
+    put(STARTED, PROGRESS)
+    assert buffer.get().update_type is STARTED  # type: ignore[union-attr]
+    put(PROGRESS, COMPLETED)
+    assert (len(buffer), buffer.conflated, buffer.taken) == (1, 5, 5)
+    buffer.clear()
+    assert drain() == []
+
+
 def test_memory_is_bounded_however_many_updates_nobody_reads() -> None:
     """100,000 updates to an iterator that is not read, and to a callback that does not return."""
     stuck, let_go = threading.Event(), threading.Event()
@@ -314,6 +344,18 @@ def test_nothing_is_kept_of_a_job_that_was_only_waited_for(bus: ProgressBus) -> 
     with bus.subscribe(job="a"):
         assert bus.stats().jobs == 1
     assert bus.stats().jobs == 0
+
+
+def test_the_modules_of_the_bus_import_one_way() -> None:
+    order = ["errors", "updates", "rate", "buffer", "filters", "subscription", "channels", "delivery"]
+    order += ["batch_progress", "bars", "progress"]
+    for name in order[1:]:
+        source = (Path(bgsim.__file__).parent / f"{name}.py").read_text()
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bgsim."):
+                used = (node.module or "").split(".")[1]
+                assert used in order, f"{name} imports {used}"
+                assert order.index(used) < order.index(name), f"{name} imports {used}"
 
 
 # ---- iterating ---------------------------------------------------------------------------------------

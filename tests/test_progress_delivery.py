@@ -159,20 +159,32 @@ def test_a_callback_that_does_not_return_stops_no_other(clock: Any, gate: Gate, 
     gate.open()
     assert stuck.wait() == [STARTED, CANCELLED, COMPLETED]
     threads[0].join(HANDSHAKE_S)
+    assert stuck.threads == {threads[0].name, *other.threads}
     assert bus.stats().overdue_callbacks == 0
     bus.close()
     assert "does not return" in caplog.text
 
 
-def test_a_call_that_becomes_overdue_is_noticed_without_anything_new(gate: Gate) -> None:
-    """The other waits already when the call is not overdue yet; the fan-out thread wakes up for it."""
-    with ProgressBus(patience_s=0.05) as bus:
+def test_a_call_that_becomes_overdue_is_noticed_without_anything_new(clock: Any, gate: Gate) -> None:
+    """The other waits already when the call is not overdue yet; the fan-out thread wakes up by itself."""
+    looked = threading.Event()
+
+    def watched_clock() -> float:
+        now: float = clock()
+        if threading.current_thread().name == "bgsim-progress":
+            looked.set()
+        return now
+
+    with ProgressBus(patience_s=0.01, clock=watched_clock) as bus:
         other = Seen()
         bus.subscribe(gate.stop_here, job="a")
         bus.subscribe(other, job="b")
         play(bus, "a", STARTED)
         gate.wait_until_reached()
         play(bus, "b", COMPLETED)
+        assert looked.wait(HANDSHAKE_S)
+        assert not other.updates
+        clock.advance(1.0)
         assert other.wait() == [COMPLETED]
         gate.open()
 

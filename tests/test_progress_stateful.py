@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bgsim.errors import EngineClosedError
 from bgsim.progress import ProgressBus, UpdateType
 
-JOBS = ["a", "b", "c"]
+JOBS = ["a", "b"]
 STARTED, PROGRESS = UpdateType.STARTED, UpdateType.PROGRESS
-SIMULATIONS = {"a": "walk", "b": "walk", "c": "spin"}
-WORKSPACES = {"a": "left", "b": "right", "c": "right"}
+SIMULATIONS = {"a": "walk", "b": "spin"}
+WORKSPACES = {"a": "left", "b": "right"}
 
 jobs = st.sampled_from(JOBS)
 
@@ -124,6 +124,8 @@ class BusMachine(RuleBasedStateMachine):
         self.subscribers: list[Subscriber] = []
         self.replaced = self.published = 0
         self.closed = False
+        for job in JOBS:
+            self.publish_one(job, STARTED)
 
     def audience(self, job: str) -> list[Subscriber]:
         found = [s for s in self.subscribers if s.jobs is not None and job in s.jobs]
@@ -143,8 +145,20 @@ class BusMachine(RuleBasedStateMachine):
 
     # ---- what is done --------------------------------------------------------------------------------
 
-    @rule(job=jobs, kind=st.sampled_from([STARTED, *[PROGRESS] * 4, *list(UpdateType)[2:]]))
-    def publish(self, job: str, kind: UpdateType) -> None:
+    @rule(job=jobs, kind=st.sampled_from([STARTED, *[PROGRESS] * 12, *list(UpdateType)[2:]]), deliver=st.booleans())
+    def publish(self, job: str, kind: UpdateType, deliver: bool) -> None:
+        self.publish_one(job, kind)
+        if deliver:
+            self.deliver()
+
+    @rule(job=jobs, number=st.integers(2, 6))
+    def go_on(self, job: str, number: int) -> None:
+        """Publish more than some buffers hold."""
+        for _ in range(number):
+            self.publish_one(job, PROGRESS)
+            self.deliver()
+
+    def publish_one(self, job: str, kind: UpdateType) -> None:
         update = self.bus.publish(job, kind, metadata={"simulation": SIMULATIONS[job], "workspace": WORKSPACES[job]})
         before = self.newest.get(job)
         allowed = kind is not PROGRESS if before is None else kind is not STARTED and not before.update_type.is_terminal
@@ -169,16 +183,25 @@ class BusMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.subscribers) < 8)
     @rule(
         kind=st.sampled_from(["iterator", "callback", "raising", "executor"]),
-        job=st.none() | st.lists(jobs, unique=True),
-        min_type=st.sampled_from([STARTED, STARTED, *UpdateType]),
-        completions_only=st.sampled_from([False, False, True]),
-        simulation=st.none() | st.none() | st.sampled_from(["walk", "spin"]),
-        workspace=st.none() | st.none() | st.sampled_from(["left", "right"]),
-        where=st.sampled_from([None, None, where]),
+        job=st.sampled_from([None, None, [], ["a"], ["b"], ["a", "b"], ["b", "a"]]),
+        min_type=st.sampled_from([*[STARTED] * 6, *UpdateType]),
+        completions_only=st.sampled_from([*[False] * 6, True]),
+        simulation=st.sampled_from([*[None] * 6, "walk", "spin"]),
+        workspace=st.sampled_from([*[None] * 6, "left", "right"]),
+        where=st.sampled_from([None, None, None, where]),
         maxlen=st.integers(1, 4),
-        leaves_after=st.none() | st.integers(1, 3),
+        leaves_after=st.sampled_from([*[None] * 4, 1, 3]),
+        between=st.none() | jobs,
     )
-    def subscribe(self, kind: str, maxlen: int, leaves_after: int | None, **wanted: Any) -> None:
+    def subscribe(self, kind: str, maxlen: int, leaves_after: int | None, between: str | None, **wanted: Any) -> None:
+        """Subscribe, perhaps between two updates of a job that would otherwise be one."""
+        if between:
+            self.publish_one(between, PROGRESS)
+        self.subscribe_one(kind, maxlen, leaves_after, wanted)
+        if between:
+            self.publish_one(between, PROGRESS)
+
+    def subscribe_one(self, kind: str, maxlen: int, leaves_after: int | None, wanted: dict[str, Any]) -> None:
         subscriber = Subscriber(kind, wanted, maxlen, leaves_after)
         options = dict(wanted, maxlen=maxlen)
         if kind == "executor":
@@ -232,16 +255,19 @@ class BusMachine(RuleBasedStateMachine):
         subscriber.subscription.unsubscribe()
         subscriber.leave()
 
-    @rule(job=jobs)
-    def forget(self, job: str) -> None:
+    @rule(job=jobs, again=st.booleans())
+    def forget(self, job: str, again: bool) -> None:
+        """Forget a job; one that had ended may come again, once its subscribers have heard its end."""
         self.bus.forget(job)
         if job in self.newest and self.newest[job].update_type.is_terminal:
-            self.deliver()  # a job that has been forgotten may come again, after its subscribers have heard its end
+            self.deliver()
             del self.newest[job]
             for subscriber in self.subscribers:
                 (subscriber.jobs or set()).discard(job)
+        if again:
+            self.publish_one(job, STARTED)
 
-    @precondition(lambda self: self.published > 10)
+    @precondition(lambda self: self.published > 40)
     @rule()
     def close(self) -> None:
         self.bus.close()
