@@ -16,7 +16,8 @@ The map of the package, lowest first; a module imports only from those above it:
     kernel          the compiled side: atomics, streams, the chunk loop (imports numba)
     simulation      @simulation
     result          columns, summary, replay
-    progress        updates and the bus; subscription: one subscriber's view
+    updates, rate   what a progress update says; how fast work is done
+    progress        the bus, with filters, buffer, subscription, channels, delivery; batch_progress, bars
     queue_manager   priorities, requests, the queue
     storage/        results in SQLite or memory, two slots a workspace
     job             a caller's handle: a future

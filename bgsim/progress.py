@@ -186,7 +186,10 @@ class ProgressBus:
             return channel.current if channel is not None else None
 
     def forget(self, simulation_id: str) -> None:
-        """Drop what is kept of a job that has ended; nothing happens to one that has not."""
+        """Drop what is kept of a job that has ended; nothing happens to one that has not.
+
+        What is published under its id from then on is another job's.
+        """
         with self._lock:
             channel = self._channels.of.get(simulation_id)
             if channel is not None and channel.current is not None and channel.current.update_type >= _COMPLETED:

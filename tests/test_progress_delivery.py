@@ -131,6 +131,38 @@ def test_ctrl_c_in_a_callback_reaches_the_thread_that_delivers() -> None:
     bus.close()
 
 
+@pytest.mark.stress
+def test_a_storm_of_jobs_reaches_everybody_whole(in_threads: Any) -> None:
+    """3 publishers, 300 jobs, subscribers that come and go: those that stay miss progress only."""
+    with ThreadPoolExecutor(2) as executor:
+        bus = ProgressBus()
+        direct, pooled, iterated = Seen(), Seen(), bus.subscribe(maxlen=8)
+        bus.subscribe(direct, maxlen=8)
+        bus.subscribe(pooled, maxlen=8, executor=executor)
+
+        def publisher(first: int) -> Any:
+            def run() -> None:
+                for number in range(first, 300, 3):
+                    play(bus, f"job{number}", STARTED, PROGRESS, PROGRESS, COMPLETED)
+
+            return run
+
+        def visitor() -> None:
+            for number in range(200):
+                with bus.subscribe(Seen(), job=[f"job{number}", f"job{299 - number}"]):
+                    bus.subscribe(job=f"job{number}")
+                    bus.forget(f"job{number // 2}")
+
+        in_threads(*[publisher(first) for first in range(3)], visitor)
+        bus.close()
+    for updates in (direct.updates, pooled.updates, list(iterated)):
+        for number in range(300):
+            kinds = [u.update_type for u in updates if u.simulation_id == f"job{number}"]
+            assert kinds[0] is STARTED
+            assert kinds[1:-1] in ([], [PROGRESS], [PROGRESS] * 2)
+            assert kinds[-1] is COMPLETED
+
+
 # ---- a callback that does not return -----------------------------------------------------------------
 
 
