@@ -316,16 +316,17 @@ class ProgressBus:
         """Return what the bus has done and holds."""
         overdue = self._dispatcher.overdue
         with self._lock:
-            return BusStats(
-                published=self._forgotten + sum(channel.sequence for channel in self._channels.of.values()),
-                conflated=self._conflated,
-                jobs=len(self._channels.of),
-                subscriptions=len(self._channels),
-                waiting=len(self._inbox),
-                failed_callbacks=self._failed["callback"],
-                failed_predicates=self._failed["predicate"],
-                overdue_callbacks=overdue,
-            )
+            channels = list(self._channels.of.values())
+            counts = {
+                "published": self._forgotten,
+                "conflated": self._conflated,
+                "subscriptions": len(self._channels),
+                "waiting": len(self._inbox),
+                "failed_callbacks": self._failed["callback"],
+                "failed_predicates": self._failed["predicate"],
+            }
+        counts["published"] += sum(channel.sequence for channel in channels)
+        return BusStats(**counts, jobs=len(channels), overdue_callbacks=overdue)
 
     def close(self) -> None:
         """Deliver what was published, end every iterator, and stop the threads; may be called from a callback.

@@ -292,7 +292,7 @@ class Subscription:
             first = self.failed == 1
         self.bus._count_failure(what)
         if first:
-            logger.error("the %s of %r raised on %s; the next is only counted", what, self, update, exc_info=error)
+            logger.error("the %s of %r raised on %s; others are only counted", what, self, update, exc_info=error)
 
     # ---- under the lock ------------------------------------------------------------------------------
 

@@ -68,8 +68,8 @@ def _live_display(console: Console) -> Progress:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[count]}"),
-        TextColumn("{task.fields[rest]}", style="cyan"),
+        TextColumn("{task.fields[count]}", markup=False),
+        TextColumn("{task.fields[rest]}", markup=False, style="cyan"),
     )
     return Progress(*columns, console=console, transient=True)
 

@@ -49,7 +49,8 @@ class ProgressUpdate(NamedTuple):
     timestamp : float
         Seconds since the epoch.
     metadata : mapping
-        Read-only. ``simulation``, ``workspace``, and on progress ``rate`` (replicates a second).
+        Read-only. ``simulation``, ``workspace``, and where they are known ``rate`` (replicates a second) and
+        ``from_store`` (replicates).
     """
 
     simulation_id: str

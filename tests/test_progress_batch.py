@@ -280,6 +280,16 @@ def text_of(console: Console) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())  # type: ignore[attr-defined]
 
 
+def test_messages_are_no_markup() -> None:
+    """Square brackets in an error's text are shown, and do not break the display."""
+    console = terminal()
+    with ProgressBus(threads=False) as bus, bgsim.terminal._live_display(console) as display:
+        bus.publish("a", STARTED, messages=("ValueError: [/no] [bold]",))
+        row = display.add_task("queued", total=1.0, count="", rest="")
+        bgsim.terminal._show_row(display, row, bus.current("a"))  # type: ignore[arg-type]
+    assert "[/no] [bold]" in text_of(console)
+
+
 def test_one_job_has_one_live_bar() -> None:
     console = terminal()
     with bgsim.Engine(workers=1) as engine:
