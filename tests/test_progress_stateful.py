@@ -319,4 +319,4 @@ def quiet() -> Any:
 
 
 TestBus = BusMachine.TestCase
-TestBus.settings = settings(max_examples=200, stateful_step_count=50)
+TestBus.settings = settings(max_examples=120, stateful_step_count=50)
