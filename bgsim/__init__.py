@@ -19,7 +19,8 @@ The map of the package, lowest first; a module imports only from those above it:
     kernel          the compiled side: atomics, streams, the chunk loop (imports numba)
     simulation      @simulation
     result          columns, summary, replay
-    progress        updates and the bus; subscription: one subscriber's view
+    updates, rate   what a progress update says; how fast work is done
+    progress        the bus, with filters, buffer, subscription, channels, delivery; batch_progress, bars
     storage/        results in SQLite or memory, two slots a workspace; the journal
     registry        simulations by name
     clock           the time

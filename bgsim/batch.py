@@ -17,6 +17,7 @@ from bgsim.job import Job, JobState
 if TYPE_CHECKING:
     import xarray
 
+    from bgsim.batch_progress import BatchProgress, BatchUpdate
     from bgsim.desk import Desk
     from bgsim.result import SimulationResult
     from bgsim.submission import Submission
@@ -42,6 +43,7 @@ class Batch(Sequence[Job]):
         self._ended: list[Job] = []  # in the order of their ends
         self._feeding = False
         self._refused: BgsimError | None = None  # why the rest cannot be submitted
+        self._watchers: list[BatchProgress] = []
         self._cancelled = False
         self._context = contextvars.copy_context()  # all jobs get it, in whatever thread they are submitted
         self._feed(may_wait=True)
@@ -65,6 +67,7 @@ class Batch(Sequence[Job]):
                 number = len(self._jobs)
                 if number == len(self._submissions) or self._cancelled or self._refused is not None:
                     self._feeding = False
+                    self._tell_watchers()
                     self._changed.notify_all()
                     return
                 under_way = number > len(self._ended)
@@ -90,6 +93,8 @@ class Batch(Sequence[Job]):
                 continue
             with self._lock:
                 self._jobs.append(job)
+                for watcher in self._watchers:
+                    watcher.add(job.id, job.replicates)
                 self._changed.notify_all()
             job.add_done_callback(self._job_ended)
 
@@ -113,6 +118,11 @@ class Batch(Sequence[Job]):
             if len(self._jobs) > position:
                 return self._jobs[position]
             raise self._why_not()
+
+    def _tell_watchers(self) -> None:
+        for watcher in self._watchers:
+            watcher.add_no_more()
+        self._watchers.clear()
 
     def _is_over(self) -> bool:
         return (self._cancelled or self._refused is not None) and not self._feeding
@@ -183,9 +193,22 @@ class Batch(Sequence[Job]):
         with self._lock:
             self._cancelled = True
             jobs = list(self._jobs)
+            if not self._feeding:
+                self._tell_watchers()
             self._changed.notify_all()
         for job in jobs:
             job.cancel()
+
+    def progress(self, callback: Callable[[BatchUpdate], Any] | None = None) -> BatchProgress:
+        """Return all jobs as one progress, weighted by replicates: to iterate over, or to have a callback called."""
+        with self._lock:
+            later = [s.replicates for s in self._submissions[len(self._jobs) :]]
+            found = self._desk.scheduler.bus.batch(self._jobs, callback, later=later)
+            if later and not self._is_over():
+                self._watchers.append(found)
+            elif later:
+                found.add_no_more()
+            return found
 
     # ---- what became of them -------------------------------------------------------------------------
 

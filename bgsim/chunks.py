@@ -12,8 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from bgsim.rate import Rate
 from bgsim.streams import stream_key
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ _GROWTH = 16
 """A chunk is at most this many times the one before, until the rate is known well."""
 
 _SMOOTHING = 0.3
-"""Weight of the newest measurement of a rate."""
+"""Weight of the newest measurement of a chunk's rate."""
 
 
 @dataclass(slots=True)
@@ -267,29 +266,3 @@ class Run:
         if index < len(self._pending) and self._pending[index][0] == stop:
             stop = self._pending.pop(index)[1]
         self._pending.insert(index, (first, stop))
-
-
-class Rate:
-    """Replicates a second, smoothed, and the time that is left."""
-
-    __slots__ = ("_last", "per_second")
-
-    def __init__(self) -> None:
-        self.per_second: float | None = None
-        self._last: tuple[float, float] | None = None
-
-    def observe(self, now: float, done: float) -> None:
-        """Take a measurement: so much was done at this time."""
-        if self._last is not None and now > self._last[0]:
-            rate = (done - self._last[1]) / (now - self._last[0])
-            if self.per_second is None:
-                self.per_second = rate if rate > 0 else None
-            else:
-                self.per_second += (rate - self.per_second) * _SMOOTHING
-        self._last = (now, done)
-
-    def remaining_s(self, left: float) -> float | None:
-        """Return how long what is left will take, None until that can be told."""
-        if not self.per_second or not np.isfinite(left):
-            return None
-        return left / self.per_second

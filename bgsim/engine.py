@@ -51,6 +51,8 @@ from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.submission import Submission
 
 if TYPE_CHECKING:
+    import asyncio
+
     from bgsim.result import SimulationResult
     from bgsim.schedules import Schedule
     from bgsim.simulation import Simulation
@@ -514,19 +516,26 @@ class Engine:
         job: Job | str | Iterable[Job | str] | None = None,
         min_type: UpdateType = UpdateType.STARTED,
         completions_only: bool = False,
+        simulation: Simulation | str | None = None,
+        workspace: str | None = None,
         where: Callable[[ProgressUpdate], Any] | None = None,
         maxlen: int = 256,
+        executor: concurrent.futures.Executor | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> Subscription:
         """Subscribe to progress; see `ProgressBus.subscribe`."""
         self._scheduler.check_process()
-        wanted = [job] if isinstance(job, Job | str) else job
         return self._scheduler.bus.subscribe(
             callback,
-            job=None if wanted is None else [j.id if isinstance(j, Job) else j for j in wanted],
+            job=job,
             min_type=min_type,
             completions_only=completions_only,
+            simulation=simulation,
+            workspace=workspace,
             where=where,
             maxlen=maxlen,
+            executor=executor,
+            loop=loop,
         )
 
     # ---- pausing and closing ---------------------------------------------------------------------------

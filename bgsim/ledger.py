@@ -205,7 +205,7 @@ class Ledger:
             estimated_time_remaining_ms=None if remaining is None else 1000 * remaining,
             current_phase=phase,
             messages=tuple(messages),
-            metadata={**metadata(job), "rate": run.eta.per_second},
+            metadata={**metadata(job, run.from_store), "rate": run.eta.per_second},
         )
 
     def end(
@@ -261,7 +261,7 @@ class Ledger:
             total_replicates=record.replicates,
             current_phase=state.value,
             messages=messages,
-            metadata=metadata(job),
+            metadata=metadata(job, record.from_store if run is None else run.from_store),
         )
         self._remember(record)
         if elsewhere and job.has_callbacks:
@@ -430,9 +430,14 @@ class Ledger:
         return statistics.median(self.runs_s) * (position + 1) / self._config.max_concurrent_simulations
 
 
-def metadata(job: Job) -> dict[str, Any]:
+def metadata(job: Job, from_store: int = 0) -> dict[str, Any]:
     """Return what an update says of its job."""
-    return {"simulation": job.record.simulation, "workspace": job.submission.workspace}
+    record = job.record
+    return {
+        "simulation": record.simulation,
+        "workspace": job.submission.workspace,
+        "from_store": min(from_store, record.replicates),
+    }
 
 
 def time_text(epoch_s: float) -> str:

@@ -3,150 +3,123 @@
 ::
 
     publish ──> inbox ──fan-out thread──> each matching subscription's buffer ──> iterator
-                                                                              └─> callback thread ──> callback
+                                                                              └─> dispatcher ──> callback
+                                                                                      └─> executor or loop ──> callback
 
-Publishing takes one short lock and calls nobody. The inbox holds one progress update a job, the newest, and every
-STARTED and terminal one, so it is bounded by the number of jobs. Threads start with the first subscription.
+Publishing takes one short lock, calls nobody, and costs the same however many subscribe. The inbox holds one progress
+update a job, the newest, and every STARTED and terminal one, so it is bounded by the number of jobs. Threads start with
+the first subscription. Nobody's code runs on the fan-out thread; callbacks run on the dispatcher's, see
+`bgsim.delivery`.
 
 Guarantees
 ----------
-- Per job the sequence is strictly increasing, and nothing follows a terminal update.
+- Per job STARTED comes first and once, the sequence is strictly increasing, one terminal update is the last.
 - A terminal update reaches every matching subscriber, however slow; progress may be conflated.
-- Callbacks and predicates run outside every lock, callbacks all on one thread; one that raises is logged, counted,
-  and keeps its subscription.
+- Callbacks, predicates, executors and loops are called outside every lock, callbacks all in one thread. One that raises
+  is logged, counted, and keeps its subscription; one that does not return holds up the others once, for `patience_s`.
 - A late subscriber to a job gets its current state first.
 """
 
 from __future__ import annotations
 
-import enum
-import logging
+import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType
 
-from bgsim.errors import EngineClosedError, InvalidInputError
+from bgsim.bars import notebook_bar, tqdm_bar
+from bgsim.batch_progress import BatchProgress, BatchUpdate, batch_of
+from bgsim.channels import Channel, Channels
+from bgsim.delivery import Dispatcher
+from bgsim.errors import EngineClosedError
+from bgsim.filters import Filter, check_delivery
 from bgsim.subscription import Subscription
+from bgsim.updates import NOTHING, ProgressUpdate, UpdateType, format_duration
 
-logger = logging.getLogger("bgsim.progress")
+if TYPE_CHECKING:
+    from bgsim.job import Job
+
+__all__ = [
+    "BatchProgress",
+    "BatchUpdate",
+    "BusStats",
+    "ProgressBus",
+    "ProgressUpdate",
+    "Subscription",
+    "UpdateType",
+    "batch_of",
+    "format_duration",
+    "notebook_bar",
+    "tqdm_bar",
+]
+
+_STARTED, _PROGRESS, _COMPLETED = UpdateType.STARTED, UpdateType.PROGRESS, UpdateType.COMPLETED
+_new_tuple = tuple.__new__
 
 
-class UpdateType(enum.IntEnum):
-    """What an update says; a job has one STARTED, any number of PROGRESS, and one terminal update."""
-
-    STARTED = 0
-    PROGRESS = 1
-    COMPLETED = 2
-    FAILED = 3
-    CANCELLED = 4
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether it is a job's last."""
-        return self >= UpdateType.COMPLETED
-
-
-class ProgressUpdate(NamedTuple):
-    """What one job was doing at one moment. Immutable.
+@dataclass(frozen=True, slots=True)
+class BusStats:
+    """What a bus has done and holds.
 
     Attributes
     ----------
-    simulation_id : str
-        The job's id.
-    sequence : int
-        Counts the job's updates from 1; gaps are conflated progress.
-    update_type : UpdateType
-    fraction : float
-        Part of the replicates that is done, 0 to 1.
-    replicates_completed, total_replicates : int
-    estimated_time_remaining_ms : float or None
-        None until there is something to estimate from.
-    current_phase : str
-        ``queued``, ``compiling``, ``running``, ``storing``, or the terminal state.
-    messages : tuple of str
-        What a person may want to know now.
-    timestamp : float
-        Seconds since the epoch.
-    metadata : mapping
-        ``simulation``, ``workspace``, and on progress ``rate`` (replicates a second).
+    published, conflated : int
+        Updates that were published, and those that a newer one replaced before they were fanned out.
+    jobs, subscriptions, waiting : int
+        Jobs that are known, open subscriptions, updates that are not fanned out yet.
+    failed_callbacks, failed_predicates : int
+        Calls that raised.
+    overdue_callbacks : int
+        Calls that have not returned and were given up on.
     """
 
-    simulation_id: str
-    sequence: int
-    update_type: UpdateType
-    fraction: float = 0.0
-    replicates_completed: int = 0
-    total_replicates: int = 0
-    estimated_time_remaining_ms: float | None = None
-    current_phase: str = "queued"
-    messages: tuple[str, ...] = ()
-    timestamp: float = 0.0
-    metadata: Mapping[str, Any] = {}
-
-    @property
-    def update_id(self) -> str:
-        """Unique among all updates."""
-        return f"{self.simulation_id}:{self.sequence}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them."""
-        return {
-            **self._asdict(),
-            "update_id": self.update_id,
-            "update_type": self.update_type.name,
-            "messages": list(self.messages),
-            "metadata": dict(self.metadata),
-        }
-
-    def __str__(self) -> str:
-        text = f"{self.current_phase} {self.fraction:.1%} ({self.replicates_completed:,}/{self.total_replicates:,})"
-        if self.estimated_time_remaining_ms is not None and not self.update_type.is_terminal:
-            text += f", {format_duration(self.estimated_time_remaining_ms)} left"
-        return "; ".join((text, *self.messages))
-
-
-def format_duration(milliseconds: float) -> str:
-    """Return a duration with the unit that fits: ``"250 ms"``, ``"3.1 s"``, ``"4 min 05 s"``, ``"2 h 10 min"``."""
-    if milliseconds < 1000:
-        return f"{milliseconds:.0f} ms"
-    seconds = milliseconds / 1000
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-class _Channel:
-    """What the bus knows of one job."""
-
-    __slots__ = ("current", "sequence", "slot", "subscriptions")
-
-    def __init__(self) -> None:
-        self.sequence = 0
-        self.current: ProgressUpdate | None = None
-        self.subscriptions: tuple[Subscription, ...] = ()  # to this job; replaced, never changed
-        self.slot: list[Any] | None = None  # its progress item in the inbox, to be overwritten by newer progress
+    published: int
+    conflated: int
+    jobs: int
+    subscriptions: int
+    waiting: int
+    failed_callbacks: int
+    failed_predicates: int
+    overdue_callbacks: int
 
 
 class ProgressBus:
-    """Takes updates from any thread and hands them to subscribers in threads of its own."""
+    """Takes updates from any thread and hands them to subscribers in threads of its own.
 
-    def __init__(self) -> None:
-        # Guards all below, and the state of no other object. A leaf: no other lock is taken under it.
+    Parameters
+    ----------
+    threads : bool
+        Without, `deliver` does the work in the thread that calls it.
+    patience_s : float
+        How long a callback may keep others waiting before they go on in another thread.
+    clock : callable
+        For that, seconds that never run backwards.
+    """
+
+    def __init__(
+        self, *, threads: bool = True, patience_s: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._threads = threads
+        self._dispatcher = Dispatcher(patience_s=patience_s, clock=clock, threads=threads)
+        # Guards all below. A leaf: no other lock is taken under it.
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
-        self._inbox: deque[list[Any]] = deque()  # [update, subscriptions to the job, subscriptions to all]
-        self._channels: dict[str, _Channel] = {}
-        self._everything: tuple[Subscription, ...] = ()
-        self._all: set[Subscription] = set()
+        self._inbox: list[list[Any]] = []  # [update, subscribers to the job, subscribers to all]
+        self._batch = 0  # the number of this inbox
+        self._channels = Channels()
+        self._asleep = False  # the fan-out thread is
+        self._delivering = False  # somebody is in `deliver`
         self._closed = False
-        self._fan_out: threading.Thread | None = None
-        self._callbacks = _CallbackThread()
+        self._fan_out_thread: threading.Thread | None = None
+        self._forgotten = self._conflated = 0
+        self._failed = {"callback": 0, "predicate": 0}
+
+    # ---- publishing ----------------------------------------------------------------------------------
 
     def publish(
         self,
@@ -166,211 +139,304 @@ class ProgressBus:
         Returns
         -------
         ProgressUpdate or None
-            None when the job has had its terminal update, or the bus is closed: nothing was published.
+            None when nothing was published: progress before STARTED, STARTED a second time, anything after the
+            terminal update, or the bus is closed.
+        """
+        now = time.time()
+        with self._lock:
+            if self._closed:
+                return None
+            channel = self._channels.of.get(simulation_id)
+            if channel is None:
+                if update_type is _PROGRESS:
+                    return None
+                channel = self._channels.of[simulation_id] = Channel()
+            else:
+                current = channel.current
+                if current is None:
+                    if update_type is _PROGRESS:
+                        return None
+                elif update_type is _STARTED or current.update_type >= _COMPLETED:
+                    return None
+            channel.sequence = sequence = channel.sequence + 1
+            channel.current = update = _new_tuple(
+                ProgressUpdate,
+                (
+                    simulation_id,
+                    sequence,
+                    update_type,
+                    fraction,
+                    replicates_completed,
+                    total_replicates,
+                    estimated_time_remaining_ms,
+                    current_phase,
+                    messages,
+                    now,
+                    NOTHING if metadata is None else MappingProxyType(metadata),
+                ),
+            )
+            if channel.subscribers or self._channels.to_all:
+                self._post(channel, update, update_type)
+            return update
+
+    def current(self, simulation_id: str) -> ProgressUpdate | None:
+        """Return the job's newest update."""
+        with self._lock:
+            channel = self._channels.of.get(simulation_id)
+            return channel.current if channel is not None else None
+
+    def forget(self, simulation_id: str) -> None:
+        """Drop what is kept of a job that has ended; nothing happens to one that has not.
+
+        What is published under its id from then on is another job's.
         """
         with self._lock:
-            channel = self._channels.get(simulation_id)
-            if channel is None:
-                channel = self._channels[simulation_id] = _Channel()
-            if self._closed or (channel.current is not None and channel.current.update_type.is_terminal):
-                return None
-            channel.sequence += 1
-            update = ProgressUpdate(
-                simulation_id,
-                channel.sequence,
-                update_type,
-                fraction,
-                replicates_completed,
-                total_replicates,
-                estimated_time_remaining_ms,
-                current_phase,
-                messages,
-                time.time(),
-                metadata or {},
-            )
-            channel.current = update
-            if channel.subscriptions or self._everything:
-                self._post(channel, update)
-            return update
+            channel = self._channels.of.get(simulation_id)
+            if channel is not None and channel.current is not None and channel.current.update_type >= _COMPLETED:
+                del self._channels.of[simulation_id]
+                self._forgotten += channel.sequence
+
+    def _post(self, channel: Channel, update: ProgressUpdate, update_type: UpdateType) -> None:
+        """Put an update into the inbox; under the lock."""
+        if update_type is _PROGRESS:
+            if channel.batch == self._batch:
+                channel.slot[0] = update
+                self._conflated += 1
+                return
+            channel.batch = self._batch
+        channel.slot = [update, *self._channels.audiences(channel)]
+        self._inbox.append(channel.slot)
+        if self._asleep:
+            self._asleep = False
+            self._arrived.notify()
+
+    # ---- subscribing ---------------------------------------------------------------------------------
 
     def subscribe(
         self,
         callback: Callable[[ProgressUpdate], Any] | None = None,
         *,
-        job: str | Iterable[str] | None = None,
+        job: Any = None,
         min_type: UpdateType = UpdateType.STARTED,
         completions_only: bool = False,
+        simulation: Any = None,
+        workspace: str | None = None,
         where: Callable[[ProgressUpdate], Any] | None = None,
         maxlen: int = 256,
+        executor: Executor | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> Subscription:
-        """Subscribe to updates.
+        """Subscribe to updates; of several filters all have to apply.
 
         Parameters
         ----------
         callback : callable, optional
             Called with each update on the bus's callback thread. Without one, iterate over what is returned.
-        job : str or iterable of str, optional
+        job : Job, str or iterable of them, optional
             Only these jobs' updates, beginning with their current state.
         min_type : UpdateType
             Only updates of this type or a later one.
         completions_only : bool
             Only terminal updates.
+        simulation : Simulation or str, optional
+            Only jobs of this simulation.
+        workspace : str, optional
+            Only jobs for this workspace.
         where : callable, optional
-            Only updates for which it is true; run on the bus's thread. One that raises does not match.
+            Only updates for which it is true. One that raises does not match. It may be asked about fewer updates than
+            are published, for progress is conflated first.
         maxlen : int
-            Size of the buffer.
+            How many updates may wait before progress is conflated.
+        executor : concurrent.futures.Executor, optional
+            Where to call the callback instead; one of threads.
+        loop : asyncio event loop, optional
+            Where to call the callback instead, or to await it.
 
         Raises
         ------
+        InvalidInputError
+            Naming the argument, what was given and what is allowed.
         EngineClosedError
             If the bus is closed.
         """
-        if isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 1:
-            raise InvalidInputError(
-                f"maxlen must be an integer of 1 or more; got {maxlen!r}", field="maxlen", value=maxlen
-            )
-        jobs = None if job is None else frozenset([job] if isinstance(job, str) else job)
-        least = UpdateType.COMPLETED if completions_only else UpdateType(min_type)
-        subscription = Subscription(self, callback, jobs, least, where, maxlen)
+        wanted = Filter.of(job, min_type, completions_only, simulation, workspace, where)
+        check_delivery(callback, maxlen, executor, loop)
+        return self._add(Subscription(self, callback, wanted, maxlen, executor, loop))
+
+    def _add(self, subscription: Subscription) -> Subscription:
         with self._lock:
             if self._closed:
                 raise EngineClosedError("the progress bus is closed; make a new engine to go on")
-            self._all.add(subscription)
-            if jobs is None:
-                self._everything = (*self._everything, subscription)
-            for name in jobs or ():
-                channel = self._channels.setdefault(name, _Channel())
-                channel.subscriptions = (*channel.subscriptions, subscription)
-                channel.slot = None  # what is published from now on comes after the current state
-                if channel.current is not None:
-                    self._inbox.append([channel.current, (subscription,), ()])
-            if self._fan_out is None:
-                self._fan_out = threading.Thread(target=self._run, name="bgsim-progress", daemon=True)
-                self._fan_out.start()
+            if subscription._ended:
+                return subscription  # it is to no job at all
+            self._batch += 1  # progress that is posted from now on goes to the new subscriber too
+            for state in self._channels.add(subscription):
+                self._inbox.append([state, (subscription._reference,), ()])
+            if self._fan_out_thread is None and self._threads:
+                self._fan_out_thread = threading.Thread(target=self._run, name="bgsim-progress", daemon=True)
+                self._fan_out_thread.start()
+            self._asleep = False
             self._arrived.notify()
         return subscription
 
-    def current(self, simulation_id: str) -> ProgressUpdate | None:
-        """Return the job's newest update."""
+    def _add_job(self, subscription: Subscription, simulation_id: str) -> None:
+        """Let a subscription to jobs be to one more."""
         with self._lock:
-            channel = self._channels.get(simulation_id)
-            return channel.current if channel is not None else None
+            subscription.wanted = subscription.wanted.with_job(simulation_id)
+            self._batch += 1
+            state = self._channels.add_job(subscription._reference, simulation_id)
+            if state is not None:
+                self._inbox.append([state, (subscription._reference,), ()])
+                self._asleep = False
+                self._arrived.notify()
 
-    def forget(self, simulation_id: str) -> None:
-        """Drop what is kept of a finished job."""
+    def batch(
+        self,
+        jobs: Mapping[str, int] | Iterable[Job],
+        callback: Callable[[BatchUpdate], Any] | None = None,
+        *,
+        later: Iterable[int] = (),
+        executor: Executor | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> BatchProgress:
+        """Subscribe to several jobs as one.
+
+        Parameters
+        ----------
+        jobs : mapping of str to int, or iterable of Job
+            Ids and how many replicates each job is asked for, or jobs of this bus's engine.
+        callback, executor, loop
+            As for `subscribe`. Without a callback, iterate over what is returned.
+        later : iterable of int
+            How many replicates each job is asked for that `BatchProgress.add` will name; until then it is pending.
+        """
+        return BatchProgress(self, jobs, callback, later=later, executor=executor, loop=loop)
+
+    def stats(self) -> BusStats:
+        """Return what the bus has done and holds."""
+        overdue = self._dispatcher.overdue
         with self._lock:
-            self._channels.pop(simulation_id, None)
+            channels = list(self._channels.of.values())
+            counts = {
+                "published": self._forgotten,
+                "conflated": self._conflated,
+                "subscriptions": len(self._channels),
+                "waiting": len(self._inbox),
+                "failed_callbacks": self._failed["callback"],
+                "failed_predicates": self._failed["predicate"],
+            }
+        counts["published"] += sum(channel.sequence for channel in channels)
+        return BusStats(**counts, jobs=len(channels), overdue_callbacks=overdue)
 
     def close(self) -> None:
-        """Deliver what was published, end every iterator, and stop the threads; may be called from a callback."""
+        """Deliver what was published, end every iterator, and stop the threads; may be called from a callback.
+
+        A callback that does not return is waited for `patience_s` at most. Executors and loops are not waited for.
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             self._arrived.notify()
-            thread = self._fan_out
+            thread = self._fan_out_thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-        self._callbacks.close()
+        self.deliver()
+        self._dispatcher.close()
 
-    def _post(self, channel: _Channel, update: ProgressUpdate) -> None:
-        item = [update, channel.subscriptions, self._everything]
-        if update.update_type is UpdateType.PROGRESS and channel.slot:
-            channel.slot[:] = item  # the one in the inbox has not been taken; it carries the newer one now
-            return
-        self._inbox.append(item)
-        channel.slot = item if update.update_type is UpdateType.PROGRESS else None
-        self._arrived.notify()
+    def __enter__(self) -> ProgressBus:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # ---- delivering ----------------------------------------------------------------------------------
+
+    def deliver(self) -> None:
+        """Fan out what was published and call callbacks, in the calling thread, until nothing is left.
+
+        For a bus without threads; any other does so by itself. While one thread is here, another, or a callback that
+        one of them runs, returns at once.
+        """
+        with self._lock:
+            if self._delivering or self._threads:
+                return
+            self._delivering = True
+        try:
+            while True:
+                self._dispatcher.run_ready()
+                with self._lock:
+                    # In one step, so that whoever posts after it and finds somebody here is not left alone.
+                    self._delivering = bool(self._inbox)
+                    if not self._inbox:
+                        closed = self._closed
+                        break
+                self._fan_out(self._take_batch())
+        except BaseException:  # Ctrl-C in a callback
+            self._delivering = False
+            raise
+        if closed:
+            self._end_all()
+
+    def _deliver_if_threadless(self) -> None:
+        if not self._threads:
+            self.deliver()
+
+    def _take_batch(self) -> list[list[Any]]:
+        """Return all that was posted; from now on it belongs to the caller."""
+        with self._lock:
+            batch, self._inbox = self._inbox, []
+            self._batch += 1
+            return batch
 
     def _run(self) -> None:
-        """Fan out, in a thread of its own."""
+        """Fan out, in a thread of its own, and see to it that the dispatcher goes on."""
+        look_again_s: float | None = None
         while True:
             with self._lock:
-                while not self._inbox and not self._closed:
-                    self._arrived.wait()
                 if not self._inbox:
-                    break
-                item = self._inbox.popleft()
-                update, for_job, for_all = item
-                item.clear()  # so that `_post` no longer writes into it
-            for subscription in (*for_job, *for_all):
-                if self._matches(subscription, update) and subscription._offer(update):
-                    self._callbacks.put(subscription)
-            if update.update_type.is_terminal:
-                for subscription in for_job:
-                    if subscription._job_ended(update.simulation_id):
+                    if self._closed:
+                        break
+                    self._asleep = True
+                    self._arrived.wait(look_again_s)
+                    self._asleep = False
+            self._fan_out(self._take_batch())
+            look_again_s = self._dispatcher.attend()
+        self._end_all()
+
+    def _fan_out(self, batch: list[list[Any]]) -> None:
+        """Offer updates to their subscriptions; by one thread at a time, without the lock."""
+        to_call: list[Subscription] = []
+        dead: list[ReferenceType[Subscription]] = []
+        for update, audience, to_all in batch:
+            terminal = update.update_type >= _COMPLETED
+            for references in (audience, to_all):
+                for reference in references:
+                    subscription = reference()
+                    if subscription is None:
+                        dead.append(reference)
+                        continue
+                    if subscription._offer(update):
+                        to_call.append(subscription)
+                    if terminal and subscription._job_ended(update.simulation_id):
                         self._remove(subscription)
+        if dead:
+            with self._lock:
+                self._channels.discard(dead, {update.simulation_id for update, _, _ in batch})
+        if to_call:
+            self._dispatcher.put(to_call)
+
+    def _end_all(self) -> None:
         with self._lock:
-            remaining = list(self._all)
+            remaining = self._channels.subscriptions()
         for subscription in remaining:
             subscription._end()
 
-    def _matches(self, subscription: Subscription, update: ProgressUpdate) -> bool:
-        if update.update_type < subscription.min_type:
-            return False
-        if subscription.where is None:
-            return True
-        try:
-            return bool(subscription.where(update))
-        except Exception:
-            subscription.failed += 1
-            if subscription.failed == 1:
-                logger.exception("a predicate of a progress subscription raised; it counts as no match")
-            return False
-
     def _remove(self, subscription: Subscription) -> None:
+        """Take a subscription out that gets nothing any more."""
         with self._lock:
-            self._all.discard(subscription)
-            self._everything = tuple(s for s in self._everything if s is not subscription)
-            for name in subscription.jobs or ():
-                channel = self._channels.get(name)
-                if channel is not None:
-                    channel.subscriptions = tuple(s for s in channel.subscriptions if s is not subscription)
-                    if channel.current is None and not channel.subscriptions:
-                        del self._channels[name]
+            self._channels.discard([subscription._reference], subscription.wanted.jobs or ())
 
-
-class _CallbackThread:
-    """Runs callbacks one after another, so that a slow one delays only other callbacks."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards all below
-        self._arrived = threading.Condition(self._lock)
-        self._ready: deque[Subscription] = deque()
-        self._closing = False
-        self._thread: threading.Thread | None = None
-
-    def put(self, subscription: Subscription) -> None:
+    def _count_failure(self, what: str) -> None:
         with self._lock:
-            self._ready.append(subscription)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="bgsim-callbacks", daemon=True)
-                self._thread.start()
-            self._arrived.notify()
-
-    def close(self) -> None:
-        """Run what is ready, then stop; from a callback, return at once."""
-        with self._lock:
-            thread = self._thread
-            self._closing = True
-            self._arrived.notify()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                while not self._ready:
-                    if self._closing:
-                        return
-                    self._arrived.wait()
-                subscription = self._ready.popleft()
-            update = subscription._next_for_callback()
-            if update is None or subscription.callback is None:
-                continue
-            try:
-                subscription.callback(update)
-            except Exception:
-                subscription.failed += 1
-                logger.exception("a progress callback raised on %s", update)
-            self.put(subscription)  # behind the others; it is taken off when its buffer is empty
+            self._failed[what] += 1

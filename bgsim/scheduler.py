@@ -86,7 +86,7 @@ class Scheduler:
         self.store = store
         self.journal = journal
         self.clock = clock
-        self.bus = ProgressBus()
+        self.bus = ProgressBus(threads=not config.immediate)
         self.queue = SimulationQueue(
             config.max_queue_size,
             limits=config.limits,
@@ -277,6 +277,7 @@ class Scheduler:
             return len(self.letting_go) < left
         finally:
             self._driving = False
+            self.bus.deliver()
 
     def drive(self) -> None:
         """Do all that is due in this thread."""
@@ -539,10 +540,15 @@ class Scheduler:
             self.ledger.hold(job, JobState.SUSPENDED, why)
 
     def _take_off(self, run: Run) -> None:
-        self.running.remove(run)
-        self._waiting.add(run)
+        """Take a running one out, to be put back in the queue; those on it give up what they have not done."""
+        self._set_aside(run)
         for worker in run.workers:
             worker.order(YIELD)
+
+    def _set_aside(self, run: Run) -> None:
+        self.running.remove(run)
+        self._waiting.add(run)
+        run.eta.pause()
 
     def _hold_if_unwanted(self, run: Run) -> None:
         """Hold a run all of whose jobs are paused."""
@@ -600,8 +606,7 @@ class Scheduler:
         number = len(run.attempts)
         wait_s = retry.wait_s(number)
         if run in self.running:
-            self.running.remove(run)
-            self._waiting.add(run)
+            self._set_aside(run)
             self.queue.requeue(run.entry, delay_s=wait_s)
         else:  # it was suspended meanwhile
             self.queue.hold(run.entry)

@@ -1,4 +1,4 @@
-"""What the command line draws: a live progress bar, and a summary that reads well."""
+"""What the command line draws: live progress bars, and a summary that reads well."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from bgsim.batch_progress import BatchProgress, batch_of
 from bgsim.progress import ProgressUpdate, format_duration
 
 if TYPE_CHECKING:
@@ -24,50 +25,80 @@ if TYPE_CHECKING:
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BINS = 14
 _LINE_INTERVAL_S = 2.0
+_ROWS = 10
+"""Running jobs that are shown one by one below the whole."""
 
 
-def show_progress(job: Job, console: Console) -> None:
-    """Show a job's updates until it ends: a bar on a terminal, a line now and then elsewhere."""
-    if console.is_terminal:
-        _show_bar(job, console)
+def show_progress(jobs: Job | Iterable[Job], console: Console) -> None:
+    """Show updates until a job, or the last of several, has ended; draws in this thread and rich's.
+
+    On a terminal there is one live display: a bar a running job and, of several jobs, one for the whole. Elsewhere a
+    line is written now and then.
+    """
+    shown = list(jobs) if isinstance(jobs, Iterable) else [jobs]
+    updates = shown[0].updates() if len(shown) == 1 else batch_of(shown)
+    if not console.is_terminal:
+        _show_lines(updates, console)
+    elif isinstance(updates, BatchProgress):
+        _show_bars(updates, console)
     else:
-        _show_lines(job.updates(), console)
+        with _live_display(console) as display:
+            row = display.add_task("queued", total=1.0, count="", rest="")
+            for update in updates:
+                _show_row(display, row, update)
 
 
-def _show_bar(job: Job, console: Console) -> None:
+def _show_bars(batch: BatchProgress, console: Console) -> None:
+    with _live_display(console) as display:
+        whole = display.add_task("all", total=1.0, count="", rest="")
+        rows: dict[str, TaskID] = {}
+        for state in batch:
+            running = {update.simulation_id: update for update in batch.running[:_ROWS]}
+            for gone in rows.keys() - running.keys():
+                display.remove_task(rows.pop(gone))
+            for job, update in running.items():
+                if job not in rows:
+                    rows[job] = display.add_task("", total=1.0, count="", rest="")
+                _show_row(display, rows[job], update, name=f"{job} ")
+            display.update(whole, description=state.jobs_ended, completed=state.fraction, rest=state.outlook)
+
+
+def _live_display(console: Console) -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[count]}"),
-        TextColumn("[cyan]{task.fields[rest]}"),
+        TextColumn("{task.fields[count]}", markup=False),
+        TextColumn("{task.fields[rest]}", markup=False, style="cyan"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("queued", total=1.0, count="", rest="")
-        for update in job.updates():
-            progress.update(
-                task,
-                description=update.current_phase,
-                completed=update.fraction,
-                count=f"{update.replicates_completed:,}/{update.total_replicates:,}",
-                rest=_rest(update),
-            )
+    return Progress(*columns, console=console, transient=True)
 
 
-def _rest(update: ProgressUpdate) -> str:
+def _show_row(display: Progress, row: TaskID, update: ProgressUpdate, name: str = "") -> None:
     rate = update.metadata.get("rate")
-    parts = [f"{rate:,.0f}/s"] if rate else []
+    rest = [f"{rate:,.0f}/s"] if rate else []
     if update.estimated_time_remaining_ms is not None:
-        parts.append(f"{format_duration(update.estimated_time_remaining_ms)} left")
-    return ", ".join(parts)
+        rest.append(f"{format_duration(update.estimated_time_remaining_ms)} left")
+    display.update(
+        row,
+        description=name + update.current_phase,
+        completed=update.fraction,
+        count=f"{update.replicates_completed:,}/{update.total_replicates:,}",
+        rest=", ".join([*rest, *update.messages]),
+    )
 
 
-def _show_lines(updates: Iterable[ProgressUpdate], console: Console) -> None:
+def _show_lines(updates: Iterable[ProgressUpdate] | BatchProgress, console: Console) -> None:
     last = time.monotonic()
+    text = ""
     for update in updates:
-        if update.update_type.is_terminal or time.monotonic() - last >= _LINE_INTERVAL_S:
+        text = str(update)
+        if time.monotonic() - last >= _LINE_INTERVAL_S:
             last = time.monotonic()
-            console.print(str(update), markup=False, highlight=False, soft_wrap=True)
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            text = ""
+    if text:  # the last says how it ended
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def data_console() -> Console:

@@ -81,7 +81,7 @@ def test_run_prints_data_on_standard_output_only(folder: Path) -> None:
     assert data["outputs"]["payoff"]["mean"] == expected.mean
     assert data["outputs"]["payoff"]["standard_error"] == expected.standard_error
     assert (data["replicates"], data["seed"], data["from_store"], data["parameters"]["strike"]) == (1000, 3, 0, 90.0)
-    assert "completed 100.0%" in done.stderr
+    assert "completed 100.0 %" in done.stderr
     again = bgsim_command(folder, "run", "european_call", "-n", "1000", "--seed", "3", "--set", "strike=90", "--json")
     assert json.loads(again.stdout)["from_store"] == 1000
     assert "1,000 of them from the store" in again.stderr
@@ -183,7 +183,7 @@ def wait_for_progress(process: subprocess.Popen[str]) -> str:
     """Return the first line of progress that shows finished replicates."""
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("running ") and not line.startswith("running 0.0%"):
+        if line.startswith("running ") and not line.startswith("running 0.0 %"):
             return line
     raise AssertionError("the run ended without progress")
 

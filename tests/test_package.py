@@ -62,7 +62,9 @@ def test_every_public_name_is_there() -> None:
 def test_imports_run_one_way() -> None:
     """The order in the map of the package is the order of the imports, outside of functions and type checking."""
     order = ["errors", "queue_manager", "retry", "defaults", "encoding", "fields", "parameters", "streams", "control"]
-    order += ["outputs", "fingerprint", "kernel", "simulation", "result", "subscription", "progress", "storage"]
+    order += ["outputs", "fingerprint", "kernel", "simulation", "result"]
+    order += ["updates", "rate", "filters", "buffer", "subscription", "channels", "delivery", "batch_progress", "bars"]
+    order += ["progress", "storage"]
     order += ["registry", "clock", "submission", "job", "logs", "chunks", "worker", "calls"]
     order += ["resolver", "ledger", "settlement"]
     order += ["timekeeper", "scheduler", "health", "desk", "batch", "recovery", "cron", "schedules", "recurring"]

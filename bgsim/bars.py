@@ -1,0 +1,104 @@
+"""Progress bars for scripts and notebooks, drawn by the thread that asks for them and by no other."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bgsim.batch_progress import batch_of
+from bgsim.errors import MissingExtraError
+from bgsim.updates import format_duration
+
+if TYPE_CHECKING:
+    from bgsim.job import Job
+
+Jobs = TypeVar("Jobs", bound="Job | Iterable[Job]")
+
+_LOG_INTERVAL_S = 10.0
+
+
+def tqdm_bar(jobs: Jobs, **options: Any) -> Jobs:
+    """Show a tqdm bar until a job, or the last of several, has ended: ``tqdm_bar(job).result()``.
+
+    On a terminal the bar is redrawn; in a log there is a line every ten seconds. In a notebook it is a widget; where
+    those are missing, use `notebook_bar`.
+
+    Parameters
+    ----------
+    jobs : Job or iterable of Job
+        Several jobs of one engine share a bar that is weighted by their replicates.
+    **options
+        For ``tqdm``; ``file``, ``leave`` and ``desc`` for instance.
+
+    Returns
+    -------
+    Job or iterable of Job
+        What was given.
+
+    Raises
+    ------
+    MissingExtraError
+        If tqdm is not installed.
+    """
+    shown, updates = _watch(jobs)
+    bar_class = _import("tqdm.auto", 'pip install "bgsim[tqdm]"').tqdm
+
+    class Bar(bar_class):  # type: ignore[misc, valid-type]
+        monitor_interval = 0  # no thread of tqdm's own
+
+    options.setdefault("desc", shown[0].simulation.name.rpartition(".")[2] if len(shown) == 1 else f"{len(shown)} jobs")
+    options.setdefault("total", sum(job.replicates for job in shown))
+    # tqdm's own rate would take stored replicates for work.
+    options.setdefault("bar_format", "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}")
+    with Bar(unit="replicates", miniters=0, dynamic_ncols=True, **options) as bar:
+        if not getattr(bar.fp, "isatty", bool)():
+            bar.mininterval = max(bar.mininterval, _LOG_INTERVAL_S)
+        for update in updates:
+            left = update.estimated_time_remaining_ms
+            bar.set_postfix_str("" if left is None else f"{format_duration(left)} left", refresh=False)
+            bar.update(update.replicates_completed - bar.n)
+    return jobs
+
+
+def notebook_bar(jobs: Jobs) -> Jobs:
+    """Show an HTML bar in a notebook until a job, or the last of several, has ended.
+
+    It is plain HTML, displayed once and then updated, so it needs no widgets and stays in the saved notebook.
+
+    Parameters
+    ----------
+    jobs : Job or iterable of Job
+
+    Returns
+    -------
+    Job or iterable of Job
+        What was given.
+
+    Raises
+    ------
+    MissingExtraError
+        If IPython, which every notebook has, is not installed.
+    """
+    _, updates = _watch(jobs)
+    display = _import("IPython.display", "it is part of Jupyter; elsewhere use tqdm_bar").display
+    handle = None
+    for update in updates:
+        if handle is None:
+            handle = display(update, display_id=True)
+        else:
+            handle.update(update)
+    return jobs
+
+
+def _watch(jobs: Job | Iterable[Job]) -> tuple[list[Job], Iterable[Any]]:
+    """Return the jobs as a list and their updates, combined if there are several."""
+    shown = list(jobs) if isinstance(jobs, Iterable) else [jobs]
+    return shown, shown[0].updates() if len(shown) == 1 else batch_of(shown)
+
+
+def _import(module: str, remedy: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(f"{module.partition('.')[0]} is not installed: {remedy}") from error
