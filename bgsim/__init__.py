@@ -17,7 +17,13 @@ The map of the package, lowest first; a module imports only from those above it:
     simulation      @simulation
     result          columns, summary, replay
     progress        updates and the bus; subscription: one subscriber's view
-    queue_manager   priorities, requests, the queue
+    lazy_heap       a heap from which anything can be removed
+    requests        Priority, and what one caller asks for; entries: what is served, the requests with one key
+    timetable       what becomes due, expires or ages, and when
+    groups          limits of a group; service_line: who is next, not yet due, parked
+    supersede       latest wins; roster: who is here, and who shares an entry
+    sleepers        threads that wait, and who is woken; queue_invariants: what tests check
+    queue_manager   the queue, from these parts
     storage/        results in SQLite or memory, two slots a workspace
     job             a caller's handle: a future
     chunks, worker  one computation, cut into chunks; one thread

@@ -62,7 +62,9 @@ def test_every_public_name_is_there() -> None:
 def test_imports_run_one_way() -> None:
     """The order in the map of the package is the order of the imports, outside of functions and type checking."""
     order = ["errors", "encoding", "fields", "parameters", "streams", "control", "outputs", "fingerprint"]
-    order += ["kernel", "simulation", "result", "subscription", "progress", "queue_manager", "storage", "job"]
+    order += ["kernel", "simulation", "result", "subscription", "progress", "lazy_heap", "requests", "entries"]
+    order += ["timetable", "groups", "service_line", "supersede", "roster", "sleepers", "queue_invariants"]
+    order += ["queue_manager", "storage", "job"]
     order += ["chunks", "worker", "scheduler", "registry", "config", "engine", "terminal", "cli"]
     for path in sorted((ROOT / "bgsim").rglob("*.py")):
         parts = path.relative_to(ROOT / "bgsim").with_suffix("").parts
@@ -134,7 +136,7 @@ def test_every_command_exists(path: Path, tmp_path: Path) -> None:
                 assert line.split()[2] in targets
 
 
-DOCTESTED = ["bgsim.streams", "bgsim.engine", "bgsim.fields"]
+DOCTESTED = ["bgsim.streams", "bgsim.engine", "bgsim.fields", "bgsim.queue_manager"]
 
 
 @pytest.mark.parametrize("name", DOCTESTED)
