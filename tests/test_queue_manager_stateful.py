@@ -19,8 +19,9 @@ LIMITS = {"one": 1, "both": 2}
 RATES = {"rate": (2, 4.0), "both": (1, 2.0)}
 
 priorities = st.sampled_from(Priority)
-keys = st.sampled_from(["a", "b", "c"]) | st.none()
-groups = st.none() | st.sampled_from(["one", "rate", "both", "free"])
+# Each example draws from a few keys and groups of its own, so that its requests meet.
+keys = st.runner().flatmap(lambda machine: st.sampled_from(machine.keys))
+groups = st.runner().flatmap(lambda machine: st.sampled_from(machine.groups))
 # Halves are exact, so that model and queue agree on what comes first.
 times = st.integers(0, 12).map(lambda n: n / 2)
 
@@ -136,9 +137,7 @@ class Model:
         expires = math.inf
         if request.queue_timeout_s is not None and not run.processing:
             expires = now + request.queue_timeout_s
-        run.members.append(
-            Member(request.id, request.priority, request.replicates, request.supersede, due, expires)
-        )
+        run.members.append(Member(request.id, request.priority, request.replicates, request.supersede, due, expires))
         self.settle(run, now)
         if request.supersede is not None:
             self.newest[request.supersede] = request.id
@@ -189,8 +188,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     age_after_s: float | None = None
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(
+        some_keys=st.sampled_from([[None], ["a"], ["a", "b", None]]),
+        some_groups=st.sampled_from([[None], ["one"], ["rate"], ["both"], [None, "one", "rate", "free"]]),
+    )
+    def begin(self, some_keys, some_groups) -> None:
+        self.keys, self.groups = some_keys, some_groups
         self.clock = Clock(0.0)
         self.queue = SimulationQueue(
             CAPACITY, limits=LIMITS, rate_limits=RATES, age_after_s=self.age_after_s, clock=self.clock
@@ -222,10 +225,15 @@ class QueueMachine(RuleBasedStateMachine):
     def put_plain(self, key, priority, replicates, group) -> None:
         self.put(key=key, priority=priority, replicates=replicates, group=group)
 
-    @rule(key=keys, priority=priorities, delay=times, timeout=st.none() | times, absolute=st.booleans())
-    def put_with_times(self, key, priority, delay, timeout, absolute) -> None:
+    @rule(group=groups, number=st.integers(2, 4))
+    def put_a_row(self, group, number) -> None:
+        for _ in range(number):
+            self.put(group=group)
+
+    @rule(key=keys, priority=priorities, group=groups, delay=times, timeout=st.none() | times, absolute=st.booleans())
+    def put_with_times(self, key, priority, group, delay, timeout, absolute) -> None:
         start = {"at": self.clock.now + delay - 1} if absolute else {"delay_s": delay}
-        self.put(key=key, priority=priority, queue_timeout_s=timeout, **start)
+        self.put(key=key, priority=priority, group=group, queue_timeout_s=timeout, **start)
 
     @rule(
         key=keys,
@@ -249,6 +257,11 @@ class QueueMachine(RuleBasedStateMachine):
         if entry is not None:
             assert list(entry.members) == [m.id for m in expected.members]
             self.model.take(expected, self.clock.now)
+
+    @rule(number=st.integers(2, 4))
+    def get_several(self, number) -> None:
+        for _ in range(number):
+            self.get()
 
     def one_that_is_processed(self, data):
         run = data.draw(st.sampled_from([r for r in self.model.runs if r.processing and r.members]))
@@ -312,8 +325,10 @@ class QueueMachine(RuleBasedStateMachine):
         found[1].priority = priority
         self.queue.set_priority(request_id, priority.name)
 
-    @rule()
-    def clear(self) -> None:
+    @rule(really=st.integers(0, 4))
+    def clear(self, really) -> None:
+        if really:  # seldom, for it ends what was going on
+            return
         self.model.advance(self.clock.now)
         waiting = sorted((r for r in self.model.runs if not r.processing), key=lambda r: r.number)
         expected = [m.id for r in waiting for m in r.members]
