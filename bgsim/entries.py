@@ -12,7 +12,6 @@ An entry goes one way::
 from __future__ import annotations
 
 import enum
-import math
 from typing import Any
 
 from bgsim.lazy_heap import LazyHeap
@@ -29,7 +28,6 @@ class EntryState(enum.Enum):
     GONE = "gone"
 
 
-_PRIORITIES = tuple(Priority)
 _GONE = EntryState.GONE
 
 
@@ -108,77 +106,111 @@ class Entry:
             return self._shared.members
         return {} if self._first is None else {self._first.id: self._first}
 
+    @property
+    def requests(self) -> tuple[SimulationRequest, ...]:
+        """The same without their ids, at less cost."""
+        if self._shared is not None:
+            return tuple(self._shared.members.values())
+        return () if self._first is None else (self._first,)
+
     def join(self, request: SimulationRequest) -> None:
         """Let another request share this entry."""
         if self._shared is None:
-            self._shared = _Shared()
-            if self._first is not None:
-                self._shared.add(self._first)
-                self._first = None
+            shared = _Shared()
+            for member in self.requests:
+                shared.add(member)
+            self._shared, self._first = shared, None
         self._shared.add(request)
-        self._count(self._shared)
+        self.priority = max(self.priority, request.priority)
+        self.replicates = max(self.replicates, request.replicates)
+        self.due_at = min(self.due_at, request.due_at)
 
     def leave(self, request: SimulationRequest) -> None:
         """Let a request go; what counted because of it counts no longer."""
-        if self._shared is None:
+        shared = self._shared
+        if shared is None:
             self._first = None
-        else:
-            self._shared.remove(request)
-            if self._shared.members:
-                self._count(self._shared)
+            return
+        shared.remove(request)
+        if shared.members:
+            if request.priority is self.priority:
+                self.priority = shared.priority()
+            if request.replicates == self.replicates:
+                self.replicates = shared.replicates()
+            if request.due_at == self.due_at:
+                self.due_at = shared.due_at()
 
     def set_priority(self, request: SimulationRequest, priority: Priority) -> None:
         """Change one member's priority."""
-        if self._shared is None:
+        shared = self._shared
+        if shared is None:
             request.priority = self.priority = priority
         else:
-            self._shared.by_priority[request.priority] -= 1
-            self._shared.by_priority[priority] += 1
-            request.priority = priority
-            self._count(self._shared)
+            shared.set_priority(request, priority)
+            self.priority = shared.priority()
 
     def __repr__(self) -> str:
         return f"<Entry {self.sequence}, {self.state.value}, {self.priority.name}: {', '.join(map(str, self.members))}>"
 
-    def _count(self, shared: _Shared) -> None:
-        self.priority = shared.highest()
-        self.replicates = shared.largest()
-        if self.due_at != -math.inf:
-            self.due_at = shared.earliest()
-
 
 class _Shared:
-    """What counts among several members, so kept that any of them may leave at the cost of O(log n)."""
+    """Several members and what counts among them, so kept that any of them may leave at the cost of O(log n)."""
 
-    __slots__ = ("by_due", "by_priority", "by_replicates", "members")
+    __slots__ = ("_due_at", "_minus_priority", "_minus_replicates", "members")
 
     def __init__(self) -> None:
         self.members: dict[str, SimulationRequest] = {}
-        self.by_priority = [0] * len(_PRIORITIES)
-        self.by_replicates: LazyHeap[tuple[int, str], SimulationRequest] = LazyHeap()  # the largest first
-        self.by_due: LazyHeap[tuple[float, str], SimulationRequest] = LazyHeap()  # the earliest first
+        self._minus_priority, self._minus_replicates, self._due_at = _Lowest(), _Lowest(), _Lowest()
 
     def add(self, request: SimulationRequest) -> None:
         self.members[request.id] = request
-        self.by_priority[request.priority] += 1
-        self.by_replicates.push((-request.replicates, request.id), request)
-        self.by_due.push((request.due_at, request.id), request)
+        self._minus_priority.add(-request.priority)
+        self._minus_replicates.add(-request.replicates)
+        self._due_at.add(request.due_at)
 
     def remove(self, request: SimulationRequest) -> None:
         del self.members[request.id]
-        self.by_priority[request.priority] -= 1
-        self.by_replicates.remove((-request.replicates, request.id))
-        self.by_due.remove((request.due_at, request.id))
+        self._minus_priority.remove(-request.priority)
+        self._minus_replicates.remove(-request.replicates)
+        self._due_at.remove(request.due_at)
 
-    def highest(self) -> Priority:
-        return next(p for p in reversed(_PRIORITIES) if self.by_priority[p])
+    def set_priority(self, request: SimulationRequest, priority: Priority) -> None:
+        self._minus_priority.remove(-request.priority)
+        request.priority = priority
+        self._minus_priority.add(-priority)
 
-    def largest(self) -> int:
-        first = self.by_replicates.first()
-        assert first is not None
-        return first.replicates
+    def priority(self) -> Priority:
+        return Priority(int(-self._minus_priority.lowest()))
 
-    def earliest(self) -> float:
-        first = self.by_due.first()
-        assert first is not None
-        return first.due_at
+    def replicates(self) -> int:
+        return int(-self._minus_replicates.lowest())
+
+    def due_at(self) -> float:
+        return self._due_at.lowest()
+
+
+class _Lowest:
+    """The lowest of some numbers, any of which may be taken away."""
+
+    __slots__ = ("_counts", "_distinct")
+
+    def __init__(self) -> None:
+        self._counts: dict[float, int] = {}
+        self._distinct: LazyHeap[float, bool] = LazyHeap()
+
+    def add(self, number: float) -> None:
+        count = self._counts.get(number, 0)
+        self._counts[number] = count + 1
+        if not count:
+            self._distinct.push(number, True)
+
+    def remove(self, number: float) -> None:
+        self._counts[number] -= 1
+        if not self._counts[number]:
+            del self._counts[number]
+            self._distinct.remove(number)
+
+    def lowest(self) -> float:
+        lowest: float | None = self._distinct.first_key()
+        assert lowest is not None
+        return lowest

@@ -148,7 +148,7 @@ class Roster:
         """Take the entry that is served next; its members expire no longer."""
         entry = self.line.take(now)
         if entry is not None:
-            for request in entry.members.values():
+            for request in entry.requests:
                 if request.queue_timeout_s is not None:
                     self.line.keep(request)
                 if request.supersede is not None:
@@ -169,8 +169,8 @@ class Roster:
             self.line.release(entry, now)
         else:
             self.line.leave(entry, now)
-        members = entry.members
-        for request in members.values():
+        members = entry.requests
+        for request in members:
             del self.by_id[request.id]
             self._forget(request)
         if len(members) > 1:
@@ -206,7 +206,7 @@ class Roster:
 
     def clear(self, now: float) -> list[SimulationRequest]:
         """Let all waiting requests go, and return them."""
-        requests = [r for entry in self.line.entries() for r in entry.members.values()]
+        requests = [request for entry in self.line.entries() for request in entry.requests]
         for request in requests:
             self.leave(request.id, now)
         return requests

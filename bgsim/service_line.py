@@ -142,7 +142,8 @@ class ServiceLine:
         if entry is None:
             return None
         self.ready.drop_first()
-        self._forget_wait(entry)
+        if entry.moved or self._age_after_s is not None:
+            self._forget_wait(entry)
         self.by_priority[entry.priority] -= 1
         self.waiting -= 1
         self.processing += 1

@@ -94,7 +94,7 @@ def test_who_waits_long_moves_up(clock: Clock) -> None:
 
 def test_one_that_has_aged_to_the_top_goes_on_ageing_below(clock: Clock) -> None:
     queue = SimulationQueue(age_after_s=1, clock=clock)
-    put(queue, "a", priority="high")
+    put(queue, "a", priority="critical")
     clock.advance(1)
     put(queue, "b", priority="critical")
     queue.set_priority("a", "low")
@@ -425,6 +425,15 @@ def test_a_requeued_entry_has_its_old_place_and_needs_no_room(clock: Clock) -> N
         queue.requeue(queue.entry("b"))
 
 
+def test_what_was_suspended_is_not_delayed_by_who_joined_it(queue: SimulationQueue) -> None:
+    put(queue, "a", key="k")
+    suspended = queue.get(timeout_s=0)
+    put(queue, "b", key="k", delay_s=100)
+    queue.cancel("a")
+    queue.requeue(suspended)
+    assert served(queue) == ["b"]
+
+
 # ---- groups ------------------------------------------------------------------------------------------
 
 
@@ -475,6 +484,22 @@ def test_rates_limit_starts_within_a_window(clock: Clock) -> None:
     put(queue, "urgent", group="api", priority="critical")
     clock.advance(5)
     assert served(queue) == ["urgent", "e"]
+
+
+def test_starts_that_leave_the_window_together_make_room_one_after_the_other(clock: Clock) -> None:
+    """Those still parked when there is room are looked at again, whoever starts in the meantime."""
+    queue = SimulationQueue(rate_limits={"api": (2, 10)}, clock=clock)
+    put(queue, *"abcdef", group="api")
+    assert served(queue) == ["a", "b"]
+    clock.advance(10)
+    assert list(queue.get(timeout_s=0).members) == ["c"]
+    assert queue.next_event_at() == clock.now + 10
+    clock.advance(3)
+    assert served(queue) == ["d"]
+    clock.advance(7)
+    assert served(queue) == ["e"]
+    clock.advance(3)
+    assert served(queue) == ["f"]
 
 
 def test_a_suspended_entry_gives_its_groups_place_back(clock: Clock) -> None:
