@@ -4,14 +4,17 @@ A *request* is what one caller asked for. Requests with one key share an *entry*
 larger number of replicates and the highest priority among its members count, and the earliest time it may start.
 Service order is highest priority first (CRITICAL > HIGH > NORMAL > LOW), first in first out within one.
 
-Here are the lock, the keys and the capacity; the parts below know neither threads nor each other's business::
+Here is the lock; the rest is in modules of its own, of which only `sleepers` knows threads, and none a clock::
 
-    requests      Priority, SimulationRequest
-    entries       Entry, EntryState
+    requests      what one caller asks for
+    entries       what is served: the requests with one key
     lazy_heap     a heap from which anything can be removed
-    groups        limits of a group
-    service_line  who is next, not yet due, parked, ageing
+    timetable     what becomes due, expires or ages, and when
+    groups        limits of a group, and who waits for them
+    service_line  who is next
     supersede     latest wins
+    roster        who is here, who joins whom, and the capacity
+    sleepers      threads that wait, and who is woken
 
 Guarantees
 ----------
@@ -164,20 +167,20 @@ class SimulationQueue:
         InvalidInputError
             If the id is in the queue already.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
+            now = self._advance()
             try:
-                while True:
-                    now = self._advance()
-                    placement = self._roster.place(request, now)
-                    if placement is not None:
-                        return placement
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if not block or not self._sleepers.wait_for_room(request.key, left):
+                while (placement := self._roster.place(request, now)) is None:
+                    left = deadline - time.monotonic() if block else 0.0
+                    if left <= 0:
                         raise QueueFullError(
                             f"the queue holds {self._line.waiting} requests, as many as max_queue_size="
                             f"{self._roster.capacity} allows; wait with block=True, cancel some, or make it larger"
                         )
+                    self._sleepers.wait_for_room(request.key, left, now)
+                    now = self._advance()
+                return placement
             finally:
                 self._sleepers.wake(now, request.key)
 
@@ -186,8 +189,17 @@ class SimulationQueue:
 
         Somebody else may take the room, so put, and wait again if there is none.
         """
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
-            return self._sleepers.wait_for_room(key, timeout_s)
+            now = self._advance()
+            while not self._roster.may_fit(key):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self._sleepers.wake(now)
+                    return False
+                self._sleepers.wait_for_room(key, left, now)
+                now = self._advance()
+            return True  # and who puts then wakes the next
 
     def requeue(self, entry: Entry) -> None:
         """Put an entry that is being processed back in its old place: it was suspended, and no longer expires.
@@ -200,9 +212,9 @@ class SimulationQueue:
             If it is not being processed.
         """
         with self._lock:
+            now = self._advance()
             if entry.state is not _PROCESSING:
                 raise RequestNotFoundError(f"only what is being processed can be requeued; this is {entry!r}")
-            now = self._advance()
             self._roster.put_back(entry, now)
             self._sleepers.wake(now)
 
@@ -218,20 +230,19 @@ class SimulationQueue:
         EngineClosedError
             If the queue is closed and nothing is ready.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
+            now = self._advance()
             try:
-                while True:
-                    now = self._advance()
-                    entry = self._roster.take(now)
-                    if entry is not None:
-                        return entry
+                while (entry := self._roster.take(now)) is None:
                     if self._roster.closed:
                         raise EngineClosedError(CLOSED)
-                    left = math.inf if deadline is None else deadline - time.monotonic()
+                    left = deadline - time.monotonic()
                     if left <= 0:
                         raise queue.Empty
                     self._sleepers.wait_for_work(left, now)
+                    now = self._advance()
+                return entry
             finally:
                 self._sleepers.wake(now)
 
@@ -246,10 +257,7 @@ class SimulationQueue:
     def peek(self) -> Entry | None:
         """Return the entry that `get` would take, without taking it."""
         with self._lock:
-            now = self._advance()
-            entry = self._line.first(now)
-            self._sleepers.wake(now)
-            return entry
+            return self._line.first(self._advance())
 
     def done(self, entry: Entry) -> None:
         """Say that an entry is finished: its key, its place in its group and its ids are free.
@@ -260,9 +268,9 @@ class SimulationQueue:
             If it is neither waiting nor being processed.
         """
         with self._lock:
+            now = self._advance()
             if entry.state is _GONE:
                 raise RequestNotFoundError("this entry is finished already")
-            now = self._advance()
             self._roster.finish(entry, now)
             self._sleepers.wake(now)
 
@@ -314,8 +322,7 @@ class SimulationQueue:
     def take_expired(self) -> list[SimulationRequest]:
         """Return the requests that have waited longer than their ``queue_timeout_s`` since the last call."""
         with self._lock:
-            now = self._advance()
-            self._sleepers.wake(now)
+            self._advance()
             expired, self._roster.expired = self._roster.expired, []
             return expired
 
@@ -355,8 +362,7 @@ class SimulationQueue:
         RequestNotFoundError
         """
         with self._lock:
-            now = self._advance()
-            self._sleepers.wake(now)
+            self._advance()
             entry = self._roster.entry_of(request_id)
             if entry.state not in (EntryState.READY, EntryState.PARKED):
                 return None
@@ -367,8 +373,7 @@ class SimulationQueue:
     def pending(self) -> list[Entry]:
         """Return the waiting entries in service order, those that are not yet due last."""
         with self._lock:
-            now = self._advance()
-            self._sleepers.wake(now)
+            self._advance()
             places, appointments = self._line.places(), self._line.timetable.items()
         delayed = sorted((key, value) for key, value in appointments if key[1] is Event.DUE)
         return [entry for _, entry in [*sorted(places), *delayed]]
@@ -377,7 +382,6 @@ class SimulationQueue:
         """Return the counts, which are kept up to date, so this takes microseconds."""
         with self._lock:
             now = self._advance()
-            self._sleepers.wake(now)
             return QueueStats(**self._line.counts(now), joined=self._roster.joined, capacity=self._roster.capacity)
 
     # ---- under the lock ------------------------------------------------------------------------------
@@ -387,6 +391,7 @@ class SimulationQueue:
         now = self._clock()
         if now >= self._line.timetable.look_at:
             self._line.advance(now, self._roster.expire)
+            self._sleepers.wake(now)
         return now
 
     def _check_invariants(self) -> None:

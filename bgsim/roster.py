@@ -118,6 +118,10 @@ class Roster:
                 self._supersede(older, placement, now)
         return placement
 
+    def may_fit(self, key: str | None) -> bool:
+        """Tell whether it is worth while to put a request with this key, or the queue is closed."""
+        return self.closed or self.line.waiting < self.capacity or key in self.by_key
+
     def _join(self, entry: Entry, request: SimulationRequest, now: float) -> None:
         before = entry.priority
         self.by_id[request.id] = entry

@@ -33,51 +33,44 @@ class Sleepers:
         self._has_work = threading.Condition(lock)
         self._has_room = threading.Condition(lock)
         self._for_work = 0  # threads
-        self._watched = math.inf  # until when the one of them waits who looks at the next event
         self._for_room: Counter[str | None] = Counter()  # threads, by the key that they want to put
-        self.anybody = False
+        self._watched = math.inf  # until when that thread waits which looks at the next event
+        self._anybody = False
 
     def wait_for_work(self, timeout_s: float, now: float) -> None:
-        """Wait until woken; if nobody else watches the next event, not longer than until then."""
-        until = self._line.timetable.look_at
-        watches = until < self._watched
-        if watches:
-            self._watched = until
-            timeout_s = min(timeout_s, max(0.0, until - now))
+        """Wait until there may be work."""
         self._for_work += 1
-        self.anybody = True
         try:
-            self._has_work.wait(None if timeout_s == math.inf else timeout_s)
+            self._wait(self._has_work, timeout_s, now)
         finally:
             self._for_work -= 1
-            self.anybody = bool(self._for_work or self._for_room)
-            if watches and self._watched == until:
-                self._watched = math.inf
+            self._anybody = bool(self._for_work or self._for_room)
 
-    def wait_for_room(self, key: str | None, timeout_s: float | None) -> bool:
-        """Wait until a request with this key may fit or the queue is closed; return False if neither came in time."""
+    def wait_for_room(self, key: str | None, timeout_s: float, now: float) -> None:
+        """Wait until there may be room for a request with this key."""
         self._for_room[key] += 1
-        self.anybody = True
         try:
-            return self._has_room.wait_for(lambda: self._may_fit(key), timeout_s)
+            self._wait(self._has_room, timeout_s, now)
         finally:
             self._for_room[key] -= 1
             if not self._for_room[key]:
                 del self._for_room[key]
-            self.anybody = bool(self._for_work or self._for_room)
+            self._anybody = bool(self._for_work or self._for_room)
 
     def wake(self, now: float, key: str | None = None) -> None:
         """Wake one thread for which there is work, and one for which there is room.
 
         With the key of a request that was put, all who want to put one with that key: joining needs no room.
         """
-        if not self.anybody:
+        if not self._anybody:
             return
-        if self._for_work and (self._line.timetable.look_at < self._watched or self._line.first(now) is not None):
+        unwatched = self._line.timetable.look_at < self._watched
+        if self._for_work and (unwatched or self._line.first(now) is not None):
             self._has_work.notify()
-        if key is not None and key in self._for_room:
+            unwatched = False
+        if key in self._for_room and key in self._roster.by_key:
             self._has_room.notify_all()
-        elif self._for_room and self._line.waiting < self._roster.capacity:
+        elif self._for_room and (unwatched or self._line.waiting < self._roster.capacity):
             self._has_room.notify()
 
     def wake_all(self) -> None:
@@ -85,6 +78,16 @@ class Sleepers:
         self._has_work.notify_all()
         self._has_room.notify_all()
 
-    def _may_fit(self, key: str | None) -> bool:
-        roster = self._roster
-        return roster.closed or self._line.waiting < roster.capacity or key in roster.by_key
+    def _wait(self, condition: threading.Condition, timeout_s: float, now: float) -> None:
+        """Wait until woken; if nobody else watches the next event, not longer than until then."""
+        until = self._line.timetable.look_at
+        watches = until < self._watched
+        if watches:
+            self._watched = until
+            timeout_s = min(timeout_s, max(0.0, until - now))
+        self._anybody = True
+        try:
+            condition.wait(None if timeout_s == math.inf else timeout_s)
+        finally:
+            if watches and self._watched == until:
+                self._watched = math.inf

@@ -395,6 +395,15 @@ def test_what_waits_too_long_expires_and_is_handed_out_once(queue: SimulationQue
     assert queue.take_expired() == []
 
 
+def test_done_with_what_has_just_expired_is_refused(queue: SimulationQueue, clock: Clock) -> None:
+    put(queue, "a", queue_timeout_s=5)
+    entry = queue.entry("a")
+    clock.advance(5)
+    with pytest.raises(RequestNotFoundError, match="finished already"):
+        queue.done(entry)
+    assert [r.id for r in queue.take_expired()] == ["a"]
+
+
 def test_what_has_been_got_expires_no_longer(queue: SimulationQueue, clock: Clock) -> None:
     put(queue, "a", queue_timeout_s=5)
     entry = queue.get(timeout_s=0)

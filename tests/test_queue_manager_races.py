@@ -390,6 +390,24 @@ def test_a_larger_queue_lets_those_in_who_wait(callers: Callers, clock: Clock) -
     assert sorted(ids(queue)) == ["a", "b", "x"]
 
 
+def test_who_waits_for_room_watches_for_what_expires(callers: Callers, clock: Clock) -> None:
+    """A place that time frees is as good as any other."""
+    queue = SimulationQueue(1, clock=clock)
+    waits = Waits(queue._sleepers._has_room)
+    queue.put(request("x", queue_timeout_s=1000))
+    for name in "ab":
+        callers.start(lambda name=name: queue.put(request(name, queue_timeout_s=500), block=True), waits)
+    assert waits.timeouts == [1000, None]
+    clock.advance(1000)
+    assert [r.id for r in queue.take_expired()] == ["x"]
+    assert list(callers.next().entry.members) == ["a"]
+    waits.until_asleep()
+    assert waits.timeouts == [1000, None, 500], "the other watches now"
+    clock.advance(500)
+    assert [r.id for r in queue.take_expired()] == ["a"]
+    assert list(callers.next().entry.members) == ["b"]
+
+
 def test_close_ends_the_wait_for_room(callers: Callers, clock: Clock) -> None:
     queue = SimulationQueue(1, clock=clock)
     waits = Waits(queue._sleepers._has_room)
