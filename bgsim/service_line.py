@@ -138,7 +138,9 @@ class ServiceLine:
 
     def take(self, now: float) -> Entry | None:
         """Take the entry that is served next: it is being processed, in a place of its group."""
-        entry = self.first(now)
+        entry = self.ready.first()
+        if entry is not None and entry.group is not None:
+            entry = self.first(now)
         if entry is None:
             return None
         self.ready.drop_first()
