@@ -70,9 +70,9 @@ class LazyHeap(Generic[K, V]):
         """Return the value that has been here longest, None when there is none."""
         return next(iter(self._live.values()), None)
 
-    def items(self) -> list[tuple[K, V]]:
-        """Return keys and values, in no order; sorted by key, they are in order."""
-        return list(self._live.items())
+    def copy(self) -> dict[K, V]:
+        """Return the values by key; the sorted keys are in order."""
+        return self._live.copy()
 
     def check(self) -> None:
         """Assert what holds between two calls."""

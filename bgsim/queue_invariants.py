@@ -37,14 +37,14 @@ def _check_line(line: ServiceLine, waiting: list[Entry], now: float) -> None:
     assert line.waiting == len(waiting)
     assert {id(entry) for entry in line.entries()} == {id(entry) for entry in waiting}
     assert line.by_priority == [sum(entry.priority is p for entry in waiting) for p in Priority]
-    ready, moved = line.ready.items(), line.moved.items()
+    ready, moved = line.ready.copy(), line.moved.copy()
     for state, entries in _by_state(line).items():
         assert all(entry.state is state for entry in entries), state
     assert line.delayed == sum(entry.state is EntryState.DELAYED for entry in waiting)
-    assert all(entry.place == place for place, entry in line.places())
-    assert all(entry.moved and key == (entry.since, entry.sequence) for key, entry in moved)
-    assert len(moved) == sum(entry.moved for _, entry in line.places())
-    stay = [entry.since for _, entry in ready if not entry.moved]
+    assert all(entry.place == place for place, entry in line.places().items())
+    assert all(entry.moved and key == (entry.since, entry.sequence) for key, entry in moved.items())
+    assert len(moved) == sum(entry.moved for entry in line.places().values())
+    stay = [entry.since for entry in ready.values() if not entry.moved]
     assert stay == sorted(stay)
     line.ready.check()
     line.moved.check()
@@ -54,9 +54,9 @@ def _check_line(line: ServiceLine, waiting: list[Entry], now: float) -> None:
 
 def _by_state(line: ServiceLine) -> dict[EntryState, list[Entry]]:
     return {
-        EntryState.READY: [entry for _, entry in line.ready.items()],
-        EntryState.PARKED: [entry for group in line.groups for _, entry in group.parked.items()],
-        EntryState.DELAYED: [value for key, value in line.timetable.items() if key[1] is Event.DUE],
+        EntryState.READY: list(line.ready.copy().values()),
+        EntryState.PARKED: [entry for group in line.groups for entry in group.parked.copy().values()],
+        EntryState.DELAYED: [value for key, value in line.timetable.copy().items() if key[1] is Event.DUE],
     }
 
 
@@ -68,8 +68,8 @@ def _check_groups(line: ServiceLine, waiting: list[Entry], now: float) -> None:
         assert group.limit is None or 0 <= group.processing <= group.limit
         assert group.limit is not None or group.rate is not None or group.waiting or group.processing
         assert group.watched_for == (group.reopens_at() if len(group.parked) else float("inf"))
-        ready = [entry.place for _, entry in line.ready.items() if entry.group == group.name]
-        parked = [place for place, _ in group.parked.items()]
+        ready = [entry.place for entry in line.ready.copy().values() if entry.group == group.name]
+        parked = list(group.parked.copy())
         room = max(group.room(now), 0)
         assert set(sorted(ready + parked)[:room]) <= set(ready), "the best of a group with room are not ready"
 

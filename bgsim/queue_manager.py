@@ -368,15 +368,15 @@ class SimulationQueue:
                 return None
             mine: int = entry.place
             places = self._line.places()
-        return sum(place < mine for place, _ in places)
+        return sum(map(mine.__gt__, places))
 
     def pending(self) -> list[Entry]:
         """Return the waiting entries in service order, those that are not yet due last."""
         with self._lock:
             self._advance()
-            places, appointments = self._line.places(), self._line.timetable.items()
-        delayed = sorted((key, value) for key, value in appointments if key[1] is Event.DUE)
-        return [entry for _, entry in [*sorted(places), *delayed]]
+            places, appointments = self._line.places(), self._line.timetable.copy()
+        delayed = sorted(appointment for appointment in appointments if appointment[1] is Event.DUE)
+        return [*map(places.__getitem__, sorted(places)), *map(appointments.__getitem__, delayed)]
 
     def stats(self) -> QueueStats:
         """Return the counts, which are kept up to date, so this takes microseconds."""

@@ -206,15 +206,15 @@ class ServiceLine:
 
     def entries(self) -> list[Entry]:
         """Return the entries that wait, in the order in which they were put."""
-        entries = [entry for _, entry in self.places()]
-        entries += [value for (_, event, _), value in self.timetable.items() if event is _DUE]
+        entries = list(self.places().values())
+        entries += [value for (_, event, _), value in self.timetable.copy().items() if event is _DUE]
         return sorted(entries, key=lambda entry: entry.sequence)
 
-    def places(self) -> list[tuple[int, Entry]]:
-        """Return place and entry of all that are due; sorted, they are in the order of service."""
-        places = self.ready.items()
+    def places(self) -> dict[int, Entry]:
+        """Return all entries that are due by their place; the lowest is served first."""
+        places = self.ready.copy()
         for group in self.groups:
-            places += group.parked.items()
+            places |= group.parked.copy()
         return places
 
     def counts(self, now: float) -> dict[str, Any]:

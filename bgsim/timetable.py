@@ -61,9 +61,9 @@ class Timetable:
         self._events.drop_first()
         return first, value
 
-    def items(self) -> list[tuple[Appointment, Any]]:
-        """Return appointments and values, in no order; sorted, they are in order."""
-        return self._events.items()
+    def copy(self) -> dict[Appointment, Any]:
+        """Return the values by appointment; the sorted appointments are in order."""
+        return self._events.copy()
 
     def check(self) -> None:
         """Assert what holds between two calls."""
