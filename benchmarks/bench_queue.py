@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.harness import Case, installed, report
 from bgsim.queue_manager import Priority, SimulationQueue, SimulationRequest
@@ -24,19 +24,6 @@ ROUNDS, ROW = 60, 100
 REBUILDS = 5
 DUPLICATES, KEYS = 100_000, 100
 PRIORITIES = tuple(Priority)
-
-
-class Contender(Protocol):
-    """A queue of items, made by it from a number and a priority."""
-
-    name: str
-
-    def item(self, number: int, priority: Priority) -> Any: ...
-    def put(self, item: Any) -> Any: ...
-    def get(self) -> Any: ...
-    def done(self, item: Any) -> None: ...
-    def cancel(self, number: int) -> None: ...
-    def set_priority(self, number: int, priority: Priority) -> None: ...
 
 
 class Ours:
@@ -146,17 +133,17 @@ class Sorted:
             self._items.add(item)
 
 
-def contenders() -> list[Any]:
+def filled(size: int) -> list[Any]:
+    """Return the contenders, each with so many items pending."""
     found: list[Any] = [Ours(), Standard(), Heap()]
     if installed("sortedcontainers"):
         found.append(Sorted())
-    return found
-
-
-def fill(contender: Contender, size: int) -> None:
     chance = random.Random(0)
     for number in range(size):
-        contender.put(contender.item(number, chance.choice(PRIORITIES)))
+        priority = chance.choice(PRIORITIES)
+        for contender in found:
+            contender.put(contender.item(number, priority))
+    return found
 
 
 def put_and_get(peers: Sequence[Any], size: int) -> dict[str, Case]:
@@ -267,20 +254,17 @@ def main() -> None:
     medians: dict[str, list[float]] = {"put and get": [], "cancel": [], "set_priority": []}
     lines = []
     for size in SIZES:
-        peers = contenders()
-        for peer in peers:
-            fill(peer, size)
+        peers = filled(size)
         for verb in ("cancel", "set_priority"):
             cases = change(peers, size, verb)
             medians[verb].append(cases["bgsim"].median)
             if size == SIZES[-1]:
                 ratio = cases["heapq under a lock, rebuilt"].median / cases["bgsim"].median
                 lines.append((f"rebuilding the heap by our {verb}, {size:,} pending", ratio, 1000.0, True))
-        pairs = put_and_get(peers, size)
+        pairs = put_and_get(filled(size), size)
         ratio = pairs["bgsim"].median / pairs["queue.PriorityQueue"].median
         lines.append((f"put and get by that of queue.PriorityQueue, {size:,} pending", ratio, 2.0, False))
         medians["put and get"].append(pairs["bgsim"].median)
-        del peers
     storm()
     print("\ntargets, as ratios of medians")
     for line in lines:

@@ -93,8 +93,8 @@ class Entry:
         self.due_at = request.due_at
         self.level: int = request.priority
         self.aged = 0  # levels
-        self.moved = False
         self.since = self.ages_at = 0.0
+        self.moved = False
         self.place: Any = None
         self.state = _GONE  # until it waits
         self._shared: _Shared | None = None  # from the second member on
