@@ -32,13 +32,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from bgsim.entries import Entry, EntryState
 from bgsim.errors import EngineClosedError, QueueFullError, RequestNotFoundError
 from bgsim.queue_invariants import check
 from bgsim.requests import Priority, SimulationRequest, check_count
-from bgsim.roster import CLOSED, Placement, Roster
+from bgsim.roster import CLOSED, Placement, QueueStats, Roster
 from bgsim.service_line import ServiceLine
 from bgsim.sleepers import Sleepers
 from bgsim.timetable import Event
@@ -47,37 +46,6 @@ __all__ = ["Entry", "EntryState", "Placement", "Priority", "QueueStats", "Simula
 
 
 _PROCESSING, _GONE = EntryState.PROCESSING, EntryState.GONE
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStats:
-    """Counts at one moment; waiting means not yet got.
-
-    Attributes
-    ----------
-    waiting, delayed, parked, processing : int
-        Entries; those not yet due are delayed, and those found to wait for their group parked: both are waiting.
-    joined : int
-        Requests that share an entry with an earlier one.
-    by_priority, by_group : dict of str to int
-        Waiting entries.
-    processing_by_group : dict of str to int
-        Entries being processed.
-    oldest_wait_s : float
-        Of the entry that is due and has waited longest; 0 when none waits.
-    capacity : int
-    """
-
-    waiting: int
-    delayed: int
-    parked: int
-    processing: int
-    joined: int
-    by_priority: dict[str, int]
-    by_group: dict[str, int]
-    processing_by_group: dict[str, int]
-    oldest_wait_s: float
-    capacity: int
 
 
 class SimulationQueue:
@@ -382,7 +350,7 @@ class SimulationQueue:
         """Return the counts, which are kept up to date, so this takes microseconds."""
         with self._lock:
             now = self._advance()
-            return QueueStats(**self._line.counts(now), joined=self._roster.joined, capacity=self._roster.capacity)
+            return self._roster.stats(now)
 
     # ---- under the lock ------------------------------------------------------------------------------
 

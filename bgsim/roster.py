@@ -41,6 +41,37 @@ class Placement:
     to_cancel: tuple[SimulationRequest, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """Counts at one moment; waiting means not yet got.
+
+    Attributes
+    ----------
+    waiting, delayed, parked, processing : int
+        Entries; those not yet due are delayed, and those found to wait for their group parked: both are waiting.
+    joined : int
+        Requests that share an entry with an earlier one.
+    by_priority, by_group : dict of str to int
+        Waiting entries.
+    processing_by_group : dict of str to int
+        Entries being processed.
+    oldest_wait_s : float
+        Of the entry that is due and has waited longest; 0 when none waits.
+    capacity : int
+    """
+
+    waiting: int
+    delayed: int
+    parked: int
+    processing: int
+    joined: int
+    by_priority: dict[str, int]
+    by_group: dict[str, int]
+    processing_by_group: dict[str, int]
+    oldest_wait_s: float
+    capacity: int
+
+
 class Roster:
     """The requests that wait or are being processed, each in one entry; entries wait in a `ServiceLine`.
 
@@ -253,3 +284,7 @@ class Roster:
             raise RequestNotFoundError(
                 f"no request {request_id!r} is queued or running; it is unknown or has finished"
             ) from None
+
+    def stats(self, now: float) -> QueueStats:
+        """Return the counts."""
+        return QueueStats(**self.line.counts(now), joined=self.joined, capacity=self.capacity)
