@@ -424,6 +424,6 @@ class AgeingMachine(QueueMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=500, stateful_step_count=50)
+TestQueue.settings = settings(max_examples=250, stateful_step_count=50)
 TestAgeingQueue = AgeingMachine.TestCase
-TestAgeingQueue.settings = settings(max_examples=200, stateful_step_count=50)
+TestAgeingQueue.settings = settings(max_examples=250, stateful_step_count=50)
