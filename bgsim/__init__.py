@@ -6,7 +6,13 @@ any number of workers, cancel and resume, a stored result that grows, the replay
 The map of the package, lowest first; a module imports only from those above it::
 
     errors          the tree of errors
-    queue_manager   priorities, requests, the queue
+    lazy_heap       a heap from which anything can be removed
+    requests        Priority, and what one caller asks for; entries: what is served, the requests with one key
+    timetable       what becomes due, expires or ages, and when
+    groups          limits of a group; service_line: who is next, not yet due, parked
+    supersede       latest wins; roster: who is here, and who shares an entry
+    sleepers        threads that wait, and who is woken; queue_invariants: what tests check
+    queue_manager   the queue, from these parts
     retry           when a failure is tried again
     defaults        what a simulation declares for its jobs
     encoding        values as canonical bytes and as JSON

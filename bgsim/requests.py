@@ -1,0 +1,162 @@
+"""What one caller asks for: a request, and how urgent it is."""
+
+from __future__ import annotations
+
+import enum
+import math
+import numbers
+from dataclasses import dataclass, field
+from typing import Any
+
+from bgsim.errors import InvalidInputError, nearest
+
+
+class Priority(enum.IntEnum):
+    """How urgent a request is; higher is served first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    CRITICAL = 3
+
+    @classmethod
+    def of(cls, value: Priority | str | int) -> Priority:
+        """Return the priority that a member, its name in any case, or its number stands for.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the four.
+        """
+        try:
+            return cls[value.upper()] if isinstance(value, str) else cls(value)
+        except (KeyError, ValueError):
+            names = [p.name.lower() for p in reversed(cls)]
+            hint = nearest(value.lower(), names) if isinstance(value, str) else ""
+            raise InvalidInputError(
+                f"priority must be one of {', '.join(names)}{hint}; got {value!r}", field="priority", value=value
+            ) from None
+
+
+@dataclass(slots=True, eq=False)
+class SimulationRequest:
+    """What one caller asked for. Read-only once it has been put.
+
+    Attributes
+    ----------
+    id : str
+        Unique among all requests.
+    key : str or None
+        Requests with one key are one run; None keeps this one apart.
+    replicates : int
+        1 or more. The largest among the members of an entry counts.
+    priority : Priority
+        Or its name. The highest among the members counts.
+    payload : object
+        The caller's; that of an entry's first request stays with the entry.
+    group : str or None
+        Counts against the queue's limits of that name.
+    supersede : str or None
+        The newest request with this word replaces the older ones.
+    delay_s : float
+        Seconds from `put` to the earliest start, infinity until it is released. The earliest among the members counts.
+    at : float or None
+        The earliest start as a time by the queue's clock, instead of `delay_s`.
+    queue_timeout_s : float or None
+        Seconds from `put` to the latest start; after that the request has expired.
+    debounce_s, max_wait_s : float or None
+        With `supersede`: start only when nothing newer has come for `debounce_s`, but hold no burst of requests
+        back for longer than `max_wait_s`.
+    due_at, expires_at : float
+        What follows from these, by the queue's clock; set when it is put.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the attribute, what was given and what is allowed.
+    """
+
+    id: str
+    key: str | None = None
+    replicates: int = 1
+    priority: Priority = Priority.NORMAL
+    payload: Any = None
+    group: str | None = None
+    supersede: str | None = None
+    delay_s: float = 0.0
+    queue_timeout_s: float | None = None
+    debounce_s: float | None = None
+    max_wait_s: float | None = None
+    at: float | None = None
+    due_at: float = field(default=-math.inf, init=False)
+    expires_at: float = field(default=math.inf, init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str):
+            raise InvalidInputError(f"id must be a string; got {self.id!r}", field="id", value=self.id)
+        # Most requests have no times and need no more than these comparisons.
+        if type(self.priority) is not Priority:
+            self.priority = Priority.of(self.priority)
+        if type(self.replicates) is not int or self.replicates < 1:
+            check_count("replicates", self.replicates)
+        if self.delay_s != 0.0 or self.queue_timeout_s is not None or self.at is not None:
+            self._check_times()
+        if self.debounce_s is not None or self.max_wait_s is not None:
+            self._check_debounce()
+
+    def _check_times(self) -> None:
+        if self.delay_s != math.inf:
+            check_seconds("delay_s", self.delay_s)
+        if self.queue_timeout_s is not None:
+            check_seconds("queue_timeout_s", self.queue_timeout_s)
+        if self.at is None:
+            return
+        if not _is_number(self.at) or not math.isfinite(self.at):
+            raise InvalidInputError(
+                f"at must be a time by the queue's clock, in seconds; got {self.at!r}", field="at", value=self.at
+            )
+        if self.delay_s:
+            raise InvalidInputError(
+                f"at and delay_s both say when to start; give one of them, not at={self.at!r} and "
+                f"delay_s={self.delay_s!r}",
+                field="at",
+                value=self.at,
+            )
+
+    def _check_debounce(self) -> None:
+        for name, value, needed in (
+            ("debounce_s", self.debounce_s, "supersede"),
+            ("max_wait_s", self.max_wait_s, "debounce_s"),
+        ):
+            if value is None:
+                continue
+            check_seconds(name, value)
+            if getattr(self, needed) is None:
+                raise InvalidInputError(f"{name} needs {needed}; got {name}={value!r} alone", field=name, value=value)
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse what is not an integer of 1 or more.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise InvalidInputError(f"{name} must be an integer of 1 or more; got {value!r}", field=name, value=value)
+
+
+def check_seconds(name: str, value: object, *, zero: bool = True) -> None:
+    """Refuse what is not a finite number of seconds, 0 or more; without `zero`, more than 0.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if not _is_number(value) or not 0 <= value < math.inf or (value == 0 and not zero):  # type: ignore[operator]
+        allowed = "a number of seconds, 0 or more" if zero else "more than 0 seconds"
+        raise InvalidInputError(f"{name} must be {allowed}; got {value!r}", field=name, value=value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
