@@ -13,9 +13,11 @@ Of both: ``slots`` says which results the slots point at, ``compare`` compares t
 answered or not, ``transfer`` takes results out and in.
 """
 
-from bgsim.storage.base import Columns, Store, StoredResult
+from bgsim.storage.base import Store
+from bgsim.storage.columns import Columns
 from bgsim.storage.journal import DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.memory import MemoryStore
+from bgsim.storage.records import StoredResult
 from bgsim.storage.slots import Slot, SlotPair
 from bgsim.storage.store import ResultStore
 

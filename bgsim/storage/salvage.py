@@ -12,8 +12,9 @@ from pathlib import Path
 
 from bgsim.errors import StoreError
 from bgsim.storage import journal_tables, segments, tables
-from bgsim.storage.base import Columns, Record
+from bgsim.storage.columns import Columns
 from bgsim.storage.database import SQLITE_ERRORS, connect, open_database
+from bgsim.storage.records import Record
 from bgsim.storage.slots import SlotPair
 
 logger = logging.getLogger("bgsim.storage")

@@ -19,7 +19,7 @@ from bgsim.storage.parallel import CORES, for_each
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.storage.base import Columns
+    from bgsim.storage.columns import Columns
 
 INSERT = f"INSERT INTO blocks VALUES ({', '.join('?' * 15)})"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bgsim.storage.base import Columns
+    from bgsim.storage.columns import Columns
 
 MEMORY_BYTES = 512 * 2**20
 """Decoded results that are kept for the slots; beyond it those used least recently are read from the file again."""

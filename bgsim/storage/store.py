@@ -26,21 +26,13 @@ from typing import TypeVar
 from bgsim.errors import DamagedResultError, NewerSchemaError, StoreError
 from bgsim.parameters import ResultKey
 from bgsim.storage import segments, tables
-from bgsim.storage.base import (
-    DEFAULT_MAX_AGE_S,
-    DEFAULT_MAX_BYTES,
-    CheckReport,
-    CleanupReport,
-    Columns,
-    OnStored,
-    Record,
-    Store,
-    StoredResult,
-    checked_columns,
-)
+from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
 from bgsim.storage.check import check_file, mend
+from bgsim.storage.columns import Columns, checked_columns
 from bgsim.storage.database import SQLITE_ERRORS, DamagedFileError, Readers, explained, is_unreadable, open_database
 from bgsim.storage.file_journal import FileJournal
+from bgsim.storage.records import Record, StoredResult
+from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.salvage import rebuild
 from bgsim.storage.slots import SlotMemory, SlotPair, place, swap
 from bgsim.storage.times import now_text, time_text
