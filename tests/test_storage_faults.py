@@ -76,7 +76,7 @@ def use_damaged(path: Path, count: int = 6) -> None:
                 continue
             assert found is None or same(found, columns(key(x), len(found["value"])))
             assert found is None or len(found["value"]) == min(400, store.find(key(x)))
-        if store._refusal is not None:
+        if store._file._refusal is not None:
             return  # its version looks like a newer one's
         with suppress(StoreError):
             assert len(store.results()) <= count
@@ -362,7 +362,7 @@ def limit_pages(store: ResultStore, more: int) -> None:
         (count,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {count + more}").fetchone()
 
-    store._writer.run(work, alone=True)
+    store._file.writer.run(work, alone=True)
 
 
 def test_a_full_disk_loses_nothing_stored_and_takes_what_fits(store) -> None:
@@ -371,7 +371,7 @@ def test_a_full_disk_loses_nothing_stored_and_takes_what_fits(store) -> None:
     rng = np.random.default_rng(0)
     errors: dict[str, Exception | None] = {}
     hold = threading.Event()
-    store._submit(Task(lambda _: hold.wait(HANDSHAKE_S) and None, lambda _: None))
+    store._file.submit(Task(lambda _: hold.wait(HANDSHAKE_S) and None, lambda _: None))
     store.store(key(2), {"a": rng.random(200_000)}, on_stored=lambda e: errors.update(large=e))
     store.store(key(3), {"a": rng.random(100)}, on_stored=lambda e: errors.update(small=e))
     hold.set()
@@ -423,7 +423,7 @@ def test_a_file_system_without_shared_memory_falls_back(path, monkeypatch) -> No
     """As on a network drive, where SQLite cannot have a write-ahead log."""
     monkeypatch.setattr(database, "VFS", "unix-dotfile")
     store = ResultStore(path)
-    with store._readers.reading() as reader:
+    with store._file.readers.reading() as reader:
         assert reader.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     store_now(store, key(1), 500, "w")
     store_now(store, key(1), 900, "w")
@@ -459,19 +459,19 @@ def test_the_file_shrinks(store, path) -> None:
 
 def stop_writer(store: ResultStore, gate) -> None:
     """Have the writer stop inside of a transaction."""
-    store._submit(Task(gate.stop_here, lambda _: None))
+    store._file.submit(Task(gate.stop_here, lambda _: None))
     gate.wait_until_reached()
 
 
 def test_what_has_piled_up_is_one_transaction(store, gate) -> None:
     stop_writer(store, gate)
     commits: list[str] = []
-    store._writer.connection.set_trace_callback(lambda s: commits.append(s) if s == "COMMIT" else None)
+    store._file.writer.connection.set_trace_callback(lambda s: commits.append(s) if s == "COMMIT" else None)
     for x in range(50):
         store.store(key(x), columns(key(x), 10))
     gate.open()
     store.flush()
-    store._writer.connection.set_trace_callback(None)
+    store._file.writer.connection.set_trace_callback(None)
     assert len(commits) == 2  # of the one that stopped, and of the fifty
     assert len(store.results()) == 50
 
@@ -483,7 +483,9 @@ def test_one_that_fails_fails_alone(store, gate) -> None:
         given = columns(key(x), 10)
         store.store(key(x), given, on_stored=lambda e, x=x: errors.update({x: e}))
         if x == 2:
-            store._submit(Task(lambda c: c.execute("INSERT INTO nobody VALUES (1)"), lambda e: errors.update({99: e})))
+            store._file.submit(
+                Task(lambda c: c.execute("INSERT INTO nobody VALUES (1)"), lambda e: errors.update({99: e}))
+            )
     gate.open()
     store.flush()
     assert "no such table" in str(errors.pop(99))
@@ -591,18 +593,18 @@ def test_slots_are_decoded_once(store, path) -> None:
     """Switching between slots reads no file: it works while nothing can be read."""
     store_now(store, key(1), 300, "w")
     store_now(store, key(2), 300, "w")
-    store._readers.close()
+    store._file.readers.close()
     assert same(store.load(key(1), 300), columns(key(1), 300))
     assert same(store.load(key(2), 200), columns(key(2), 200))
 
 
 def test_slot_memory_is_bounded(path) -> None:
     store = ResultStore(path)
-    store._memory._max_bytes = 3 * 10_000 * 8
+    store._file.memory._max_bytes = 3 * 10_000 * 8
     for x in range(10):
         store.store(key(x), {"a": np.full(10_000, float(x))}, workspace=f"w{x}")
     store.flush()
-    held = store._memory._held
+    held = store._file.memory._held
     assert list(held) == [key(x).hash for x in (7, 8, 9)]
     assert store.load(key(0))["a"][0] == 0.0
     store.close()
@@ -611,7 +613,7 @@ def test_slot_memory_is_bounded(path) -> None:
 def test_survive_power_loss_waits_for_the_disk(path) -> None:
     for wanted, expected in ((False, 1), (True, 2)):
         store = ResultStore(path, survive_power_loss=wanted)
-        assert store._writer.connection.execute("PRAGMA synchronous").fetchone() == (expected,)
+        assert store._file.writer.connection.execute("PRAGMA synchronous").fetchone() == (expected,)
         store.close()
 
 

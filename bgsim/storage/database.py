@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -214,10 +213,20 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
     connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading
 
 
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another under the same path, None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class Readers:
     """Connections to read with: one for each thread that reads at the moment, kept for the next.
 
-    Any thread may call any method. A connection is used by one thread at a time, and no lock is held meanwhile.
+    Any thread may call any method. A connection is used by one thread at a time. There is no lock: to take the last
+    element of a list, and to add one, are single steps.
     """
 
     _KEPT = 4
@@ -225,10 +234,7 @@ class Readers:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pid = os.getpid()
-        # Guards all below; SQLite is not called under it.
-        self._lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._generation = 0
+        self._idle: list[sqlite3.Connection] = []  # another list once these are of no more use
         self._closed = False
 
     @contextmanager
@@ -240,9 +246,9 @@ class Readers:
         StoreError
             If the store is closed, or SQLite raises inside.
         """
-        connection, generation = None, 0
+        connection, idle = None, self._idle
         try:
-            connection, generation = self.take()
+            connection, idle = self.take()
             if snapshot:
                 connection.execute("BEGIN")
             yield connection
@@ -250,42 +256,52 @@ class Readers:
             raise explained(self._path, "read", error) from error
         finally:
             if connection is not None:
-                self.give_back(connection, generation)
+                self.give_back(connection, idle)
 
-    def take(self) -> tuple[sqlite3.Connection, int]:
+    def take(self) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]:
         """Return a connection, and what `give_back` wants to know; `reading` does both, in a microsecond more."""
         if os.getpid() != self._pid:
             raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
-        with self._lock:
-            generation = self._generation
-            if self._idle:
-                return self._idle.pop(), generation
-            if self._closed:
-                raise StoreError(f"the store {self._path} is closed")
+        idle = self._idle
+        try:
+            return idle.pop(), idle
+        except IndexError:
+            pass
+        if self._closed:
+            raise StoreError(f"the store {self._path} is closed")
         connection = connect(self._path, create=False)
         connection.execute("PRAGMA query_only = ON")
-        return connection, generation
+        return connection, idle
 
-    def give_back(self, connection: sqlite3.Connection, generation: int) -> None:
+    def give_back(self, connection: sqlite3.Connection, idle: list[sqlite3.Connection]) -> None:
         """Keep a connection for the next reader, or close it."""
         if connection.in_transaction:
             connection.rollback()
-        with self._lock:
-            if not self._closed and generation == self._generation and len(self._idle) < self._KEPT:
-                self._idle.append(connection)
-                return
-        connection.close()
+        if len(idle) < self._KEPT:
+            idle.append(connection)
+        else:
+            connection.close()
+        # 1. This thread finds room in the list. 2. `drop` replaces the list and empties the old one. 3. This thread
+        # adds to the old one: so whoever comes last empties it.
+        if idle is not self._idle:
+            _close_all(idle)
 
     def drop(self) -> None:
         """Use none of these connections again: the file has been replaced."""
-        with self._lock:
-            self._generation += 1
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        idle, self._idle = self._idle, []
+        _close_all(idle)
 
     def close(self) -> None:
         """Close all; those in use, when they are given back."""
-        with self._lock:
-            self._closed = True
+        self._closed = True
         self.drop()
+
+
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    """Close each once, even if two threads do so."""
+    while True:
+        try:
+            connection = connections.pop()
+        except IndexError:
+            return
+        connection.close()

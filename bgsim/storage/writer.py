@@ -20,7 +20,7 @@ from typing import Protocol
 
 from bgsim.errors import StoreError
 from bgsim.storage.base import OnStored
-from bgsim.storage.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained
+from bgsim.storage.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -106,7 +106,7 @@ class Writer:
         self._backlog: deque[Task] = deque()
         self._backlog_bytes = 0
         self._closing = False
-        self._file = _identity(path)  # written by the writer alone
+        self._file = file_identity(path)  # written by the writer alone
         self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
         self._thread.start()
 
@@ -152,7 +152,7 @@ class Writer:
     def file_replaced(self, connection: sqlite3.Connection) -> None:
         """Go on with another file under the same path; in a task that runs alone."""
         self.connection = connection
-        self._file = _identity(self.path)
+        self._file = file_identity(self.path)
 
     def close(self) -> None:
         """Finish the backlog, tidy up, and end; more than once does nothing."""
@@ -279,17 +279,8 @@ class Writer:
 
     def _check_file(self) -> None:
         """Refuse to write into a file that has been deleted or replaced: nobody would find it again."""
-        if _identity(self.path) != self._file:
+        if file_identity(self.path) != self._file:
             raise StoreError(
                 f"the store {self.path} was deleted or replaced while it was open, so nothing more is written; "
                 "open it anew"
             )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another under the same path, None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
