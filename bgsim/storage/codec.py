@@ -27,6 +27,8 @@ import zstandard
 from bgsim.errors import DamagedResultError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 MAX_BLOCK_BYTES = 64 * 2**20
@@ -44,7 +46,6 @@ LEVEL = 1
 FILTERS = frozenset({"none", "shuffle", "bits"})
 
 _SAMPLE_BYTES = 2**16
-_SMALL_BYTES = 2**14
 _MANY_PLANES = 64
 
 _local = threading.local()
@@ -120,38 +121,93 @@ def decode_block(block: Block, data: bytes, label: str = "", out: NDArray[Any] |
     DamagedResultError
         If bytes, description and label do not belong together, or the description asks for too much.
     """
-    layout = _layout(block.dtype, block.shape)
-    if block.raw_bytes != layout.raw_bytes:
-        raise DamagedResultError(f"a block of {block.shape} {block.dtype} does not have {block.raw_bytes} bytes")
-    direct = out if layout.native else None
-    filtered = _decompress(block.filter, data, layout.raw_bytes)
-    raw = _invert(block.filter, filtered, layout.dtype.itemsize, layout.raw_bytes, direct)
-    if zlib.crc32(raw.data, zlib.crc32(f"{label} {layout.text} {block.filter}".encode())) != block.checksum:
+    layout = layout_of(block.dtype, block.shape)
+    begun = zlib.crc32(f"{label} {layout.text} {block.filter}".encode())
+    return decode(layout, block.filter, block.raw_bytes, block.checksum, data, begun, out)
+
+
+class Layout(NamedTuple):
+    """What a block's dtype and shape say; see `layout_of`.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Little-endian.
+    shape : tuple of int
+    native : bool
+        Whether this machine is little-endian too.
+    raw_bytes : int
+    text : str
+        As it counts in the checksum.
+    planes : tuple of int
+        Shape of the shuffled bytes: a row holds one byte of each value.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    native: bool
+    raw_bytes: int
+    text: str
+    planes: tuple[int, int]
+
+
+@functools.lru_cache(maxsize=256)
+def layout_of(dtype_text: str, shape: tuple[int, ...]) -> Layout:
+    """Return the layout that a description names.
+
+    Raises
+    ------
+    DamagedResultError
+        If bgsim would never write such a block.
+    """
+    dtype = parse_dtype(dtype_text)
+    raw_bytes = math.prod(shape) * dtype.itemsize
+    if raw_bytes > MAX_BLOCK_BYTES or min(shape, default=0) < 0:
+        raise DamagedResultError(f"a block cannot be of {shape} {dtype_text}")
+    return Layout(
+        dtype,
+        shape,
+        native=dtype.isnative,
+        raw_bytes=raw_bytes,
+        text=f"{dtype_text} {shape}",
+        planes=(dtype.itemsize, raw_bytes // dtype.itemsize),
+    )
+
+
+def decode(
+    layout: Layout,
+    kind: str,
+    raw_bytes: int,
+    checksum: int,
+    data: bytes,
+    begun: int,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return the array of a block, read-only unless it is `out`: what `decode_block` does, by those who have a layout.
+
+    Parameters
+    ----------
+    layout, kind, raw_bytes, checksum, data, out
+        As for `decode_block`.
+    begun : int
+        CRC-32 of the text of label and description.
+    """
+    if raw_bytes != layout.raw_bytes:
+        raise DamagedResultError(f"a block of {layout.shape} {layout.dtype} does not have {raw_bytes} bytes")
+    filtered = decompress(data, (raw_bytes + 7) // 8 if kind == "bits" else raw_bytes)
+    raw = _invert(kind, np.frombuffer(filtered, np.uint8), layout, out if layout.native else None)
+    if zlib.crc32(raw.data, begun) != checksum:
         raise DamagedResultError("a block does not match its checksum")
-    if direct is not None:
-        return direct
-    values = raw.view(layout.dtype).reshape(block.shape)
+    if out is not None and layout.native:
+        return out
+    values = raw.view(layout.dtype).reshape(layout.shape)
     if not layout.native:
         values = values.astype(layout.dtype.newbyteorder("="))
     if out is not None:
         out[...] = values
+        return out
+    values.flags.writeable = False
     return values
-
-
-class _Layout(NamedTuple):
-    dtype: np.dtype[Any]
-    native: bool
-    raw_bytes: int
-    text: str
-
-
-@functools.lru_cache(maxsize=256)
-def _layout(dtype_text: str, shape: tuple[int, ...]) -> _Layout:
-    dtype = parse_dtype(dtype_text)
-    expected = math.prod(shape) * dtype.itemsize
-    if expected > MAX_BLOCK_BYTES or min(shape, default=0) < 0:
-        raise DamagedResultError(f"a block cannot be of {shape} {dtype_text}")
-    return _Layout(dtype, dtype.isnative, expected, f"{dtype_text} {shape}")
 
 
 def rows_per_block(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
@@ -209,26 +265,31 @@ def _compressor() -> zstandard.ZstdCompressor:
         return _local.compressor  # type: ignore[no-any-return]
 
 
-def _decompressor() -> zstandard.ZstdDecompressor:
+def _decompressor() -> Callable[..., bytes]:
     try:
-        return _local.decompressor  # type: ignore[no-any-return]
+        return _local.decompress  # type: ignore[no-any-return]
     except AttributeError:
-        _local.decompressor = zstandard.ZstdDecompressor()
-        return _local.decompressor  # type: ignore[no-any-return]
+        _local.decompress = zstandard.ZstdDecompressor().decompress
+        return _local.decompress  # type: ignore[no-any-return]
 
 
-def _decompress(kind: str, data: bytes, raw_bytes: int) -> NDArray[Any]:
-    """Return the filtered bytes, having compared their size with the description before making room for them."""
-    expected = (raw_bytes + 7) // 8 if kind == "bits" else raw_bytes
+def decompress(data: bytes, size: int) -> bytes:
+    """Return the filtered bytes, having compared their size with the description before making room for them.
+
+    Raises
+    ------
+    DamagedResultError
+        If it is another, or `data` is not one frame.
+    """
     try:
-        if zstandard.frame_content_size(data) != expected:
+        if zstandard.frame_content_size(data) != size:
             raise DamagedResultError("a block's frame has another size than its description")
-        filtered = _decompressor().decompress(data, max_output_size=expected, allow_extra_data=False)
+        filtered = _decompressor()(data, size, False, False)  # one frame, and nothing after it
     except zstandard.ZstdError as error:
         raise DamagedResultError(f"a block cannot be decompressed: {error}") from error
-    if len(filtered) != expected:
+    if len(filtered) != size:
         raise DamagedResultError("a block's frame ends early")
-    return np.frombuffer(filtered, np.uint8)
+    return filtered
 
 
 def _compress(raw: NDArray[Any], dtype: np.dtype[Any]) -> tuple[str, bytes]:
@@ -263,18 +324,16 @@ def _apply(kind: str, raw: NDArray[Any], itemsize: int) -> NDArray[Any]:
     return _shuffle(raw, itemsize) if kind == "shuffle" else raw
 
 
-def _invert(kind: str, filtered: NDArray[Any], itemsize: int, raw_bytes: int, out: NDArray[Any] | None) -> NDArray[Any]:
+def _invert(kind: str, filtered: NDArray[Any], layout: Layout, out: NDArray[Any] | None) -> NDArray[Any]:
     """Return the raw bytes, which are those of `out` if it is given."""
     if kind not in FILTERS:
         raise DamagedResultError(f"a block has the unknown filter {kind!r}")
-    target = None if out is None or not raw_bytes else out.reshape(-1).view(np.uint8)
+    target = None if out is None or not layout.raw_bytes else out.reshape(-1).view(np.uint8)
     if kind == "shuffle":
-        if target is None and raw_bytes <= _SMALL_BYTES:
-            return np.ascontiguousarray(filtered.reshape(itemsize, -1).T).reshape(-1)
         target = np.empty_like(filtered) if target is None else target
-        _unshuffle(filtered, itemsize, target)
+        _unshuffle(filtered, layout.dtype.itemsize, target)
         return target
-    raw = np.unpackbits(filtered, count=raw_bytes) if kind == "bits" else filtered
+    raw = np.unpackbits(filtered, count=layout.raw_bytes) if kind == "bits" else filtered
     if target is None:
         return raw
     target[...] = raw

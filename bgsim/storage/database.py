@@ -37,6 +37,19 @@ _OPEN_ATTEMPTS = 200
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+_forks = 0
+"""How often this process has come out of a fork: quicker to compare than the process's number."""
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
 class DamagedFileError(StoreError):
     """The database itself is damaged, not only a result in it."""
 
@@ -233,7 +246,7 @@ class Readers:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pid = os.getpid()
+        self._forks = _forks
         self._idle: list[sqlite3.Connection] = []  # another list once these are of no more use
         self._closed = False
 
@@ -260,7 +273,7 @@ class Readers:
 
     def take(self) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]:
         """Return a connection, and what `give_back` wants to know; `reading` does both, in a microsecond more."""
-        if os.getpid() != self._pid:
+        if self._forks != _forks:
             raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
         idle = self._idle
         try:

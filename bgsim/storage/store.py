@@ -14,7 +14,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import chain
 from operator import index
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from bgsim.storage.check import check_file, mend
 from bgsim.storage.columns import Columns, checked_columns
 from bgsim.storage.database import SQLITE_ERRORS, explained, is_unreadable
 from bgsim.storage.file import StoreFile
+from bgsim.storage.loading import read
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotPair, place, swap
@@ -75,6 +75,7 @@ class ResultStore(Store):
         self._upkeep = Upkeep(max_storage_bytes, max_age_s)
         self._file = StoreFile(self.path, self._upkeep, survive_power_loss=survive_power_loss)
         self.journal = self._file.journal
+        self._readers, self._memory = self._file.readers, self._file.memory
 
     @property
     def max_storage_bytes(self) -> int:
@@ -101,14 +102,14 @@ class ResultStore(Store):
     # ---- reading -------------------------------------------------------------------------------------
 
     def find(self, key: ResultKey) -> int:
-        with self._file.readers.reading() as reader:
+        with self._readers.reading() as reader:
             row = reader.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
         # Damage may have put something else in the place of the number.
         return row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
 
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
-        columns = self._file.memory.get(result_hash, identity, replicates)
+        columns = self._memory.get(result_hash, identity, replicates)
         if columns is None:
             columns = self._load(result_hash, identity, replicates)
         if columns is not None:
@@ -117,28 +118,24 @@ class ResultStore(Store):
 
     def _load(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
         wanted = segments.MOST if replicates is None else index(replicates)
-        connection, idle = self._file.readers.take()
-        rows = connection.cursor()
+        if wanted < 1:
+            return None
+        connection, idle = self._readers.take()
         try:
-            first = rows.execute(segments.SELECT, (result_hash, wanted)).fetchone()
-            if first is None:
-                _check_absent(connection, result_hash, wanted)
-                return None
-            if identity is not None and identity != first[0]:
-                return None
-            columns = segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
-        except (DamagedResultError, TypeError) as error:  # the second: what should be a number is none
+            found = read(connection, result_hash, identity, wanted)
+        except (DamagedResultError, TypeError) as error:
             damage = str(error)
         except SQLITE_ERRORS as error:
             if not is_unreadable(error):
                 raise explained(self.path, "read", error) from error
             damage = str(error)
         else:
-            self._file.memory.keep(result_hash, first[0], columns)
-            return columns
+            if found is None:
+                return None
+            self._memory.keep(result_hash, *found)
+            return found[1]
         finally:
-            rows.close()
-            self._file.readers.give_back(connection, idle)
+            self._readers.give_back(connection, idle)
         self._file.set_aside(result_hash, damage)
         return None
 
@@ -149,7 +146,7 @@ class ResultStore(Store):
         return next(iter(self._results(result_hash)), None)
 
     def _results(self, result_hash: str | None) -> list[StoredResult]:
-        with self._file.readers.reading(snapshot=True) as reader:
+        with self._readers.reading(snapshot=True) as reader:
             found, unreadable = tables.read_results(reader, result_hash)
         for owner, reason in unreadable.items():
             self._file.set_aside(owner, reason)
@@ -174,7 +171,7 @@ class ResultStore(Store):
         record = Record.of(key) if isinstance(key, ResultKey) else key
         try:
             columns = checked_columns(columns, self.max_storage_bytes)
-            with self._file.readers.reading() as reader:
+            with self._readers.reading() as reader:
                 row = reader.execute("SELECT replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
             new = segments.split(columns, row[0] if row else 0, record.hash)
         except StoreError as error:
@@ -191,7 +188,7 @@ class ResultStore(Store):
 
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
-                self._file.memory.keep(record.hash, record.identity, columns)
+                self._memory.keep(record.hash, record.identity, columns)
             done(error)
 
         self._file.submit(Task(work, stored, new.size_bytes))
@@ -203,7 +200,7 @@ class ResultStore(Store):
             return rows > 0
 
         deleted = self._file.run(work)
-        self._file.memory.drop(result_hash)
+        self._memory.drop(result_hash)
         return deleted
 
     def flush(self) -> None:
@@ -228,11 +225,11 @@ class ResultStore(Store):
         self._file.submit(Task(work, _ignore))
 
     def slots(self, workspace: str) -> SlotPair:
-        with self._file.readers.reading() as reader:
+        with self._readers.reading() as reader:
             return tables.read_slots(reader, workspace)
 
     def workspaces(self) -> list[str]:
-        with self._file.readers.reading() as reader:
+        with self._readers.reading() as reader:
             return [row[0] for row in reader.execute("SELECT DISTINCT workspace FROM slots ORDER BY 1")]
 
     def swap(self, workspace: str) -> SlotPair:
@@ -247,7 +244,7 @@ class ResultStore(Store):
         def work(connection: sqlite3.Connection) -> int:
             used = len(list(tables.read_slots(connection, workspace)))
             tables.write_slots(connection, workspace, SlotPair())
-            self._file.memory.pin(tables.pinned(connection))
+            self._memory.pin(tables.pinned(connection))
             return used
 
         return self._file.run(work)
@@ -255,7 +252,7 @@ class ResultStore(Store):
     def _place(self, connection: sqlite3.Connection, result_hash: str, replicates: int, workspace: str) -> None:
         pair = place(tables.read_slots(connection, workspace), result_hash, replicates, now_text())
         tables.write_slots(connection, workspace, pair)
-        self._file.memory.pin(tables.pinned(connection))
+        self._memory.pin(tables.pinned(connection))
 
     # ---- limits and care -----------------------------------------------------------------------------
 
@@ -272,7 +269,7 @@ class ResultStore(Store):
     def check(self, *, repair: bool = False) -> CheckReport:
         with suppress(StoreError):  # what keeps the writer from writing is found below
             self.flush()
-        with self._file.readers.reading(snapshot=True) as reader:
+        with self._readers.reading(snapshot=True) as reader:
             found = check_file(reader)
         if not repair or not found.problems:
             return found.report()
@@ -292,15 +289,3 @@ class ResultStore(Store):
 
 def _ignore(error: Exception | None) -> None:
     """Take no note: the caller did not ask."""
-
-
-def _check_absent(connection: sqlite3.Connection, result_hash: str, wanted: int) -> None:
-    """Tell a result that is not there from one that has lost its blocks.
-
-    Raises
-    ------
-    DamagedResultError
-        If it has.
-    """
-    if wanted > 0 and connection.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone():
-        raise DamagedResultError("it has no blocks")
