@@ -1,4 +1,4 @@
-"""Another process that uses a store, for the tests: ``python store_process.py write|crash|own|claim|mark ...``."""
+"""Another process that uses a store, for the tests: ``python store_process.py write|open|crash|own|claim|mark ...``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import threading
+import warnings
 from itertools import pairwise
 
 from store_helpers import columns, key, request, same
@@ -30,6 +31,17 @@ def write(path: str, number: int) -> None:
     store.flush()
     store.close()
     assert errors == [None] * 20, errors
+
+
+def open_damaged(path: str) -> None:
+    """Wait for a line, open the file, and say how many warnings there were and what is in it."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        store = ResultStore(path)
+    print(len(caught), len(store.results()), store.check().ok)
+    store.close()
 
 
 def crash(path: str, rounds: int, seed: int) -> None:
@@ -139,5 +151,5 @@ def _store_until_killed(path: str, reports: int, seed: int, first: int) -> None:
 
 
 if __name__ == "__main__":
-    verbs = {"write": write, "crash": crash, "own": own, "claim": claim, "mark": mark}
+    verbs = {"write": write, "open": open_damaged, "crash": crash, "own": own, "claim": claim, "mark": mark}
     verbs[sys.argv[1]](sys.argv[2], *(int(a) if a.isdigit() else a for a in sys.argv[3:]))

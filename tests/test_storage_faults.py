@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from conftest import HANDSHAKE_S
 from store_helpers import columns, key, same, store_now
+from test_storage_processes import finish, start
 
 import bgsim
 from bgsim.errors import ForeignFileError, NewerSchemaError, StoreError
-from bgsim.storage import ResultStore, database, schema, writer
+from bgsim.storage import ResultStore, database, salvage, schema, writer
+from bgsim.storage.slots import VALID_S
 from bgsim.storage.writer import Task
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -131,6 +133,71 @@ def test_a_damaged_file_is_set_aside_and_what_can_be_read_is_saved(path) -> None
     assert store.check().ok
     store.close()
     assert len(list(path.parent.glob("s.db.corrupt-*"))) == 1
+
+
+def damage_page(path: Path, table: str) -> None:
+    """Overwrite the first page of a table, without which the file does not open."""
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+def test_of_processes_that_open_a_damaged_file_at_once_one_rebuilds_it(tmp_path, path) -> None:
+    """The others wait, and open what it has made."""
+    fill(path)
+    damage_page(path, "slots")
+    processes = [start("open", path) for _ in range(4)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = sorted(finish(process) for process in processes)
+    assert found == ["0 6 True\n"] * 3 + ["1 6 True\n"]
+    assert len(list(tmp_path.glob("s.db.corrupt-*"))) == 1
+    assert not list(tmp_path.glob("s.db.rebuil*"))
+
+
+def test_who_opens_a_damaged_file_waits_while_another_rebuilds_it(tmp_path, path, gate, monkeypatch) -> None:
+    fill(path)
+    damage_page(path, "slots")
+    save, found = salvage._save, []
+    monkeypatch.setattr(salvage, "_save", lambda *files: (gate.stop_here(), save(*files))[1])
+
+    def use() -> None:
+        with closing(ResultStore(path)) as store:
+            found.append(len(store.results()))
+
+    threads = [threading.Thread(target=use, daemon=True) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        threads[0].start()
+        gate.wait_until_reached()
+        threads[1].start()
+        threads[1].join(0.1)
+        assert threads[1].is_alive()
+        gate.open()
+        for thread in threads:
+            thread.join(HANDSHAKE_S)
+    assert found == [6, 6]
+    assert len(list(tmp_path.glob("s.db.corrupt-*"))) == 1
+
+
+def test_a_rebuilding_that_is_interrupted_loses_nothing(tmp_path, path, monkeypatch) -> None:
+    fill(path)
+    damage_page(path, "slots")
+    with monkeypatch.context() as patched:
+        patched.setattr(salvage, "_set_aside", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ResultStore(path)
+    with pytest.warns(RuntimeWarning, match="6 results were saved"):
+        store = ResultStore(path)
+    assert store.check().ok
+    store.close()
+    assert not list(tmp_path.glob("s.db.rebuil*"))
 
 
 def test_check_repair_of_a_damaged_database_goes_on_with_a_new_file(path) -> None:
@@ -423,7 +490,7 @@ def test_a_file_system_without_shared_memory_falls_back(path, monkeypatch) -> No
     """As on a network drive, where SQLite cannot have a write-ahead log."""
     monkeypatch.setattr(database, "VFS", "unix-dotfile")
     store = ResultStore(path)
-    with store._file.readers.reading() as reader:
+    with store._readers.reading() as reader:
         assert reader.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     store_now(store, key(1), 500, "w")
     store_now(store, key(1), 900, "w")
@@ -593,18 +660,39 @@ def test_slots_are_decoded_once(store, path) -> None:
     """Switching between slots reads no file: it works while nothing can be read."""
     store_now(store, key(1), 300, "w")
     store_now(store, key(2), 300, "w")
-    store._file.readers.close()
+    store._readers.close()
     assert same(store.load(key(1), 300), columns(key(1), 300))
     assert same(store.load(key(2), 200), columns(key(2), 200))
 
 
+def test_what_another_process_deleted_is_not_served_from_memory(store, path, clock, monkeypatch) -> None:
+    """At most 10 ms longer than it was there, without asking the file each time."""
+    monkeypatch.setattr(store._memory, "_clock", clock)
+    looked_up: list[str] = []
+    is_stored = store._memory._is_stored
+    monkeypatch.setattr(store._memory, "_is_stored", lambda h: (looked_up.append(h), is_stored(h))[1])
+    for x in (1, 2):
+        store_now(store, key(x), 100, "w")
+    for _ in range(5):
+        assert same(store.load(key(1), 100), columns(key(1), 100))
+    assert looked_up == [key(1).hash]
+    with closing(ResultStore(path)) as other:
+        other.delete(key(1).hash)
+    clock.advance(VALID_S)
+    assert store.load(key(1), 100) is None
+    assert same(store.load(key(2), 100), columns(key(2), 100))
+    with closing(ResultStore(path)) as other:
+        store_now(other, key(1), 50)
+    assert same(store.load(key(1), 100), columns(key(1), 50))
+
+
 def test_slot_memory_is_bounded(path) -> None:
     store = ResultStore(path)
-    store._file.memory._max_bytes = 3 * 10_000 * 8
+    store._memory._max_bytes = 3 * 10_000 * 8
     for x in range(10):
         store.store(key(x), {"a": np.full(10_000, float(x))}, workspace=f"w{x}")
     store.flush()
-    held = store._file.memory._held
+    held = store._memory._held
     assert list(held) == [key(x).hash for x in (7, 8, 9)]
     assert store.load(key(0))["a"][0] == 0.0
     store.close()

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from bgsim.errors import NewerSchemaError, StoreError
 from bgsim.storage import segments, tables
-from bgsim.storage.database import DamagedFileError, Readers, file_identity, open_database
+from bgsim.storage.database import DamagedFileError, file_identity, open_database
 from bgsim.storage.file_journal import FileJournal
+from bgsim.storage.readers import Readers
 from bgsim.storage.salvage import rebuild
 from bgsim.storage.slots import SlotMemory
 from bgsim.storage.upkeep import Upkeep

@@ -18,10 +18,10 @@ from typing import Any, Protocol, TypeVar
 
 from bgsim.errors import StoreError
 from bgsim.storage import journal_tables as tables
-from bgsim.storage.database import Readers
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.journal_tables import Mark
 from bgsim.storage.owners import Owner
+from bgsim.storage.readers import Readers
 from bgsim.storage.writer import Task
 
 logger = logging.getLogger("bgsim.storage")

@@ -22,6 +22,8 @@ logger = logging.getLogger("bgsim.storage")
 
 _LOGS = ("-wal", "-shm", "-journal")
 
+_LOCK_ATTEMPTS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
@@ -72,18 +74,30 @@ def rebuild(path: Path, seen: tuple[int, int] | None) -> Rebuilt | None:
 def _alone(path: Path) -> Iterator[None]:
     """Keep other processes from rebuilding the file: by a lock of SQLite's, which ends with its owner, however."""
     lock = path.with_name(f"{path.name}.rebuild-lock")
-    with closing(connect(lock)) as connection:
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
-            raise explained(path, "rebuilt", error) from error
+    with closing(_locked(lock, path)) as connection:
         try:
             yield
         finally:
-            # Whoever waits for it still gets the lock of the file that is gone; then he sees that the work is done.
             with contextlib.suppress(OSError):
                 lock.unlink()
             connection.execute("ROLLBACK")
+
+
+def _locked(lock: Path, path: Path) -> sqlite3.Connection:
+    """Return a connection that has the lock, once nobody else has it."""
+    for attempt in range(_LOCK_ATTEMPTS):
+        connection = connect(lock)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            connection.close()
+            # Whoever had it has removed the file: there is nothing to lock in what this one has open.
+            removed = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+            if not removed or attempt == _LOCK_ATTEMPTS - 1:
+                raise explained(path, "rebuilt", error) from error
+        else:
+            return connection
+    raise AssertionError("unreachable")
 
 
 def _save(damaged: Path, new: Path) -> int:
