@@ -300,6 +300,23 @@ def test_one_unreadable_result_does_not_keep_the_store_from_opening_nor_from_lis
 # ---- other files ---------------------------------------------------------------------------------
 
 
+def test_a_file_that_is_behind_its_log_is_whole(tmp_path, path) -> None:
+    """As when a process is killed while it moves the log into the file, and the last pages are not there yet."""
+    left = tmp_path / "left"
+    left.mkdir()
+    with closing(ResultStore(path)) as store:
+        for x in range(6):
+            store_now(store, key(x), 400, "w")
+        store._file.run(lambda connection: connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall(), alone=True)
+        for name in ("s.db", "s.db-wal"):
+            shutil.copy(tmp_path / name, left / name)
+    with (left / "s.db").open("r+b") as file:
+        file.truncate((left / "s.db").stat().st_size - 20_000)
+    with closing(ResultStore(left / "s.db")) as store:
+        assert all(same(store.load(key(x)), columns(key(x), 400)) for x in range(6))
+        assert store.check().problems == ()
+
+
 def test_files_of_others_are_refused_untouched(tmp_path) -> None:
     text, other = tmp_path / "text.db", tmp_path / "other.db"
     text.write_text("dear diary " * 100)
@@ -448,6 +465,20 @@ def test_a_full_disk_loses_nothing_stored_and_takes_what_fits(store) -> None:
     assert (store.find(key(1)), store.find(key(2)), store.find(key(3))) == (100, 0, 100)
     assert same(store.load(key(1)), columns(key(1), 100))
     assert store.check().ok
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no limit to the size of files")
+def test_a_file_that_may_not_grow_loses_nothing_that_was_durable(path) -> None:
+    """A limit of the system's, which SQLite meets while it writes, as on a full disk."""
+    said = finish(start("fill", path))
+    count, *rest = said.split()
+    durable, message = [int(x) for x in rest[: int(count)]], " ".join(rest[int(count) :])
+    assert "cannot be written" in message
+    assert 10 < len(durable) < 200
+    with closing(ResultStore(path)) as store:
+        assert store.check().problems == ()
+        assert all(same(store.load(key(x), 300), columns(key(x), 300)) for x in durable)
+        store_now(store, key(999), 300)
 
 
 def test_a_full_disk_does_not_lose_a_job(path) -> None:

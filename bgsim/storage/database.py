@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -172,14 +173,19 @@ def _application_id(path: Path) -> int:
     """Return the application that a database's header names.
 
     It is read through SQLite, without locks, journal or log: to open and close the file by other means would end the
-    locks that this process holds on it.
+    locks that this process holds on it. Only where that finds damage is the log read too: a process that was ended
+    while it moved the log into the file has left part of it there alone.
     """
-    connection = sqlite3.connect(f"file:{quote(str(path))}?immutable=1", uri=True)
     try:
+        return _read_application_id(path, "immutable=1")
+    except sqlite3.DatabaseError:
+        return _read_application_id(path, "mode=ro")
+
+
+def _read_application_id(path: Path, how: str) -> int:
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True)) as connection:
         found: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    finally:
-        connection.close()
-    return found
+        return found
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: bool) -> None:
