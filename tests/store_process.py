@@ -69,6 +69,7 @@ def fill(path: str) -> None:
 
 def crash(path: str, rounds: int, seed: int) -> None:
     """Again and again, start a process whose four threads store, kill it, and see that nothing durable is lost."""
+    warnings.simplefilter("error")  # no file may be taken for damaged
     rng = random.Random(seed)
     everything: dict[int, int] = {}
     for number in range(rounds):

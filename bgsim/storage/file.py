@@ -153,7 +153,7 @@ class StoreFile:
                     f"the store {self.path} is damaged ({error.__cause__ or error}); it is now {rebuilt.aside.name}, "
                     f"and {rebuilt.saved} results were saved from it",
                     RuntimeWarning,
-                    stacklevel=5,
+                    stacklevel=4,
                 )
             return open_database(self.path, survive_power_loss=self._survive_power_loss)
 
