@@ -21,8 +21,6 @@ from bgsim.errors import DamagedResultError, StoreError
 from bgsim.storage import filters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 MAX_BLOCK_BYTES = 64 * 2**20
@@ -254,14 +252,6 @@ def _compressor() -> zstandard.ZstdCompressor:
         return _local.compressor  # type: ignore[no-any-return]
 
 
-def _decompressor() -> Callable[..., bytes]:
-    try:
-        return _local.decompress  # type: ignore[no-any-return]
-    except AttributeError:
-        _local.decompress = zstandard.ZstdDecompressor().decompress
-        return _local.decompress  # type: ignore[no-any-return]
-
-
 def decompress(data: bytes, size: int) -> bytes:
     """Return the filtered bytes, having compared their size with the description before making room for them.
 
@@ -271,9 +261,13 @@ def decompress(data: bytes, size: int) -> bytes:
         If it is another, or `data` is not one frame.
     """
     try:
+        undo = _local.decompress  # this thread's
+    except AttributeError:
+        undo = _local.decompress = zstandard.ZstdDecompressor().decompress
+    try:
         if zstandard.frame_content_size(data) != size:
             raise DamagedResultError("a block's frame has another size than its description")
-        filtered = _decompressor()(data, size, False, False)  # one frame, and nothing after it
+        filtered: bytes = undo(data, size, False, False)  # one frame, and nothing after it
     except zstandard.ZstdError as error:
         raise DamagedResultError(f"a block cannot be decompressed: {error}") from error
     if len(filtered) != size:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from contextlib import closing
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
+from numpy import frombuffer
 
 from bgsim.errors import DamagedResultError
 from bgsim.storage import segments
@@ -17,6 +18,8 @@ from bgsim.storage.codec import Layout, decode, decompress, layout_of
 
 if TYPE_CHECKING:
     from bgsim.storage.columns import Columns
+
+_BYTE = np.dtype(np.uint8)
 
 _SMALL_STORED_BYTES = 2**16
 
@@ -85,7 +88,7 @@ def _read_blocks(
 def _join_small(first: tuple[Any, ...], rows: sqlite3.Cursor, result_hash: str, wanted: int) -> Columns | None:
     """Decode rows of `_SELECT_SMALL`; None if a column has several blocks."""
     columns: Columns = {}
-    begun = zlib.crc32(result_hash.encode())
+    begun = crc32(result_hash.encode())
     row = first
     while row is not None:
         _, held, outputs, name, dtype, shape, kind, checksum, data = row
@@ -93,16 +96,15 @@ def _join_small(first: tuple[Any, ...], rows: sqlite3.Cursor, result_hash: str, 
         replicates = held if held < wanted else wanted
         if count < replicates:
             return None
-        begun_here = zlib.crc32(described, begun)
         if quick:
             raw = decompress(data, layout.raw_bytes)
             if kind == "shuffle":
-                raw = np.frombuffer(raw, np.uint8).reshape(layout.planes).tobytes("F")
-            if zlib.crc32(raw, begun_here) != checksum:
+                raw = frombuffer(raw, _BYTE).reshape(layout.planes).tobytes("F")
+            if crc32(raw, crc32(described, begun)) != checksum:
                 raise DamagedResultError(f"the first block of column {name!r} does not match its checksum")
-            column = np.frombuffer(raw, layout.dtype)
+            column = frombuffer(raw, layout.dtype)
         else:
-            column = decode(layout, kind, layout.raw_bytes, checksum, data, begun_here)
+            column = decode(layout, kind, layout.raw_bytes, checksum, data, crc32(described, begun))
         columns[name] = column if count == replicates else column[:replicates]
         if len(columns) == outputs:
             return columns

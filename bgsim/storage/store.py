@@ -112,8 +112,9 @@ class ResultStore(Store):
         columns = self._memory.get(result_hash, identity, replicates)
         if columns is None:
             columns = self._load(result_hash, identity, replicates)
-        if columns is not None:
-            self._upkeep.used(result_hash)
+            if columns is None:
+                return None
+        self._upkeep.used(result_hash)
         return columns
 
     def _load(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
