@@ -155,9 +155,19 @@ class FileJournal(Journal):
             self._asked = True
         self._hand_over(Task(_nothing, self._answered))
 
-    def _answered(self, _: Exception | None) -> None:
+    def _answered(self, error: Exception | None) -> None:
         with self._lock:
             self._asked = False
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Keep all changes in memory from now on, and say so if it is news."""
+        with self._lock:
+            self.failure = error
+            news, self._failed_before = not self._failed_before, True
+        if news:
+            logger.warning("the journal cannot be written, so a crash would lose it: %s", error)
 
     # ---- called by the writer, in and around its transactions ----------------------------------------
 
@@ -196,11 +206,8 @@ class FileJournal(Journal):
             if self._writing is None:
                 return False
             self._changes, self._writing = self._writing.followed_by(self._changes), None
-            self.failure = error
-            new = error is not None and not self._failed_before
-            self._failed_before |= new
-        if new:
-            logger.warning("the journal cannot be written, so a crash would lose it: %s", error)
+        if error is not None:
+            self._fail(error)
         return True
 
     # ---- asked, after all that was told --------------------------------------------------------------
