@@ -39,11 +39,12 @@ def store(path):
     opened.close()
 
 
-def fill(path: Path, count: int = 6) -> None:
-    """Make a file with results of one and of several segments, and slots."""
+def fill(path: Path, count: int = 6, *, grown: bool = True) -> None:
+    """Make a file with results of two segments, or of one, and slots."""
     store = ResultStore(path)
     for x in range(count):
-        store_now(store, key(x), 50)
+        if grown:
+            store_now(store, key(x), 50)
         store_now(store, key(x), 400, "w" if x < 2 else None)
     store.close()
 
@@ -96,7 +97,7 @@ def use_damaged(path: Path, count: int = 6) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_flipped_bytes_anywhere_never_give_wrong_results(tmp_path, seed) -> None:
     whole = tmp_path / "whole.db"
-    fill(whole)
+    fill(whole, grown=seed % 2 == 0)
     content = whole.read_bytes()
     rng = random.Random(seed)
     places = [rng.randrange(100 if seed == 0 else len(content)) for _ in range(60)]
@@ -237,12 +238,15 @@ def test_check_repair_of_a_damaged_database_goes_on_with_a_new_file(path) -> Non
         "DELETE FROM blocks WHERE hash = ? AND first = 50 AND position = 1",
         "DELETE FROM blocks WHERE hash = ?",
         "UPDATE results SET replicates = 1000000 WHERE hash = ?",
+        "UPDATE results SET outputs = 3 WHERE hash = ?",
+        "UPDATE results SET outputs = 5 WHERE hash = ?",
         "UPDATE results SET replicates = 9007199254740992 WHERE hash = ?",
     ],
 )
-def test_a_damaged_result_is_a_miss_is_set_aside_and_noted(path, caplog, statement) -> None:
-    fill(path)
-    edit(path, statement, key(0).hash)
+@pytest.mark.parametrize("grown", [True, False])
+def test_a_damaged_result_is_a_miss_is_set_aside_and_noted(path, caplog, statement, grown) -> None:
+    fill(path, grown=grown)
+    edit(path, statement if grown else statement.replace("first = 50", "first = 0"), key(0).hash)
     store = ResultStore(path)
     assert not store.check().ok
     with caplog.at_level(logging.CRITICAL, "bgsim.storage"):

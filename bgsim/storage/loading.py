@@ -106,10 +106,10 @@ def _join_small(first: tuple[Any, ...], rows: sqlite3.Cursor, result_hash: str, 
         else:
             column = decode(layout, kind, layout.raw_bytes, checksum, data, crc32(described, begun))
         columns[name] = column if count == replicates else column[:replicates]
-        if len(columns) == outputs:
-            return columns
         row = rows.fetchone()
-    raise DamagedResultError(f"only {len(columns)} of {outputs} columns are there")
+    if len(columns) != outputs:
+        raise DamagedResultError(f"{len(columns)} of {outputs} columns are there")
+    return columns
 
 
 @lru_cache(maxsize=256)

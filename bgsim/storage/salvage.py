@@ -23,6 +23,7 @@ logger = logging.getLogger("bgsim.storage")
 _LOGS = ("-wal", "-shm", "-journal")
 
 _LOCK_ATTEMPTS = 20
+"""More than processes that wait for one another."""
 
 
 @dataclass(frozen=True, slots=True)

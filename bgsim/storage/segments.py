@@ -137,7 +137,7 @@ def _decodings(
     if not filled or min(filled) < replicates:
         raise DamagedResultError(f"only {min(filled, default=0)} of {replicates} replicates are there")
     if len(filled) != outputs:
-        raise DamagedResultError(f"only {len(filled)} of {outputs} columns are there")
+        raise DamagedResultError(f"{len(filled)} of {outputs} columns are there")
 
 
 def _decode_into(
