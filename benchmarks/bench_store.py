@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from benchmarks.harness import Case, compare, installed
 from bgsim.parameters import ParameterSet, ResultKey
 from bgsim.storage import ResultStore
 
-SIZES = {"1 MB": (10**6, 10), "100 MB": (10**8, 3)}
+SIZES = {"1 kB": (1000, 30), "1 MB": (10**6, 10), "100 MB": (10**8, 3)}
 """Raw bytes, and rounds."""
 
 GROUP = 2000
@@ -142,13 +143,45 @@ def large(label: str, size_bytes: int, rounds: int) -> None:
 
         puts = [Case(p.name, lambda p=p: put(p)) for p in peers]
         compare(f"store {label} of {kind}", puts, rounds=rounds, warmup=1, unit="ms")
+        _print_rates(puts, size_bytes)
         gets = [Case(p.name, lambda p=p: get(p)) for p in peers]
         compare(f"load {label} of {kind}, and compare", gets, rounds=rounds, warmup=1, unit="ms")
+        _print_rates(gets, size_bytes)
         ratios = ", ".join(f"{p.name} {values.nbytes / p.stored_bytes(0):.2f}" for p in peers)
         print(f"  raw / stored: {ratios}")
         for peer in peers:
             peer.close()
         shutil.rmtree(folder)
+
+
+def _print_rates(cases: list[Case], size_bytes: int) -> None:
+    print(f"  MB/s: {', '.join(f'{case.name} {size_bytes / 1e6 / case.median:,.4g}' for case in cases)}")
+
+
+def slots() -> None:
+    """Open a file whose two slots hold 8 MB each, load both, then go from one to the other."""
+    folder = Path(tempfile.mkdtemp())
+    path, size = folder / "slots.db", 10**6
+    values = {number: np.random.default_rng(number).random(size) for number in (1, 2)}
+    with closing(ResultStore(path)) as store:
+        for number, column in values.items():
+            store.store(key(number), {"a": column}, workspace="w")
+    opened = [ResultStore(path) for _ in range(13)]
+
+    def from_disk() -> None:
+        store = opened.pop()
+        with closing(store):
+            for number, column in values.items():
+                columns = store.load(key(number), size)
+                assert columns is not None
+                assert columns["a"][-1] == column[-1]
+
+    compare("load both slots of 8 MB from the file", [Case("bgsim", from_disk, 2)], rounds=10, unit="ms")
+    with closing(ResultStore(path)) as store:
+        keys = [key(1), key(2)]
+        switch = Case("bgsim", lambda: [store.load(keys[i % 2], size) for i in range(100)], 100)
+        compare("go from one slot of 8 MB to the other", [switch], rounds=100)
+    shutil.rmtree(folder)
 
 
 def small() -> None:
@@ -241,6 +274,7 @@ def durability() -> None:
 
 def main() -> None:
     small()
+    slots()
     durability()
     for label, (size_bytes, rounds) in SIZES.items():
         large(label, size_bytes, rounds)

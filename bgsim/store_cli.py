@@ -139,11 +139,14 @@ def store_compare(workspace: str | None, confidence: float, store: Path | None, 
 @store_group.command("export")
 @click.argument("hash_prefix", metavar="HASH")
 @click.argument("path", type=click.Path(path_type=Path))
-@store_option
-def store_export(hash_prefix: str, path: Path, store: Path | None) -> None:
+@_options
+def store_export(hash_prefix: str, path: Path, store: Path | None, as_json: bool) -> None:
     """Write a result to PATH, which ends in .npz, .csv or .parquet."""
     with _opened(store) as opened:
-        opened.export(opened.resolve(hash_prefix), path)
+        result_hash = opened.resolve(hash_prefix)
+        opened.export(result_hash, path)
+    if as_json:
+        _print_json({"hash": result_hash, "path": str(path), "bytes": path.stat().st_size})
 
 
 @store_group.command("import")

@@ -15,23 +15,21 @@ PIECE_BYTES, MAX_BLOCK_BYTES = 2**20, 64 * 2**20
 
 def read_block(row):
     shape = tuple(json.loads(row["shape"]))
-    text = row["dtype"]
-    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text) if text.startswith("[") else text)
-    assert not dtype.hasobject
+    structure = row["dtype"].startswith("[")
+    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(row["dtype"]) if structure else row["dtype"])
+    assert not dtype.hasobject and row["filter"] in ("none", "shuffle", "bits")
     raw_bytes = math.prod(shape) * dtype.itemsize
     assert raw_bytes == row["raw_bytes"] <= MAX_BLOCK_BYTES
     filtered_bytes = (raw_bytes + 7) // 8 if row["filter"] == "bits" else raw_bytes
     assert zstandard.frame_content_size(row["data"]) == filtered_bytes
     filtered = np.frombuffer(zstandard.ZstdDecompressor().decompress(row["data"]), np.uint8)
+    raw = filtered.tobytes()
     if row["filter"] == "shuffle":
         step = max(1, PIECE_BYTES // dtype.itemsize) * dtype.itemsize
         pieces = [filtered[i : i + step].reshape(dtype.itemsize, -1).T for i in range(0, raw_bytes, step)]
         raw = b"".join(piece.tobytes() for piece in pieces)
     elif row["filter"] == "bits":
         raw = np.unpackbits(filtered, count=raw_bytes).tobytes()
-    else:
-        assert row["filter"] == "none"
-        raw = filtered.tobytes()
     label = " ".join(str(row[k]) for k in ("hash", "position", "name", "first", "dtype"))
     assert zlib.crc32(raw, zlib.crc32(f"{label} {shape} {row['filter']}".encode())) == row["checksum"]
     return np.frombuffer(raw, dtype).reshape(shape)
@@ -46,8 +44,7 @@ def read_store(path):
     for result in connection.execute("SELECT * FROM results").fetchall():
         fields = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
         assert zlib.crc32("\0".join(result[k] for k in fields).encode()) == result["checksum"]
-        columns = {}
-        query = "SELECT * FROM blocks WHERE hash = ? ORDER BY position, first"
+        columns, query = {}, "SELECT * FROM blocks WHERE hash = ? ORDER BY position, first"
         for row in connection.execute(query, (result["hash"],)):
             assert row["first"] == sum(map(len, columns.setdefault(row["name"], [])))
             columns[row["name"]].append(read_block(row))
@@ -60,6 +57,4 @@ def read_store(path):
 
 if __name__ == "__main__":
     for found, values in read_store(sys.argv[1]):
-        print(
-            found["hash"], found["simulation"], json.loads(found["parameters"]), {n: v.shape for n, v in values.items()}
-        )
+        print(found["hash"], json.loads(found["parameters"]), {n: v.shape for n, v in values.items()})

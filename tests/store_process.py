@@ -1,4 +1,4 @@
-"""Another process that uses a store, for the tests: ``python store_process.py write|crash|own|claim|mark ...``."""
+"""Another process that uses a store, for the tests: ``python store_process.py write|open|fill|crash|own|claim|mark ...``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import threading
+import warnings
 from itertools import pairwise
 
 from store_helpers import columns, key, request, same
@@ -32,8 +33,43 @@ def write(path: str, number: int) -> None:
     assert errors == [None] * 20, errors
 
 
+def open_damaged(path: str) -> None:
+    """Wait for a line, open the file, and say how many warnings there were and what is in it."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        store = ResultStore(path)
+    print(len(caught), len(store.results()), store.check().ok)
+    store.close()
+
+
+def fill(path: str) -> None:
+    """Store, with files that may not grow beyond 400 kB, until that fails for good; say what was durable and why."""
+    import resource
+
+    durable, failed = {}, []
+    store = ResultStore(path)
+    store.journal.register("a")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    for x in range(200):
+        of, errors = key(x), []
+        store.store(of, columns(of, 300), workspace=f"w{x}", on_stored=errors.append)
+        store.journal.add(request(x))
+        store.flush()
+        if errors[0] is None:
+            durable[x] = 300
+        else:
+            failed.append(str(errors[0]))
+    for x, replicates in durable.items():
+        assert same(store.load(key(x), replicates), columns(key(x), replicates))
+    store.close()
+    print(len(durable), *durable, *failed[:1])
+
+
 def crash(path: str, rounds: int, seed: int) -> None:
     """Again and again, start a process whose four threads store, kill it, and see that nothing durable is lost."""
+    warnings.simplefilter("error")  # no file may be taken for damaged
     rng = random.Random(seed)
     everything: dict[int, int] = {}
     for number in range(rounds):
@@ -139,5 +175,13 @@ def _store_until_killed(path: str, reports: int, seed: int, first: int) -> None:
 
 
 if __name__ == "__main__":
-    verbs = {"write": write, "crash": crash, "own": own, "claim": claim, "mark": mark}
+    verbs = {
+        "write": write,
+        "open": open_damaged,
+        "fill": fill,
+        "crash": crash,
+        "own": own,
+        "claim": claim,
+        "mark": mark,
+    }
     verbs[sys.argv[1]](sys.argv[2], *(int(a) if a.isdigit() else a for a in sys.argv[3:]))

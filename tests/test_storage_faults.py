@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from conftest import HANDSHAKE_S
 from store_helpers import columns, key, same, store_now
+from test_storage_processes import finish, start
 
 import bgsim
 from bgsim.errors import ForeignFileError, NewerSchemaError, StoreError
-from bgsim.storage import ResultStore, database, schema, writer
+from bgsim.storage import ResultStore, database, salvage, schema, writer
+from bgsim.storage.slots import VALID_S
 from bgsim.storage.writer import Task
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -37,11 +39,12 @@ def store(path):
     opened.close()
 
 
-def fill(path: Path, count: int = 6) -> None:
-    """Make a file with results of one and of several segments, and slots."""
+def fill(path: Path, count: int = 6, *, grown: bool = True) -> None:
+    """Make a file with results of two segments, or of one, and slots."""
     store = ResultStore(path)
     for x in range(count):
-        store_now(store, key(x), 50)
+        if grown:
+            store_now(store, key(x), 50)
         store_now(store, key(x), 400, "w" if x < 2 else None)
     store.close()
 
@@ -76,7 +79,7 @@ def use_damaged(path: Path, count: int = 6) -> None:
                 continue
             assert found is None or same(found, columns(key(x), len(found["value"])))
             assert found is None or len(found["value"]) == min(400, store.find(key(x)))
-        if store._refusal is not None:
+        if store._file._refusal is not None:
             return  # its version looks like a newer one's
         with suppress(StoreError):
             assert len(store.results()) <= count
@@ -94,7 +97,7 @@ def use_damaged(path: Path, count: int = 6) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_flipped_bytes_anywhere_never_give_wrong_results(tmp_path, seed) -> None:
     whole = tmp_path / "whole.db"
-    fill(whole)
+    fill(whole, grown=seed % 2 == 0)
     content = whole.read_bytes()
     rng = random.Random(seed)
     places = [rng.randrange(100 if seed == 0 else len(content)) for _ in range(60)]
@@ -131,6 +134,71 @@ def test_a_damaged_file_is_set_aside_and_what_can_be_read_is_saved(path) -> None
     assert store.check().ok
     store.close()
     assert len(list(path.parent.glob("s.db.corrupt-*"))) == 1
+
+
+def damage_page(path: Path, table: str) -> None:
+    """Overwrite the first page of a table, without which the file does not open."""
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+def test_of_processes_that_open_a_damaged_file_at_once_one_rebuilds_it(tmp_path, path) -> None:
+    """The others wait, and open what it has made."""
+    fill(path)
+    damage_page(path, "slots")
+    processes = [start("open", path) for _ in range(4)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = sorted(finish(process) for process in processes)
+    assert found == ["0 6 True\n"] * 3 + ["1 6 True\n"]
+    assert len(list(tmp_path.glob("s.db.corrupt-*"))) == 1
+    assert not list(tmp_path.glob("s.db.rebuil*"))
+
+
+def test_who_opens_a_damaged_file_waits_while_another_rebuilds_it(tmp_path, path, gate, monkeypatch) -> None:
+    fill(path)
+    damage_page(path, "slots")
+    save, found = salvage._save, []
+    monkeypatch.setattr(salvage, "_save", lambda *files: (gate.stop_here(), save(*files))[1])
+
+    def use() -> None:
+        with closing(ResultStore(path)) as store:
+            found.append(len(store.results()))
+
+    threads = [threading.Thread(target=use, daemon=True) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        threads[0].start()
+        gate.wait_until_reached()
+        threads[1].start()
+        threads[1].join(0.1)
+        assert threads[1].is_alive()
+        gate.open()
+        for thread in threads:
+            thread.join(HANDSHAKE_S)
+    assert found == [6, 6]
+    assert len(list(tmp_path.glob("s.db.corrupt-*"))) == 1
+
+
+def test_a_rebuilding_that_is_interrupted_loses_nothing(tmp_path, path, monkeypatch) -> None:
+    fill(path)
+    damage_page(path, "slots")
+    with monkeypatch.context() as patched:
+        patched.setattr(salvage, "_set_aside", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ResultStore(path)
+    with pytest.warns(RuntimeWarning, match="6 results were saved"):
+        store = ResultStore(path)
+    assert store.check().ok
+    store.close()
+    assert not list(tmp_path.glob("s.db.rebuil*"))
 
 
 def test_check_repair_of_a_damaged_database_goes_on_with_a_new_file(path) -> None:
@@ -170,12 +238,15 @@ def test_check_repair_of_a_damaged_database_goes_on_with_a_new_file(path) -> Non
         "DELETE FROM blocks WHERE hash = ? AND first = 50 AND position = 1",
         "DELETE FROM blocks WHERE hash = ?",
         "UPDATE results SET replicates = 1000000 WHERE hash = ?",
+        "UPDATE results SET outputs = 3 WHERE hash = ?",
+        "UPDATE results SET outputs = 5 WHERE hash = ?",
         "UPDATE results SET replicates = 9007199254740992 WHERE hash = ?",
     ],
 )
-def test_a_damaged_result_is_a_miss_is_set_aside_and_noted(path, caplog, statement) -> None:
-    fill(path)
-    edit(path, statement, key(0).hash)
+@pytest.mark.parametrize("grown", [True, False])
+def test_a_damaged_result_is_a_miss_is_set_aside_and_noted(path, caplog, statement, grown) -> None:
+    fill(path, grown=grown)
+    edit(path, statement if grown else statement.replace("first = 50", "first = 0"), key(0).hash)
     store = ResultStore(path)
     assert not store.check().ok
     with caplog.at_level(logging.CRITICAL, "bgsim.storage"):
@@ -231,6 +302,23 @@ def test_one_unreadable_result_does_not_keep_the_store_from_opening_nor_from_lis
 
 
 # ---- other files ---------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_behind_its_log_is_whole(tmp_path, path) -> None:
+    """As when a process is killed while it moves the log into the file, and the last pages are not there yet."""
+    left = tmp_path / "left"
+    left.mkdir()
+    with closing(ResultStore(path)) as store:
+        for x in range(6):
+            store_now(store, key(x), 400, "w")
+        store._file.run(lambda connection: connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall(), alone=True)
+        for name in ("s.db", "s.db-wal"):
+            shutil.copy(tmp_path / name, left / name)
+    with (left / "s.db").open("r+b") as file:
+        file.truncate((left / "s.db").stat().st_size - 20_000)
+    with closing(ResultStore(left / "s.db")) as store:
+        assert all(same(store.load(key(x)), columns(key(x), 400)) for x in range(6))
+        assert store.check().problems == ()
 
 
 def test_files_of_others_are_refused_untouched(tmp_path) -> None:
@@ -362,7 +450,7 @@ def limit_pages(store: ResultStore, more: int) -> None:
         (count,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {count + more}").fetchone()
 
-    store._writer.run(work, alone=True)
+    store._file.writer.run(work, alone=True)
 
 
 def test_a_full_disk_loses_nothing_stored_and_takes_what_fits(store) -> None:
@@ -371,7 +459,7 @@ def test_a_full_disk_loses_nothing_stored_and_takes_what_fits(store) -> None:
     rng = np.random.default_rng(0)
     errors: dict[str, Exception | None] = {}
     hold = threading.Event()
-    store._submit(Task(lambda _: hold.wait(HANDSHAKE_S) and None, lambda _: None))
+    store._file.submit(Task(lambda _: hold.wait(HANDSHAKE_S) and None, lambda _: None))
     store.store(key(2), {"a": rng.random(200_000)}, on_stored=lambda e: errors.update(large=e))
     store.store(key(3), {"a": rng.random(100)}, on_stored=lambda e: errors.update(small=e))
     hold.set()
@@ -381,6 +469,20 @@ def test_a_full_disk_loses_nothing_stored_and_takes_what_fits(store) -> None:
     assert (store.find(key(1)), store.find(key(2)), store.find(key(3))) == (100, 0, 100)
     assert same(store.load(key(1)), columns(key(1), 100))
     assert store.check().ok
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no limit to the size of files")
+def test_a_file_that_may_not_grow_loses_nothing_that_was_durable(path) -> None:
+    """A limit of the system's, which SQLite meets while it writes, as on a full disk."""
+    said = finish(start("fill", path))
+    count, *rest = said.split()
+    durable, message = [int(x) for x in rest[: int(count)]], " ".join(rest[int(count) :])
+    assert "cannot be written" in message
+    assert 10 < len(durable) < 200
+    with closing(ResultStore(path)) as store:
+        assert store.check().problems == ()
+        assert all(same(store.load(key(x), 300), columns(key(x), 300)) for x in durable)
+        store_now(store, key(999), 300)
 
 
 def test_a_full_disk_does_not_lose_a_job(path) -> None:
@@ -459,19 +561,19 @@ def test_the_file_shrinks(store, path) -> None:
 
 def stop_writer(store: ResultStore, gate) -> None:
     """Have the writer stop inside of a transaction."""
-    store._submit(Task(gate.stop_here, lambda _: None))
+    store._file.submit(Task(gate.stop_here, lambda _: None))
     gate.wait_until_reached()
 
 
 def test_what_has_piled_up_is_one_transaction(store, gate) -> None:
     stop_writer(store, gate)
     commits: list[str] = []
-    store._writer.connection.set_trace_callback(lambda s: commits.append(s) if s == "COMMIT" else None)
+    store._file.writer.connection.set_trace_callback(lambda s: commits.append(s) if s == "COMMIT" else None)
     for x in range(50):
         store.store(key(x), columns(key(x), 10))
     gate.open()
     store.flush()
-    store._writer.connection.set_trace_callback(None)
+    store._file.writer.connection.set_trace_callback(None)
     assert len(commits) == 2  # of the one that stopped, and of the fifty
     assert len(store.results()) == 50
 
@@ -483,7 +585,9 @@ def test_one_that_fails_fails_alone(store, gate) -> None:
         given = columns(key(x), 10)
         store.store(key(x), given, on_stored=lambda e, x=x: errors.update({x: e}))
         if x == 2:
-            store._submit(Task(lambda c: c.execute("INSERT INTO nobody VALUES (1)"), lambda e: errors.update({99: e})))
+            store._file.submit(
+                Task(lambda c: c.execute("INSERT INTO nobody VALUES (1)"), lambda e: errors.update({99: e}))
+            )
     gate.open()
     store.flush()
     assert "no such table" in str(errors.pop(99))
@@ -596,6 +700,27 @@ def test_slots_are_decoded_once(store, path) -> None:
     assert same(store.load(key(2), 200), columns(key(2), 200))
 
 
+def test_what_another_process_deleted_is_not_served_from_memory(store, path, clock, monkeypatch) -> None:
+    """At most 10 ms longer than it was there, without asking the file each time."""
+    monkeypatch.setattr(store._memory, "_clock", clock)
+    looked_up: list[str] = []
+    is_stored = store._memory._is_stored
+    monkeypatch.setattr(store._memory, "_is_stored", lambda h: (looked_up.append(h), is_stored(h))[1])
+    for x in (1, 2):
+        store_now(store, key(x), 100, "w")
+    for _ in range(5):
+        assert same(store.load(key(1), 100), columns(key(1), 100))
+    assert looked_up == [key(1).hash]
+    with closing(ResultStore(path)) as other:
+        other.delete(key(1).hash)
+    clock.advance(VALID_S)
+    assert store.load(key(1), 100) is None
+    assert same(store.load(key(2), 100), columns(key(2), 100))
+    with closing(ResultStore(path)) as other:
+        store_now(other, key(1), 50)
+    assert same(store.load(key(1), 100), columns(key(1), 50))
+
+
 def test_slot_memory_is_bounded(path) -> None:
     store = ResultStore(path)
     store._memory._max_bytes = 3 * 10_000 * 8
@@ -611,7 +736,7 @@ def test_slot_memory_is_bounded(path) -> None:
 def test_survive_power_loss_waits_for_the_disk(path) -> None:
     for wanted, expected in ((False, 1), (True, 2)):
         store = ResultStore(path, survive_power_loss=wanted)
-        assert store._writer.connection.execute("PRAGMA synchronous").fetchone() == (expected,)
+        assert store._file.writer.connection.execute("PRAGMA synchronous").fetchone() == (expected,)
         store.close()
 
 

@@ -305,9 +305,9 @@ def read(path: Path, statement: str) -> list[tuple[object, ...]]:
 def stop_writer(store: ResultStore, gate) -> list[str]:
     """Have the writer stop inside of a transaction; return the list that gets what it executes from then on."""
     statements: list[str] = []
-    store._submit(Task(gate.stop_here, lambda _: None))
+    store._file.submit(Task(gate.stop_here, lambda _: None))
     gate.wait_until_reached()
-    store._writer.connection.set_trace_callback(statements.append)
+    store._file.writer.connection.set_trace_callback(statements.append)
     return statements
 
 
@@ -341,7 +341,7 @@ def test_a_request_that_ends_before_it_was_written_costs_no_sql(in_file, gate) -
         in_file.journal.remove(f"r{number}")
     gate.open()
     in_file.flush()
-    in_file._writer.connection.set_trace_callback(None)
+    in_file._file.writer.connection.set_trace_callback(None)
     assert statements
     assert not [s for s in statements if "requests" in s]
 
@@ -350,10 +350,10 @@ def test_many_changes_are_one_task_and_one_commit(in_file, gate) -> None:
     statements = stop_writer(in_file, gate)
     for number in range(50):
         in_file.journal.add(request(number))
-    assert len(in_file._writer._backlog) == 1
+    assert len(in_file._file.writer._backlog) == 1
     gate.open()
     in_file.flush()
-    in_file._writer.connection.set_trace_callback(None)
+    in_file._file.writer.connection.set_trace_callback(None)
     assert statements.count("COMMIT") <= 2  # that of the one who stopped, which may have taken them along
     assert len(in_file.journal.interrupted()) == 50
 
@@ -365,7 +365,7 @@ def test_a_result_and_the_end_of_its_request_are_one_commit(in_file, gate) -> No
     in_file.store(key(1), columns(key(1), 10), finishes=["r0"])
     gate.open()
     in_file.flush()
-    in_file._writer.connection.set_trace_callback(None)
+    in_file._file.writer.connection.set_trace_callback(None)
     commits = "\n".join(statements).split("\nCOMMIT")
     (one,) = [commit for commit in commits if "INSERT INTO results" in commit]
     assert "DELETE FROM requests" in one
@@ -396,7 +396,7 @@ def limit_pages(store: ResultStore, more: int) -> None:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + more}").fetchone()
 
-    store._writer.run(work, alone=True)
+    store._file.writer.run(work, alone=True)
 
 
 def test_a_full_disk_keeps_the_journal_in_memory_and_harms_no_result(in_file, caplog) -> None:
@@ -442,7 +442,7 @@ def test_a_file_that_is_gone_raises_nothing(path, caplog) -> None:
     store = ResultStore(path)
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink()
-    with caplog.at_level(logging.CRITICAL, "bgsim.storage"):
+    with caplog.at_level(logging.WARNING, "bgsim.storage"):
         store.journal.register("a")
         store.journal.add(request(0))
         store.journal.start("r0")
@@ -454,6 +454,9 @@ def test_a_file_that_is_gone_raises_nothing(path, caplog) -> None:
         store.close()
         store.journal.add(request(1))
         store.journal.release("a")
+    assert [r.message.partition(":")[0] for r in caplog.records] == [
+        "the journal cannot be written, so a crash would lose it"
+    ]
     with pytest.raises(StoreError, match="is closed"):
         store.journal.interrupted()
 
@@ -466,9 +469,9 @@ def test_a_newer_store_takes_nothing_and_says_so_when_asked(path, caplog) -> Non
     before = path.read_bytes()
     with caplog.at_level(logging.CRITICAL, "bgsim.storage"):
         store = ResultStore(path)
-    store.journal.register("a")
-    store.journal.add(request(0))
-    store.journal.remove("r0")
+        store.journal.register("a")
+        store.journal.add(request(0))
+        store.journal.remove("r0")
     assert store.journal.interrupted() == []
     for refused in (lambda: store.journal.claim("a"), lambda: store.journal.put_schedule(schedule())):
         with pytest.raises(NewerSchemaError, match="update bgsim"):

@@ -1,17 +1,18 @@
-"""Both stores against a dictionary, through any sequence of operations, reopening included."""
+"""Both stores and their journals against a dictionary, through any sequence of operations, reopening included."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from store_helpers import columns, key, same
+from store_helpers import columns, key, request, same
 
-from bgsim.storage import MemoryStore, ResultStore
+from bgsim.storage import MemoryStore, PendingRequest, ResultStore
 
 KEYS = [key(x) for x in range(5)]
 keys = st.sampled_from(KEYS)
@@ -137,3 +138,106 @@ TestFile = FileMachine.TestCase
 TestFile.settings = settings(max_examples=60, stateful_step_count=30)
 TestMemory = MemoryMachine.TestCase
 TestMemory.settings = settings(max_examples=60, stateful_step_count=25)
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """The model: requests by id, with what is known of each; the owners that were not released."""
+
+    ids = st.integers(0, 5)
+    owners = st.sampled_from(["a", "b"])
+
+    @initialize()
+    def begin(self) -> None:
+        self.pending: dict[str, PendingRequest] = {}
+        self.alive: set[str] = set()
+        self.directory = Path(tempfile.mkdtemp())
+        self.store = self.open()
+
+    def open(self):
+        raise NotImplementedError
+
+    @property
+    def journal(self):
+        return self.store.journal
+
+    def left(self) -> list[PendingRequest]:
+        return sorted((r for r in self.pending.values() if r.owner not in self.alive), key=lambda r: r.submitted_at)
+
+    @rule(number=ids, owner=owners)
+    def add(self, number, owner) -> None:
+        self.journal.add(request(number, owner))
+        self.pending[f"r{number}"] = request(number, owner)
+
+    @rule(number=ids)
+    def begin_to_run(self, number) -> None:
+        self.journal.start(f"r{number}")
+        if f"r{number}" in self.pending:
+            self.pending[f"r{number}"] = replace(self.pending[f"r{number}"], started=True)
+
+    @rule(number=ids)
+    def remove(self, number) -> None:
+        self.journal.remove(f"r{number}")
+        self.pending.pop(f"r{number}", None)
+
+    @rule(owner=owners)
+    def register(self, owner) -> None:
+        self.journal.register(owner)
+        self.alive.add(owner)
+
+    @rule(owner=owners)
+    def release(self, owner) -> None:
+        self.journal.release(owner)
+        self.alive.discard(owner)
+
+    @rule(owner=owners, only=st.none() | st.sets(ids))
+    def claim(self, owner, only) -> None:
+        wanted = None if only is None else {f"r{number}" for number in only}
+        expected = [
+            replace(r, owner=owner, crashes=r.crashes + r.started, started=False)
+            for r in self.left()
+            if wanted is None or r.id in wanted
+        ]
+        assert self.journal.claim(owner, wanted) == expected
+        self.pending.update((r.id, r) for r in expected)
+
+    @rule()
+    def flush(self) -> None:
+        self.journal.flush()
+
+    @rule()
+    def look(self) -> None:
+        assert self.journal.interrupted() == self.left()
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = self.open()
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            try:
+                self.look()
+                assert self.store.check().problems == ()
+            finally:
+                self.store.close()
+                shutil.rmtree(self.directory)
+
+
+class FileJournalMachine(JournalMachine):
+    def open(self):
+        return ResultStore(self.directory / "s.db")
+
+
+class MemoryJournalMachine(JournalMachine):
+    def open(self):
+        return getattr(self, "store", None) or MemoryStore()
+
+    @rule()
+    def reopen(self) -> None:
+        """Do nothing: what is in memory ends with the store."""
+
+
+TestFileJournal = FileJournalMachine.TestCase
+TestFileJournal.settings = settings(max_examples=60, stateful_step_count=30)
+TestMemoryJournal = MemoryJournalMachine.TestCase
+TestMemoryJournal.settings = settings(max_examples=60, stateful_step_count=30)

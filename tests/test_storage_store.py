@@ -13,7 +13,7 @@ import bgsim
 from bgsim.errors import InvalidInputError, StoreError
 from bgsim.parameters import ParameterSet
 from bgsim.storage import MemoryStore, ResultStore
-from bgsim.storage.base import Record
+from bgsim.storage.records import Record
 
 
 @pytest.fixture(params=["file", "memory"])

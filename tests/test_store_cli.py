@@ -13,6 +13,7 @@ from store_helpers import columns, key, store_now
 from bgsim.cli import cli
 from bgsim.errors import StoreError
 from bgsim.storage import ResultStore
+from bgsim.store_cli import store_group
 
 W = "tests.model"
 
@@ -78,8 +79,10 @@ def test_compare(path, workspace) -> None:
 
 def test_export_rm_and_import(path, tmp_path) -> None:
     file = tmp_path / "r.npz"
-    run(path, "export", key(2).hash[:8], str(file))
+    assert run(path, "export", key(2).hash[:8], str(file)) == ""
     assert np.load(file)["value"].tobytes() == columns(key(2), 200)["value"].tobytes()
+    said = run_json(path, "export", key(2).hash[:8], str(file))
+    assert said == {"hash": key(2).hash, "path": str(file), "bytes": file.stat().st_size}
     assert run(path, "rm", key(2).hash[:8]).split() == [key(2).hash]
     assert len(run_json(path, "ls")) == 2
     assert run_json(path, "import", str(file)) == [key(2).hash]
@@ -103,6 +106,11 @@ def test_check(path) -> None:
     assert not run_json(path, "check", code=1)["ok"]
     assert run_json(path, "check", "--repair")["repaired"]
     assert run_json(path, "check")["ok"]
+
+
+def test_every_command_takes_json() -> None:
+    for name, command in store_group.commands.items():
+        assert "--json" in [option for p in command.params for option in p.opts], name
 
 
 def test_a_store_that_is_not_there(tmp_path) -> None:

@@ -1,10 +1,12 @@
 """Results kept by parameter hash, in a SQLite file or in memory, with two slots a workspace.
 
-``base`` says what a store does; ``store`` is the file, ``memory`` the other.
+``base`` says what a store does; ``store`` is the one in a file, ``memory`` the other. ``columns``, ``records`` and
+``reports`` are what goes in and comes out.
 
-Of the file: ``writer`` is the thread that writes, ``database`` opens it, ``schema`` has its tables, ``tables`` what is
-done to them, ``segments`` turns columns into rows, ``codec`` into bytes (``parallel`` on all cores), ``check`` reads
-everything, ``salvage`` saves what is left of a damaged one.
+Of the file: ``file`` is the file in use, ``writer`` the thread that writes, ``readers`` are the connections that read.
+``database`` opens it, ``schema`` has its tables, ``tables`` what is done to them, ``upkeep`` what is done at every
+commit. ``loading`` and ``segments`` turn rows into columns and back, ``codec`` into bytes, with ``filters``, and on all
+cores with ``parallel``. ``check`` reads everything, ``salvage`` saves what is left of a damaged file.
 
 ``journal`` says what is kept of requests; ``file_journal`` and ``memory_journal`` keep it, ``journal_tables`` has the
 statements, ``owners`` tells who is alive.
@@ -13,9 +15,11 @@ Of both: ``slots`` says which results the slots point at, ``compare`` compares t
 answered or not, ``transfer`` takes results out and in.
 """
 
-from bgsim.storage.base import Columns, Store, StoredResult
+from bgsim.storage.base import Store
+from bgsim.storage.columns import Columns
 from bgsim.storage.journal import DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.memory import MemoryStore
+from bgsim.storage.records import StoredResult
 from bgsim.storage.slots import Slot, SlotPair
 from bgsim.storage.store import ResultStore
 

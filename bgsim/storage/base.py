@@ -3,226 +3,29 @@
 from __future__ import annotations
 
 import abc
-import json
-import math
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.errors import StoreError
-from bgsim.parameters import ParameterSet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from bgsim.parameters import ResultKey
     from bgsim.simulation import Simulation
+    from bgsim.storage.columns import Columns
     from bgsim.storage.compare import Comparison
     from bgsim.storage.explain import Explanation
     from bgsim.storage.journal import Journal
+    from bgsim.storage.records import Record, StoredResult
+    from bgsim.storage.reports import CheckReport, CleanupReport
     from bgsim.storage.slots import SlotPair
-
-Columns: TypeAlias = "dict[str, NDArray[Any]]"
-"""Output name to values, in the order of the outputs; the first axis is the replicates, from 0 on."""
 
 OnStored: TypeAlias = Callable[[Exception | None], None]
 """Called in the store's thread when a result is durable, or with the error."""
 
 DEFAULT_MAX_BYTES = 2**30
 DEFAULT_MAX_AGE_S = 7 * 24 * 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a result is a function of, in the form in which it is kept.
-
-    Attributes
-    ----------
-    hash, identity, simulation, fingerprint : str
-        As in `ResultKey`.
-    seed, parameters : str
-        Decimal; JSON.
-    """
-
-    hash: str
-    identity: str
-    simulation: str
-    fingerprint: str
-    seed: str
-    parameters: str
-
-    @classmethod
-    def of(cls, key: ResultKey) -> Record:
-        """Return the record of a key."""
-        return cls(key.hash, key.identity, key.simulation, key.fingerprint, str(key.seed), key.parameters.to_json())
-
-    @property
-    def row(self) -> tuple[str, ...]:
-        """All of it, in this order."""
-        return (self.hash, self.identity, self.simulation, self.fingerprint, self.seed, self.parameters)
-
-    @property
-    def checksum(self) -> int:
-        """CRC-32 of all of it, zero bytes between."""
-        return zlib.crc32("\0".join(self.row).encode())
-
-    def values(self) -> dict[str, Any]:
-        """Return the parameters as plain values.
-
-        Raises
-        ------
-        StoreError
-            If they are no JSON.
-        """
-        try:
-            return ParameterSet.values_from_json(self.parameters)
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"the parameters of result {self.hash} cannot be read: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class OutputSummary:
-    """Statistics of one stored output; None where they say nothing: arrays, complex numbers, structures.
-
-    Attributes
-    ----------
-    dtype : str
-    mean, sd, minimum, maximum : float or None
-        Over the replicates; of a boolean output the mean is the proportion.
-    """
-
-    dtype: str
-    mean: float | None = None
-    sd: float | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-
-    @classmethod
-    def of(
-        cls,
-        dtype: str,
-        replicates: int,
-        mean: float | None,
-        squares: float | None,
-        minimum: float | None,
-        maximum: float | None,
-    ) -> OutputSummary:
-        """Return the summary, given the sum of the squared differences from the mean."""
-        sd = None if squares is None or replicates < 2 else math.sqrt(squares / (replicates - 1))
-        return cls(dtype, mean, sd, minimum, maximum)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResult:
-    """What a store holds of one result, without its columns.
-
-    Attributes
-    ----------
-    record : Record
-    parameters : mapping
-        As plain values.
-    replicates : int
-        From 0 on.
-    stored_bytes : int
-    created_at, used_at : str
-        ISO-8601, UTC.
-    summary : mapping of str to OutputSummary
-        By output.
-    """
-
-    record: Record
-    parameters: Mapping[str, Any]
-    replicates: int
-    stored_bytes: int
-    created_at: str
-    used_at: str
-    summary: Mapping[str, OutputSummary] = field(default_factory=dict)
-
-    @property
-    def hash(self) -> str:
-        """The parameter hash."""
-        return self.record.hash
-
-    @property
-    def simulation(self) -> str:
-        """The simulation's name."""
-        return self.record.simulation
-
-    @property
-    def seed(self) -> int:
-        """The seed."""
-        return int(self.record.seed)
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since it was first stored."""
-        return (datetime.now(UTC) - datetime.fromisoformat(self.created_at)).total_seconds()
-
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it as JSON can hold it."""
-        return {
-            "hash": self.hash,
-            "simulation": self.simulation,
-            "fingerprint": self.record.fingerprint,
-            "seed": self.seed,
-            "parameters": json.loads(self.record.parameters),
-            "replicates": self.replicates,
-            "stored_bytes": self.stored_bytes,
-            "created_at": self.created_at,
-            "used_at": self.used_at,
-            "summary": {
-                name: {n: getattr(s, n) for n in ("dtype", "mean", "sd", "minimum", "maximum")}
-                for name, s in self.summary.items()
-            },
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class CleanupReport:
-    """What a clean-up removed.
-
-    Attributes
-    ----------
-    removed : tuple of str
-        Hashes.
-    removed_bytes : int
-        Their stored size.
-    file_bytes : int
-        By how much the file shrank.
-    """
-
-    removed: tuple[str, ...]
-    removed_bytes: int
-    file_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """What a check found.
-
-    Attributes
-    ----------
-    results, blocks : int
-        How many were read and compared with their checksums.
-    problems : tuple of str
-        What is wrong, a sentence each.
-    repaired : tuple of str
-        What was done about it.
-    """
-
-    results: int
-    blocks: int
-    problems: tuple[str, ...] = ()
-    repaired: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing was wrong."""
-        return not self.problems
 
 
 class Store(abc.ABC):
@@ -413,32 +216,3 @@ class Store(abc.ABC):
                 + ("give more digits" if found else "`bgsim store ls` lists them")
             )
         return found[0]
-
-
-def checked_columns(columns: Columns, max_bytes: int) -> Columns:
-    """Return the columns read-only, without memory that they do not use.
-
-    Raises
-    ------
-    StoreError
-        If they cannot be stored: none, of different lengths, empty, of objects, or more than the limit.
-    """
-    lengths = {len(column) for column in columns.values()}
-    if len(lengths) != 1 or 0 in lengths:
-        raise StoreError(f"a result needs columns of one length of 1 or more; got the lengths {sorted(lengths)}")
-    for name, column in columns.items():
-        if column.dtype.hasobject:
-            raise StoreError(f"column {name!r} of dtype {column.dtype} cannot be stored; use numbers")
-    size = sum(column.nbytes for column in columns.values())
-    if size > max_bytes:
-        raise StoreError(
-            f"a result of {size:,} bytes is larger than max_storage_bytes={max_bytes:,}; raise that, or ask for fewer "
-            "replicates"
-        )
-    found = {}
-    for name, column in columns.items():
-        base = column.base
-        lone = column.copy() if getattr(base, "nbytes", 0) > 2 * column.nbytes + 4096 else column
-        lone.flags.writeable = False
-        found[name] = lone
-    return found

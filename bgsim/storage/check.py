@@ -12,8 +12,9 @@ from typing import Any
 
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.storage import journal_tables, segments, tables
-from bgsim.storage.base import CheckReport, Record
 from bgsim.storage.database import SQLITE_ERRORS
+from bgsim.storage.records import Record
+from bgsim.storage.reports import CheckReport
 
 
 @dataclass(slots=True)

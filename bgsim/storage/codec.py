@@ -3,14 +3,7 @@
 A block is a column's values for consecutive replicates. Its description (`Block`) and its bytes are all that is needed
 to read it; nothing in it can run code. docs/store-format.md specifies it.
 
-Filters rearrange the bytes before zstd sees them, and a sample of the column decides which is used:
-
-``shuffle``
-    puts the first bytes of all values together, then the second ones, and so on. It helps floats and wide integers.
-``bits``
-    keeps a boolean in one bit.
-``none``
-    leaves them as they are.
+Filters (`bgsim.storage.filters`) rearrange the bytes before zstd sees them; a sample of the column decides which.
 """
 
 from __future__ import annotations
@@ -25,6 +18,7 @@ import numpy as np
 import zstandard
 
 from bgsim.errors import DamagedResultError, StoreError
+from bgsim.storage import filters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,17 +29,10 @@ MAX_BLOCK_BYTES = 64 * 2**20
 BLOCK_BYTES = 2 * 2**20
 """Raw size at which a column is cut into blocks: enough for zstd, and several for several cores."""
 
-PIECE_BYTES = 2**20
-"""The shuffle works on pieces of this size, which stay in the processor's cache."""
-
 LEVEL = 1
 """Of zstd. Level 3 takes twice as long for a hundredth less."""
 
-FILTERS = frozenset({"none", "shuffle", "bits"})
-
 _SAMPLE_BYTES = 2**16
-_SMALL_BYTES = 2**14
-_MANY_PLANES = 64
 
 _local = threading.local()
 
@@ -120,38 +107,94 @@ def decode_block(block: Block, data: bytes, label: str = "", out: NDArray[Any] |
     DamagedResultError
         If bytes, description and label do not belong together, or the description asks for too much.
     """
-    layout = _layout(block.dtype, block.shape)
-    if block.raw_bytes != layout.raw_bytes:
-        raise DamagedResultError(f"a block of {block.shape} {block.dtype} does not have {block.raw_bytes} bytes")
+    layout = layout_of(block.dtype, block.shape)
+    begun = zlib.crc32(f"{label} {layout.text} {block.filter}".encode())
+    return decode(layout, block.filter, block.raw_bytes, block.checksum, data, begun, out)
+
+
+class Layout(NamedTuple):
+    """What a block's dtype and shape say; see `layout_of`.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Little-endian.
+    shape : tuple of int
+    native : bool
+        Whether this machine is little-endian too.
+    raw_bytes : int
+    text : str
+        As it counts in the checksum.
+    planes : tuple of int
+        Shape of the shuffled bytes: a row holds one byte of each value.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    native: bool
+    raw_bytes: int
+    text: str
+    planes: tuple[int, int]
+
+
+@functools.lru_cache(maxsize=256)
+def layout_of(dtype_text: str, shape: tuple[int, ...]) -> Layout:
+    """Return the layout that a description names.
+
+    Raises
+    ------
+    DamagedResultError
+        If bgsim would never write such a block.
+    """
+    dtype = parse_dtype(dtype_text)
+    raw_bytes = math.prod(shape) * dtype.itemsize
+    if raw_bytes > MAX_BLOCK_BYTES or min(shape, default=0) < 0:
+        raise DamagedResultError(f"a block cannot be of {shape} {dtype_text}")
+    return Layout(
+        dtype,
+        shape,
+        native=dtype.isnative,
+        raw_bytes=raw_bytes,
+        text=f"{dtype_text} {shape}",
+        planes=(dtype.itemsize, raw_bytes // dtype.itemsize),
+    )
+
+
+def decode(
+    layout: Layout,
+    kind: str,
+    raw_bytes: int,
+    checksum: int,
+    data: bytes,
+    begun: int,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return the array of a block, read-only unless it is `out`: what `decode_block` does, by those who have a layout.
+
+    Parameters
+    ----------
+    layout, kind, raw_bytes, checksum, data, out
+        As for `decode_block`.
+    begun : int
+        CRC-32 of the text of label and description.
+    """
+    if raw_bytes != layout.raw_bytes:
+        raise DamagedResultError(f"a block of {layout.shape} {layout.dtype} does not have {raw_bytes} bytes")
+    filtered = decompress(data, (raw_bytes + 7) // 8 if kind == "bits" else raw_bytes)
     direct = out if layout.native else None
-    filtered = _decompress(block.filter, data, layout.raw_bytes)
-    raw = _invert(block.filter, filtered, layout.dtype.itemsize, layout.raw_bytes, direct)
-    if zlib.crc32(raw.data, zlib.crc32(f"{label} {layout.text} {block.filter}".encode())) != block.checksum:
+    raw = filters.invert(kind, np.frombuffer(filtered, np.uint8), layout.dtype.itemsize, raw_bytes, direct)
+    if zlib.crc32(raw.data, begun) != checksum:
         raise DamagedResultError("a block does not match its checksum")
     if direct is not None:
         return direct
-    values = raw.view(layout.dtype).reshape(block.shape)
+    values = raw.view(layout.dtype).reshape(layout.shape)
     if not layout.native:
         values = values.astype(layout.dtype.newbyteorder("="))
     if out is not None:
         out[...] = values
+        return out
+    values.flags.writeable = False
     return values
-
-
-class _Layout(NamedTuple):
-    dtype: np.dtype[Any]
-    native: bool
-    raw_bytes: int
-    text: str
-
-
-@functools.lru_cache(maxsize=256)
-def _layout(dtype_text: str, shape: tuple[int, ...]) -> _Layout:
-    dtype = parse_dtype(dtype_text)
-    expected = math.prod(shape) * dtype.itemsize
-    if expected > MAX_BLOCK_BYTES or min(shape, default=0) < 0:
-        raise DamagedResultError(f"a block cannot be of {shape} {dtype_text}")
-    return _Layout(dtype, dtype.isnative, expected, f"{dtype_text} {shape}")
 
 
 def rows_per_block(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
@@ -209,100 +252,40 @@ def _compressor() -> zstandard.ZstdCompressor:
         return _local.compressor  # type: ignore[no-any-return]
 
 
-def _decompressor() -> zstandard.ZstdDecompressor:
+def decompress(data: bytes, size: int) -> bytes:
+    """Return the filtered bytes, having compared their size with the description before making room for them.
+
+    Raises
+    ------
+    DamagedResultError
+        If it is another, or `data` is not one frame.
+    """
     try:
-        return _local.decompressor  # type: ignore[no-any-return]
+        undo = _local.decompress  # this thread's
     except AttributeError:
-        _local.decompressor = zstandard.ZstdDecompressor()
-        return _local.decompressor  # type: ignore[no-any-return]
-
-
-def _decompress(kind: str, data: bytes, raw_bytes: int) -> NDArray[Any]:
-    """Return the filtered bytes, having compared their size with the description before making room for them."""
-    expected = (raw_bytes + 7) // 8 if kind == "bits" else raw_bytes
+        undo = _local.decompress = zstandard.ZstdDecompressor().decompress
     try:
-        if zstandard.frame_content_size(data) != expected:
+        if zstandard.frame_content_size(data) != size:
             raise DamagedResultError("a block's frame has another size than its description")
-        filtered = _decompressor().decompress(data, max_output_size=expected, allow_extra_data=False)
+        filtered: bytes = undo(data, size, False, False)  # one frame, and nothing after it
     except zstandard.ZstdError as error:
         raise DamagedResultError(f"a block cannot be decompressed: {error}") from error
-    if len(filtered) != expected:
+    if len(filtered) != size:
         raise DamagedResultError("a block's frame ends early")
-    return np.frombuffer(filtered, np.uint8)
+    return filtered
 
 
 def _compress(raw: NDArray[Any], dtype: np.dtype[Any]) -> tuple[str, bytes]:
     """Return filter and compressed bytes: of a small block the smaller form, of a large one what a sample says."""
     compress, itemsize = _compressor().compress, dtype.itemsize
-    other = _other_filter(raw, dtype)
+    other = filters.helpful(raw, dtype)
     if other == "none":
         return "none", compress(raw.data)
     size = max(1, _SAMPLE_BYTES // itemsize) * itemsize
     middle = max(0, len(raw) - size) // 2 // itemsize * itemsize
     sample = raw[middle : middle + size]
-    plain, filtered = compress(sample.data), compress(_apply(other, sample, itemsize).data)
+    plain, filtered = compress(sample.data), compress(filters.apply(other, sample, itemsize).data)
     kind = other if len(filtered) < len(plain) else "none"
     if len(sample) == len(raw):
         return kind, plain if kind == "none" else filtered
-    return kind, compress(_apply(kind, raw, itemsize).data)
-
-
-def _other_filter(raw: NDArray[Any], dtype: np.dtype[Any]) -> str:
-    """Return the one filter that may help."""
-    if not raw.size:
-        return "none"
-    if dtype.kind == "b":
-        # A byte that is neither 0 nor 1 would not come back; NumPy makes none, a view of other memory may hold one.
-        return "bits" if raw.max() <= 1 else "none"
-    return "shuffle" if dtype.itemsize > 1 else "none"
-
-
-def _apply(kind: str, raw: NDArray[Any], itemsize: int) -> NDArray[Any]:
-    if kind == "bits":
-        return np.packbits(raw)
-    return _shuffle(raw, itemsize) if kind == "shuffle" else raw
-
-
-def _invert(kind: str, filtered: NDArray[Any], itemsize: int, raw_bytes: int, out: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the raw bytes, which are those of `out` if it is given."""
-    if kind not in FILTERS:
-        raise DamagedResultError(f"a block has the unknown filter {kind!r}")
-    target = None if out is None or not raw_bytes else out.reshape(-1).view(np.uint8)
-    if kind == "shuffle":
-        if target is None and raw_bytes <= _SMALL_BYTES:
-            return np.ascontiguousarray(filtered.reshape(itemsize, -1).T).reshape(-1)
-        target = np.empty_like(filtered) if target is None else target
-        _unshuffle(filtered, itemsize, target)
-        return target
-    raw = np.unpackbits(filtered, count=raw_bytes) if kind == "bits" else filtered
-    if target is None:
-        return raw
-    target[...] = raw
-    return target
-
-
-def _shuffle(raw: NDArray[Any], itemsize: int) -> NDArray[Any]:
-    """Return the shuffled bytes, in memory of this thread that the next call uses again: new memory is slow."""
-    scratch = getattr(_local, "scratch", _EMPTY)
-    if len(scratch) < len(raw):
-        scratch = np.empty(max(len(raw), 4096), np.uint8)
-        if len(raw) <= BLOCK_BYTES:
-            _local.scratch = scratch
-    target = scratch[: len(raw)]
-    step = max(1, PIECE_BYTES // itemsize) * itemsize
-    for start in range(0, len(raw), step):
-        piece = raw[start : start + step].reshape(-1, itemsize).T
-        target[start : start + step].reshape(piece.shape)[...] = piece
-    return target
-
-
-def _unshuffle(filtered: NDArray[Any], itemsize: int, target: NDArray[Any]) -> None:
-    step = max(1, PIECE_BYTES // itemsize) * itemsize
-    for start in range(0, len(filtered), step):
-        planes = filtered[start : start + step].reshape(itemsize, -1)
-        values = target[start : start + step].reshape(-1, itemsize)
-        if itemsize > _MANY_PLANES:
-            values[...] = planes.T
-        else:
-            for i in range(itemsize):
-                values[:, i] = planes[i]  # plane by plane: 1.6 times as fast as the transposed copy
+    return kind, compress(filters.apply(kind, raw, itemsize).data)

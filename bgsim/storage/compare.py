@@ -20,7 +20,8 @@ from bgsim.errors import InvalidInputError, StoreError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.storage.base import Store, StoredResult
+    from bgsim.storage.base import Store
+    from bgsim.storage.records import StoredResult
 
 MISSING: Any = None
 """Stands for the value of a parameter that one of the two results does not have."""

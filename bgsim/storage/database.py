@@ -1,4 +1,4 @@
-"""The SQLite file: opening it safely, its settings, and connections to read it.
+"""The SQLite file: opening it safely, and its settings.
 
 ``synchronous = NORMAL`` in WAL mode: what is committed survives the end of the process, ``kill -9`` included, since it
 is in the system's memory by then. After a loss of power the last commits before it may be gone; the file itself is
@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -175,14 +173,19 @@ def _application_id(path: Path) -> int:
     """Return the application that a database's header names.
 
     It is read through SQLite, without locks, journal or log: to open and close the file by other means would end the
-    locks that this process holds on it.
+    locks that this process holds on it. Only where that finds damage is the log read too: a process that was ended
+    while it moved the log into the file has left part of it there alone.
     """
-    connection = sqlite3.connect(f"file:{quote(str(path))}?immutable=1", uri=True)
     try:
+        return _read_application_id(path, "immutable=1")
+    except sqlite3.DatabaseError:
+        return _read_application_id(path, "mode=ro")
+
+
+def _read_application_id(path: Path, how: str) -> int:
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True)) as connection:
         found: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    finally:
-        connection.close()
-    return found
+        return found
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: bool) -> None:
@@ -214,78 +217,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
     connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading
 
 
-class Readers:
-    """Connections to read with: one for each thread that reads at the moment, kept for the next.
-
-    Any thread may call any method. A connection is used by one thread at a time, and no lock is held meanwhile.
-    """
-
-    _KEPT = 4
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._pid = os.getpid()
-        # Guards all below; SQLite is not called under it.
-        self._lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._generation = 0
-        self._closed = False
-
-    @contextmanager
-    def reading(self, *, snapshot: bool = False) -> Iterator[sqlite3.Connection]:
-        """Give out a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
-
-        Raises
-        ------
-        StoreError
-            If the store is closed, or SQLite raises inside.
-        """
-        connection, generation = None, 0
-        try:
-            connection, generation = self.take()
-            if snapshot:
-                connection.execute("BEGIN")
-            yield connection
-        except SQLITE_ERRORS as error:
-            raise explained(self._path, "read", error) from error
-        finally:
-            if connection is not None:
-                self.give_back(connection, generation)
-
-    def take(self) -> tuple[sqlite3.Connection, int]:
-        """Return a connection, and what `give_back` wants to know; `reading` does both, in a microsecond more."""
-        if os.getpid() != self._pid:
-            raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
-        with self._lock:
-            generation = self._generation
-            if self._idle:
-                return self._idle.pop(), generation
-            if self._closed:
-                raise StoreError(f"the store {self._path} is closed")
-        connection = connect(self._path, create=False)
-        connection.execute("PRAGMA query_only = ON")
-        return connection, generation
-
-    def give_back(self, connection: sqlite3.Connection, generation: int) -> None:
-        """Keep a connection for the next reader, or close it."""
-        if connection.in_transaction:
-            connection.rollback()
-        with self._lock:
-            if not self._closed and generation == self._generation and len(self._idle) < self._KEPT:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def drop(self) -> None:
-        """Use none of these connections again: the file has been replaced."""
-        with self._lock:
-            self._generation += 1
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-
-    def close(self) -> None:
-        """Close all; those in use, when they are given back."""
-        with self._lock:
-            self._closed = True
-        self.drop()
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another under the same path, None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -12,7 +12,8 @@ from bgsim.storage.compare import parameter_differences
 
 if TYPE_CHECKING:
     from bgsim.simulation import Simulation
-    from bgsim.storage.base import Store, StoredResult
+    from bgsim.storage.base import Store
+    from bgsim.storage.records import StoredResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from typing import Any, Protocol, TypeVar
 
 from bgsim.errors import StoreError
 from bgsim.storage import journal_tables as tables
-from bgsim.storage.database import Readers
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.journal_tables import Mark
 from bgsim.storage.owners import Owner
+from bgsim.storage.readers import Readers
 from bgsim.storage.writer import Task
 
 logger = logging.getLogger("bgsim.storage")
@@ -155,9 +155,19 @@ class FileJournal(Journal):
             self._asked = True
         self._hand_over(Task(_nothing, self._answered))
 
-    def _answered(self, _: Exception | None) -> None:
+    def _answered(self, error: Exception | None) -> None:
         with self._lock:
             self._asked = False
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Keep all changes in memory from now on, and say so if it is news."""
+        with self._lock:
+            self.failure = error
+            news, self._failed_before = not self._failed_before, True
+        if news:
+            logger.warning("the journal cannot be written, so a crash would lose it: %s", error)
 
     # ---- called by the writer, in and around its transactions ----------------------------------------
 
@@ -196,11 +206,8 @@ class FileJournal(Journal):
             if self._writing is None:
                 return False
             self._changes, self._writing = self._writing.followed_by(self._changes), None
-            self.failure = error
-            new = error is not None and not self._failed_before
-            self._failed_before |= new
-        if new:
-            logger.warning("the journal cannot be written, so a crash would lose it: %s", error)
+        if error is not None:
+            self._fail(error)
         return True
 
     # ---- asked, after all that was told --------------------------------------------------------------

@@ -8,48 +8,116 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from bgsim.errors import StoreError
 from bgsim.storage import journal_tables, segments, tables
-from bgsim.storage.base import Columns, Record
-from bgsim.storage.database import SQLITE_ERRORS, connect, open_database
+from bgsim.storage.columns import Columns
+from bgsim.storage.database import SQLITE_ERRORS, connect, explained, file_identity, open_database
+from bgsim.storage.records import Record
 from bgsim.storage.slots import SlotPair
 
 logger = logging.getLogger("bgsim.storage")
 
 _LOGS = ("-wal", "-shm", "-journal")
 
+_LOCK_ATTEMPTS = 20
+"""More than processes that wait for one another."""
 
-def rebuild(path: Path) -> tuple[Path, int]:
-    """Rename a damaged file, and put all of it that can be read into a new one.
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of a damaged file.
+
+    Attributes
+    ----------
+    aside : Path
+        ``*.corrupt-<time>``: the damaged file, with its log beside it.
+    saved : int
+        How many results were saved.
+    """
+
+    aside: Path
+    saved: int
+
+
+def rebuild(path: Path, seen: tuple[int, int] | None) -> Rebuilt | None:
+    """Put all that can be read of a damaged file into a new one, and that in its place.
+
+    Of several processes that find the damage one does it, and the others wait for that. The new file comes into its
+    place complete: if this is interrupted, the damaged one is still there.
+
+    Parameters
+    ----------
+    path : Path
+    seen : (int, int) or None
+        The identity of the file that was found damaged; see `bgsim.storage.database.file_identity`.
 
     Returns
     -------
-    Path
-        ``*.corrupt-<time>``, with its log beside it.
-    int
-        How many results were saved.
+    Rebuilt or None
+        None if another process has been here, and the file is another by now.
     """
-    aside = _set_aside(path)
-    target = open_database(path)
+    with _alone(path):
+        if file_identity(path) != seen:
+            return None
+        new = path.with_name(f"{path.name}.rebuilding")
+        for suffix in ("", *_LOGS):
+            Path(f"{new}{suffix}").unlink(missing_ok=True)  # somebody was interrupted
+        saved = _save(path, new)
+        aside = _set_aside(path)
+        new.replace(path)
+        return Rebuilt(aside, saved)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from rebuilding the file: by a lock of SQLite's, which ends with its owner, however."""
+    lock = path.with_name(f"{path.name}.rebuild-lock")
+    with closing(_locked(lock, path)) as connection:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+            connection.execute("ROLLBACK")
+
+
+def _locked(lock: Path, path: Path) -> sqlite3.Connection:
+    """Return a connection that has the lock, once nobody else has it."""
+    for attempt in range(_LOCK_ATTEMPTS):
+        connection = connect(lock)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            connection.close()
+            # Whoever had it has removed the file: there is nothing to lock in what this one has open.
+            removed = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+            if not removed or attempt == _LOCK_ATTEMPTS - 1:
+                raise explained(path, "rebuilt", error) from error
+        else:
+            return connection
+    raise AssertionError("unreachable")
+
+
+def _save(damaged: Path, new: Path) -> int:
+    """Copy what can be read of a damaged file into a new one; return the number of results."""
     saved = 0
-    try:
-        for record, columns in readable_results(aside):
+    with closing(open_database(new)) as target:
+        for record, columns in readable_results(damaged):
             target.execute("BEGIN IMMEDIATE")
             tables.write_result(target, record, columns)
             target.execute("COMMIT")
             saved += 1
-        for workspace, pair in _readable_slots(aside).items():
-            with contextlib.suppress(sqlite3.IntegrityError):  # it points at what could not be saved
-                tables.write_slots(target, workspace, pair)
-        with closing(connect(aside, create=False)) as source:
+        with closing(connect(damaged, create=False)) as source:
+            for workspace, pair in _readable_slots(source).items():
+                with contextlib.suppress(sqlite3.IntegrityError):  # it points at what could not be saved
+                    tables.write_slots(target, workspace, pair)
             for table in journal_tables.ROWS:
                 with contextlib.suppress(*SQLITE_ERRORS, TypeError):
                     journal_tables.copy_rows(source, target, table)
-    finally:
-        target.close()
-    return aside, saved
+    return saved
 
 
 def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
@@ -79,6 +147,7 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
 
 
 def _set_aside(path: Path) -> Path:
+    """Give the file another name as well, or instead where it cannot have two, and its log that name alone."""
     aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     number = 1
     while aside.exists():
@@ -87,7 +156,10 @@ def _set_aside(path: Path) -> Path:
     for suffix in _LOGS:
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
-    path.rename(aside)
+    try:
+        aside.hardlink_to(path)
+    except OSError:
+        path.rename(aside)
     return aside
 
 
@@ -101,12 +173,9 @@ def _hashes(connection: sqlite3.Connection) -> list[str]:
     return [result_hash for result_hash in found if isinstance(result_hash, str)]
 
 
-def _readable_slots(path: Path) -> dict[str, SlotPair]:
-    connection = connect(path, create=False)
+def _readable_slots(connection: sqlite3.Connection) -> dict[str, SlotPair]:
     try:
         names = [row[0] for row in connection.execute("SELECT DISTINCT workspace FROM slots")]
         return {name: tables.read_slots(connection, name) for name in names}
     except (*SQLITE_ERRORS, TypeError):
         return {}
-    finally:
-        connection.close()

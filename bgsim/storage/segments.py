@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.errors import DamagedResultError
-from bgsim.storage.codec import BLOCK_BYTES, Block, decode_block, encode_block, parse_dtype, rows_per_block
+from bgsim.storage.codec import BLOCK_BYTES, Layout, decode, encode_block, layout_of, rows_per_block
 from bgsim.storage.parallel import CORES, for_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.storage.base import Columns
+    from bgsim.storage.columns import Columns
 
 INSERT = f"INSERT INTO blocks VALUES ({', '.join('?' * 15)})"
 
@@ -85,12 +86,17 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
     replicates : int
         At most those that are stored.
 
+    Returns
+    -------
+    dict of str to ndarray
+        Read-only.
+
     Raises
     ------
     DamagedResultError
         If one is damaged or missing.
     """
-    columns: dict[str, NDArray[Any]] = {}
+    columns: Columns = {}
     try:
         decodings = _decodings(rows, columns, result_hash, replicates)
         first = next(decodings, None)
@@ -112,35 +118,37 @@ def _decodings(
     """
     filled: list[int] = []  # replicates of each column so far
     outputs = 0
-    for _, _, declared, position, first, count, name, dtype, shape_text, kind, raw_bytes, checksum, data in rows:
-        block = Block(dtype, _shape(shape_text), kind, raw_bytes, checksum)
+    for _, _, declared, position, first, count, name, dtype, shape, kind, raw_bytes, checksum, data in rows:
+        layout = layout_of(dtype, shape_of(shape))
         if position == len(filled) and name not in columns:
             filled.append(0)
             if count < replicates:
-                columns[name] = np.empty((replicates, *block.shape[1:]), parse_dtype(dtype).newbyteorder("="))
-        if position != len(filled) - 1 or first != filled[position] or block.shape[0] != count:
+                columns[name] = np.empty((replicates, *layout.shape[1:]), layout.dtype.newbyteorder("="))
+        if position != len(filled) - 1 or first != filled[position] or layout.shape[0] != count:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
         filled[position] += count
         outputs = declared
-        label = _label(result_hash, position, name, first)
+        label = f"{result_hash} {position} {name} {first} {layout.text} {kind}"
+        block = (layout, kind, raw_bytes, checksum, data, zlib.crc32(label.encode()))
         if count >= replicates:
-            column = decode_block(block, data, label)
-            columns[name] = column if count == replicates else column[:replicates]
+            columns[name] = decode(*block)[:replicates]
         else:
-            yield partial(_decode_into, columns[name][first : first + count], block, data, label)
+            yield partial(_decode_into, columns[name][first : first + count], *block)
     if not filled or min(filled) < replicates:
         raise DamagedResultError(f"only {min(filled, default=0)} of {replicates} replicates are there")
     if len(filled) != outputs:
-        raise DamagedResultError(f"only {len(filled)} of {outputs} columns are there")
+        raise DamagedResultError(f"{len(filled)} of {outputs} columns are there")
 
 
-def _decode_into(target: NDArray[Any], block: Block, data: bytes, label: str) -> None:
-    if parse_dtype(block.dtype).newbyteorder("=") != target.dtype or block.shape[1:] != target.shape[1:]:
+def _decode_into(
+    target: NDArray[Any], layout: Layout, kind: str, raw_bytes: int, checksum: int, data: bytes, begun: int
+) -> None:
+    if layout.dtype.newbyteorder("=") != target.dtype or layout.shape[1:] != target.shape[1:]:
         raise DamagedResultError("a column's blocks are of different types")
-    if len(target) == block.shape[0] and target.size:
-        decode_block(block, data, label, target)
+    if len(target) == layout.shape[0] and target.size:
+        decode(layout, kind, raw_bytes, checksum, data, begun, target)
     else:
-        target[...] = decode_block(block, data, label)[: len(target)]
+        target[...] = decode(layout, kind, raw_bytes, checksum, data, begun)[: len(target)]
 
 
 def _call(function: Callable[[], object]) -> None:
@@ -148,8 +156,18 @@ def _call(function: Callable[[], object]) -> None:
 
 
 @lru_cache(maxsize=256)
-def _shape(text: str) -> tuple[int, ...]:
-    return tuple(json.loads(text))
+def shape_of(text: str) -> tuple[int, ...]:
+    """Return the shape that a description names.
+
+    Raises
+    ------
+    DamagedResultError
+        If it has no replicates.
+    """
+    shape = tuple(json.loads(text))
+    if not shape:
+        raise DamagedResultError(f"a block cannot have the shape {text}")
+    return shape
 
 
 def moments(values: NDArray[Any]) -> tuple[float | None, ...]:

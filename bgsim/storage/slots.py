@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bgsim.errors import StoreError
+
 if TYPE_CHECKING:
-    from bgsim.storage.base import Columns
+    from bgsim.storage.columns import Columns
 
 MEMORY_BYTES = 512 * 2**20
 """Decoded results that are kept for the slots; beyond it those used least recently are read from the file again."""
+
+VALID_S = 0.01
+"""So long what is held counts as stored; then the file is asked again, which takes as long as six hits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +81,69 @@ def swap(pair: SlotPair, placed_at: str) -> SlotPair:
     return place(pair, pair.secondary.hash, pair.secondary.replicates, placed_at)
 
 
+@dataclass(slots=True)
+class _Held:
+    identity: str
+    replicates: int
+    columns: Columns
+    valid_until: float = -math.inf  # by the clock; from then on it is looked up before it is served
+
+
 class SlotMemory:
     """The decoded columns of results that slots point at. Any thread may call any method.
 
+    Another process may delete a result. So what is held is looked up again when that was last done more than `VALID_S`
+    ago: nothing is served that was deleted longer ago than that. If it cannot be looked up, because the file is gone
+    or locked, it is served: it is still what the parameters give.
+
     Parameters
     ----------
+    is_stored : callable
+        Tells whether the file has a result, or raises a `StoreError`; called without a lock.
     max_bytes : int
+    clock : callable
+        Seconds; never goes back.
     """
 
-    def __init__(self, max_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self,
+        is_stored: Callable[[str], bool],
+        max_bytes: int = MEMORY_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._is_stored = is_stored
         self._max_bytes = max_bytes
+        self._clock = clock
         # Guards all below; nothing is called under it.
         self._lock = threading.Lock()
-        self._held: dict[str, tuple[str, int, Columns]] = {}  # by hash: identity, replicates, columns; last used last
+        self._held: dict[str, _Held] = {}  # by hash; last used last
         self._pinned: Collection[str] = ()
 
     def get(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
         """Return a result's first replicates, if so many are held; None for the count means all that are stored."""
         held = self._held.get(result_hash)  # a plain read needs no lock
-        if held is None or (identity is not None and held[0] != identity):
+        if held is None or (identity is not None and held.identity != identity):
             return None
-        if replicates is None or not 0 < replicates <= held[1]:
+        if replicates is None or not 0 < replicates <= held.replicates:
             return None
+        now = self._clock()
+        if now >= held.valid_until:
+            if not self._look_up(result_hash):
+                self.drop(result_hash)
+                return None
+            held.valid_until = now + VALID_S
         with self._lock:
             if result_hash in self._held:
                 self._held[result_hash] = self._held.pop(result_hash)
-        if replicates == held[1]:
-            return held[2].copy()
-        return {name: column[:replicates] for name, column in held[2].items()}
+        if replicates == held.replicates:
+            return held.columns.copy()
+        return {name: column[:replicates] for name, column in held.columns.items()}
+
+    def _look_up(self, result_hash: str) -> bool:
+        try:
+            return self._is_stored(result_hash)
+        except StoreError:
+            return True
 
     def keep(self, result_hash: str, identity: str, columns: Columns) -> None:
         """Hold a result if a slot points at it, unless more of it is held already."""
@@ -110,9 +152,11 @@ class SlotMemory:
         replicates = len(next(iter(columns.values())))
         with self._lock:
             held = self._held.get(result_hash)
-            if result_hash in self._pinned and (held is None or held[0] != identity or held[1] < replicates):
+            if result_hash in self._pinned and (
+                held is None or held.identity != identity or held.replicates < replicates
+            ):
                 self._held.pop(result_hash, None)
-                self._held[result_hash] = (identity, replicates, dict(columns))
+                self._held[result_hash] = _Held(identity, replicates, dict(columns))
                 self._shrink()
 
     def pin(self, hashes: Collection[str]) -> None:
@@ -128,9 +172,9 @@ class SlotMemory:
             self._held.pop(result_hash, None)
 
     def _shrink(self) -> None:
-        size = sum(_size(columns) for _, _, columns in self._held.values())
+        size = sum(_size(held.columns) for held in self._held.values())
         while size > self._max_bytes:
-            size -= _size(self._held.pop(next(iter(self._held)))[2])
+            size -= _size(self._held.pop(next(iter(self._held))).columns)
 
 
 def _size(columns: Columns) -> int:

@@ -11,44 +11,27 @@ Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``databa
 
 from __future__ import annotations
 
-import logging
 import sqlite3
-import threading
-import time
-import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from itertools import chain
 from operator import index
 from pathlib import Path
-from typing import TypeVar
 
-from bgsim.errors import DamagedResultError, NewerSchemaError, StoreError
+from bgsim.errors import DamagedResultError, StoreError
 from bgsim.parameters import ResultKey
 from bgsim.storage import segments, tables
-from bgsim.storage.base import (
-    DEFAULT_MAX_AGE_S,
-    DEFAULT_MAX_BYTES,
-    CheckReport,
-    CleanupReport,
-    Columns,
-    OnStored,
-    Record,
-    Store,
-    StoredResult,
-    checked_columns,
-)
+from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
 from bgsim.storage.check import check_file, mend
-from bgsim.storage.database import SQLITE_ERRORS, DamagedFileError, Readers, explained, is_unreadable, open_database
-from bgsim.storage.file_journal import FileJournal
-from bgsim.storage.salvage import rebuild
-from bgsim.storage.slots import SlotMemory, SlotPair, place, swap
-from bgsim.storage.times import now_text, time_text
+from bgsim.storage.columns import Columns, checked_columns
+from bgsim.storage.database import SQLITE_ERRORS, explained, is_unreadable
+from bgsim.storage.file import StoreFile
+from bgsim.storage.loading import read
+from bgsim.storage.records import Record, StoredResult
+from bgsim.storage.reports import CheckReport, CleanupReport
+from bgsim.storage.slots import SlotPair, place, swap
+from bgsim.storage.times import now_text
+from bgsim.storage.upkeep import Upkeep
 from bgsim.storage.writer import Task, Writer
-
-logger = logging.getLogger("bgsim.storage")
-
-T = TypeVar("T")
 
 
 class ResultStore(Store):
@@ -73,8 +56,6 @@ class ResultStore(Store):
     Attributes
     ----------
     path : Path
-    damaged : int
-        How many results were found damaged and set aside since it was opened.
 
     Raises
     ------
@@ -91,51 +72,32 @@ class ResultStore(Store):
         survive_power_loss: bool = False,
     ) -> None:
         self.path = Path(path).absolute()
-        self.max_storage_bytes = max_storage_bytes
-        self.max_age_s = max_age_s
-        self.damaged = 0
-        self._survive_power_loss = survive_power_loss
-        self._memory = SlotMemory()
-        self._readers = Readers(self.path)
-        # Guards `_used` and `damaged`; nothing is called under it.
-        self._lock = threading.Lock()
-        self._used: dict[str, float] = {}  # hash -> time of a load that is not written down yet
-        self._newest: list[str] = []  # what the writer's present group has stored; the writer's alone
-        self._total: tuple[int, int] | None = None  # the file's data version, and the stored bytes then; the writer's
-        self._refusal: NewerSchemaError | None = None
-        self._writer: Writer | None = None
-        self.journal: FileJournal = FileJournal(self._readers, self._run, self._submit)
-        try:
-            connection = self._open()
-        except NewerSchemaError as error:
-            self._open_newer(error)
-        else:
-            self._memory.pin(tables.pinned(connection))
-            self._writer = Writer(connection, self.path, self._before_commit, self._recount, self.journal)
+        self._upkeep = Upkeep(max_storage_bytes, max_age_s)
+        self._file = StoreFile(self.path, self._upkeep, survive_power_loss=survive_power_loss)
+        self.journal = self._file.journal
+        self._readers, self._memory = self._file.readers, self._file.memory
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return open_database(self.path, survive_power_loss=self._survive_power_loss)
-        except DamagedFileError as error:
-            aside, saved = rebuild(self.path)
-            warnings.warn(
-                f"the store {self.path} is damaged ({error.__cause__ or error}); it is now {aside.name}, and {saved} "
-                "results were saved from it",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-            return open_database(self.path, survive_power_loss=self._survive_power_loss)
+    @property
+    def max_storage_bytes(self) -> int:
+        return self._upkeep.max_storage_bytes
 
-    def _open_newer(self, error: NewerSchemaError) -> None:
-        try:
-            self._refusal = error
-            self.results()
-            with self._readers.reading() as reader:
-                reader.execute(f"{segments.SELECT} LIMIT 0", ("", 0)).fetchall()
-        except StoreError:
-            self._readers.close()
-            raise error from None
-        logger.warning("%s", error)
+    @max_storage_bytes.setter
+    def max_storage_bytes(self, size: int) -> None:
+        self._upkeep.max_storage_bytes = size
+
+    @property
+    def max_age_s(self) -> float:
+        """Results that were not used for so long go."""
+        return self._upkeep.max_age_s
+
+    @max_age_s.setter
+    def max_age_s(self, seconds: float) -> None:
+        self._upkeep.max_age_s = seconds
+
+    @property
+    def damaged(self) -> int:
+        """How many results were found damaged and set aside since the store was opened."""
+        return self._file.damaged
 
     # ---- reading -------------------------------------------------------------------------------------
 
@@ -150,36 +112,32 @@ class ResultStore(Store):
         columns = self._memory.get(result_hash, identity, replicates)
         if columns is None:
             columns = self._load(result_hash, identity, replicates)
-        if columns is not None:
-            with self._lock:
-                self._used[result_hash] = time.time()
+            if columns is None:
+                return None
+        self._upkeep.used(result_hash)
         return columns
 
     def _load(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
         wanted = segments.MOST if replicates is None else index(replicates)
-        connection, generation = self._readers.take()
-        rows = connection.cursor()
+        if wanted < 1:
+            return None
+        connection, idle = self._readers.take()
         try:
-            first = rows.execute(segments.SELECT, (result_hash, wanted)).fetchone()
-            if first is None:
-                _check_absent(connection, result_hash, wanted)
-                return None
-            if identity not in (None, first[0]):
-                return None
-            columns = segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
-        except (DamagedResultError, TypeError) as error:  # the second: what should be a number is none
+            found = read(connection, result_hash, identity, wanted)
+        except (DamagedResultError, TypeError) as error:
             damage = str(error)
         except SQLITE_ERRORS as error:
             if not is_unreadable(error):
                 raise explained(self.path, "read", error) from error
             damage = str(error)
         else:
-            self._memory.keep(result_hash, first[0], columns)
-            return columns
+            if found is None:
+                return None
+            self._memory.keep(result_hash, *found)
+            return found[1]
         finally:
-            rows.close()
-            self._readers.give_back(connection, generation)
-        self._set_aside(result_hash, damage)
+            self._readers.give_back(connection, idle)
+        self._file.set_aside(result_hash, damage)
         return None
 
     def results(self) -> list[StoredResult]:
@@ -192,7 +150,7 @@ class ResultStore(Store):
         with self._readers.reading(snapshot=True) as reader:
             found, unreadable = tables.read_results(reader, result_hash)
         for owner, reason in unreadable.items():
-            self._set_aside(owner, reason)
+            self._file.set_aside(owner, reason)
         return found
 
     @property
@@ -224,73 +182,36 @@ class ResultStore(Store):
 
         def work(connection: sqlite3.Connection) -> None:
             added = tables.write_result(connection, record, columns, new)
-            self._newest.append(record.hash)
-            if self._total is not None:
-                self._total = (self._total[0], self._total[1] + added)
+            self._upkeep.stored(record.hash, added)
             if workspace is not None:
                 self._place(connection, record.hash, replicates, workspace)
-            self.journal.end(ended)
+            self._file.journal.end(ended)
 
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
                 self._memory.keep(record.hash, record.identity, columns)
             done(error)
 
-        self._submit(Task(work, stored, new.size_bytes))
+        self._file.submit(Task(work, stored, new.size_bytes))
 
     def delete(self, result_hash: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
             rows = connection.execute("DELETE FROM results WHERE hash = ?", (result_hash,)).rowcount
-            self._total = None
-            self._memory.pin(tables.pinned(connection))
+            self._file.results_changed(connection)
             return rows > 0
 
-        deleted = self._run(work)
+        deleted = self._file.run(work)
         self._memory.drop(result_hash)
         return deleted
 
     def flush(self) -> None:
-        if self._writer is not None:
-            self._run(lambda _: None, alone=True)  # after all that was handed over before; nothing to commit
+        self._file.flush()
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._readers.close()
+        self._file.close()
 
     def __repr__(self) -> str:
         return f"<ResultStore {self.path}>"
-
-    def _submit(self, task: Task) -> None:
-        if self._writer is None:
-            task.done(self._refusal)
-        else:
-            self._writer.submit(task)
-
-    def _run(self, work: Callable[[sqlite3.Connection], T], *, alone: bool = False) -> T:
-        """Have the writer do something, wait, and return what it returned."""
-        if self._writer is None:
-            assert self._refusal is not None
-            raise self._refusal
-        found: list[T] = []
-        self._writer.run(lambda connection: found.append(work(connection)), alone=alone)
-        return found[-1]
-
-    def _set_aside(self, result_hash: str, reason: str) -> None:
-        """Take a damaged result out of the way and write down that it was there."""
-        logger.warning("result %s in %s is damaged and set aside: %s", result_hash, self.path, reason)
-        with self._lock:
-            self.damaged += 1
-
-        def work(connection: sqlite3.Connection) -> None:
-            tables.set_aside(connection, result_hash, reason)
-            self._total = None
-            self._memory.pin(tables.pinned(connection))
-
-        try:
-            self._run(work)
-        except StoreError as error:
-            logger.warning("result %s could not be set aside: %s", result_hash, error)
 
     # ---- slots ---------------------------------------------------------------------------------------
 
@@ -302,7 +223,7 @@ class ResultStore(Store):
             if row is not None:
                 self._place(connection, key.hash, min(replicates, row[0]), workspace)
 
-        self._submit(Task(work, _ignore))
+        self._file.submit(Task(work, _ignore))
 
     def slots(self, workspace: str) -> SlotPair:
         with self._readers.reading() as reader:
@@ -318,7 +239,7 @@ class ResultStore(Store):
             tables.write_slots(connection, workspace, pair)
             return pair
 
-        return self._run(work)
+        return self._file.run(work)
 
     def clear(self, workspace: str) -> int:
         def work(connection: sqlite3.Connection) -> int:
@@ -327,7 +248,7 @@ class ResultStore(Store):
             self._memory.pin(tables.pinned(connection))
             return used
 
-        return self._run(work)
+        return self._file.run(work)
 
     def _place(self, connection: sqlite3.Connection, result_hash: str, replicates: int, workspace: str) -> None:
         pair = place(tables.read_slots(connection, workspace), result_hash, replicates, now_text())
@@ -339,11 +260,11 @@ class ResultStore(Store):
     def cleanup(self) -> CleanupReport:
         def work(connection: sqlite3.Connection) -> CleanupReport:
             connection.execute("DELETE FROM damaged")
-            return self._evict(connection)
+            return self._upkeep.evict(connection)
 
         before = self._file_bytes()
-        report = self._run(work)
-        self._run(Writer.tidy, alone=True)
+        report = self._file.run(work)
+        self._file.run(Writer.tidy, alone=True)
         return CleanupReport(report.removed, report.removed_bytes, max(0, before - self._file_bytes()))
 
     def check(self, *, repair: bool = False) -> CheckReport:
@@ -354,67 +275,18 @@ class ResultStore(Store):
         if not repair or not found.problems:
             return found.report()
         if found.file_damaged:
-            return found.report(self._run(self._rebuild, alone=True))
+            return found.report(self._file.rebuild())
 
         def work(connection: sqlite3.Connection) -> None:
             mend(connection, found)
-            self._total = None
-            self._memory.pin(tables.pinned(connection))
+            self._file.results_changed(connection)
 
-        self._run(work)
+        self._file.run(work)
         return found.report(f"{len(found.damaged)} damaged results were removed; asked for again, they are computed")
-
-    def _rebuild(self, connection: sqlite3.Connection) -> str:
-        """Set the file aside and go on with a new one; the writer's, alone."""
-        assert self._writer is not None
-        connection.close()
-        aside, saved = rebuild(self.path)
-        self._writer.file_replaced(open_database(self.path, survive_power_loss=self._survive_power_loss))
-        self._readers.drop()
-        self._total = None
-        return f"the file is damaged and is now {aside.name}; {saved} results were saved from it"
 
     def _file_bytes(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def _before_commit(self, connection: sqlite3.Connection) -> None:
-        """Write down the loads of late, and keep to the limits: the end of each group's transaction."""
-        with self._lock:
-            used, self._used = self._used, {}
-        tables.write_uses(connection, used)
-        newest, self._newest = self._newest, []
-        self._evict(connection, newest)
-
-    def _recount(self) -> None:
-        self._total = None
-
-    def _evict(self, connection: sqlite3.Connection, kept: Collection[str] = ()) -> CleanupReport:
-        oldest = time_text(time.time() - self.max_age_s)
-        report = tables.evict(connection, self._stored_bytes(connection), self.max_storage_bytes, oldest, kept)
-        if report.removed:
-            self._total = None
-        return report
-
-    def _stored_bytes(self, connection: sqlite3.Connection) -> int:
-        """Return the size of all results, added up again only when somebody else has written."""
-        version: int = connection.execute("PRAGMA data_version").fetchone()[0]
-        if self._total is None or self._total[0] != version:
-            (found,) = connection.execute("SELECT coalesce(sum(stored_bytes), 0) FROM results").fetchone()
-            self._total = (version, found)
-        return self._total[1]
-
 
 def _ignore(error: Exception | None) -> None:
     """Take no note: the caller did not ask."""
-
-
-def _check_absent(connection: sqlite3.Connection, result_hash: str, wanted: int) -> None:
-    """Tell a result that is not there from one that has lost its blocks.
-
-    Raises
-    ------
-    DamagedResultError
-        If it has.
-    """
-    if wanted > 0 and connection.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone():
-        raise DamagedResultError("it has no blocks")

@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping
 
 from bgsim.errors import StoreError
 from bgsim.storage import segments
-from bgsim.storage.base import CleanupReport, Columns, OutputSummary, Record, StoredResult
+from bgsim.storage.columns import Columns
+from bgsim.storage.records import OutputSummary, Record, StoredResult
+from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import Slot, SlotPair, pair_of
 from bgsim.storage.times import now_text, time_text
 

@@ -16,7 +16,9 @@ from bgsim.errors import InvalidInputError, MissingExtraError, StoreError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.storage.base import Columns, Record, Store, StoredResult
+    from bgsim.storage.base import Store
+    from bgsim.storage.columns import Columns
+    from bgsim.storage.records import Record, StoredResult
 
 METADATA = "__bgsim__"
 """The member of a ``.npz`` file, and the key in a ``.parquet`` file, that says as JSON what the columns are."""
@@ -125,7 +127,7 @@ def _metadata(result: StoredResult) -> str:
 
 
 def _read_npz(path: Path) -> tuple[Record, Columns]:
-    from bgsim.storage.base import Record  # noqa: PLC0415 - it imports this module, when it is used
+    from bgsim.storage.records import Record  # noqa: PLC0415 - it imports this module, when it is used
 
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -1,9 +1,9 @@
 """The one thread that writes: everything that has piled up goes into one transaction (group commit).
 
-Each piece of work has a savepoint of its own, so that one that fails fails alone; and when a group cannot be committed,
-its members are tried one by one, so that a large one that fills the disk does not take small ones with it, nor the
-journal, which comes last in every transaction, anybody's result. When nothing has come for a while the writer tidies
-up: it shortens the write-ahead log and gives free pages back.
+Each piece of work has a savepoint of its own, so that one that fails fails alone. When a group cannot be committed, the
+write-ahead log is moved into the file, which may give a full disk room again, and the members are tried one by one: a
+large one that does not fit takes no small ones with it, nor does the journal, which comes last in every transaction.
+When nothing has come for a while the writer tidies up: it shortens the log and gives free pages back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Protocol
 
 from bgsim.errors import StoreError
 from bgsim.storage.base import OnStored
-from bgsim.storage.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained
+from bgsim.storage.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -106,7 +106,7 @@ class Writer:
         self._backlog: deque[Task] = deque()
         self._backlog_bytes = 0
         self._closing = False
-        self._file = _identity(path)  # written by the writer alone
+        self._file = file_identity(path)  # written by the writer alone
         self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
         self._thread.start()
 
@@ -152,7 +152,7 @@ class Writer:
     def file_replaced(self, connection: sqlite3.Connection) -> None:
         """Go on with another file under the same path; in a task that runs alone."""
         self.connection = connection
-        self._file = _identity(self.path)
+        self._file = file_identity(self.path)
 
     def close(self) -> None:
         """Finish the backlog, tidy up, and end; more than once does nothing."""
@@ -252,9 +252,11 @@ class Writer:
                 self.connection.execute("ROLLBACK")
             self._rolled_back()
             failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
-            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # each would wait as long
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            busy = code == sqlite3.SQLITE_BUSY  # each would wait as long
             had_late = late and self._late.rolled_back(None if tasks or busy else failure)
-            if busy or not (len(tasks) > 1 or (tasks and had_late)):
+            made_room = late and code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._make_room()
+            if busy or not tasks or not (len(tasks) > 1 or had_late or made_room):
                 return [failure] * len(tasks)
             errors = [self._commit([task], late=False)[0] for task in tasks]
             self._commit([])
@@ -262,6 +264,14 @@ class Writer:
         if late:
             self._late.committed()
         return errors
+
+    def _make_room(self) -> bool:
+        """Move the write-ahead log into the file, so that it begins anew; return whether that was possible."""
+        try:
+            blocked, length, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except SQLITE_ERRORS:
+            return False
+        return not blocked and 0 < length == moved
 
     def _in_savepoint(self, task: Task) -> Exception | None:
         self.connection.execute("SAVEPOINT task")
@@ -279,17 +289,8 @@ class Writer:
 
     def _check_file(self) -> None:
         """Refuse to write into a file that has been deleted or replaced: nobody would find it again."""
-        if _identity(self.path) != self._file:
+        if file_identity(self.path) != self._file:
             raise StoreError(
                 f"the store {self.path} was deleted or replaced while it was open, so nothing more is written; "
                 "open it anew"
             )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another under the same path, None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

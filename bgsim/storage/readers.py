@@ -1,0 +1,109 @@
+"""Connections to read a store's file with."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bgsim.errors import StoreError
+from bgsim.storage.database import SQLITE_ERRORS, connect, explained
+
+_forks = 0
+"""How often this process has come out of a fork: quicker to compare than the process's number."""
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class Readers:
+    """Connections to read with: one for each thread that reads at the moment, kept for the next.
+
+    Any thread may call any method. A connection is used by one thread at a time. There is no lock: to take the last
+    element of a list, and to add one, are single steps.
+    """
+
+    _KEPT = 4
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._forks = _forks
+        self._idle: list[sqlite3.Connection] = []  # another list once these are of no more use
+        self._closed = False
+
+    @contextmanager
+    def reading(self, *, snapshot: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give out a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
+
+        Raises
+        ------
+        StoreError
+            If the store is closed, or SQLite raises inside.
+        """
+        connection, idle = None, self._idle
+        try:
+            connection, idle = self.take()
+            if snapshot:
+                connection.execute("BEGIN")
+            yield connection
+        except SQLITE_ERRORS as error:
+            raise explained(self._path, "read", error) from error
+        finally:
+            if connection is not None:
+                self.give_back(connection, idle)
+
+    def take(self) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]:
+        """Return a connection, and what `give_back` wants to know; `reading` does both, in a microsecond more."""
+        if self._forks != _forks:
+            raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
+        idle = self._idle
+        try:
+            return idle.pop(), idle
+        except IndexError:
+            pass
+        if self._closed:
+            raise StoreError(f"the store {self._path} is closed")
+        connection = connect(self._path, create=False)
+        connection.execute("PRAGMA query_only = ON")
+        return connection, idle
+
+    def give_back(self, connection: sqlite3.Connection, idle: list[sqlite3.Connection]) -> None:
+        """Keep a connection for the next reader, or close it."""
+        if connection.in_transaction:
+            connection.rollback()
+        if len(idle) < self._KEPT:
+            idle.append(connection)
+        else:
+            connection.close()
+        # 1. This thread finds room in the list. 2. `drop` replaces the list and empties the old one. 3. This thread
+        # adds to the old one: so whoever comes last empties it.
+        if idle is not self._idle:
+            _close_all(idle)
+
+    def drop(self) -> None:
+        """Use none of these connections again: the file has been replaced."""
+        idle, self._idle = self._idle, []
+        _close_all(idle)
+
+    def close(self) -> None:
+        """Close all; those in use, when they are given back."""
+        self._closed = True
+        self.drop()
+
+
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    """Close each once, even if two threads do so."""
+    while True:
+        try:
+            connection = connections.pop()
+        except IndexError:
+            return
+        connection.close()

@@ -1,0 +1,49 @@
+"""What clean-ups and checks say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    """What a clean-up removed.
+
+    Attributes
+    ----------
+    removed : tuple of str
+        Hashes.
+    removed_bytes : int
+        Their stored size.
+    file_bytes : int
+        By how much the file shrank.
+    """
+
+    removed: tuple[str, ...]
+    removed_bytes: int
+    file_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes
+    ----------
+    results, blocks : int
+        How many were read and compared with their checksums.
+    problems : tuple of str
+        What is wrong, a sentence each.
+    repaired : tuple of str
+        What was done about it.
+    """
+
+    results: int
+    blocks: int
+    problems: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.problems
