@@ -209,7 +209,7 @@ class Ledger:
         run = self.run_of.pop(job.id, None)
         if run is not None:
             del run.jobs[job.id]
-            record.done = min(run.in_progress()[0], record.replicates)
+            record.done = run.done_within(record.replicates)
             record.attempts = len(run.attempts)
             if self._owner is not None and not left_journal:
                 self._journal.remove(job.id)
