@@ -90,8 +90,9 @@ class Timekeeper:
     def chores_changed(self) -> None:
         """Ask the chores again when they are due.
 
-        1. The thread asks them, without the lock; 2. a schedule is added here; 3. the thread is about to wait for what it
-        was told before: it sees the mark, and asks again.
+        1. The thread asks them, without the lock.
+        2. A schedule is added, here.
+        3. The thread is about to wait for what it was told before; it sees the mark, and asks again.
         """
         self._ask_chores = True
         self._tick.notify()
