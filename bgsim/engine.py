@@ -567,6 +567,7 @@ class Engine:
             Those that had not ended by then. Their kernels may still be running; once they let go, the jobs are
             cancelled.
         """
+        self._finalizer.detach()  # there is nothing left to close when it is dropped
         return self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
 
     def __enter__(self) -> Engine:
