@@ -184,7 +184,7 @@ class Batch(Sequence[Job]):
             self._cancelled = True
             jobs = list(self._jobs)
             self._changed.notify_all()
-        for job in jobs:
+        for job in reversed(jobs):  # those that wait come first, or each would take a place that another leaves
             job.cancel()
 
     # ---- what became of them -------------------------------------------------------------------------

@@ -722,7 +722,8 @@ class Scheduler:
             self.closed = True
             self.queue.close()
             if cancel:
-                for job in self.ledger.live():
+                # Those that wait come first, or each would take a place that another leaves.
+                for job in sorted(self.ledger.live(), key=lambda job: job.record.started_at is not None):
                     self.stop_job(job, None)
             else:
                 self._let_go_on()
