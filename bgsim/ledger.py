@@ -55,6 +55,8 @@ class Ledger:
     ----------
     run_of : dict of str to Run
         By id, of the jobs that have not ended.
+    unresolved : dict of str to Job
+        By id, of those that have ended and whose futures have not said so yet.
     ended : dict of str to JobRecord
         By id, the oldest first; for ``max_completed_age_seconds``.
     counts : Counter
@@ -85,6 +87,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self.waits_s: deque[float] = deque(maxlen=_RECENT)
         self.runs_s: deque[float] = deque(maxlen=_RECENT)
+        self.unresolved: dict[str, Job] = {}  # have ended, and their futures are about to say so
         self._logs: dict[str, JobLog] = {}  # of the jobs in `run_of` and `ended`
 
     # ---- the way of a job ----------------------------------------------------------------------------
@@ -238,7 +241,21 @@ class Ledger:
             metadata=metadata(job),
         )
         self._remember(record)
-        self._lock.defer(lambda: _resolve(job, columns, error))
+        self.unresolved[job.id] = job
+        self._lock.defer(lambda: self._resolve(job, columns, error))
+
+    def _resolve(self, job: Job, columns: Columns | None, error: BaseException | None) -> None:
+        """Resolve a job's future, which runs its done-callbacks: without the lock."""
+        try:
+            if job.record.state is JobState.CANCELLED:
+                super(type(job), job).cancel()
+                job.set_running_or_notify_cancel()
+            elif columns is None:
+                job.set_exception(error)
+            else:
+                job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))
+        finally:
+            del self.unresolved[job.id]
 
     def _bury(self, job: Job, run: Run | None, error: BaseException) -> None:
         """Keep what failed for good as a dead letter."""
@@ -406,14 +423,3 @@ def metadata(job: Job) -> dict[str, Any]:
 def time_text(epoch_s: float) -> str:
     """Return a time as ISO-8601, UTC, microseconds."""
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="microseconds")
-
-
-def _resolve(job: Job, columns: Columns | None, error: BaseException | None) -> None:
-    """Resolve a job's future, which runs its done-callbacks: without the lock."""
-    if job.record.state is JobState.CANCELLED:
-        super(type(job), job).cancel()
-        job.set_running_or_notify_cancel()
-    elif columns is None:
-        job.set_exception(error)
-    else:
-        job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))

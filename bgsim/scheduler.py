@@ -17,6 +17,7 @@ that comes while the old run is letting go *follows* it: it starts when the old 
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import math
 import os
@@ -219,8 +220,13 @@ class Scheduler:
         self.check_process()
         if self.config.immediate:
             self.drive()
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self.lock:
-            return self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s)
+            if not self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s):
+                return False
+            ended = list(self.ledger.unresolved.values())
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return not concurrent.futures.wait(ended, left).not_done  # their futures are resolved without the lock
 
     def call(
         self, task: Callable[[], None], *, priority: Priority | str = Priority.NORMAL, group: str | None = None
