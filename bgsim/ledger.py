@@ -130,8 +130,7 @@ class Ledger:
         first = record.started_at is None
         record.move(JobState.RUNNING)
         now = self._clock.monotonic()
-        if record.run_left_s is not None:
-            record.run_deadline = now + record.run_left_s
+        self.start_clock(job)
         if first:
             record.started_at = now
             self.waits_s.append(now - record.submitted_at)
@@ -154,11 +153,22 @@ class Ledger:
         if record.state is state:
             return
         record.move(state)
+        self.stop_clock(job)
+        if record.started_at is not None:
+            self.say(job, state.value, *messages)
+
+    def start_clock(self, job: Job) -> None:
+        """Count the time against the job's time-out, from now on."""
+        record = job.record
+        if record.run_left_s is not None and record.run_deadline is None:
+            record.run_deadline = self._clock.monotonic() + record.run_left_s
+
+    def stop_clock(self, job: Job) -> None:
+        """Count no time against the job's time-out until it runs again."""
+        record = job.record
         if record.run_deadline is not None:
             record.run_left_s = max(0.0, record.run_deadline - self._clock.monotonic())
             record.run_deadline = None
-        if record.started_at is not None:
-            self.say(job, state.value, *messages)
 
     def stopping(self, job: Job, error: BaseException | None) -> None:
         """Say that a job ends once its kernel has let go; with an error, as FAILED."""

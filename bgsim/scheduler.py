@@ -403,6 +403,7 @@ class Scheduler:
             run.runner = runner
             run.phase = "running"
             del run.workers[worker]
+            self._stop_counting_if_off(run)
             if self._finish_if_idle(run, by_worker=True):
                 return None
             return self._best_task(worker)
@@ -417,6 +418,7 @@ class Scheduler:
                 run.give_back(worker, done)
                 if done < chunk.count:
                     self._work.notify_all()
+            self._stop_counting_if_off(run)
             if error is not None and not self._try_again(run, error):
                 self._fail(run, error, chunk.first + done if chunk is not None else 0)
             self._finish_if_idle(run, by_worker=True)
@@ -524,6 +526,22 @@ class Scheduler:
         self.queue.requeue(run.entry)
         for job in run.jobs.values():
             self.ledger.hold(job, JobState.SUSPENDED, why)
+        self._count_until_off(run)
+
+    def _count_until_off(self, run: Run) -> None:
+        """Go on counting the time of a run that was taken off, until its kernels have let go.
+
+        A replicate that never ends would hold its worker for ever, and no time-out would stop it.
+        """
+        if run.workers:
+            for job in run.jobs.values():
+                self.ledger.start_clock(job)
+                self.timekeeper.watch(job)
+
+    def _stop_counting_if_off(self, run: Run) -> None:
+        if not run.workers and run not in self.running:
+            for job in run.jobs.values():
+                self.ledger.stop_clock(job)
 
     def _take_off(self, run: Run) -> None:
         self.running.remove(run)
@@ -539,6 +557,7 @@ class Scheduler:
         if run in self.running:
             self._take_off(run)
         self.queue.hold(run.entry)
+        self._count_until_off(run)
         self.admit()
 
     def release(self, entry: Entry) -> None:
@@ -598,6 +617,7 @@ class Scheduler:
         for job in run.jobs.values():
             if not job.record.paused:
                 self.ledger.hold(job, JobState.DELAYED, text)
+        self._count_until_off(run)
         self.timekeeper.look_again()
         self.admit()
         return True

@@ -107,7 +107,8 @@ class Load:
                 self._recent.append(job)
                 if len(self._recent) > 400:
                     old = [job for job in self._recent if job.done()]
-                    self._recent = [job for job in self._recent if not job.done()]
+                    ended = set(old)
+                    self._recent = [job for job in self._recent if job not in ended]
             for each in old:
                 self._check(each)
 

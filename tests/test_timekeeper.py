@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import HANDSHAKE_S
 from engine_model import RETRY_S, Asked, World
-from kernels import one_draw
+from kernels import Spin, one_draw, spin
 
 import bgsim
 from bgsim.errors import JobTimeoutError
@@ -287,3 +287,20 @@ def test_a_chore_that_raises_stops_neither_the_others_nor_the_thread(caplog: pyt
         with_chore(engine, chore)
         assert chore.ran.wait(HANDSHAKE_S)
     assert caplog.text.count("a chore of the engine failed; it will be tried again") == 1
+
+
+def test_a_time_out_counts_until_the_kernel_has_let_go_of_what_is_suspended() -> None:
+    """A replicate without an end holds its worker, whatever the state of its job; nothing else would stop it."""
+    spin.warmup()
+    clock = bgsim.clock.ManualClock()
+    with bgsim.Engine(workers=1, clock=clock, max_concurrent_simulations=1) as engine:
+        job = engine.submit(spin, Spin(iterations=10**15), replicates=1, priority="low", timeout_s=10.0)
+        while not any(worker is not None for worker in engine._scheduler.ledger.run_of[job.id].workers.values()):
+            engine.status(job.id)  # until it is in its kernel
+        urgent = engine.submit(one_draw, replicates=1, priority="high")
+        assert job.state is JobState.SUSPENDED
+        clock.advance(10.0)
+        engine._scheduler.timekeeper.tick()
+        with pytest.raises(JobTimeoutError, match=r"ran longer than timeout_s=10\.0"):
+            job.result(HANDSHAKE_S)
+        assert urgent.result(HANDSHAKE_S).replicates == 1
