@@ -123,7 +123,7 @@ def _decodings(
         filled[position] += count
         outputs = declared
         label = _label(result_hash, position, name, first)
-        if count >= replicates:
+        if not first and count >= replicates:
             column = decode_block(block, data, label)
             columns[name] = column if count == replicates else column[:replicates]
         else:
