@@ -196,7 +196,7 @@ class Batch(Sequence[Job]):
             if not self._feeding:
                 self._tell_watchers()
             self._changed.notify_all()
-        for job in jobs:
+        for job in reversed(jobs):  # those that wait come first, or each would take a place that another leaves
             job.cancel()
 
     def progress(self, callback: Callable[[BatchUpdate], Any] | None = None) -> BatchProgress:

@@ -231,6 +231,12 @@ class Run:
             self._chunk_rate += (rate - self._chunk_rate) * (_SMOOTHING if known else 1.0)
             self._last_count = max(done, 1)
 
+    def done_within(self, replicates: int) -> int:
+        """Return how many of the first replicates are done, chunks in progress not counted."""
+        rows = min(replicates, self.length)
+        ranges = [*self._pending, *((c.first, c.first + c.count) for c in self.workers.values() if c is not None)]
+        return rows - sum(min(stop, rows) - first for first, stop in ranges if first < rows)
+
     def in_progress(self) -> tuple[int, float]:
         """Return how many replicates are done, chunks in progress included, and the fraction done of the whole."""
         done, parts = self.completed, 0.0

@@ -25,6 +25,7 @@ import itertools
 import os
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
@@ -347,9 +348,10 @@ class Engine:
         if order == "completion":
             yield from concurrent.futures.as_completed(wanted, timeout_s)  # type: ignore[misc]
             return
-        ended = set(concurrent.futures.wait(wanted, timeout_s).done)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for job in wanted:
-            if job not in ended:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not concurrent.futures.wait([job], left).done:
                 raise TimeoutError(f"{job.id} did not end within {timeout_s} s")
             yield job
 
@@ -581,6 +583,7 @@ class Engine:
         list of Job
             Those that had not ended by then; the kernel of one that is still `JobState.CANCELLING` runs on.
         """
+        self._finalizer.detach()  # there is nothing left to close when it is dropped
         return self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
 
     def __enter__(self) -> Engine:

@@ -56,6 +56,8 @@ class Ledger:
     ----------
     run_of : dict of str to Run
         By id, of the jobs that have not ended.
+    unresolved : dict of str to Job
+        By id, of those that have ended and whose futures have not said so yet.
     ended : dict of str to JobRecord
         By id, the oldest first; for ``max_completed_age_seconds``.
     journal_error : str or None
@@ -90,6 +92,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self.waits_s: deque[float] = deque(maxlen=_RECENT)
         self.runs_s: deque[float] = deque(maxlen=_RECENT)
+        self.unresolved: dict[str, Job] = {}  # have ended, and their futures are about to say so
         self._logs: dict[str, JobLog] = {}  # of the jobs in `run_of` and `ended`
 
     # ---- the way of a job ----------------------------------------------------------------------------
@@ -145,8 +148,7 @@ class Ledger:
         first = record.started_at is None
         record.move(JobState.RUNNING)
         now = self._clock.monotonic()
-        if record.run_left_s is not None:
-            record.run_deadline = now + record.run_left_s
+        self.start_clock(job)
         if first:
             record.started_at = now
             self.waits_s.append(now - record.submitted_at)
@@ -169,11 +171,22 @@ class Ledger:
         if record.state is state:
             return
         record.move(state)
+        self.stop_clock(job)
+        if record.started_at is not None:
+            self.say(job, state.value, *messages)
+
+    def start_clock(self, job: Job) -> None:
+        """Count the time against the job's time-out, from now on."""
+        record = job.record
+        if record.run_left_s is not None and record.run_deadline is None:
+            record.run_deadline = self._clock.monotonic() + record.run_left_s
+
+    def stop_clock(self, job: Job) -> None:
+        """Count no time against the job's time-out until it runs again."""
+        record = job.record
         if record.run_deadline is not None:
             record.run_left_s = max(0.0, record.run_deadline - self._clock.monotonic())
             record.run_deadline = None
-        if record.started_at is not None:
-            self.say(job, state.value, *messages)
 
     def stopping(self, job: Job, error: BaseException | None) -> None:
         """Say that a job ends once its kernel has let go; with an error, as FAILED.
@@ -235,7 +248,7 @@ class Ledger:
         run = self.run_of.pop(job.id, None)
         if run is not None:
             del run.jobs[job.id]
-            record.done = min(run.in_progress()[0], record.replicates)
+            record.done = run.done_within(record.replicates)
             record.attempts = len(run.attempts)
             if self._owner is not None and not left_journal and not (letter and error is not None):
                 self._tell_journal(self._journal.remove, job.id)
@@ -264,10 +277,24 @@ class Ledger:
             metadata=metadata(job, record.from_store if run is None else run.from_store),
         )
         self._remember(record)
+        self.unresolved[job.id] = job
         if elsewhere and job.has_callbacks:
-            self._lock.defer(lambda: self.resolver.put(lambda: _resolve(job, columns, error)))
+            self._lock.defer(lambda: self.resolver.put(lambda: self._resolve(job, columns, error)))
         else:
-            self._lock.defer(lambda: _resolve(job, columns, error))
+            self._lock.defer(lambda: self._resolve(job, columns, error))
+
+    def _resolve(self, job: Job, columns: Columns | None, error: BaseException | None) -> None:
+        """Resolve a job's future, which runs its done-callbacks: without the lock."""
+        try:
+            if job.record.state is JobState.CANCELLED:
+                super(type(job), job).cancel()
+                job.set_running_or_notify_cancel()
+            elif columns is None:
+                job.set_exception(error)
+            else:
+                job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))
+        finally:
+            del self.unresolved[job.id]
 
     def _bury(self, job: Job, run: Run | None, error: BaseException) -> None:
         """Keep what failed for good as a dead letter."""
@@ -443,14 +470,3 @@ def metadata(job: Job, from_store: int = 0) -> dict[str, Any]:
 def time_text(epoch_s: float) -> str:
     """Return a time as ISO-8601, UTC, microseconds."""
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="microseconds")
-
-
-def _resolve(job: Job, columns: Columns | None, error: BaseException | None) -> None:
-    """Resolve a job's future, which runs its done-callbacks: without the lock."""
-    if job.record.state is JobState.CANCELLED:
-        super(type(job), job).cancel()
-        job.set_running_or_notify_cancel()
-    elif columns is None:
-        job.set_exception(error)
-    else:
-        job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))

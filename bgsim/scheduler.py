@@ -17,6 +17,7 @@ that comes while the old run is letting go *follows* it: it starts when the old 
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import math
 import os
@@ -230,8 +231,13 @@ class Scheduler:
         self.check_process()
         if self.config.immediate:
             self.drive()
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self.lock:
-            return self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s)
+            if not self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s):
+                return False
+            ended = list(self.ledger.unresolved.values())
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return not concurrent.futures.wait(ended, left).not_done  # their futures are resolved without the lock
 
     def call(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
         """Have a worker call something, in its turn by priority; return what takes it back while it waits.
@@ -417,6 +423,7 @@ class Scheduler:
             run.runner = runner
             run.phase = "running"
             del run.workers[worker]
+            self._stop_counting_if_off(run)
             if self._finish_if_idle(run, by_worker=True):
                 return None
             return self._best_task(worker)
@@ -431,6 +438,7 @@ class Scheduler:
                 run.give_back(worker, done)
                 if done < chunk.count:
                     self._work.notify_all()
+            self._stop_counting_if_off(run)
             if error is not None and not self._try_again(run, error):
                 self._fail(run, error, chunk.first + done if chunk is not None else 0)
             self._finish_if_idle(run, by_worker=True)
@@ -538,6 +546,22 @@ class Scheduler:
         self.queue.requeue(run.entry)
         for job in run.jobs.values():
             self.ledger.hold(job, JobState.SUSPENDED, why)
+        self._count_until_off(run)
+
+    def _count_until_off(self, run: Run) -> None:
+        """Go on counting the time of a run that was taken off, until its kernels have let go.
+
+        A replicate that never ends would hold its worker for ever, and no time-out would stop it.
+        """
+        if run.workers:
+            for job in run.jobs.values():
+                self.ledger.start_clock(job)
+                self.timekeeper.watch(job)
+
+    def _stop_counting_if_off(self, run: Run) -> None:
+        if not run.workers and run not in self.running:
+            for job in run.jobs.values():
+                self.ledger.stop_clock(job)
 
     def _take_off(self, run: Run) -> None:
         """Take a running one out, to be put back in the queue; those on it give up what they have not done."""
@@ -558,6 +582,7 @@ class Scheduler:
         if run in self.running:
             self._take_off(run)
         self.queue.hold(run.entry)
+        self._count_until_off(run)
         self.admit()
 
     def release(self, entry: Entry) -> None:
@@ -616,6 +641,7 @@ class Scheduler:
         for job in run.jobs.values():
             if not job.record.paused:
                 self.ledger.hold(job, JobState.DELAYED, text)
+        self._count_until_off(run)
         self.timekeeper.look_again()
         self.admit()
         return True
@@ -747,7 +773,8 @@ class Scheduler:
             self.closed = True
             self.queue.close()
             if cancel:
-                for job in self.ledger.live():
+                # Those that wait come first, or each would take a place that another leaves.
+                for job in sorted(self.ledger.live(), key=lambda job: job.record.started_at is not None):
                     self.stop_job(job, None)
             else:
                 self._let_go_on()

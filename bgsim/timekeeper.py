@@ -178,7 +178,11 @@ class Timekeeper:
                 continue
             job = run.jobs[job_id]
             record = job.record
-            if record.next_deadline() != deadline or record.state is JobState.CANCELLING:
+            if record.state is JobState.CANCELLING:
+                continue
+            if record.next_deadline() != deadline:  # it was suspended; it may have a later one
+                if (later := record.next_deadline()) is not None:
+                    heapq.heappush(self._deadlines, (later, next(self._numbers), job_id))
                 continue
             name = "deadline_s" if deadline == record.deadline else "timeout_s"
             verb = "was not done within" if name == "deadline_s" else "ran longer than"

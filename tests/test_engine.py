@@ -33,7 +33,7 @@ from bgsim.errors import (
     RequestNotFoundError,
     StoreError,
 )
-from bgsim.job import TRANSITIONS, Job, JobState
+from bgsim.job import Job, JobState
 from bgsim.progress import UpdateType
 from bgsim.storage import MemoryStore, SlotPair
 
@@ -707,23 +707,6 @@ def test_wait_and_as_completed_work() -> None:
 
 
 # ---- states ------------------------------------------------------------------------------------------
-
-
-def test_terminal_states_absorb_and_every_other_step_is_refused() -> None:
-    """The table is the law: each step in it is taken, each other one is a RuntimeError."""
-    with bgsim.Engine(workers=1) as engine:
-        job = engine.submit(one_draw, replicates=1)
-        finish(job)
-        for before in JobState:
-            for after in JobState:
-                job.record.state = before
-                if after is before or after in TRANSITIONS[before]:
-                    job.record.move(after)
-                    assert job.record.state is after
-                else:
-                    with pytest.raises(RuntimeError, match="cannot go from"):
-                        job.record.move(after)
-        assert all(not TRANSITIONS[s] for s in JobState if s.is_terminal)
 
 
 def test_an_unknown_job_is_named() -> None:

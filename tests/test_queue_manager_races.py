@@ -374,7 +374,7 @@ def test_blocked_duplicates_need_one_place_between_them(callers: Callers, clock:
     placements = [callers.next() for _ in range(3)]
     assert sorted(p.joined for p in placements) == [False, True, True]
     assert sorted(placements[0].entry.members) == ["a", "b", "c"]
-    assert waits.sleeping == 1
+    waits.until_asleep()  # the stranger was woken with them, and there was no room
     queue.get()
     assert list(callers.next().entry.members) == ["stranger"]
 

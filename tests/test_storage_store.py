@@ -60,6 +60,18 @@ def test_a_result_grows_and_never_shrinks(store) -> None:
     assert result.replicates == 2000
 
 
+@pytest.mark.parametrize("steps", [(10, 1000), (10, 30, 1000), (500, 510), (1, 2, 3, 4)])
+def test_any_number_of_a_result_that_has_grown_is_its_first_ones(store, steps) -> None:
+    """Also where a later part is longer than what is asked for, in the file and in memory."""
+    for workspace in (None, "w"):
+        grown = key(7.0 if workspace else 8.0)
+        for replicates in steps:
+            store_now(store, grown, replicates, workspace)
+        for wanted in sorted({1, steps[0], steps[0] + 1, sum(steps) // 3, steps[-1] // 2, steps[-1] - 1, steps[-1]}):
+            if 1 <= wanted <= steps[-1]:
+                assert same(store.load(grown, wanted), columns(grown, wanted))
+
+
 def test_large_columns_in_many_blocks_come_back(store) -> None:
     """Several blocks a column, the last of them short, and a prefix that ends within one."""
     first, more = 700_000, 900_001

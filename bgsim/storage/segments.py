@@ -130,7 +130,7 @@ def _decodings(
         outputs = declared
         label = f"{result_hash} {position} {name} {first} {layout.text} {kind}"
         block = (layout, kind, raw_bytes, checksum, data, zlib.crc32(label.encode()))
-        if count >= replicates:
+        if not first and count >= replicates:
             columns[name] = decode(*block)[:replicates]
         else:
             yield partial(_decode_into, columns[name][first : first + count], *block)

@@ -1,0 +1,118 @@
+"""Retry: which errors, after how long, and its form in the journal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgsim.errors import CompileError, InvalidInputError, JobTimeoutError, ParameterError
+from bgsim.retry import BACKOFFS, Retry
+
+
+def test_the_waits_are_2_4_and_8_seconds_by_default() -> None:
+    assert [Retry().wait_s(attempt) for attempt in (1, 2, 3)] == [2.0, 4.0, 8.0]
+    assert [Retry(backoff="fixed", delay_s=3.0).wait_s(attempt) for attempt in (1, 2)] == [3.0, 3.0]
+    assert Retry(max_delay_s=5.0).wait_s(3) == 5.0
+    assert Retry().wait_s(10_000) == 300.0
+
+
+@given(attempt=st.integers(1, 2000), jitter=st.floats(0, 1), delay_s=st.floats(0, 1e6))
+def test_jitter_stays_within_its_part_of_the_wait(attempt: int, jitter: float, delay_s: float) -> None:
+    plain = Retry(delay_s=delay_s, max_delay_s=1e6).wait_s(attempt)
+    wait = Retry(delay_s=delay_s, max_delay_s=1e6, jitter=jitter).wait_s(attempt)
+    assert plain * (1 - jitter) <= wait * (1 + 1e-12)
+    assert wait <= plain * (1 + jitter) * (1 + 1e-12)
+
+
+def caused(cause: BaseException) -> RuntimeError:
+    error = RuntimeError("a replicate raised")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "covered"),
+    [
+        (OSError(), True),
+        (ConnectionResetError(), True),
+        (MemoryError(), True),
+        (TimeoutError(), True),
+        (caused(OSError()), True),
+        (caused(caused(OSError())), True),
+        (ValueError(), False),
+        (caused(ValueError()), False),
+        (ParameterError("bad input"), False),
+        (caused(InvalidInputError("bad input")), False),
+        (CompileError(), False),
+        (JobTimeoutError(), False),  # a TimeoutError, but of the whole job
+    ],
+    ids=repr,
+)
+def test_what_may_pass_by_itself(error: BaseException, covered: bool) -> None:
+    assert Retry().covers(error) is covered
+
+
+def test_bad_input_is_never_tried_again_whatever_is_asked() -> None:
+    assert Retry(retry_on=(Exception,)).covers(ValueError())
+    assert not Retry(retry_on=(Exception,)).covers(InvalidInputError("bad"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("attempts", -1, "attempts must be an integer of 0 or more; got -1"),
+        ("attempts", 1.5, "got 1.5"),
+        ("attempts", True, "got True"),
+        ("backoff", "exponental", "exponential, fixed; did you mean 'exponential'"),
+        ("delay_s", -0.1, "delay_s must be a number of seconds, 0 or more; got -0.1"),
+        ("delay_s", float("nan"), "got nan"),
+        ("max_delay_s", float("inf"), "max_delay_s must be a number of seconds"),
+        ("max_delay_s", "5", "got '5'"),
+        ("jitter", 1.1, "jitter must be a number from 0 to 1; got 1.1"),
+        ("jitter", None, "got None"),
+        ("retry_on", (OSError, "ValueError"), "retry_on must be exception types"),
+        ("retry_on", int, "retry_on must be exception types"),
+    ],
+)
+def test_bad_input_is_named(field: str, value: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        Retry(**{field: value})
+    assert caught.value.field == field
+
+
+retries = st.builds(
+    Retry,
+    attempts=st.integers(0, 100),
+    backoff=st.sampled_from(BACKOFFS),
+    delay_s=st.floats(0, 1e6),
+    max_delay_s=st.floats(0, 1e6),
+    jitter=st.floats(0, 1),
+    retry_on=st.lists(st.sampled_from([OSError, MemoryError, KeyError, ParameterError]), unique=True).map(tuple),
+)
+
+
+@given(retries)
+def test_it_survives_json(retry: Retry) -> None:
+    assert Retry.from_json(json.loads(json.dumps(retry.to_json()))) == retry
+
+
+def test_one_type_stands_for_itself() -> None:
+    assert Retry(retry_on=OSError).retry_on == (OSError,)  # type: ignore[arg-type]
+
+
+def test_types_that_are_not_here_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one with the name of a builtin, and what is no exception by now."""
+    module = types.ModuleType("of_a_user")
+    module.Passing = type("Passing", (Exception,), {"__module__": "of_a_user"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "of_a_user", module)
+    written = Retry(retry_on=(module.Passing, OSError)).to_json()
+    assert Retry.from_json(written).retry_on == (module.Passing, OSError)
+    module.Passing = 3  # type: ignore[attr-defined]
+    assert Retry.from_json(written).retry_on == (OSError,)
+    assert Retry.from_json(written | {"retry_on": ["never_imported:TimeoutError"]}).retry_on == ()
