@@ -682,16 +682,14 @@ class Scheduler:
             self.closed = True
             self.queue.close()
             if cancel:
-                for job in self.ledger.live():
-                    self.stop_job(job, None)
+                self._cancel_all()
             else:
                 self._let_go_on()
         left = self._wait_until_idle(timeout_s)
         if left and not cancel:
             with self.lock:
                 self.ledger.release()  # before they are cancelled: the next engine finds them in the journal
-                for job in left:
-                    self.stop_job(job, None)
+                self._cancel_all()
             self._wait_until_idle(_CLOSE_GRACE_S)
         with self.lock:
             idle = self._is_idle()
@@ -703,6 +701,11 @@ class Scheduler:
         else:
             self._end_threads(idle=idle)
         return left
+
+    def _cancel_all(self) -> None:
+        """Cancel every job, what waits before what runs, which would start in its place."""
+        for job in sorted(self.ledger.live(), key=lambda job: self.ledger.run_of[job.id].started):
+            self.stop_job(job, None)
 
     def _wait_until_idle(self, timeout_s: float | None) -> list[Job]:
         """Wait until every job has ended; return those that have not by then."""
