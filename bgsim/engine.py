@@ -22,6 +22,7 @@ from __future__ import annotations
 import concurrent.futures
 import concurrent.futures.thread
 import itertools
+import logging
 import os
 import secrets
 import threading
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from bgsim.simulation import Simulation
     from bgsim.storage.journal import DeadLetter, PendingRequest
     from bgsim.subscription import Subscription
+
+logger = logging.getLogger("bgsim.engine")
 
 
 class Engine:
@@ -109,7 +112,7 @@ class Engine:
         self._recurring = RecurringJobs(self._desk, active=self.config.run_schedules)
         self._scheduler.timekeeper.chores.append(self._recurring)
         if owner is not None:
-            self.store.journal.register(owner)
+            self._scheduler.ledger.register()
             self._scheduler.timekeeper.chores.append(Heartbeat(self._scheduler, owner))
         self._scheduler.start()
         _alive.add(self._scheduler)
@@ -117,7 +120,10 @@ class Engine:
         self._finalizer = weakref.finalize(self, _close_later, self._scheduler)
         self._finalizer.atexit = False
         if self.config.recover:
-            self.recover()
+            try:
+                self.recover()
+            except Exception as error:  # of the store: jobs run all the same, and it may be asked for again
+                logger.warning("what was interrupted cannot be recovered now: %s", error)
 
     # ---- jobs ----------------------------------------------------------------------------------------
 

@@ -126,6 +126,11 @@ class Ledger:
         """Whether the journal is told what becomes of jobs."""
         return self._owner is not None
 
+    def register(self) -> None:
+        """Say that this engine lives."""
+        if self._owner is not None:
+            self._tell_journal(self._journal.register, self._owner)
+
     def release(self) -> None:
         """Say that this engine is closed: what it leaves pending is interrupted, and not by a crash."""
         if self._owner is None:
