@@ -213,7 +213,7 @@ class Scheduler:
         self.check_process()
         if self.config.immediate:
             self.drive()
-        with self.lock:
+        with self.lock.raw:
             return self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s)
 
     def call(
@@ -712,7 +712,7 @@ class Scheduler:
         if self.config.immediate:
             self.drive()
             timeout_s = 0
-        with self.lock:
+        with self.lock.raw:
             self._idle.wait_for(self._is_idle, timeout_s)
             return self.ledger.live()
 
