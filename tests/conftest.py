@@ -19,7 +19,7 @@ settings.load_profile("bgsim")
 
 
 def _our_threads() -> set[threading.Thread]:
-    return {t for t in threading.enumerate() if t.name.startswith("bgsim")}
+    return {t for t in threading.enumerate() if "bgsim" in t.name}
 
 
 def _open_databases() -> set[str]:

@@ -22,6 +22,7 @@ from kernels import HOLDS, Hold, held, one_draw
 import bgsim
 from bgsim.errors import EngineClosedError, StoreError
 from bgsim.job import JobState
+from bgsim.locking import DeferringLock
 from bgsim.storage import MemoryStore, ResultStore
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -616,21 +617,105 @@ def test_an_exception_whose_text_cannot_be_made_fails_its_job_only() -> None:
 
 
 def test_what_is_put_off_is_done_though_something_before_it_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """Errors are logged; a Ctrl-C goes on when all is done."""
-    from bgsim.locking import DeferringLock
-
+    """Among that is what resolves futures."""
     lock, done = DeferringLock(), []
 
-    def raise_it(error: BaseException) -> None:
-        raise error
+    def fail() -> None:
+        raise ValueError("first")
+
+    with lock:
+        lock.defer(fail)
+        lock.defer(lambda: done.append(not lock.raw.locked()))
+    assert done == [True]
+    assert "first" in caplog.text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")
+def test_ctrl_c_under_the_lock_is_raised_when_all_is_done() -> None:
+    """Half of a change would leave others waiting for ever; the handler is the caller's own before and after."""
+    lock, done = DeferringLock(), []
+    seen: list[int] = []
+
+    def own(number: int, frame: Any) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    def nested() -> None:
+        with lock:
+            signal.raise_signal(signal.SIGINT)
+        done.append("put off")
 
     def use() -> None:
         with lock:
-            lock.defer(lambda: raise_it(ValueError("first")))
-            lock.defer(lambda: raise_it(KeyboardInterrupt()))
-            lock.defer(lambda: done.append(not lock.raw.locked()))
+            lock.defer(nested)
+            signal.raise_signal(signal.SIGINT)
+            done.append("under the lock")
 
-    with pytest.raises(KeyboardInterrupt):
-        use()
-    assert done == [True]
-    assert "first" in caplog.text
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            use()
+        assert done == ["under the lock", "put off"]
+        assert seen == [signal.SIGINT]
+        assert signal.getsignal(signal.SIGINT) is own
+        assert not lock.raw.locked()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+SUBMIT_AND_INTERRUPT = """
+import random
+rng = random.Random(5)
+for _ in range(25):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with bgsim.Engine(workers=1, max_queue_size=10**6) as engine:
+                for number in range(10**9):
+                    job = engine.submit(hooked, replicates=1, seed=number)
+                    if number == 50:
+                        os.write(writer, b'x')
+                    if number % 3 == 0:
+                        job.cancel()
+        except KeyboardInterrupt:
+            code = 0 if not engine.jobs() else 2
+        finally:
+            os._exit(code)
+    os.read(reader, 1)
+    for _ in range(rng.randrange(2000)):  # some microseconds more, or less
+        os.getpid()
+    os.kill(child, signal.SIGINT)
+    assert os.waitpid(child, 0)[1] == 0
+print('done')
+"""
+
+
+@needs_fork
+@pytest.mark.stress
+def test_ctrl_c_at_any_moment_of_submitting_comes_back() -> None:
+    """Nothing is torn, so that closing finds everything in order."""
+    assert run(SUBMIT_AND_INTERRUPT) == (0, "done\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")
+def test_ctrl_c_in_the_kernel_of_an_immediate_engine_ends_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no failure of the replicate: the job goes on when it is asked to."""
+    calls: list[int] = []
+
+    def interrupt_at_5() -> None:
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("crash_kernels.HOOKS", [interrupt_at_5])
+    with bgsim.Engine(immediate=True) as engine:
+        with pytest.raises(KeyboardInterrupt):
+            engine.submit(hooked, replicates=8)
+        (job,) = engine.jobs()
+        assert job.status().replicates_completed == 4
+        assert job.result().replicates == 8
+    assert len(calls) == 9
