@@ -85,9 +85,7 @@ class DeferringLock:
         self.raw.acquire()
 
     def __exit__(self, *exception: object) -> None:
-        deferred = self._deferred
-        if deferred:
-            self._deferred = []
+        deferred, self._deferred = self._deferred, []  # its own, also if empty: others append to the new one at once
         self.raw.release()
         try:
             for action in deferred:
