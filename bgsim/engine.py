@@ -574,7 +574,9 @@ class Engine:
         list of Job
             Those that had not ended by then; the kernel of one that is still `JobState.CANCELLING` runs on.
         """
-        return self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
+        left = self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
+        self._finalizer.detach()
+        return left
 
     def __enter__(self) -> Engine:
         return self
@@ -657,7 +659,7 @@ _alive: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 def _close_later(scheduler: Scheduler) -> None:
     """Close the scheduler of an engine that was dropped: finalizers must not wait."""
     threading.Thread(
-        target=scheduler.close, kwargs={"cancel": False, "timeout_s": None}, name="bgsim-close", daemon=True
+        target=scheduler.close, kwargs={"cancel": False, "timeout_s": None}, name="close-bgsim", daemon=True
     ).start()
 
 
