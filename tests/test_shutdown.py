@@ -630,6 +630,20 @@ def test_what_is_put_off_is_done_though_something_before_it_raises(caplog: pytes
     assert "first" in caplog.text
 
 
+def test_what_is_put_off_is_done_once(in_threads: Any) -> None:
+    """By whoever put it off, though others enter as he leaves."""
+    lock, done = DeferringLock(), []
+
+    def use() -> None:
+        for number in range(2000):
+            with lock:
+                if number % 3 == 0:
+                    lock.defer(lambda number=number: done.append(number))
+
+    in_threads(*[use] * 4)
+    assert len(done) == 4 * 667
+
+
 @pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")
 def test_ctrl_c_under_the_lock_is_raised_when_all_is_done() -> None:
     """Half of a change would leave others waiting for ever; the handler is the caller's own before and after."""
