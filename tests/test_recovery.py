@@ -31,6 +31,9 @@ SCRIPT = Path(__file__).with_name("engine_process.py")
 ROUNDS = int(os.environ.get("BGSIM_KILLS", "2"))
 """How often a process is killed in each phase; ``BGSIM_KILLS=20`` for a thorough look."""
 
+LIMIT_S = 90 + 30 * ROUNDS
+"""Bound on a process of many rounds."""
+
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the rounds fork, to be quick")
 needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
 
@@ -46,7 +49,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str], text: str = "") -> list[str]:
-    out, err = process.communicate(text, timeout=150)
+    out, err = process.communicate(text, timeout=LIMIT_S)
     assert (process.returncode, err) == (0, "")
     return out.split("\n")[:-1]
 
@@ -93,6 +96,7 @@ def interrupt(path: Path, *requests: PendingRequest) -> None:
 
 @needs_fork
 @pytest.mark.stress
+@pytest.mark.timeout(LIMIT_S + 30)
 def test_kill_9_in_each_phase_loses_nothing(tmp_path: Path) -> None:
     """The next engine finds what was pending, does not start it, and goes on from what is stored, to the same bits."""
     reports = finish(start("kill", tmp_path, ROUNDS))
@@ -101,6 +105,7 @@ def test_kill_9_in_each_phase_loses_nothing(tmp_path: Path) -> None:
 
 @needs_fork
 @pytest.mark.stress
+@pytest.mark.timeout(LIMIT_S + 30)
 def test_kill_9_at_any_moment_loses_nothing_that_was_reported(tmp_path: Path) -> None:
     """Submitting, cancelling and finishing: what was said to be asked for or stored is there, bit-equal."""
     assert finish(start("chaos", tmp_path, 2 * ROUNDS, 11)) == [str(2 * ROUNDS)]
