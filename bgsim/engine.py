@@ -22,6 +22,7 @@ from __future__ import annotations
 import concurrent.futures
 import concurrent.futures.thread
 import itertools
+import logging
 import os
 import secrets
 import threading
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from bgsim.simulation import Simulation
     from bgsim.storage.journal import DeadLetter, PendingRequest
     from bgsim.subscription import Subscription
+
+logger = logging.getLogger("bgsim.engine")
 
 
 class Engine:
@@ -114,7 +117,7 @@ class Engine:
         self._recurring = RecurringJobs(self._desk)
         self._scheduler.timekeeper.chores.append(self._recurring)
         if owner is not None:
-            journal.register(owner)
+            self._scheduler.ledger.register()
             self._scheduler.timekeeper.chores.append(Heartbeat(self._scheduler, owner))
         self._scheduler.start()
         _alive.add(self._scheduler)
@@ -122,7 +125,10 @@ class Engine:
         self._finalizer = weakref.finalize(self, _close_later, self._scheduler)
         self._finalizer.atexit = False
         if self.config.recover:
-            self.recover()
+            try:
+                self.recover()
+            except Exception as error:  # of the store: jobs run all the same, and it may be asked for again
+                logger.warning("what was interrupted cannot be recovered now: %s", error)
 
     # ---- jobs ----------------------------------------------------------------------------------------
 
@@ -583,8 +589,9 @@ class Engine:
         list of Job
             Those that had not ended by then; the kernel of one that is still `JobState.CANCELLING` runs on.
         """
-        self._finalizer.detach()  # there is nothing left to close when it is dropped
-        return self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
+        left = self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
+        self._finalizer.detach()
+        return left
 
     def __enter__(self) -> Engine:
         return self
@@ -671,7 +678,7 @@ _alive: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 def _close_later(scheduler: Scheduler) -> None:
     """Close the scheduler of an engine that was dropped: finalizers must not wait."""
     threading.Thread(
-        target=scheduler.close, kwargs={"cancel": False, "timeout_s": None}, name="bgsim-close", daemon=True
+        target=scheduler.close, kwargs={"cancel": False, "timeout_s": None}, name="close-bgsim", daemon=True
     ).start()
 
 

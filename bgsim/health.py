@@ -124,7 +124,7 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
     """Return an engine's statistics, given when it began by its clock. Without its lock."""
     stored = scheduler.store.size()
     busy_s = scheduler.busy_s()
-    with scheduler.lock:
+    with scheduler.lock.raw:
         ledger = scheduler.ledger
         states = dict.fromkeys(JobState, 0)
         for job in ledger.live():
@@ -156,7 +156,7 @@ def health_of(scheduler: Scheduler) -> Health:
     """Return how an engine is. Without its lock."""
     config = scheduler.config
     now = scheduler.clock.monotonic()
-    with scheduler.lock:
+    with scheduler.lock.raw:
         ledger = scheduler.ledger
         failed = sum(record.state is JobState.FAILED for record in ledger.ended.values())
         waiting = len(scheduler.queue)

@@ -132,6 +132,11 @@ class Ledger:
         """Whether the journal is told what becomes of jobs."""
         return self._owner is not None
 
+    def register(self) -> None:
+        """Say that this engine lives."""
+        if self._owner is not None:
+            self._tell_journal(self._journal.register, self._owner)
+
     def release(self) -> None:
         """Say that this engine is closed: what it leaves pending is interrupted, and not by a crash."""
         if self._owner is None:
@@ -369,7 +374,7 @@ class Ledger:
 
     def live_jobs(self) -> list[Job]:
         """Return the jobs that have not ended, in the order of submission."""
-        with self._lock:
+        with self._lock.raw:
             return self.live()
 
     def find(self, job_id: str) -> JobStatus:
@@ -380,7 +385,7 @@ class Ledger:
         RequestNotFoundError
             If it is unknown, or ended longer ago.
         """
-        with self._lock:
+        with self._lock.raw:
             run = self.run_of.get(job_id)
             record = run.jobs[job_id].record if run is not None else self.ended.get(job_id)
             if record is None:
@@ -389,7 +394,7 @@ class Ledger:
 
     def logs(self, job_id: str) -> list[logging.LogRecord]:
         """Return what a job has logged."""
-        with self._lock:
+        with self._lock.raw:
             log = self._logs.get(job_id)
             return list(log.records) if log is not None else []
 
@@ -397,17 +402,17 @@ class Ledger:
         """Return where a job is."""
         if record.state is not JobState.DELAYED:
             return record.state  # a plain read needs no lock
-        with self._lock:
+        with self._lock.raw:
             return self.state_now(record)
 
     def status(self, record: JobRecord) -> JobStatus:
         """Return what a job is doing, or how it ended."""
-        with self._lock:
+        with self._lock.raw:
             return self._status(record)
 
     def clean(self, older_than_s: float) -> int:
         """Forget the jobs that ended so long ago; return how many."""
-        with self._lock:
+        with self._lock.raw:
             return self.forget(older_than_s)
 
     def _status(self, record: JobRecord) -> JobStatus:

@@ -232,7 +232,7 @@ class Scheduler:
         if self.config.immediate:
             self.drive()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self.lock:
+        with self.lock.raw:
             if not self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s):
                 return False
             ended = list(self.ledger.unresolved.values())
@@ -773,17 +773,14 @@ class Scheduler:
             self.closed = True
             self.queue.close()
             if cancel:
-                # Those that wait come first, or each would take a place that another leaves.
-                for job in sorted(self.ledger.live(), key=lambda job: job.record.started_at is not None):
-                    self.stop_job(job, None)
+                self._cancel_all()
             else:
                 self._let_go_on()
         left = self._wait_until_idle(timeout_s)
         if left and not cancel:
             with self.lock:
                 self.ledger.release()  # before they are cancelled: the next engine finds them in the journal
-                for job in left:
-                    self.stop_job(job, None)
+                self._cancel_all()
             self._wait_until_idle(_CLOSE_GRACE_S)
         with self.lock:
             idle = self._is_idle()
@@ -799,12 +796,17 @@ class Scheduler:
             self._end_threads(idle=idle)
         return left
 
+    def _cancel_all(self) -> None:
+        """Cancel every job, what waits before what runs, which would start in its place."""
+        for job in sorted(self.ledger.live(), key=lambda job: self.ledger.run_of[job.id].started):
+            self.stop_job(job, None)
+
     def _wait_until_idle(self, timeout_s: float | None) -> list[Job]:
         """Wait until every job has ended; return those that have not by then."""
         if self.config.immediate:
             self.drive()
             timeout_s = 0
-        with self.lock:
+        with self.lock.raw:
             self._idle.wait_for(self._is_idle, timeout_s)
             return self.ledger.live()
 

@@ -83,6 +83,9 @@ class Worker:
         try:
             prepared = self._scheduler.prepare(run)
         except BaseException as error:  # whatever it is, the job's caller gets it
+            if _is_ctrl_c(error):
+                self._scheduler.give_back(self, run, 0, None)
+                raise
             self._scheduler.give_back(self, run, 0, error)
             return None
         return self._scheduler.prepared(self, run, *prepared)
@@ -104,6 +107,9 @@ class Worker:
                 done = run.context.copy().run(_run_logged, run, arguments)
         except BaseException as raised:  # whatever it is, the job's caller gets it
             done = int(self.control[block.DONE])
+            if _is_ctrl_c(raised):
+                self._scheduler.give_back(self, run, done, None)
+                raise
             error = _explain(run, chunk.first + done, raised)
         self.busy_s += time.perf_counter() - began
         self._scheduler.give_back(self, run, done, error)
@@ -115,6 +121,11 @@ class Worker:
                     return
             except BaseException:  # futures catch what their callbacks raise, but for SystemExit and its like
                 logger.exception("a callback left a worker by an exception; the worker goes on")
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether somebody interrupted the main thread, in which an immediate engine works."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def _run_logged(run: Run, arguments: tuple[Any, ...]) -> int:

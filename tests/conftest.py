@@ -19,7 +19,7 @@ settings.load_profile("bgsim")
 
 
 def _our_threads() -> set[threading.Thread]:
-    return {t for t in threading.enumerate() if t.name.startswith("bgsim")}
+    return {t for t in threading.enumerate() if "bgsim" in t.name}
 
 
 def _open_databases() -> set[str]:
@@ -44,8 +44,10 @@ def nothing_leaks() -> Iterator[None]:
     threads, files = _our_threads(), _open_databases()
     yield
     deadline = time.monotonic() + 5.0
-    for thread in _our_threads() - threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    while (left := _our_threads() - threads) and time.monotonic() < deadline:
+        for thread in left:
+            if thread.ident is not None:  # it is being started
+                thread.join(max(0.0, deadline - time.monotonic()))
     assert not _our_threads() - threads, "the test left threads running"
     assert not _open_databases() - files, "the test left databases open"
 

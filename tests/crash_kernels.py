@@ -1,0 +1,51 @@
+"""Plain simulations for the tests that end processes: held at a replicate, deadly, and slow to let go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import bgsim
+
+HOOKS: list[Callable[[], object]] = []
+"""Called in every replicate of `hooked`: what a process wants to do to itself there."""
+
+
+@dataclass(frozen=True)
+class Hooked:
+    scale: float = 1.0
+
+
+@bgsim.simulation(outputs={"x": "f8", "n": "i4"}, compile=False)
+def hooked(p: Hooked, rng: Any) -> Any:
+    """Two draws; in between, the hooks."""
+    x = p.scale * rng.standard_normal()
+    for hook in HOOKS:
+        hook()
+    return x, rng.integers(0, 100)
+
+
+@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+def deadly(p: Any, rng: Any) -> float:
+    """Ends its process at once, as a fault in compiled code does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0.0
+
+
+@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+def stubborn(p: Any, rng: Any) -> float:
+    """Takes no notice of the engine, and never ends."""
+    while True:
+        time.sleep(3600)
+
+
+@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+def patient(p: Any, rng: Any, control: Any) -> float:
+    """Runs until it is asked to stop."""
+    while not bgsim.stop_requested(control):
+        time.sleep(0.001)
+    return 0.0
