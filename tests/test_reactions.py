@@ -286,7 +286,9 @@ def test_every_pair_of_orders_is_combinatorial():
     network = Network().species("A", 5).species("B", 4)
     for i, (a, b) in enumerate(orders):
         network.species(f"N{i}")
-        network.reaction(({"A": a, "B": b}, {"A": a, "B": b, f"N{i}": 1}) if a and b else _single(a, b, i), 1.0, f"R{i}")
+        network.reaction(
+            ({"A": a, "B": b}, {"A": a, "B": b, f"N{i}": 1}) if a and b else _single(a, b, i), 1.0, f"R{i}"
+        )
     weights = np.array([math.comb(5, a) * math.comb(4, b) for a, b in orders], float)
     counts = bgsim.run(reactions, Reactions.of(network, [1.0]), replicates=2000, seed=53)["counts"][:, 0, 2:]
     assert chisquare(counts.sum(axis=0), counts.sum() * weights / weights.sum()).pvalue > 1e-3

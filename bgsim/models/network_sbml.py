@@ -26,6 +26,9 @@ _REFUSED = {
 }
 """Parts of a model that a network has no place for, and how libsbml lists them."""
 
+_MATHEMATICS = "l3v2extendedmath"
+"""How libsbml calls what level 3 version 2 adds to formulas; a law that uses it is refused as such."""
+
 
 def read_sbml(path: str | Path) -> Network:
     """Return the network of an SBML file.
@@ -56,10 +59,11 @@ def _read_document(document: Any, libsbml: Any) -> Network:
     for i in range(document.getNumErrors()):
         error = document.getError(i)
         if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR:
-            raise ScenarioError(f"line {error.getLine()}: {error.getMessage().strip()}", field="sbml")
-    for i in range(document.getNumPlugins()):
+            message = " ".join(error.getMessage().split())
+            raise ScenarioError(f"line {error.getLine()}: {message}", field="sbml")
+    for i in range(document.getNumPlugins() if document.getLevel() >= 3 else 0):  # packages came with level 3
         package = document.getPlugin(i).getPackageName()
-        if document.getPackageRequired(package):
+        if package != _MATHEMATICS and document.getPackageRequired(package):
             raise ScenarioError(f"it requires the package {package!r}, and SBML core alone is read", field="package")
     model = document.getModel()
     if model is None:

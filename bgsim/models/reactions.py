@@ -21,7 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bgsim.control import report_fraction, stop_requested
-from bgsim.errors import ParameterError
+from bgsim.errors import ParameterError, ScenarioError
 from bgsim.fields import brief, parameter
 from bgsim.models.direct_method import (
     FEW_REACTIONS,
@@ -93,10 +93,20 @@ class Reactions:
             Ending in .toml, .xml or .sbml.
         times : iterable of float, optional
             By default those of the file, and for SBML, which knows none, 0 to 50 in steps of 1.
+
+        Raises
+        ------
+        ScenarioError
+            Naming the file, the entry, what it says and what is allowed.
+        MissingExtraError
+            If it is SBML and python-libsbml is not installed.
         """
         own = set(cls.__dataclass_fields__) - set(Reactions.__dataclass_fields__)
         network, found, settings = read_network_file(path, own)
-        return cls.of(network, found if times is None else times, **settings)
+        try:
+            return cls.of(network, found if times is None else times, **settings)
+        except ParameterError as error:
+            raise ScenarioError(f"{path}: {error}", field=error.field, value=error.value) from error
 
     def __post_init__(self) -> None:
         _check_times(np.asarray(self.times))
