@@ -4,7 +4,8 @@ An event takes two draws: the wait for it, exponential with the sum of the prope
 propensity is ``rate * product over the reactants of x * (x - 1) ... / coefficient!``, so it is exactly zero where a
 reactant is missing, and no count becomes negative. Counts are doubles, exact up to 2**53.
 
-- `fire_few` computes every propensity anew for each event, without a branch that depends on the draws.
+- `fire_few` computes every propensity anew for each event, and adds a row of a dense matrix to the counts: no branch
+  depends on the draws.
 - `fire_many` keeps them in a tree of sums and computes only those that an event has changed (the dependency graph of
   Gibson and Bruck 2000): an event costs the logarithm of the number of reactions. Every inner node is the sum of its
   two children at all times, so no error accumulates.
@@ -25,34 +26,53 @@ FEW_REACTIONS = 48
 @njit
 def first_counts(p: Any) -> Any:
     """Return the counts at the start as doubles, and after them a 1 that stands for a reactant that is not there."""
-    counts = np.ones(len(p.initial) + 1)
-    for s in range(len(p.initial)):
-        counts[s] = p.initial[s]
+    initial = p.initial
+    counts = np.ones(len(initial) + 1)
+    for s in range(len(initial)):
+        counts[s] = initial[s]
     return counts
 
 
 @njit
-def propensity_tables(p: Any) -> Any:
-    """Return for each reaction the factor of its propensity, and what to subtract from the count of each reactant."""
-    factors = p.rates.copy()
-    offsets = np.zeros(p.reactants.shape)
-    for k in range(len(factors)):
-        for i in range(1, p.reactants.shape[1]):
-            if p.reactants[k, i] == p.reactants[k, i - 1] and p.reactants[k, i] < p.species:
-                offsets[k, i] = offsets[k, i - 1] + 1.0
-                factors[k] /= offsets[k, i] + 1.0
-    return factors, offsets
+def propensity_terms(p: Any) -> Any:
+    """Return, for each reaction, the rate over the factorials, and what to take from the second and the third count.
+
+    Shape (reactions, 3).
+    """
+    reactants, rates, none = p.reactants, p.rates, p.species
+    terms = np.zeros(reactants.shape)
+    for k in range(len(terms)):
+        rate, taken = rates[k], 0.0
+        for i in range(1, terms.shape[1]):
+            same = reactants[k, i] == reactants[k, i - 1] and reactants[k, i] < none
+            taken = taken + 1.0 if same else 0.0
+            rate /= taken + 1.0
+            terms[k, i] = taken
+        terms[k, 0] = rate
+    return terms
 
 
 @njit
-def propensity(k: int, counts: Any, reactants: Any, factors: Any, offsets: Any) -> float:
+def propensity(k: int, counts: Any, reactants: Any, terms: Any) -> float:
     """Return the propensity of one reaction, in events per unit of time."""
     return float(
-        factors[k]
+        terms[k, 0]
         * counts[reactants[k, 0]]
-        * (counts[reactants[k, 1]] - offsets[k, 1])
-        * (counts[reactants[k, 2]] - offsets[k, 2])
+        * (counts[reactants[k, 1]] - terms[k, 1])
+        * (counts[reactants[k, 2]] - terms[k, 2])
     )
+
+
+@njit
+def dense_changes(p: Any) -> Any:
+    """Return what each reaction adds to each species, as doubles of shape (reactions, species)."""
+    changed, changes, none = p.changed, p.changes, p.species
+    steps = np.zeros((len(changed), none))
+    for k in range(len(changed)):
+        for i in range(changed.shape[1]):
+            if changed[k, i] < none:
+                steps[k, changed[k, i]] = changes[k, i]
+    return steps
 
 
 @njit
@@ -64,16 +84,16 @@ def record(counts: Any, found: Any, row: int) -> None:
 
 @njit
 def fire_few(
-    p: Any, factors: Any, offsets: Any, counts: Any, time: float, row: int, found: Any, events: int, rng: Any
+    p: Any, terms: Any, steps: Any, counts: Any, time: float, row: int, found: Any, events: int, rng: Any
 ) -> tuple[float, int]:
     """Let some events happen, recording the counts at each observation time that they pass.
 
     Parameters
     ----------
     p : parameters
-        With ``reactants``, ``changed``, ``changes`` and ``times`` of `bgsim.models.reactions.Reactions`.
-    factors, offsets : ndarray
-        From `propensity_tables`.
+        With the tables of `bgsim.models.reactions.Reactions`.
+    terms, steps : ndarray
+        From `propensity_terms` and `dense_changes`.
     counts : ndarray of float, shape (species + 1,)
         From `first_counts`; changed in place.
     time, row : float, int
@@ -95,16 +115,17 @@ def fire_few(
     OverflowError
         If the propensities are infinite.
     """
-    reactants, changed, changes, times = p.reactants, p.changed, p.changes.astype(np.float64), p.times
-    reactions, width, last = len(factors), changed.shape[1], len(times)
+    reactants, times = p.reactants, p.times
+    reactions, species, last = steps.shape[0], steps.shape[1], len(times)
     sums = np.empty(reactions)
     due = times[row]
     for _ in range(events):
         wait = rng.standard_exponential()
         choice = rng.random()
-        total = 0.0
-        for k in range(reactions):
-            total += propensity(k, counts, reactants, factors, offsets)
+        total = propensity(0, counts, reactants, terms)
+        sums[0] = total
+        for k in range(1, reactions):
+            total += propensity(k, counts, reactants, terms)
             sums[k] = total
         if not 0.0 < total < math.inf:
             _record_the_rest(total, counts, row, found)
@@ -120,8 +141,8 @@ def fire_few(
         chosen = np.uint32(0)
         for k in range(reactions - 1):
             chosen += np.uint32(choice >= sums[k])
-        for i in range(width):
-            counts[changed[chosen, i]] += changes[chosen, i]
+        for s in range(species):
+            counts[s] += steps[chosen, s]
     return time, row
 
 
@@ -162,14 +183,14 @@ def _needs_first(p: Any, k: int, i: int) -> bool:
 
 
 @njit
-def sum_tree(p: Any, factors: Any, offsets: Any, counts: Any) -> Any:
+def sum_tree(p: Any, terms: Any, counts: Any) -> Any:
     """Return all propensities as the leaves of a binary tree of sums; node i has the children 2 i and 2 i + 1."""
     leaves = 1
-    while leaves < len(factors):
+    while leaves < len(terms):
         leaves *= 2
     tree = np.zeros(2 * leaves)
-    for k in range(len(factors)):
-        tree[leaves + k] = propensity(k, counts, p.reactants, factors, offsets)
+    for k in range(len(terms)):
+        tree[leaves + k] = propensity(k, counts, p.reactants, terms)
     for node in range(leaves - 1, 0, -1):
         tree[node] = tree[2 * node] + tree[2 * node + 1]
     return tree
@@ -178,8 +199,7 @@ def sum_tree(p: Any, factors: Any, offsets: Any, counts: Any) -> Any:
 @njit
 def fire_many(
     p: Any,
-    factors: Any,
-    offsets: Any,
+    terms: Any,
     counts: Any,
     time: float,
     row: int,
@@ -216,7 +236,7 @@ def fire_many(
             for d in range(starts[species], starts[species + 1]):
                 k = needing[d]
                 node = leaves + k
-                tree[node] = propensity(k, counts, reactants, factors, offsets)
+                tree[node] = propensity(k, counts, reactants, terms)
                 while node > 1:
                     node //= 2
                     tree[node] = tree[2 * node] + tree[2 * node + 1]

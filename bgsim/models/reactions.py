@@ -25,11 +25,12 @@ from bgsim.errors import ParameterError, ScenarioError
 from bgsim.fields import brief, parameter
 from bgsim.models.direct_method import (
     FEW_REACTIONS,
+    dense_changes,
     dependents,
     fire_few,
     fire_many,
     first_counts,
-    propensity_tables,
+    propensity_terms,
     sum_tree,
 )
 from bgsim.models.network import MAX_CHANGE, MAX_COUNT, MAX_ORDER, Network
@@ -161,19 +162,20 @@ def reactions(p: Reactions, rng: Any, control: Any) -> Any:
 
     Gillespie (1977), direct method. A species whose count passes 2**52 is an OverflowError: such a network explodes.
     """
-    found = np.zeros((p.observations, p.species), np.int64)
+    found = np.empty((p.observations, p.species), np.int64)
     counts = first_counts(p)
-    factors, offsets = propensity_tables(p)
+    terms = propensity_terms(p)
     time, row = 0.0, 0
-    if len(factors) <= FEW_REACTIONS:
+    if len(terms) <= FEW_REACTIONS:
+        steps = dense_changes(p)
         while row < p.observations and not stop_requested(control):
-            time, row = fire_few(p, factors, offsets, counts, time, row, found, EVENTS_A_POLL, rng)
+            time, row = fire_few(p, terms, steps, counts, time, row, found, EVENTS_A_POLL, rng)
             look_after(p, counts, time, row, control)
         return found
-    tree = sum_tree(p, factors, offsets, counts)
+    tree = sum_tree(p, terms, counts)
     needing, starts = dependents(p)
     while row < p.observations and not stop_requested(control):
-        time, row = fire_many(p, factors, offsets, counts, time, row, found, EVENTS_A_POLL, rng, tree, needing, starts)
+        time, row = fire_many(p, terms, counts, time, row, found, EVENTS_A_POLL, rng, tree, needing, starts)
         look_after(p, counts, time, row, control)
     return found
 

@@ -22,7 +22,7 @@ from numba import njit
 
 from bgsim.control import stop_requested
 from bgsim.fields import parameter
-from bgsim.models.direct_method import fire_few, first_counts, propensity, propensity_tables, record
+from bgsim.models.direct_method import dense_changes, fire_few, first_counts, propensity, propensity_terms, record
 from bgsim.models.network import MAX_ORDER
 from bgsim.models.poisson import MAX_MEAN, poisson_number
 from bgsim.models.reactions import OUTPUTS, Reactions, look_after
@@ -49,24 +49,24 @@ def tau_leaping(p: TauLeaping, rng: Any, control: Any) -> Any:
 
     Cao, Gillespie and Petzold (2006). A species whose count passes 2**52 is an OverflowError.
     """
-    found = np.zeros((p.observations, p.species), np.int64)
+    found = np.empty((p.observations, p.species), np.int64)
     counts = first_counts(p)
-    factors, offsets = propensity_tables(p)
+    terms, steps = propensity_terms(p), dense_changes(p)
     orders = _highest_orders(p)
-    propensities = np.empty(len(factors))
-    critical = np.empty(len(factors), np.bool_)
+    propensities = np.empty(len(terms))
+    critical = np.empty(len(terms), np.bool_)
     trial = counts.copy()
     time, row = 0.0, 0
     while row < p.observations and not stop_requested(control):
         total = 0.0
-        for k in range(len(factors)):
-            propensities[k] = propensity(k, counts, p.reactants, factors, offsets)
+        for k in range(len(terms)):
+            propensities[k] = propensity(k, counts, p.reactants, terms)
             critical[k] = _is_critical(p, k, counts)
             total += propensities[k]
         longest = _longest_leap(p, counts, propensities, critical, orders)
         leapt, time, row = _leap(p, counts, trial, propensities, critical, total, longest, time, row, found, rng)
         if not leapt:
-            time, row = fire_few(p, factors, offsets, counts, time, row, found, EXACT_EVENTS, rng)
+            time, row = fire_few(p, terms, steps, counts, time, row, found, EXACT_EVENTS, rng)
         look_after(p, counts, time, row, control)
     return found
 
