@@ -247,6 +247,7 @@ GOOD = small_network("dimerisation", many=False).tables([0.0, 1.0])
         ("names", ("A", "A"), "2 different ones"),
         ("names", ("A",), "2 different ones"),
         ("rates", np.array([1.0]), "a row for each reaction"),
+        ("rates", 1.0, "a row for each reaction"),
         ("reactants", np.array([[0, 0, 3], [1, 2, 2]], np.uint32), "0 to 2"),
         ("reactants", np.array([[0, 2, 0], [1, 2, 2]], np.uint32), "must increase"),
         ("changed", np.array([[0, 7], [0, 1]], np.uint32), "0 to 2"),

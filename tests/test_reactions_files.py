@@ -58,7 +58,8 @@ def test_toml_says_what_python_says(tmp_path):
     network.reaction("2 A + E -> B + E", 0.001, "Dimerisation").reaction("B -> 2 A", 1)
     path = written(tmp_path, TOML)
     assert_same(Reactions.from_file(path), Reactions.of(network, [0, 0.5, 2]))
-    assert_same(Reactions.from_file(str(path), times=[7.0]), Reactions.of(network, [7]))
+    timeless = written(tmp_path, TOML.replace("times = [0.0, 0.5, 2]", ""), "timeless.toml")
+    assert_same(Reactions.from_file(str(timeless), times=[7.0]), Reactions.of(network, [7]))
     assert TauLeaping.from_file(path).epsilon == 0.03
     finer = TauLeaping.from_file(written(tmp_path, "epsilon = 0.01\n" + TOML))
     assert finer.epsilon == 0.01
@@ -91,7 +92,7 @@ def test_times_as_a_grid(tmp_path):
         ("[0.0, 0.5, 2]", "[0.0, true]", "times", "times must be a list of numbers"),
         ("[0.0, 0.5, 2]", "{ stop = 50 }", "times", "times must be a list of numbers"),
         ("[0.0, 0.5, 2]", "{ stop = 50, pionts = 3 }", "pionts", "did you mean 'points'?"),
-        ("times = [0.0, 0.5, 2]", "", "times", "times must be a list of numbers"),
+        ("times = [0.0, 0.5, 2]", "", "times", "says no times; it needs times ="),
         ("times", "reactions = 3\ntimes", "scenario", "is no TOML"),
         ("times = [0.0, 0.5, 2]", "times = [1]\nsbml = 'x.xml'", "species", "give either sbml or species"),
     ],
@@ -113,6 +114,7 @@ def test_toml_refusals(tmp_path, old, new, field, message):
         ("species = 3\ntimes = [1]", "species must be a table"),
         ("reactions = [3]\ntimes = [1]", "reactions must be tables"),
         ("times = [1]", "no species"),
+        ("", "no times"),
         ("times = [2, 1]\n[species]\nA = 1\n[[reactions]]\nequation = 'A ->'\nrate = 1", "increasing"),
     ],
 )
@@ -206,6 +208,10 @@ CONSTANT = 'hasOnlySubstanceUnits="true" boundaryCondition="true" constant="true
     [
         ("", "", "k1*P", "P -> D", 0.3),
         ("", "", "P*k1*K/10", "P -> D", 0.15),
+        ("", "", "k1*P/2/0.5", "P -> D", 0.3),
+        ("", "", "(k1*(P/2))/0.5", "P -> D", 0.3),
+        ("", "", "k1*P/(2/2)", "P -> D", 0.3),
+        ("", 'size="0.5"', "Cell*k1*P", "P -> D", 0.15),
         ("", "", "0.5*k1*P*(P-1)", "2 P -> D", 0.3),
         ("", "", "k1*(P-1)*P", "2 P -> D", 0.6),
         ("", "", "(-1 + P)*k1*P/2", "2 P -> D", 0.3),

@@ -90,6 +90,7 @@ def test_mappings_say_the_same_as_an_equation():
         (lambda n: n.reaction("A -> B", math.nan), "rate", "got nan"),
         (lambda n: n.reaction("A -> B", math.inf), "rate", "got inf"),
         (lambda n: n.reaction("A -> B", "fast"), "rate", "got 'fast'"),
+        (lambda n: n.reaction("A -> B", 1.0, 7), "name", "must be text; got 7"),
         (lambda n: n.reaction("B -> A", 1.0), "name", "there is a reaction 'B -> A' already"),
         (lambda n: n.reaction("A -> Bee", 1.0).tables([1]), "equation", "'Bee', which is not declared"),
         (lambda n: n.reaction("A -> Be", 1.0).tables([1]), "equation", "did you mean 'B'?"),

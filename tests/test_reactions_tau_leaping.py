@@ -11,7 +11,8 @@ from test_reactions import SUITE, suite_case
 
 import bgsim
 from bgsim.errors import ParameterError, ReplicateError
-from bgsim.models.network import MAX_COUNT, Network
+from bgsim.models.direct_method import FEW_REACTIONS
+from bgsim.models.network import MAX_CHANGE, MAX_COUNT, Network
 from bgsim.models.reactions import Reactions, reactions
 from bgsim.models.tau_leaping import TauLeaping, tau_leaping
 
@@ -67,10 +68,13 @@ def test_exact_paths(network, times):
         assert_within(found.std(axis=0), sd, sd * math.sqrt(1 / 1000), epsilon)
 
 
-def test_rare_molecules_beside_many():
+@pytest.mark.parametrize("idle", [0, FEW_REACTIONS])
+def test_rare_molecules_beside_many(idle):
     """Five molecules that decay one by one beside a million: their number is binomial, and never negative."""
     network = Network().species("X", 10**6).species("S", 5).reaction("S ->", 1.0)
     network.reaction("X ->", 1.0).reaction("-> X", 1e6)
+    for i in range(idle):
+        network.reaction("S -> 2 S", 0.0, f"idle {i}")
     counts = bgsim.run(tau_leaping, TauLeaping.of(network, [0.0, 1.0]), replicates=20_000, seed=74)["counts"]
     assert np.all(counts[:, 0] == [10**6, 5])
     seen = np.bincount(counts[:, 1, 1], minlength=6)
@@ -86,21 +90,25 @@ def test_no_count_is_negative_when_leaps_are_wild():
     assert np.all(counts.sum(axis=2) == 300)
 
 
-def test_few_molecules_are_simulated_exactly():
+@pytest.mark.parametrize("idle", [0, FEW_REACTIONS])
+def test_few_molecules_are_simulated_exactly(idle):
     """Where no leap is worth it the path is that of the exact method, draw by draw."""
-    p, _ = suite_case(CASES["dsmts-002-01"])
-    fields = {name: getattr(p, name) for name in p.__dataclass_fields__}
-    exact = bgsim.run(reactions, p, replicates=200, seed=76)["counts"]
-    assert np.array_equal(bgsim.run(tau_leaping, TauLeaping(**fields), replicates=200, seed=76)["counts"], exact)
+    network, times = Network().species("X").reaction("-> X", 1.0).reaction("X ->", 0.1), np.arange(51.0)
+    for i in range(idle):
+        network.reaction("3 X ->", 0.0, f"idle {i}")
+    exact = bgsim.run(reactions, Reactions.of(network, times), replicates=200, seed=76)["counts"]
+    leaps = bgsim.run(tau_leaping, TauLeaping.of(network, times), replicates=200, seed=76)["counts"]
+    assert np.array_equal(leaps, exact)
 
 
 def test_an_end_and_an_explosion():
     """What can no longer happen leaves the counts as they are; what grows without bound is an error."""
     decay = TauLeaping.of(Network().species("X", 10**6).reaction("X ->", 1.0), [1.0, 1e3, 1e6])
     assert not bgsim.run(tau_leaping, decay, replicates=20)["counts"][:, 1:].any()
-    growth = TauLeaping.of(Network().species("X", MAX_COUNT // 2).reaction("X -> 2 X", 1.0), [1e3])
-    with pytest.raises(ReplicateError, match="grows without bound"):
-        bgsim.run(tau_leaping, growth, replicates=1)
+    for growth in ("X -> 2 X", f"X -> {MAX_CHANGE} X"):
+        p = TauLeaping.of(Network().species("X", MAX_COUNT // 2).reaction(growth, 1.0), [1e3])
+        with pytest.raises(ReplicateError, match="grows without bound"):
+            bgsim.run(tau_leaping, p, replicates=1)
 
 
 def test_a_long_replicate_tells_how_far_it_is_and_stops():

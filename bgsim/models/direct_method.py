@@ -19,8 +19,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-FEW_REACTIONS = 48
-"""Up to so many reactions computing all propensities anew is the faster way (measured on chains and rings)."""
+FEW_REACTIONS, FEW_SPECIES = 48, 200
+"""Up to so many `fire_few` is the faster way (measured on rings of reactions of first and of second order)."""
+
+
+@njit
+def is_small(p: Any) -> bool:
+    """Tell whether `fire_few` is the way to go."""
+    return bool(len(p.rates) <= FEW_REACTIONS and p.species <= FEW_SPECIES)
 
 
 @njit

@@ -119,7 +119,9 @@ class Network:
         written = write_equation(reactants, products)
         name = written if name is None else name
         label = f"reaction {name!r}"
-        if not isinstance(name, str) or name in self._reactions:
+        if not isinstance(name, str):
+            raise ParameterError(f"the name of a reaction must be text; got {name!r}", field="name", value=name)
+        if name in self._reactions:
             raise ParameterError(
                 f"there is a {label} already; give each a name of its own, or add up the rates",
                 field="name",

@@ -42,8 +42,8 @@ _MAX_POINTS = 10_000_000
 
 def read_network_file(
     path: str | Path, settings: Collection[str] = ()
-) -> tuple[Network, tuple[float, ...], dict[str, Any]]:
-    """Return the network of a file, the times to look at it, and further settings.
+) -> tuple[Network, tuple[float, ...] | None, dict[str, Any]]:
+    """Return the network of a file, the times to look at it, None if it says none, and further settings.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def read_network_file(
 
 def _read_entries(
     entries: dict[str, Any], folder: Path, settings: Collection[str]
-) -> tuple[Network, tuple[float, ...], dict[str, Any]]:
+) -> tuple[Network, tuple[float, ...] | None, dict[str, Any]]:
     _check_names(entries, (*_PARTS, *settings), "the file")
     if "sbml" in entries:
         for name in ("species", "reactions"):
@@ -121,14 +121,16 @@ def _read_network(entries: dict[str, Any]) -> Network:
     return network
 
 
-def _read_times(entries: dict[str, Any]) -> tuple[float, ...]:
-    times = entries.get("times", DEFAULT_TIMES if "sbml" in entries else None)
+def _read_times(entries: dict[str, Any]) -> tuple[float, ...] | None:
+    if "times" not in entries:
+        return DEFAULT_TIMES if "sbml" in entries else None
+    times = entries["times"]
     if isinstance(times, dict):
         _check_names(times, ("start", "stop", "points"), "times")
         start, stop, points = (times.get(name, 0) for name in ("start", "stop", "points"))
         if _is_number(start) and _is_number(stop) and isinstance(points, int) and 1 <= points <= _MAX_POINTS:
             return tuple(np.linspace(start, stop, points).tolist())
-    elif isinstance(times, list | tuple) and times and all(map(_is_number, times)):
+    elif isinstance(times, list) and times and all(map(_is_number, times)):
         return tuple(map(float, times))
     raise InvalidInputError(
         f"times must be a list of numbers, or {{ start = 0, stop = 50, points = 51 }} with at most {_MAX_POINTS:,} "

@@ -24,12 +24,12 @@ from bgsim.control import report_fraction, stop_requested
 from bgsim.errors import ParameterError, ScenarioError
 from bgsim.fields import brief, parameter
 from bgsim.models.direct_method import (
-    FEW_REACTIONS,
     dense_changes,
     dependents,
     fire_few,
     fire_many,
     first_counts,
+    is_small,
     propensity_terms,
     sum_tree,
 )
@@ -104,8 +104,11 @@ class Reactions:
         """
         own = set(cls.__dataclass_fields__) - set(Reactions.__dataclass_fields__)
         network, found, settings = read_network_file(path, own)
+        times = found if times is None else times
+        if times is None:
+            raise ScenarioError(f"{path} says no times; it needs times = {{ stop = 50, points = 51 }}", field="times")
         try:
-            return cls.of(network, found if times is None else times, **settings)
+            return cls.of(network, times, **settings)
         except ParameterError as error:
             raise ScenarioError(f"{path}: {error}", field=error.field, value=error.value) from error
 
@@ -130,9 +133,15 @@ def _check_tables(p: Reactions) -> None:
     if len(p.names) != p.species or len(set(p.names)) != p.species:
         raise ParameterError(f"names must be {p.species} different ones; got {p.names!r}", field="names", value=p.names)
     shapes = (np.shape(p.rates), reactants.shape[:1], changed.shape[:1], changes.shape[:1])
-    if len(set(shapes)) > 1 or reactants.shape[1:] != (MAX_ORDER,) or changed.shape != changes.shape:
+    if (
+        len(set(shapes)) > 1
+        or shapes[0] in ((), (0,))
+        or reactants.shape[1:] != (MAX_ORDER,)
+        or changed.shape != changes.shape
+    ):
         raise ParameterError(
-            f"rates, reactants, changed and changes must have a row for each reaction; got {shapes}", field="rates"
+            f"rates, reactants, changed and changes must have a row for each reaction, one or more; got {shapes}",
+            field="rates",
         )
     for name, table in (("reactants", reactants), ("changed", changed)):
         if table.size and (table.min() < 0 or table.max() > p.species):
@@ -166,7 +175,7 @@ def reactions(p: Reactions, rng: Any, control: Any) -> Any:
     counts = first_counts(p)
     terms = propensity_terms(p)
     time, row = 0.0, 0
-    if len(terms) <= FEW_REACTIONS:
+    if is_small(p):
         steps = dense_changes(p)
         while row < p.observations and not stop_requested(control):
             time, row = fire_few(p, terms, steps, counts, time, row, found, EVENTS_A_POLL, rng)

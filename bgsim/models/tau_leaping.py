@@ -22,8 +22,19 @@ from numba import njit
 
 from bgsim.control import stop_requested
 from bgsim.fields import parameter
-from bgsim.models.direct_method import dense_changes, fire_few, first_counts, propensity, propensity_terms, record
-from bgsim.models.network import MAX_ORDER
+from bgsim.models.direct_method import (
+    dense_changes,
+    dependents,
+    fire_few,
+    fire_many,
+    first_counts,
+    is_small,
+    propensity,
+    propensity_terms,
+    record,
+    sum_tree,
+)
+from bgsim.models.network import MAX_COUNT, MAX_ORDER
 from bgsim.models.poisson import MAX_MEAN, poisson_number
 from bgsim.models.reactions import OUTPUTS, Reactions, look_after
 from bgsim.simulation import simulation
@@ -51,7 +62,10 @@ def tau_leaping(p: TauLeaping, rng: Any, control: Any) -> Any:
     """
     found = np.empty((p.observations, p.species), np.int64)
     counts = first_counts(p)
-    terms, steps = propensity_terms(p), dense_changes(p)
+    terms = propensity_terms(p)
+    small = is_small(p)
+    steps = dense_changes(p) if small else np.empty((0, 0))
+    needing, starts = dependents(p)
     orders = _highest_orders(p)
     propensities = np.empty(len(terms))
     critical = np.empty(len(terms), np.bool_)
@@ -65,8 +79,11 @@ def tau_leaping(p: TauLeaping, rng: Any, control: Any) -> Any:
             total += propensities[k]
         longest = _longest_leap(p, counts, propensities, critical, orders)
         leapt, time, row = _leap(p, counts, trial, propensities, critical, total, longest, time, row, found, rng)
-        if not leapt:
+        if not leapt and small:
             time, row = fire_few(p, terms, steps, counts, time, row, found, EXACT_EVENTS, rng)
+        elif not leapt:
+            tree = sum_tree(p, terms, counts)
+            time, row = fire_many(p, terms, counts, time, row, found, EXACT_EVENTS, rng, tree, needing, starts)
         look_after(p, counts, time, row, control)
     return found
 
@@ -200,4 +217,6 @@ def _try_leap(
         if times > 0.0:
             for i in range(p.changed.shape[1]):
                 trial[p.changed[k, i]] += times * p.changes[k, i]
+    if trial.max() > MAX_COUNT:
+        raise OverflowError("a count has passed 2**52: the network grows without bound")
     return bool(trial.min() >= 0.0)
