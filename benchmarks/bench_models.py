@@ -2,7 +2,8 @@
 
 Networks A to D are those of the documentation: immigration and death with a mean of 10,000 and of 10, dimerisation, and
 the Oregonator of Gillespie (1977). An operation is one event; every contender looks at 51 times. Times are of the
-processor, since the work is that of one thread.
+processor, since the work is that of one thread. `make bench` installs the peers but cayenne, whose build pip cannot
+isolate: ``pip install cython "setuptools<80" && pip install --no-build-isolation cayenne`` does.
 """
 
 from __future__ import annotations

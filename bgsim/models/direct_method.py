@@ -20,7 +20,8 @@ import numpy as np
 from numba import njit
 
 FEW_REACTIONS, FEW_SPECIES = 48, 200
-"""Up to so many `fire_few` is the faster way (measured on rings of reactions of first and of second order)."""
+"""Up to so many reactions `fire_few` is the faster way (measured on rings of reactions of first and of second order);
+with more species the rows that it adds would be long."""
 
 
 @njit

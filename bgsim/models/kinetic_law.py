@@ -35,14 +35,14 @@ class Symbol:
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class _Product:
     """A constant times factors (count of a species - shift)."""
 
     constant: float
     factors: list[tuple[str, float]] = field(default_factory=list)
 
 
-class NotMassActionError(Exception):
+class _NotMassActionError(Exception):
     """The formula, or this part of it, is something else; the message says what."""
 
 
@@ -68,7 +68,7 @@ def mass_action(law: Any, symbols: Mapping[str, Symbol], label: str) -> tuple[fl
     try:
         product = _Reader(libsbml, symbols).read(law)
         return _combinatorial(product)
-    except NotMassActionError as error:
+    except _NotMassActionError as error:
         formula = libsbml.formulaToL3String(law)
         raise ScenarioError(
             f"the kinetic law of {label}, {formula}, is no mass action: {error}. Allowed is a constant times S, "
@@ -78,7 +78,7 @@ def mass_action(law: Any, symbols: Mapping[str, Symbol], label: str) -> tuple[fl
         ) from error
 
 
-def _combinatorial(product: Product) -> tuple[float, dict[str, int]]:
+def _combinatorial(product: _Product) -> tuple[float, dict[str, int]]:
     shifts: dict[str, list[float]] = {}
     for species, shift in product.factors:
         shifts.setdefault(species, []).append(shift)
@@ -86,16 +86,16 @@ def _combinatorial(product: Product) -> tuple[float, dict[str, int]]:
     for species, found in shifts.items():
         if any(abs(shift - i) > _WHOLE for i, shift in enumerate(sorted(found))):
             what = "*".join(f"({species} - {shift:g})" if shift else species for shift in sorted(found))
-            raise NotMassActionError(f"{what} is not the number of ways in which molecules of {species} meet")
+            raise _NotMassActionError(f"{what} is not the number of ways in which molecules of {species} meet")
         orders[species] = len(found)
         rate *= math.factorial(len(found))
     if not 0 <= rate < math.inf:
-        raise NotMassActionError(f"its constant is {rate!r}, which must be a finite number of 0 or more")
+        raise _NotMassActionError(f"its constant is {rate!r}, which must be a finite number of 0 or more")
     return rate, orders
 
 
-def _multiply(_: Any, parts: list[Product]) -> Product:
-    return Product(math.prod(p.constant for p in parts), [f for p in parts for f in p.factors])
+def _multiply(_: Any, parts: list[_Product]) -> _Product:
+    return _Product(math.prod(p.constant for p in parts), [f for p in parts for f in p.factors])
 
 
 class _Reader:
@@ -113,40 +113,40 @@ class _Reader:
             libsbml.AST_MINUS: self._sum,
         }
 
-    def read(self, node: Any) -> Product:
+    def read(self, node: Any) -> _Product:
         if node.isNumber():
-            return Product(float(node.getValue()))
+            return _Product(float(node.getValue()))
         kind = node.getType()
         if kind == self._libsbml.AST_NAME:
             return self._symbol(node.getName())
         if kind not in self._operations:
-            raise NotMassActionError(f"{self._text(node)} is not known here")
+            raise _NotMassActionError(f"{self._text(node)} is not known here")
         return self._operations[kind](node, [self.read(node.getChild(i)) for i in range(node.getNumChildren())])
 
-    def _symbol(self, name: str) -> Product:
+    def _symbol(self, name: str) -> _Product:
         if name not in self._symbols:
-            raise NotMassActionError(f"{name!r} has no value{nearest(name, self._symbols)}")
+            raise _NotMassActionError(f"{name!r} has no value{nearest(name, self._symbols)}")
         symbol = self._symbols[name]
-        return Product(symbol.value, [(symbol.species, 0.0)] if symbol.species else [])
+        return _Product(symbol.value, [(symbol.species, 0.0)] if symbol.species else [])
 
-    def _divide(self, node: Any, parts: list[Product]) -> Product:
+    def _divide(self, node: Any, parts: list[_Product]) -> _Product:
         over, under = parts
         if under.factors or under.constant == 0:
-            raise NotMassActionError(f"{self._text(node)} divides by something else than a constant")
-        return Product(over.constant / under.constant, over.factors)
+            raise _NotMassActionError(f"{self._text(node)} divides by something else than a constant")
+        return _Product(over.constant / under.constant, over.factors)
 
-    def _power(self, node: Any, parts: list[Product]) -> Product:
+    def _power(self, node: Any, parts: list[_Product]) -> _Product:
         base, exponent = parts
         times = exponent.constant
         if exponent.factors or (base.factors and times not in (1, 2, 3)):
-            raise NotMassActionError(f"{self._text(node)} is a power that is not known here")
+            raise _NotMassActionError(f"{self._text(node)} is a power that is not known here")
         try:
             constant = float(base.constant**times)
         except (ArithmeticError, TypeError, ValueError) as error:
-            raise NotMassActionError(f"{self._text(node)} has no value") from error
-        return Product(constant, base.factors * int(times) if base.factors else [])
+            raise _NotMassActionError(f"{self._text(node)} has no value") from error
+        return _Product(constant, base.factors * int(times) if base.factors else [])
 
-    def _sum(self, node: Any, parts: list[Product]) -> Product:
+    def _sum(self, node: Any, parts: list[_Product]) -> _Product:
         """Read a sum of constants, or one species plus constants: a factor with a shift."""
         signs = [1.0] * len(parts)
         if node.getType() == self._libsbml.AST_MINUS:
@@ -154,14 +154,14 @@ class _Reader:
         constant = sum(sign * p.constant for sign, p in zip(signs, parts, strict=True) if not p.factors)
         others = [(sign * p.constant, p.factors) for sign, p in zip(signs, parts, strict=True) if p.factors]
         if not others:
-            return Product(constant)
+            return _Product(constant)
         if len(others) > 1 or (constant and len(others[0][1]) > 1):
-            raise NotMassActionError(f"{self._text(node)} is a sum of terms; write a reaction for each")
+            raise _NotMassActionError(f"{self._text(node)} is a sum of terms; write a reaction for each")
         (factor, factors), *_ = others
         if not constant:
-            return Product(factor, factors)
+            return _Product(factor, factors)
         ((species, shift),) = factors
-        return Product(factor, [(species, shift - constant / factor)] if factor else [])
+        return _Product(factor, [(species, shift - constant / factor)] if factor else [])
 
     def _text(self, node: Any) -> str:
         return str(self._libsbml.formulaToL3String(node))
