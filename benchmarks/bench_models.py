@@ -58,13 +58,13 @@ def immigration_death(title: str, rate: float, timed: int, checked: int) -> Prob
 
 PROBLEMS = (
     immigration_death("A, immigration and death, mean 10,000", 1000.0, 2, 16),
-    immigration_death("B, immigration and death, mean 10", 1.0, 500, 500),
+    immigration_death("B, immigration and death, mean 10", 1.0, 200, 500),
     Problem(
         "C, dimerisation",
         {"P": 100, "D": 0},
         (({"P": 2}, {"D": 1}, 0.001), ({"D": 1}, {"P": 2}, 0.01)),
         50.0,
-        500,
+        200,
         500,
     ),
     Problem(
@@ -220,7 +220,7 @@ def main() -> None:
             agree(name, sample, make(problem, problem.checked)())
             cases.append(Case(name, make(problem, problem.timed), round(number * problem.timed)))
         title = f"{problem.title}: {number:,.0f} events a replicate, CPU time (ratios above 1: ours is ahead)"
-        compare(title, cases, rounds=20, warmup=1, unit="ns", clock=cpu_seconds)
+        compare(title, cases, rounds=10, warmup=1, unit="ns", clock=cpu_seconds)
 
 
 if __name__ == "__main__":
