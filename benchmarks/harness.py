@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,13 +35,23 @@ class Case:
         return float(np.quantile(self.seconds, 0.99))
 
 
-def compare(title: str, cases: Sequence[Case], *, rounds: int = 30, warmup: int = 3, unit: str = "us") -> None:
+def compare(
+    title: str,
+    cases: Sequence[Case],
+    *,
+    rounds: int = 30,
+    warmup: int = 3,
+    unit: str = "us",
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
     """Run the cases in turn, `rounds` times each, and print a line a case; ratios are to the first, ours.
 
     Parameters
     ----------
     unit : {"ns", "us", "ms", "s"}
         Of the printed times, each of one operation.
+    clock : callable
+        Returns seconds; `cpu_seconds` for work of one thread on a busy machine.
     """
     for case in cases:
         for _ in range(warmup):
@@ -48,10 +59,16 @@ def compare(title: str, cases: Sequence[Case], *, rounds: int = 30, warmup: int 
     for _ in range(rounds):
         for case in cases:
             gc.collect()
-            began = time.perf_counter()
+            began = clock()
             case.run()
-            case.seconds.append((time.perf_counter() - began) / case.operations)
+            case.seconds.append((clock() - began) / case.operations)
     report(title, cases, unit=unit)
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def report(title: str, cases: Sequence[Case], *, unit: str = "us") -> None:

@@ -6,6 +6,7 @@ Standard output carries data only; progress and remarks go to standard error.
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
 import sys
@@ -221,7 +222,12 @@ def _parameters(simulation: Simulation, scenario: Path | None, rules: str | None
         raise click.UsageError("give either --scenario or --set")
     if not hasattr(parameters_class, "from_file"):
         raise click.UsageError(f"{simulation.name} reads no scenario; use --set KEY=VALUE")
-    return parameters_class.from_file(scenario, **({"rules": rules} if rules is not None else {}))  # type: ignore[union-attr]
+    from_file = parameters_class.from_file  # type: ignore[union-attr]
+    if rules is None:
+        return from_file(scenario)
+    if "rules" not in inspect.signature(from_file).parameters:
+        raise click.UsageError(f"{simulation.name} has no rule sets; leave out --rules")
+    return from_file(scenario, rules=rules)
 
 
 def _read_settings(simulation: Simulation, settings: tuple[str, ...]) -> dict[str, Any]:
@@ -270,7 +276,7 @@ def _as_json(result: SimulationResult, from_store: int) -> dict[str, Any]:
     outputs = {}
     for name, s in result.summary().items():
         values = {n: getattr(s, n) for n in ("count", "mean", "sd", "standard_error", "minimum", "maximum")}
-        values["quantiles"] = {f"{q:g}": v for q, v in s.quantiles.items()}
+        values["quantiles"] = {f"{q:g}": np.asarray(v).tolist() for q, v in s.quantiles.items()}
         outputs[name] = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
     return {
         "simulation": result.simulation.name,

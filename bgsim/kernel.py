@@ -289,8 +289,9 @@ def _compiled_put_one(column: Any, row: Any, value: Any) -> Any:
             target = column[row]
             if target.shape != value.shape:
                 raise OutputError("an array output does not have the declared shape")
-            for index, element in np.ndenumerate(value):
-                target[index] = element
+            into, elements = target.ravel(), value.ravel()  # the first is a view, for columns are contiguous
+            for i in range(into.size):
+                into[i] = elements[i]
 
         return compiled_array
     if isinstance(value, types.Integer) and isinstance(column.dtype, types.Integer) and column.dtype != value:

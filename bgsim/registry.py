@@ -23,6 +23,8 @@ BUILT_IN = {
     "lookback_option": "bgsim.models.extremes:lookback_option",
     "mg1": "bgsim.models.queueing:mg1",
     "mmc": "bgsim.models.queueing:mmc",
+    "reactions": "bgsim.models.reactions:reactions",
+    "tau_leaping": "bgsim.models.tau_leaping:tau_leaping",
 }
 """Short name to ``module:attribute``."""
 

@@ -263,7 +263,7 @@ def test_what_waits_for_its_rate_is_woken() -> None:
         for seed in range(3):
             assert engine.submit(one_draw, replicates=1, seed=seed, group="web").result(HANDSHAKE_S).replicates == 1
         for event in called:
-            engine._scheduler.call(event.set, group="web")
+            engine.executor(group="web").submit(event.set)
         assert all(event.wait(HANDSHAKE_S) for event in called)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import subprocess
@@ -12,6 +13,25 @@ import numpy as np
 import pytest
 
 import bgsim
+from bgsim.models.direct_method import FEW_REACTIONS
+from bgsim.models.network import Network
+from bgsim.models.reactions import Reactions
+from bgsim.models.tau_leaping import TauLeaping
+
+TIMES = np.array([0.0, 0.1, 0.2, 0.9])
+MIXED = Network().species("A", 30).species("B").species("F", 3, fixed=True)
+MIXED.reaction("3 A -> B", 1e-3).reaction("2 A + F -> 2 B", 0.02).reaction("B -> 2 A", 0.7).reaction("-> A", 5.0)
+LARGE = Network().species("X", 20_000).species("Y", 40).species("S", 3)
+LARGE.reaction("2 X -> Y", 1e-5).reaction("Y -> 2 X", 2.0).reaction("-> X", 1e4).reaction("S ->", 3.0)
+
+
+def with_idle_reactions(network):
+    """Return a copy with so many reactions that the dependency graph is used."""
+    network = copy.deepcopy(network)
+    for i in range(FEW_REACTIONS):
+        network.reaction("A -> 2 A", 0.0, f"idle {i}")
+    return network
+
 
 CASES = {
     "options:european_call": {},
@@ -23,6 +43,9 @@ CASES = {
     "heston:heston_option": {"steps": 30, "antithetic": True},
     "ising:ising": {"rows": 7, "columns": 6, "burn_in": 20, "sweeps": 10},
     "ising:ising_wolff": {"rows": 7, "columns": 6, "burn_in": 20, "sweeps": 10},
+    "reactions:reactions few": Reactions.of(MIXED, TIMES),
+    "reactions:reactions many": Reactions.of(with_idle_reactions(MIXED), TIMES),
+    "tau_leaping:tau_leaping": TauLeaping.of(LARGE, TIMES, epsilon=0.2),
     "queueing:mmc": {"warm_up": 20, "customers": 50, "servers": 3},
     "queueing:mg1": {"warm_up": 20, "customers": 50, "service_scv": 0.4},
 }
@@ -38,7 +61,8 @@ np.savez(sys.argv[1], **{{f"{{name}} {{i}} {{k}}": value for name in CASES for i
 
 
 def find(name):
-    module, _, attribute = name.partition(":")
+    """Return the simulation; what follows after a space tells its cases apart."""
+    module, _, attribute = name.split()[0].partition(":")
     return getattr(importlib.import_module(f"bgsim.models.{module}"), attribute)
 
 

@@ -141,7 +141,7 @@ def test_every_command_exists(path: Path, tmp_path: Path) -> None:
                 assert line.split()[2] in targets
 
 
-DOCTESTED = ["bgsim.streams", "bgsim.engine", "bgsim.fields", "bgsim.queue_manager"]
+DOCTESTED = ["bgsim.streams", "bgsim.engine", "bgsim.fields", "bgsim.queue_manager", "bgsim.models.network"]
 
 
 @pytest.mark.parametrize("name", DOCTESTED)
