@@ -18,8 +18,7 @@ class _CtrlC:
     """Holds Ctrl-C back while the main thread changes the engine's state: half done, everybody would wait for ever.
 
     Python calls signal handlers in the main thread alone, so only that one uses it. What is held back is raised when
-    the lock has been released, and what was put off is done; a second one is not held back, for who presses it again
-    means it. `_signal` is what `signal` wraps, without its enums, which cost microseconds.
+    the lock has been released. `_signal` is what `signal` wraps, without its enums, which cost microseconds.
     """
 
     def __init__(self) -> None:
@@ -45,9 +44,7 @@ class _CtrlC:
             self._came = False
             handler(signal.SIGINT, None)
 
-    def _note(self, number: int, frame: Any) -> None:
-        if self._came and self._handler is not None:
-            self._handler(number, frame)
+    def _note(self, *_: object) -> None:
         self._came = True
 
 
@@ -90,12 +87,15 @@ class DeferringLock:
     def __exit__(self, *exception: object) -> None:
         deferred, self._deferred = self._deferred, []  # its own, also if empty: others append to the new one at once
         self.raw.release()
-        try:
-            for action in deferred:
-                try:
-                    action()
-                except Exception:  # what comes after it resolves futures that somebody waits for
-                    logger.exception("what was put off until the engine's lock was free raised")
-        finally:
-            if get_ident() == _main:
-                _ctrl_c.let_go()
+        leaving: BaseException | None = None
+        for action in deferred:
+            try:
+                action()
+            except Exception:  # what comes after it resolves futures that somebody waits for
+                logger.exception("what was put off until the engine's lock was free raised")
+            except BaseException as error:  # a callback calls sys.exit, say
+                leaving = leaving or error
+        if get_ident() == _main:
+            _ctrl_c.let_go()
+        if leaving is not None:
+            raise leaving

@@ -494,9 +494,9 @@ class Scheduler:
             self._work.notify()
         elif placement.entry.state is EntryState.DELAYED:
             others = [other for other in run.jobs.values() if other is not job]
-            if others and not request.delay_s and all(other.record.paused for other in others):
-                self.queue.release(placement.entry)  # it was held, and somebody wants it now
-            else:
+            if others and all(other.record.paused for other in others) and request.delay_s < math.inf:
+                self.queue.release(placement.entry, delay_s=request.delay_s)  # it was held, and somebody wants it
+            if placement.entry.state is EntryState.DELAYED:
                 self.ledger.hold(job, JobState.DELAYED)
         if job.submission.at is not None and placement.entry.state is EntryState.DELAYED:
             self.timekeeper.release_at(job.submission.at.timestamp(), placement.entry)

@@ -126,7 +126,7 @@ def test_a_store_that_cannot_be_written(
         see_recovery(engine, 0)
         fill = engine.submit(walk, {"steps": 500}, replicates=200, seed=5)  # leaves no free page to write to
         assert fill.result(HANDSHAKE_S) is not None
-        engine.store._run(lambda connection: connection.execute(close).fetchall(), alone=True)
+        engine.store._file.run(lambda connection: connection.execute(close).fetchall(), alone=True)
         with caplog.at_level(logging.WARNING, "bgsim"):
             job = engine.submit(walk, {"steps": 500}, replicates=200, seed=6)
             assert job.result(HANDSHAKE_S)["path"].shape == (200, 500)
@@ -134,7 +134,7 @@ def test_a_store_that_cannot_be_written(
         assert text in engine.health().store_error
         assert "delivered but not stored" in caplog.text
         assert text in list(job.updates())[-1].messages[-1]
-        engine.store._run(lambda connection: connection.execute(open_).fetchall(), alone=True)
+        engine.store._file.run(lambda connection: connection.execute(open_).fetchall(), alone=True)
         see_recovery(engine, 3)
         assert deliver(engine, 0, cache="only").from_store == 4
         assert engine.store.check().ok

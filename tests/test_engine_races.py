@@ -387,7 +387,7 @@ def test_drain_is_told_when_the_last_call_is_taken_back(in_threads: Any) -> None
     """Nothing runs that could end."""
     with bgsim.Engine(workers=1) as engine:
         engine.pause()
-        withdraw = engine._scheduler.call(lambda: None)
+        withdraw = engine._scheduler.call(lambda: None, priority=bgsim.Priority.NORMAL, group=None)
         waits = threading.Event()
         idle = engine._scheduler._is_idle
         engine._scheduler._is_idle = lambda: waits.set() or idle()  # type: ignore[method-assign,func-returns-value]
@@ -439,7 +439,7 @@ def test_an_exception_without_a_text_costs_no_worker() -> None:
 
     with bgsim.Engine(workers=1) as engine:
         job = engine.submit(mute, replicates=1)
-        with pytest.raises(ReplicateError, match=r"raised Mute: \(its text cannot be had: RuntimeError\)"):
+        with pytest.raises(ReplicateError, match=r"raised Mute: a text that cannot be made \(RuntimeError\)"):
             job.result(HANDSHAKE_S)
         assert engine.submit(one_draw, replicates=1).result(HANDSHAKE_S).replicates == 1
 
