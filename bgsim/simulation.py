@@ -69,6 +69,7 @@ class Simulation:
         name: str | None = None,
         version: str = "",
         compile: bool = True,
+        replay: Callable[[ParameterSet, np.random.Generator], Any] | None = None,
     ) -> None:
         self.function = function
         self.name = name or f"{function.__module__}.{function.__qualname__}"
@@ -76,6 +77,7 @@ class Simulation:
         self.compiles = compile
         self.outputs = read_outputs(self.name, outputs)
         self.parameters_class, self.takes_control = _read_signature(self.name, function)
+        self._replay = replay
         self._lock = threading.Lock()  # guards _compiled; a compilation runs under no lock but numba's own
         self._compiled: dict[Any, CompiledKernel] = {}
         functools.update_wrapper(self, function)
@@ -154,7 +156,12 @@ class Simulation:
         return functools.partial(compiled, view)
 
     def replay(self, parameters: ParameterSet, seed: int, index: int) -> Any:
-        """Run one replicate as plain Python with its own stream; return what the function returns."""
+        """Run one replicate with its own stream; return what the function returns, or what `replay` makes of it."""
+        if self._replay is not None:
+            return self._replay(parameters, replicate_rng(seed, index))
+        return self._run_one(parameters, seed, index)
+
+    def _run_one(self, parameters: ParameterSet, seed: int, index: int) -> Any:
         p = parameters.kernel_view() if self.compiles else parameters.instance()
         rng = replicate_rng(seed, index)
         return self.function(p, rng, *([block.new_control_block()] if self.takes_control else []))
@@ -167,7 +174,7 @@ class Simulation:
         OutputError
             Naming the output, and what was returned.
         """
-        returned = self.replay(parameters, seed, index)
+        returned = self._run_one(parameters, seed, index)
         put_replicate(self.name, self.outputs, self.new_columns(parameters, 1), 0, returned)
 
     def _warn_of_biased_draws(self) -> None:
@@ -263,6 +270,7 @@ def simulation(
     name: str | None = ...,
     version: str = ...,
     compile: bool = ...,
+    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = ...,
 ) -> Simulation: ...
 @typing.overload
 def simulation(
@@ -272,6 +280,7 @@ def simulation(
     name: str | None = ...,
     version: str = ...,
     compile: bool = ...,
+    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = ...,
 ) -> Callable[[Callable[..., Any]], Simulation]: ...
 def simulation(
     function: Callable[..., Any] | None = None,
@@ -280,6 +289,7 @@ def simulation(
     name: str | None = None,
     version: str = "",
     compile: bool = True,
+    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = None,
 ) -> Simulation | Callable[[Callable[..., Any]], Simulation]:
     """Make a simulation of a function that computes one replicate.
 
@@ -299,6 +309,9 @@ def simulation(
         Change it when results change in a way that the source does not show.
     compile : bool, default True
         False runs the function as plain Python, with the same streams.
+    replay : callable, optional
+        ``replay(parameters, rng)`` runs one replicate when a user replays it, and returns what that gives him: the
+        function's values, with more to look at. By default the function runs as plain Python.
 
     Returns
     -------
@@ -309,5 +322,5 @@ def simulation(
     OutputError, ParameterError
         If outputs or signature cannot be used.
     """
-    make = functools.partial(Simulation, outputs=outputs, name=name, version=version, compile=compile)
+    make = functools.partial(Simulation, outputs=outputs, name=name, version=version, compile=compile, replay=replay)
     return make if function is None else make(function)
