@@ -269,6 +269,17 @@ def _compiled_put(columns: Any, row: Any, value: Any) -> Any:
 
         return compiled_last
 
+    if len(value) > 4:
+
+        def compiled_four(columns: Any, row: Any, value: Any) -> Any:
+            _put_one(columns[0], row, value[0])
+            _put_one(columns[1], row, value[1])
+            _put_one(columns[2], row, value[2])
+            _put_one(columns[3], row, value[3])
+            _put(columns[4:], row, value[4:])  # four at a time: a slice costs two reference counts a column
+
+        return compiled_four
+
     def compiled(columns: Any, row: Any, value: Any) -> Any:
         _put_one(columns[0], row, value[0])
         _put(columns[1:], row, value[1:])

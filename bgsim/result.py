@@ -140,7 +140,7 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         return Summary(self._columns, quantiles)
 
     def replay(self, index: int) -> Any:
-        """Run replicate `index` again, as plain Python with its own stream.
+        """Run replicate `index` again with its own stream: as plain Python, or as the simulation's `replay` does.
 
         Returns
         -------

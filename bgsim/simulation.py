@@ -81,6 +81,7 @@ class Simulation:
         timeout_s: float | None = None,
         group: str | None = None,
         retry: Retry | None = None,
+        replay: Callable[[ParameterSet, np.random.Generator], Any] | None = None,
     ) -> None:
         self.function = function
         self.name = name or f"{function.__module__}.{function.__qualname__}"
@@ -90,6 +91,7 @@ class Simulation:
         self.defaults = JobDefaults(priority, timeout_s, group, retry)  # type: ignore[arg-type] # made one of it
         self.outputs = read_outputs(self.name, outputs)
         self.parameters_class, self.takes_control = _read_signature(self.name, function)
+        self._replay = replay
         self._lock = threading.Lock()  # guards _compiled; a compilation runs under no lock but numba's own
         self._compiled: dict[Any, CompiledKernel] = {}
         functools.update_wrapper(self, function)
@@ -167,7 +169,12 @@ class Simulation:
         return functools.partial(compiled, view)
 
     def replay(self, parameters: ParameterSet, seed: int, index: int) -> Any:
-        """Run one replicate as plain Python with its own stream; return what the function returns."""
+        """Run one replicate with its own stream; return what the function returns, or what `replay` makes of it."""
+        if self._replay is not None:
+            return self._replay(parameters, replicate_rng(seed, index))
+        return self._run_one(parameters, seed, index)
+
+    def _run_one(self, parameters: ParameterSet, seed: int, index: int) -> Any:
         p = parameters.kernel_view() if self.compiles else parameters.instance()
         rng = replicate_rng(seed, index)
         return self.function(p, rng, *([block.new_control_block()] if self.takes_control else []))
@@ -180,7 +187,7 @@ class Simulation:
         OutputError
             Naming the output, and what was returned.
         """
-        returned = self.replay(parameters, seed, index)
+        returned = self._run_one(parameters, seed, index)
         put_replicate(self.name, self.outputs, self.new_columns(parameters, 1), 0, returned)
 
     def _warn_of_biased_draws(self) -> None:
@@ -280,6 +287,7 @@ def simulation(
     timeout_s: float | None = ...,
     group: str | None = ...,
     retry: Retry | None = ...,
+    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = ...,
 ) -> Simulation: ...
 @typing.overload
 def simulation(
@@ -293,6 +301,7 @@ def simulation(
     timeout_s: float | None = ...,
     group: str | None = ...,
     retry: Retry | None = ...,
+    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = ...,
 ) -> Callable[[Callable[..., Any]], Simulation]: ...
 def simulation(
     function: Callable[..., Any] | None = None,
@@ -305,6 +314,7 @@ def simulation(
     timeout_s: float | None = None,
     group: str | None = None,
     retry: Retry | None = None,
+    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = None,
 ) -> Simulation | Callable[[Callable[..., Any]], Simulation]:
     """Make a simulation of a function that computes one replicate.
 
@@ -326,6 +336,9 @@ def simulation(
         False runs the function as plain Python, with the same streams.
     priority, timeout_s, group, retry
         What its jobs have unless `Engine.submit` is told otherwise; see there. They do not count in the fingerprint.
+    replay : callable, optional
+        ``replay(parameters, rng)`` runs one replicate when a user replays it, and returns what that gives him: the
+        function's values, with more to look at. By default the function runs as plain Python.
 
     Returns
     -------
@@ -346,5 +359,6 @@ def simulation(
         timeout_s=timeout_s,
         group=group,
         retry=retry,
+        replay=replay,
     )
     return make if function is None else make(function)

@@ -1,138 +1,191 @@
-"""The encounter: against the reference application's own results, its plain form, and what is refused."""
+"""Battles by the reference rules, against the reference application and exact duels; outputs, replays, plain form."""
 
 from __future__ import annotations
 
-import copy
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from battles import ENCOUNTERS, REFERENCES, SCENARIOS, assert_mean, reference, run
 
 import bgsim
-from bgsim.errors import ScenarioError
 from bgsim.models.battle import Battle, battle
-from bgsim.models.dice import parse_formula
+from bgsim.models.battle_tables import ENCOUNTER, MAXIMUM
 
-DATA = Path(__file__).parent / "data"
-ENCOUNTERS = Path(__file__).parent.parent / "examples" / "encounters"
-
-MINIMAL: dict[str, Any] = json.loads((ENCOUNTERS / "ogre_bridge.json").read_text())
+REPLICATES = 100_000
+DUELS = json.loads((REFERENCES / "exact_duels.json").read_text())
 
 
-def reference(name: str) -> tuple[Path, dict[str, Any]]:
-    """Return the scenario as a file, and what the reference application found for its one encounter."""
-    scenario = json.loads((DATA / f"{name}.json").read_text())
-    return DATA / f"{name}.json", scenario["results"]["encounters"][0]
+def party_size(p: Battle) -> int:
+    return int((p.rows[: p.creatures, ENCOUNTER] < 0).sum())
 
 
-@pytest.mark.parametrize("name", ["test_balanced", "test_multiattack"])
-def test_it_agrees_with_the_reference_application(name: str) -> None:
-    """Within 3 joint standard errors: the reference's 20,000 fights against 100,000 of ours."""
-    path, expected = reference(name)
-    summary = bgsim.run(battle, Battle.from_file(path, rules="reference"), replicates=100_000, seed=1).summary()
-    for ours, (mean, error) in (
-        ("party_won", (expected["win"]["p"], expected["win"]["se"])),
-        ("rounds", (expected["rounds"]["mean"], expected["rounds"]["se"])),
-        ("party_hit_points", (expected["party_hp_total"]["mean"], expected["party_hp_total"]["se"])),
-        ("deaths", (1 - expected["win"]["p"], expected["win"]["se"])),
-    ):
-        joint = math.hypot(summary[ours].standard_error, error)
-        assert abs(summary[ours].mean - mean) < 3 * joint, ours
+def compared(name: str) -> list[tuple[str, float]]:
+    """Return each statistic that the application gives, and by how many joint standard errors ours differs."""
+    scenario, p = reference(name)
+    result = bgsim.run(battle, p, replicates=REPLICATES, seed=1)
+    party, found = party_size(p), []
+
+    def compare(what: str, ours: Any, mean: float, error: float) -> None:
+        ours = ours.astype(float)
+        joint = math.hypot(ours.std(ddof=1) / math.sqrt(REPLICATES), error)
+        certain = 0.0 if ours.mean() == mean else math.inf
+        found.append((f"{name}: {what}", (ours.mean() - mean) / joint if joint else certain))
+
+    for number, encounter in enumerate(scenario["results"]["encounters"]):
+        hit_points = result["hit_points"][:, number]
+        compare(f"{number} won", result["outcome"][:, number] == 1, encounter["win"]["p"], encounter["win"]["se"])
+        for what, ours in (
+            ("rounds", result["encounter_rounds"][:, number]),
+            ("party_hp_total", hit_points[:, :party].sum(axis=1)),
+        ):
+            compare(f"{number} {what}", ours, encounter[what]["mean"], encounter[what]["se"])
+        rows = np.flatnonzero(p.rows[: p.creatures, ENCOUNTER] == number)
+        monsters = dict(zip(by_number(encounter["monsters"]), rows, strict=True))
+        for key, row in [*zip(encounter["players"], range(party), strict=True), *monsters.items()]:
+            theirs = {**encounter["players"], **encounter["monsters"]}[key]
+            compare(f"{number} {key} alive", hit_points[:, row] > 0, theirs["alive"]["p"], theirs["alive"]["se"])
+            compare(f"{number} {key} hp", hit_points[:, row], theirs["hp"]["mean"], theirs["hp"]["se"])
+    return found
 
 
-@pytest.mark.parametrize("path", sorted(ENCOUNTERS.glob("*.json")), ids=lambda p: p.stem)
-def test_every_example_runs_and_replays(path: Path) -> None:
-    result = bgsim.run(battle, Battle.from_file(path), replicates=200, seed=2)
-    for index in (0, 99, 199):
-        fight = battle.function(battle.bind(Battle.from_file(path)).kernel_view(), bgsim.replicate_rng(2, index))
-        assert fight == tuple(column[index] for column in result.values())
+def by_number(keys: Any) -> list[str]:
+    """Sort keys such as ``step0-m-0-10-goblin1`` by their numbers, as the creatures stand in the scenario."""
+    return sorted(keys, key=lambda key: tuple(map(int, key.split("-")[2:4])))
 
 
-def test_a_d20_in_the_bonus_is_rolled_by_the_reference_rules_only() -> None:
-    path = DATA / "test_multiattack.json"
-    reference, srd = Battle.from_file(path, rules="reference"), Battle.from_file(path, rules="srd")
-    assert len(reference.dice) > len(srd.dice)
+@pytest.fixture(scope="module")
+def differences() -> dict[str, list[tuple[str, float]]]:
+    return {name: compared(name) for name in SCENARIOS}
 
 
-@pytest.mark.parametrize(
-    ("text", "dice", "constant"),
-    [
-        (5, (), 5.0),
-        ("2d6 + 4[STR] - 1", ((2, 6),), 3.0),
-        ("d8", ((1, 8),), 0.0),
-        ("-1d4 + 2.5", ((-1, 4),), 2.5),
-        ("10d1", ((10, 1),), 0.0),
-    ],
-)
-def test_formulas_are_read(text: Any, dice: Any, constant: float) -> None:
-    formula = parse_formula(text, "here")
-    assert (formula.dice, formula.constant) == (dice, constant)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_agrees_with_the_reference_application(name: str, differences: Any) -> None:
+    """Within 3 joint standard errors: win, rounds, party hit points, and each creature's survival and hit points."""
+    far = [(what, round(z, 2)) for what, z in differences[name] if abs(z) > 3]
+    assert not far
 
 
-@pytest.mark.parametrize("text", ["", "2d", "d0", "2x6", "1d6 2", "99999d6", "1d6 +", None, True, [1], float("nan")])
-def test_impossible_formulas_are_refused_with_an_example(text: Any) -> None:
-    with pytest.raises(ScenarioError, match="is no dice formula; write a number, or terms such as") as caught:
-        parse_formula(text, "players[0].actions[0].dpr")
-    assert caught.value.field == "players[0].actions[0].dpr"
+def test_few_statistics_are_far_off(differences: Any) -> None:
+    """Of independent ones 4.6 % would be beyond 2; creatures of one fight are not independent."""
+    every = [abs(z) for found in differences.values() for _, z in found]
+    assert len(every) == 180
+    assert sum(z > 2 for z in every) <= 0.09 * len(every)
 
 
-def changed(path: list[Any], value: Any) -> dict[str, Any]:
-    """Return the minimal scenario with one entry set, or taken out by the value `...`."""
-    scenario: Any = copy.deepcopy(MINIMAL)
-    holder = scenario
-    for step in path[:-1]:
-        holder = holder[step]
-    if value is ...:
-        del holder[path[-1]]
-    else:
-        holder[path[-1]] = value
-    return scenario
+@pytest.mark.parametrize("name", DUELS)
+def test_it_agrees_with_exact_duels(name: str) -> None:
+    exact = DUELS[name]
+    p = Battle.from_scenario(exact["scenario"], rules="reference")
+    result = run(p, replicates=200_000, seed=2)
+    assert_mean(result["party_won"], exact["win"])
+    assert_mean(result["party_hit_points"], exact["hp"])
+    assert_mean(result["encounter_rounds"][:, -1], exact.get("rounds2", exact.get("rounds")))
+    if "win1" in exact:
+        assert_mean(result["outcome"][:, 0] == 1, exact["win1"])
+        assert_mean(result["encounter_rounds"][:, 0], exact["rounds1"])
+        assert_mean(result["hit_points"][:, 0, : party_size(p)].sum(axis=1), exact["hp1"])
 
 
-ACTION = ["players", 0, "actions", 0]
+def everything() -> dict[str, Battle]:
+    """Return every scenario that we have, read by its rules."""
+    examples = {path.stem: Battle.from_file(path) for path in sorted(ENCOUNTERS.glob("*.json"))}
+    return {**{name: reference(name)[1] for name in SCENARIOS}, **examples}
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        (["players"], ..., "players must be a list of one creature or more"),
-        (["timeline"], [], "exactly one encounter"),
-        (["timeline", 0, "type"], "shortRest", "must be 'combat'"),
-        (["timeline", 0, "monstersSurprised"], True, "knows no surprise"),
-        (["rules"], "srdd", "did you mean 'srd'"),
-        (["playres"], [], "unknown entry 'playres'; did you mean 'players'"),
-        (["players", 0, "hp"], ..., r"players\[0\].hp must be an integer of 1 or more; got None"),
-        (["players", 0, "hp"], 0, "got 0"),
-        (["players", 0, "AC"], "high", "AC must be a number"),
-        (["players", 0, "count"], 10_000, "at most 1000 creatures"),
-        (["players", 0, "triggers"], [{"x": 1}], "does not know it, so it must be empty"),
-        ([*ACTION, "toHit"], ..., "has no 'toHit'"),
-        ([*ACTION, "dpr"], "2d6 + STR", "is no dice formula"),
-        ([*ACTION, "target"], "enemy with the least HP", "did you mean 'enemy with least HP'"),
-        ([*ACTION, "type"], "heal", "attacks \\('atk'\\) only; got 'heal'"),
-        ([*ACTION, "freq"], "1/day", "'at will' only; got '1/day'"),
-        ([*ACTION, "damge"], 3, "unknown entry 'damge'"),
-    ],
-)
-def test_what_is_wrong_or_not_known_is_refused_by_name(
-    path: list[Any], value: Any, message: str, tmp_path: Path
-) -> None:
-    file = tmp_path / "scenario.json"
-    file.write_text(json.dumps(changed(path, value)))
-    with pytest.raises(ScenarioError, match=message) as caught:
-        Battle.from_file(file)
-    assert "scenario.json" in str(caught.value)
+ALL = everything()
 
 
-def test_a_file_that_is_none_or_no_json_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="cannot be read"):
-        Battle.from_file(tmp_path / "nothing.json")
-    file = tmp_path / "bad.json"
-    file.write_text("{players: 1}")
-    with pytest.raises(ScenarioError, match=r"bad\.json is no JSON"):
-        Battle.from_file(file)
-    file.write_text("[]")
-    with pytest.raises(ScenarioError, match="must be an object"):
-        Battle.from_file(file)
+@pytest.mark.parametrize("name", ALL)
+def test_outputs_agree_with_each_other(name: str) -> None:
+    """Damage dealt is damage taken, what is lost was taken, and the whole day is its encounters."""
+    p, result = ALL[name], run(ALL[name], replicates=2000)
+    party = party_size(p)
+    last = result["hit_points"][:, -1]
+    np.testing.assert_array_equal(result["damage_dealt"].sum(axis=1), result["damage_taken"].sum(axis=1))
+    np.testing.assert_array_equal(result["party_won"], result["outcome"][:, -1] == 1)
+    np.testing.assert_array_equal(result["rounds"], result["encounter_rounds"].sum(axis=1))
+    np.testing.assert_array_equal(result["party_hit_points"], last[:, :party].sum(axis=1))
+    np.testing.assert_array_equal(result["deaths"], (last[:, :party] == 0).sum(axis=1))
+    assert np.all(result["died"][last > 0] == 0)
+    assert np.all((last >= 0) & (last <= p.rows[: p.creatures, MAXIMUM]))
+    assert np.all(result["damage_taken"] >= p.rows[: p.creatures, MAXIMUM] - last)
+    for number in range(p.encounters):
+        monsters = p.rows[: p.creatures, ENCOUNTER] == number
+        won = result["outcome"][:, number] == 1
+        np.testing.assert_array_equal(won, result["hit_points"][:, number][:, monsters].sum(axis=1) == 0)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_replay_is_that_very_fight(name: str) -> None:
+    """Its outputs are the stored row, for fights from all over the run."""
+    result = run(ALL[name], replicates=1000, seed=11)
+    for index in range(0, 1000, 27):
+        log = result.replay(index)
+        assert (
+            log.lines[-1].split(" after ")[0]
+            == {1: "The party wins", -1: "The party is beaten", 0: "Undecided"}[int(result["outcome"][index, -1])]
+        )
+        for value, column in zip(log, result.values(), strict=True):
+            np.testing.assert_array_equal(value, column[index])
+
+
+def test_a_replay_reads_as_a_log() -> None:
+    log = run(ALL["test_multiattack"], replicates=10, seed=4).replay(0)
+    text = str(log)
+    assert text.startswith("Encounter 1: Alistair against Weak Minion, Strong Brute\nInitiative: ")
+    assert "\nRound 1\n  " in text
+    hits = sum("damage," in line for line in log.lines)
+    assert hits
+    taken = [int(line.split(": ")[1].split(" damage")[0]) for line in log.lines if " hits Alistair " in line]
+    outputs = dict(zip((o.name for o in battle.outputs), log, strict=True))
+    assert min(sum(taken), 25) == outputs["damage_taken"][0]
+
+
+_PLAIN = """
+import sys
+sys.path.insert(0, {tests!r})
+import numpy as np
+from test_battle import ALL, plain_rows
+np.savez(sys.argv[1], **plain_rows())
+"""
+PLAIN_INDICES = (0, 7)
+
+
+def plain_rows() -> dict[str, np.ndarray]:
+    """Return some fights of every scenario by the function itself."""
+    rows = {}
+    for name, p in ALL.items():
+        view = battle.bind(p).kernel_view()
+        for i in PLAIN_INDICES:
+            for k, value in enumerate(battle.function(view, bgsim.replicate_rng(6, i))):
+                rows[f"{name} {i} {k}"] = np.asarray(value)
+    return rows
+
+
+def test_compiled_equals_plain(tmp_path: Path) -> None:
+    """Bit for bit, by an interpreter without numba's compiler."""
+    file = tmp_path / "rows.npz"
+    code = _PLAIN.format(tests=str(Path(__file__).parent))
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(file)], check=True, env=environment, timeout=170)
+    with np.load(file) as rows:
+        for name, p in ALL.items():
+            columns = list(run(p, replicates=max(PLAIN_INDICES) + 1, seed=6).values())
+            for i in PLAIN_INDICES:
+                for k, column in enumerate(columns):
+                    np.testing.assert_array_equal(column[i], rows[f"{name} {i} {k}"])
+
+
+def test_one_compilation_serves_all() -> None:
+    layouts = {tuple(type(v) for v in battle.bind(p).kernel_view()) for p in ALL.values()}
+    assert len(layouts) == 1
+    for p in ALL.values():
+        battle.warmup(p)
+    assert len(battle._compiled) == 1

@@ -1,89 +1,64 @@
-"""Reading an encounter from a JSON file into the tables that the battle kernel runs on.
+"""Reading a scenario from JSON into the tables of a battle: its timeline and its creatures.
 
-A scenario is read strictly: what it needs and this version does not honour is refused by name, never ignored.
+Actions are in `bgsim.models.battle_actions`. A scenario is read strictly: what a rule set does not honour is refused by
+name under the SRD, and listed in one warning by the reference rules, whose files hold much that the application never
+reads.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bgsim.errors import ScenarioError, nearest
-from bgsim.models.dice import Formula, parse_formula
-
-RULES = ("srd", "reference")
-"""``srd``: the SRD 5.1. ``reference``: as the application that the format comes from, where a to-hit formula with a d20
-of its own is rolled on top of the d20."""
-
-STRATEGIES = {
-    "enemy with least HP": 0,
-    "enemy with most HP": 1,
-    "enemy with lowest AC": 2,
-    "enemy with highest AC": 3,
-}
-"""How an attack chooses its target; the number is what the kernel sees."""
+from bgsim.models.battle_actions import ActionReader, slot_level
+from bgsim.models.battle_entries import Entry, Listing, brief, refuse
+from bgsim.models.battle_tables import (
+    ARMOR,
+    BEST_TO_HIT,
+    CONSTITUTION,
+    CREATURE_COLUMNS,
+    DAMAGE_RATE,
+    EFFECT,
+    ENCOUNTER,
+    END_ACTION,
+    END_RESOURCE,
+    FIRST_ACTION,
+    FIRST_RESOURCE,
+    FOCUSED_MIND,
+    HIT_DICE,
+    HIT_DIE_SIDES,
+    IMMUNE,
+    INITIATIVE,
+    MAXIMUM,
+    PAYS_A_TURN,
+    QUICK,
+    REACTION,
+    RESISTS,
+    SAVES,
+    STATISTIC_COLUMNS,
+    STEADFAST,
+    STRATEGY,
+    TRAITS,
+    VULNERABLE,
+    Tables,
+)
+from bgsim.models.battle_terms import (
+    ABILITIES,
+    ALLY,
+    DAMAGE_TYPES,
+    RULES,
+    SELF,
+    Reset,
+    Step,
+)
 
 MAX_CREATURES = 1000
+MAX_STEPS = 100
+MAX_HIT_POINTS = 1_000_000
 
-_SCENARIO = {"name", "description", "source", "rules", "players", "timeline", "encounters"}
-_ENCOUNTER = {"type", "id", "name", "monsters", "playersSurprised", "monstersSurprised"}
-_CREATURE = {"id", "name", "count", "hp", "AC", "ac", "initiativeBonus", "initiativeAdvantage", "actions"}
-_ACTION = {"id", "name", "type", "actionSlot", "freq", "targets", "dpr", "toHit", "target"}
-_DESCRIPTIVE = {
-    "mode", "class", "cr", "arrival", "src", "type", "initiative", "speed", "level", "source", "description", "tags",
-    "saveBonus", "saveAdvantage", "conSaveBonus", "conModifier", "hitDice", "results", "notes",
-}  # fmt: skip
-"""Entries that change nothing in what is honoured now: saves are for spells, hit dice for rests."""
-
-_EMPTY_ALLOWED = {"cost", "requirements", "triggers", "spellSlots", "classResources", "riderEffect", "condition"}
-_NOTHING: tuple[Any, ...] = (None, [], {}, "", 0, False, "default")
-
-
-@dataclass(slots=True)
-class Tables:
-    """A scenario as arrays; see `bgsim.models.battle.Battle`."""
-
-    names: list[str] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    monster: list[bool] = field(default_factory=list)
-    hit_points: list[int] = field(default_factory=list)
-    armor_class: list[float] = field(default_factory=list)
-    initiative_bonus: list[float] = field(default_factory=list)
-    initiative_advantage: list[bool] = field(default_factory=list)
-    attacks: list[tuple[int, int, int, Formula, Formula]] = field(default_factory=list)  # owner, times, strategy
-
-    def arrays(self) -> dict[str, Any]:
-        """Return the fields of a `Battle`."""
-        order = sorted(range(len(self.ids)), key=lambda i: self.ids[i])
-        by_name = sorted(range(len(self.ids)), key=lambda i: (self.names[i], self.ids[i]))
-        dice: list[tuple[int, int]] = []
-        spans: list[tuple[int, int, int]] = []
-        constants: list[tuple[float, float]] = []
-        for *_, to_hit, damage in self.attacks:
-            start = len(dice)
-            dice += to_hit.dice
-            middle = len(dice)
-            dice += damage.dice
-            spans.append((start, middle, len(dice)))
-            constants.append((to_hit.constant, damage.constant))
-        return {
-            "names": tuple(self.names),
-            "monster": np.array(self.monster, bool),
-            "hit_points": np.array(self.hit_points, np.int64),
-            "armor_class": np.array(self.armor_class, float),
-            "initiative_bonus": np.array(self.initiative_bonus, float),
-            "initiative_advantage": np.array(self.initiative_advantage, bool),
-            "id_rank": np.argsort(np.array(order)),
-            "name_rank": np.argsort(np.array(by_name)),
-            "attacks": np.array([a[:3] for a in self.attacks], np.int64).reshape(-1, 3),
-            "dice_spans": np.array(spans, np.int64).reshape(-1, 3),
-            "constants": np.array(constants, float).reshape(-1, 2),
-            "dice": np.array(dice, np.int64).reshape(-1, 2),
-        }
+SIDES_SURPRISED = (("playersSurprised", 1), ("monstersSurprised", 2))
 
 
 def read_scenario(path: str | Path, rules: str | None = None) -> dict[str, Any]:
@@ -100,6 +75,11 @@ def read_scenario(path: str | Path, rules: str | None = None) -> dict[str, Any]:
     ------
     ScenarioError
         Naming the file, the entry, what it says and what is allowed.
+
+    Warns
+    -----
+    ScenarioWarning
+        Once, of all that ``rules="reference"`` ignores.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -109,146 +89,160 @@ def read_scenario(path: str | Path, rules: str | None = None) -> dict[str, Any]:
         ) from error
     try:
         scenario = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ScenarioError(f"{path} is no JSON: {error}", field="scenario", value=str(path)) from error
     try:
-        return scenario_tables(scenario, rules).arrays()
+        return scenario_fields(scenario, rules)
     except ScenarioError as error:
         raise ScenarioError(f"{path}: {error}", field=error.field, value=error.value) from error
 
 
-def scenario_tables(scenario: Any, rules: str | None = None) -> Tables:
-    """Return the tables of a scenario that has been read from JSON."""
-    _check_names(scenario, _SCENARIO, "the scenario")
-    rules = rules or scenario.get("rules", "srd")
-    if rules not in RULES:
+def scenario_fields(scenario: Any, rules: str | None = None) -> dict[str, Any]:
+    """Return the fields of a `Battle` for a scenario that has been read from JSON; see `read_scenario`."""
+    ignored = Listing()
+    top = Entry(scenario, "", ignored)
+    rules = rules if rules is not None else top.take("rules", default="srd")
+    top.take("rules")
+    if not isinstance(rules, str) or rules not in RULES:
+        hint = nearest(rules, RULES) if isinstance(rules, str) else ""
         raise ScenarioError(
-            f"rules must be one of {', '.join(RULES)}{nearest(str(rules), RULES)}; got {rules!r}",
-            field="rules",
-            value=rules,
+            f"rules must be one of {', '.join(RULES)}{hint}; got {brief(rules)}", field="rules", value=rules
         )
-    timeline = scenario.get("timeline", scenario.get("encounters"))
-    if not isinstance(timeline, list) or len(timeline) != 1:
-        raise ScenarioError(
-            "the scenario must have a timeline of exactly one encounter; this version knows no more and no rests",
-            field="timeline",
-            value=timeline,
-        )
-    encounter = timeline[0]
-    _check_names(encounter, _ENCOUNTER, "timeline[0]")
-    if encounter.get("type", "combat") != "combat":
-        raise ScenarioError(
-            f"timeline[0].type must be 'combat'; got {encounter['type']!r}", field="timeline[0].type", value=encounter
-        )
-    for name in ("playersSurprised", "monstersSurprised"):
-        if encounter.get(name):
-            raise ScenarioError(f"timeline[0].{name}: this version knows no surprise", field=name, value=True)
-    tables = Tables()
-    _add_side(tables, scenario, "players", "players", rules, monsters=False)
-    _add_side(tables, encounter, "monsters", "timeline[0].monsters", rules, monsters=True)
-    return tables
+    if rules == "srd":
+        top.leftover = refuse
+    fields = _ScenarioReader(rules == "srd").read(top)
+    ignored.warn(rules)
+    return fields
 
 
-def _add_side(tables: Tables, holder: dict[str, Any], name: str, where: str, rules: str, *, monsters: bool) -> None:
-    creatures = holder.get(name)
-    if not isinstance(creatures, list) or not creatures:
-        raise ScenarioError(f"{where} must be a list of one creature or more; got {creatures!r}", field=where)
-    for index, creature in enumerate(creatures):
-        _add_creature(tables, creature, f"{where}[{index}]", index, rules, monsters=monsters)
+class _ScenarioReader:
+    """Reads one scenario under one rule set."""
 
+    def __init__(self, srd: bool) -> None:
+        self.srd = srd
+        self.tables = Tables()
+        self.encounters = 0
 
-def _add_creature(tables: Tables, creature: Any, where: str, index: int, rules: str, *, monsters: bool) -> None:
-    _check_names(creature, _CREATURE, where)
-    count = _integer(creature, "count", where, least=1, default=1)
-    hit_points = _integer(creature, "hp", where, least=1)
-    armor_class = _number(creature, "AC" if "AC" in creature else "ac", where)
-    initiative = _number(creature, "initiativeBonus", where, default=0.0)
-    actions = creature.get("actions", [])
-    if not isinstance(actions, list):
-        raise ScenarioError(f"{where}.actions must be a list; got {actions!r}", field=f"{where}.actions")
-    attacks = _attacks(actions, where, rules)
-    if len(tables.names) + count > MAX_CREATURES:
-        raise ScenarioError(f"a scenario has at most {MAX_CREATURES} creatures", field=f"{where}.count", value=count)
-    label = str(creature.get("name", creature.get("id", where)))
-    for copy in range(count):
-        owner = len(tables.names)
-        tables.names.append(f"{label} {copy + 1}" if count > 1 else label)
-        side = "step0-m" if monsters else "p"
-        tables.ids.append(f"{side}-{index}-{copy}-{creature.get('id', '')}")
-        tables.monster.append(monsters)
-        tables.hit_points.append(hit_points)
-        tables.armor_class.append(armor_class)
-        tables.initiative_bonus.append(initiative)
-        tables.initiative_advantage.append(bool(creature.get("initiativeAdvantage", False)))
-        tables.attacks += [(owner, *attack) for attack in attacks]
-
-
-def _attacks(actions: list[Any], where: str, rules: str) -> list[tuple[int, int, Formula, Formula]]:
-    """Return the first attack of each action slot, in the order of the list: every one of them is always usable."""
-    found = []
-    slots = set()
-    for index, action in enumerate(actions):
-        here = f"{where}.actions[{index}]"
-        _check_names(action, _ACTION, here)
-        kind = action.get("type", "atk")
-        if kind != "atk":
+    def read(self, top: Entry) -> dict[str, Any]:
+        for index, creature in enumerate(top.entries("players", least=1)):
+            self.creature(creature, f"p-{index}", -1)
+        steps = top.take("timeline", "encounters")
+        if not isinstance(steps, list) or not 1 <= len(steps) <= MAX_STEPS:
             raise ScenarioError(
-                f"{here}.type: this version knows attacks ('atk') only; got {kind!r}", field=f"{here}.type"
+                f"the scenario must have a timeline, a list of 1 to {MAX_STEPS} encounters and rests; "
+                f"got {brief(steps)}",
+                field="timeline",
+                value=steps,
             )
-        if action.get("freq", "at will") != "at will":
-            raise ScenarioError(
-                f"{here}.freq: this version knows 'at will' only; got {action['freq']!r}", field=f"{here}.freq"
-            )
-        strategy = action.get("target", "enemy with least HP")
-        if strategy not in STRATEGIES:
-            raise ScenarioError(
-                f"{here}.target must be one of {', '.join(map(repr, STRATEGIES))}"
-                f"{nearest(str(strategy), STRATEGIES)}; got {strategy!r}",
-                field=f"{here}.target",
-                value=strategy,
-            )
-        for name in ("dpr", "toHit"):
-            if name not in action:
-                raise ScenarioError(f"{here} has no {name!r}", field=f"{here}.{name}")
-        times = _integer(action, "targets", here, least=1, default=1)
-        to_hit = parse_formula(action["toHit"], f"{here}.toHit")
-        damage = parse_formula(action["dpr"], f"{here}.dpr")
-        slot = action.get("actionSlot", 0)
-        if slot not in slots:
-            slots.add(slot)
-            found.append((times, STRATEGIES[strategy], to_hit.without_d20() if rules == "srd" else to_hit, damage))
-    return found
+        for number, step in enumerate(top.entries("timeline", "encounters")):
+            self.step(step, number)
+        top.close()
+        if not self.encounters:
+            raise ScenarioError("the timeline must have an encounter (type 'combat')", field="timeline", value=steps)
+        return {
+            "srd": self.srd,
+            "creatures": len(self.tables.creatures),
+            "encounters": self.encounters,
+            "room": self.room(),
+            **self.tables.arrays(),
+        }
 
-
-def _check_names(entry: Any, known: set[str], where: str) -> None:
-    if not isinstance(entry, dict):
-        raise ScenarioError(f"{where} must be an object {{...}}; got {entry!r}", field=where, value=entry)
-    for name, value in entry.items():
-        if name in known or name in _DESCRIPTIVE:
-            continue
-        if name in _EMPTY_ALLOWED:
-            if value in _NOTHING:
-                continue
-            raise ScenarioError(
-                f"{where}.{name}: this version does not know it, so it must be empty; got {value!r}",
-                field=f"{where}.{name}",
-            )
-        raise ScenarioError(
-            f"{where} has the unknown entry {name!r}{nearest(name, known)}", field=f"{where}.{name}", value=value
+    def room(self) -> int:
+        """Return how many effects may be active at once: each action's on each that it may choose."""
+        party = sum(1 for row in self.tables.creatures if row[ENCOUNTER] < 0)
+        largest = max(end - first for _, first, end, _ in self.tables.timeline)
+        return sum(
+            1 if row[STRATEGY] == ALLY + SELF else max(party, largest)
+            for row in self.tables.actions
+            if row[EFFECT] >= 0
         )
 
+    def step(self, step: Entry, number: int) -> None:
+        """Read a step of the timeline."""
+        kinds = {"combat": Step.COMBAT, "shortRest": Step.SHORT_REST}
+        if self.srd:
+            kinds["longRest"] = Step.LONG_REST
+        kind = kinds[step.choice("type", kinds, "combat")]
+        first = len(self.tables.creatures)
+        surprised = 0
+        if kind is Step.COMBAT:
+            for index, creature in enumerate(step.entries("monsters", least=1)):
+                self.creature(creature, f"step{number}-m-{index}", self.encounters)
+            if self.srd:
+                surprised = sum(bit for name, bit in SIDES_SURPRISED if step.flag(name))
+            self.encounters += 1
+        step.close()
+        self.tables.timeline.append((kind, first, len(self.tables.creatures), surprised))
 
-def _integer(entry: dict[str, Any], name: str, where: str, *, least: int, default: int | None = None) -> int:
-    value = entry.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ScenarioError(
-            f"{where}.{name} must be an integer of {least} or more; got {value!r}", field=f"{where}.{name}", value=value
-        )
-    return value
+    def creature(self, creature: Entry, key: str, encounter: int) -> None:
+        """Add the rows of a creature, once for each of its copies."""
+        count = creature.integer("count", least=1, default=1)
+        if len(self.tables.creatures) + count > MAX_CREATURES:
+            raise creature.refusal("count", count, f"is too large: a scenario has at most {MAX_CREATURES} creatures")
+        row, numbers = [0] * CREATURE_COLUMNS, [0.0] * STATISTIC_COLUMNS
+        row[ENCOUNTER] = encounter
+        row[MAXIMUM] = creature.integer("hp", least=1, most=MAX_HIT_POINTS)
+        row[INITIATIVE] = self.tables.add_formula(creature.formula("initiativeBonus", 0))
+        row[TRAITS] = QUICK if creature.flag("initiativeAdvantage") else 0
+        row[HIT_DICE:] = self.hit_dice(creature)
+        numbers[ARMOR] = creature.number("AC", "ac")
+        numbers[CONSTITUTION] = creature.number("conModifier", default=0.0)
+        numbers[SAVES:] = [creature.number("saveBonus", default=0.0)] * len(ABILITIES)
+        if self.srd:
+            self.srd_traits(creature, row, numbers)
+        pools = {
+            **{("ClassResource", name): n for name, n in creature.counts("classResources").items()},
+            **{("SpellSlot", slot_level(name)): n for name, n in creature.counts("spellSlots").items()},
+        }
+        actions, triggers = creature.entries("actions"), creature.entries("triggers")
+        name = creature.text("name") or creature.text("id") or creature.where
+        for copy in range(count):
+            reader = ActionReader(self.tables, self.srd, pools)
+            rows = row.copy()
+            rows[FIRST_RESOURCE], rows[FIRST_ACTION] = len(self.tables.resources), len(self.tables.actions)
+            reader.read(actions)
+            rows[END_ACTION] = len(self.tables.actions)
+            rows[REACTION] = reader.read_triggers(triggers)
+            rows[END_RESOURCE] = len(self.tables.resources)
+            if any(r[1] == Reset.TURN for r in self.tables.resources[rows[FIRST_RESOURCE] :]):
+                rows[TRAITS] |= PAYS_A_TURN
+            self.tables.creatures.append(rows)
+            self.tables.statistics.append(
+                [*numbers[:BEST_TO_HIT], reader.best_to_hit, reader.damage_rate, *numbers[DAMAGE_RATE + 1 :]]
+            )
+            self.tables.names.append(f"{name} {copy + 1}" if count > 1 else name)
+            self.tables.ids.append(f"{key}-{copy}-{creature.text('id')}")
+        creature.close()
+
+    def srd_traits(self, creature: Entry, row: list[int], numbers: list[float]) -> None:
+        """Read what only the SRD honours."""
+        for i, ability in enumerate(ABILITIES[1:], 1):
+            numbers[SAVES + i] = creature.number(f"{ability}SaveBonus", default=numbers[SAVES])
+        row[TRAITS] |= STEADFAST if creature.flag("saveAdvantage") else 0
+        row[TRAITS] |= FOCUSED_MIND if creature.flag("conSaveAdvantage") else 0
+        for column, name in ((RESISTS, "resistances"), (IMMUNE, "immunities"), (VULNERABLE, "vulnerabilities")):
+            row[column] = _damage_bits(creature, name)
+
+    def hit_dice(self, creature: Entry) -> list[int]:
+        """Return how many hit dice of each size a creature has."""
+        formula = creature.formula("hitDice")
+        if formula is None:
+            return [0] * len(HIT_DIE_SIDES)
+        if any(count < 0 or (self.srd and sides not in HIT_DIE_SIDES) for count, sides in formula.dice):
+            raise creature.refusal(
+                "hitDice", creature.take("hitDice"), f"must be of dice with {', '.join(map(str, HIT_DIE_SIDES))} sides"
+            )
+        return [sum(count for count, sides in formula.dice if sides == wanted) for wanted in HIT_DIE_SIDES]
 
 
-def _number(entry: dict[str, Any], name: str, where: str, *, default: float | None = None) -> float:
-    value = entry.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ScenarioError(f"{where}.{name} must be a number; got {value!r}", field=f"{where}.{name}", value=value)
-    return float(value)
+def _damage_bits(creature: Entry, name: str) -> int:
+    kinds = creature.take(name, default=[])
+    if not isinstance(kinds, list):
+        raise creature.refusal(name, kinds, "must be a list of damage types")
+    bits = 0
+    for kind in kinds:
+        if not isinstance(kind, str) or kind not in DAMAGE_TYPES:
+            hint = nearest(kind, DAMAGE_TYPES) if isinstance(kind, str) else ""
+            raise creature.refusal(name, kind, f"must be of {', '.join(DAMAGE_TYPES)}{hint}")
+        bits |= 1 << DAMAGE_TYPES.index(kind)
+    return bits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ _TERM = re.compile(
 
 MAX_DICE = 1000
 MAX_SIDES = 10_000
+MAX_CONSTANT = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def parse_formula(text: Any, where: str) -> Formula:
     ScenarioError
         If it is none, naming the entry, the formula and an example.
     """
-    if isinstance(text, int | float) and not isinstance(text, bool) and math.isfinite(text):
+    if isinstance(text, int | float) and not isinstance(text, bool) and abs(text) <= MAX_CONSTANT:
         return Formula((), float(text))
     dice: list[tuple[int, int]] = []
     constant, position = 0.0, 0
@@ -74,7 +74,7 @@ def parse_formula(text: Any, where: str) -> Formula:
             dice.append((sign * count, sides))
         position = match.end()
     else:
-        if isinstance(text, str):
+        if isinstance(text, str) and abs(constant) <= MAX_CONSTANT:
             return Formula(tuple(dice), constant)
     raise ScenarioError(
         f"{where}: {text!r} is no dice formula; write a number, or terms such as '2d6 + 4' or 'd8 + 3[STR]' with up to "
