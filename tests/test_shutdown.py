@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,18 @@ def run(code: str) -> tuple[int, str, str]:
 
 
 def interrupt(code: str) -> tuple[int, str, str]:
-    """Start a process, press Ctrl-C when it says that it is there, and return how it ended."""
+    """Start a process, press Ctrl-C when it says that it is there, and return how it ended.
+
+    CPython loses a signal that comes between its last look and the system call in which a thread goes to sleep, so it is
+    pressed again, as a person would, where nothing has come of it for long.
+    """
     process = start(code)
     assert process.stdout.readline() == "here\n", process.communicate()
-    process.send_signal(signal.SIGINT)
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(HANDSHAKE_S / 4)
+            break
     return end(process)
 
 
