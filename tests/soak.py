@@ -202,9 +202,15 @@ def resident_bytes() -> int:
     return int(path.read_text().split()[1]) * 4096 if path.exists() else 0
 
 
+def holding() -> int:
+    """Return how many runs hold columns."""
+    return sum(bool(run.columns) for run in gc.get_objects() if type(run) is Run)
+
+
 def soak(path: Path | None, seed: int, *, seconds: float, jobs: int) -> Outcome:
     """Run a load on an engine of its own, with threads that switch all the time; what is left over is wrong, too."""
     interval = sys.getswitchinterval()
+    before = live(Job), holding()  # of earlier tests in this process
     sys.setswitchinterval(1e-6)
     try:
         with bgsim.Engine(
@@ -218,9 +224,10 @@ def soak(path: Path | None, seed: int, *, seconds: float, jobs: int) -> Outcome:
         ) as engine:
             outcome = Load(engine, seed, seconds=seconds, jobs=jobs).run()
             engine.clean()
-            if live(Job):
-                outcome.wrong.append(f"{live(Job)} jobs are still alive")
-            if any(run.columns for run in gc.get_objects() if type(run) is Run):
+            left = live(Job) - before[0]
+            if left > 0:
+                outcome.wrong.append(f"{left} jobs are still alive")
+            if holding() > before[1]:
                 outcome.wrong.append("runs still hold columns")
     finally:
         sys.setswitchinterval(interval)

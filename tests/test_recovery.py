@@ -355,7 +355,7 @@ def test_a_failed_job_is_in_the_journal_until_its_dead_letter_is(
 
         def look_and_write(letter: Any) -> None:
             journal.flush()
-            connection = engine.store._readers.take()[0]
+            connection = engine.store._file.readers.take()[0]
             seen.append([row[0] for row in connection.execute("SELECT id FROM requests")])
             connection.close()
             write(letter)
