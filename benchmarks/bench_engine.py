@@ -117,7 +117,7 @@ def main() -> None:
             job = engine.submit(asian_call, AsianCall(), replicates=REPLICATES, seed=seed)
             job.result()
             wall = time.perf_counter() - began
-            shares.append(engine._scheduler.busy_s() / (wall * workers))
+            shares.append(engine._scheduler.dispatch.busy_s() / (wall * workers))
             assert job.status().replicates_completed == REPLICATES
     print(
         f"\n{REPLICATES:,} replicates of an Asian call, {workers} workers: in kernels for a median of "

@@ -33,13 +33,14 @@ The map of the package, lowest first; a module imports only from those above it:
     submission      what is asked for, checked
     job             a caller's handle: a future; its states
     logs            log records by job
-    chunks, worker  one computation, cut into chunks; one thread
+    chunks          one computation, cut into chunks
     calls           plain callables beside the simulations
+    worker, dispatch   one thread; what each does next
     ledger          what is known of jobs, and published of them
     resolver        a thread for done-callbacks
     settlement      the end of a run: stored, and its jobs ended
     timekeeper      what happens by time
-    scheduler       admission, preemption, pause, retry, cancel
+    scheduler       admission, preemption, pause, retry, cancel; closing: how it all ends
     health          counts, quantiles, alerts
     desk            where submissions come in
     batch           several jobs as one

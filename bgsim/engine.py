@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.batch import ORDERS, Batch, Sweep
 from bgsim.clock import Clock, ManualClock
+from bgsim.closing import close as close_scheduler
 from bgsim.config import EngineConfig
 from bgsim.desk import Desk
 from bgsim.errors import InvalidInputError, nearest
@@ -589,7 +590,7 @@ class Engine:
         list of Job
             Those that had not ended by then; the kernel of one that is still `JobState.CANCELLING` runs on.
         """
-        left = self._scheduler.close(cancel=cancel, timeout_s=timeout_s)
+        left = close_scheduler(self._scheduler, cancel=cancel, timeout_s=timeout_s)
         self._finalizer.detach()
         return left
 
@@ -678,13 +679,17 @@ _alive: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 def _close_later(scheduler: Scheduler) -> None:
     """Close the scheduler of an engine that was dropped: finalizers must not wait."""
     threading.Thread(
-        target=scheduler.close, kwargs={"cancel": False, "timeout_s": None}, name="close-bgsim", daemon=True
+        target=close_scheduler,
+        args=(scheduler,),
+        kwargs={"cancel": False, "timeout_s": None},
+        name="close-bgsim",
+        daemon=True,
     ).start()
 
 
 def _close_all() -> None:
     for scheduler in list(_alive):
-        scheduler.close(cancel=True, timeout_s=None)
+        close_scheduler(scheduler, cancel=True, timeout_s=None)
 
 
 # When the main thread has ended, and before the interpreter waits for other threads: one that iterates over updates

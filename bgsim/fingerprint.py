@@ -15,6 +15,7 @@ import inspect
 import sys
 import sysconfig
 import textwrap
+import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,11 +108,16 @@ class Dependencies:
         return str(file).startswith(_INSTALLED) and function.__module__.partition(".")[0] != self._package
 
 
+_parsing = threading.Lock()
+"""CPython 3.11 counts the depth of a tree that it makes for all threads together, and raises if two make one at once."""
+
+
 def _canonical_tree(function: Callable[..., Any]) -> ast.AST | None:
     """Return the function's syntax tree without decorators and docstring, None where there is no source."""
     try:
         source = textwrap.dedent(inspect.getsource(function))
-        tree = ast.parse(source)
+        with _parsing:
+            tree = ast.parse(source)
     except (OSError, TypeError, SyntaxError):
         return None
     node = tree.body[0]

@@ -123,7 +123,7 @@ def _duration(seconds: float) -> str:
 def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
     """Return an engine's statistics, given when it began by its clock. Without its lock."""
     stored = scheduler.store.size()
-    busy_s = scheduler.busy_s()
+    busy_s = scheduler.dispatch.busy_s()
     with scheduler.lock.raw:
         ledger = scheduler.ledger
         states = dict.fromkeys(JobState, 0)
@@ -143,7 +143,7 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
         queue_wait_s=Quantiles.of(waits),
         run_time_s=Quantiles.of(runs),
         replicates_per_second=rate,
-        utilisation=min(1.0, busy_s / (elapsed * len(scheduler.workers))),
+        utilisation=min(1.0, busy_s / (elapsed * len(scheduler.dispatch.workers))),
         joined=counts["joined"],
         from_store=counts["from_store"],
         retries=counts["retries"],

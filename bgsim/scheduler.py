@@ -18,19 +18,17 @@ that comes while the old run is letting go *follows* it: it starts when the old 
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
 import math
 import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bgsim.calls import Calls
 from bgsim.chunks import Attempt, Run
 from bgsim.control import STOP, YIELD
+from bgsim.dispatch import Dispatch
 from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError, RequestNotFoundError
 from bgsim.job import Job, JobState
 from bgsim.ledger import Ledger
@@ -40,7 +38,6 @@ from bgsim.progress import ProgressBus
 from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
 from bgsim.settlement import Settlement
 from bgsim.timekeeper import Timekeeper
-from bgsim.worker import Task, Worker
 
 if TYPE_CHECKING:
     from bgsim.clock import Clock
@@ -50,12 +47,6 @@ if TYPE_CHECKING:
     from bgsim.storage import Columns, Store
     from bgsim.storage.journal import Journal
     from bgsim.subscription import Subscription
-
-_THREAD_PREFIX = "bgsim-"
-"""Threads that run callbacks, which must not be waited for from a callback, have names that begin so."""
-
-_CLOSE_GRACE_S = 1.0
-"""How long `close` waits for kernels to let go that it has cancelled, and, with a time-out, for its threads to end."""
 
 
 class Scheduler:
@@ -95,25 +86,19 @@ class Scheduler:
             age_after_s=config.age_after_s,
             clock=clock.monotonic,
         )
-        self.calls = Calls(config, clock)
         self.lock = DeferringLock()  # guards all below, the runs, and the jobs' records
-        self._work = threading.Condition(self.lock.raw)  # workers wait for a task
-        self._idle = threading.Condition(self.lock.raw)  # `drain` and `close` wait for the last run
+        self.idle = threading.Condition(self.lock.raw)  # `drain` and `close` wait for the last run
         self.ledger = Ledger(config, clock, self.lock, self.bus, self.queue, journal, owner)
         self.settlement = Settlement(self)
         self.running: list[Run] = []  # at most max_concurrent_simulations, but for those that are stopping
         self._waiting: set[Run] = set()  # started, and back in the queue: suspended, held, or waiting to be tried again
         self.letting_go: list[Run] = []  # stopping or storing; not settled
         self._by_key: dict[str, Run] = {}  # of `letting_go`, by parameter hash
-        self._errands: deque[Task] = deque()  # for any worker, before anything else
-        self._turns = itertools.count()
-        self._asleep = 0  # workers that wait for a task
         self.paused = False
         self.closed = False
-        self._stopped = False  # no thread takes anything any more
-        self._close_store = close_store
+        self.close_store = close_store
         self._process = os.getpid()
-        self.workers = [Worker(self, number) for number in range(1 if config.immediate else config.workers)]
+        self.dispatch = Dispatch(self)
         self.timekeeper = Timekeeper(self)
         self._driving = False  # an immediate engine is at work further up the stack
         self.executors: weakref.WeakSet[EngineExecutor] = weakref.WeakSet()
@@ -121,7 +106,7 @@ class Scheduler:
     def start(self) -> None:
         """Start the threads, but for an immediate engine."""
         if not self.config.immediate:
-            for worker in self.workers:
+            for worker in self.dispatch.workers:
                 worker.start()
             self.timekeeper.start()
 
@@ -224,7 +209,7 @@ class Scheduler:
         with self.lock:
             self.paused = False
             self.admit()
-            self._work.notify_all()
+            self.dispatch.wake_all()
 
     def drain(self, timeout_s: float | None) -> bool:
         """Wait until every job has ended; return whether that came in time."""
@@ -233,7 +218,7 @@ class Scheduler:
             self.drive()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self.lock.raw:
-            if not self._idle.wait_for(self._is_idle, 0 if self.config.immediate else timeout_s):
+            if not self.idle.wait_for(self.is_idle, 0 if self.config.immediate else timeout_s):
                 return False
             ended = list(self.ledger.unresolved.values())
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -249,22 +234,10 @@ class Scheduler:
         self.check_process()
         with self.lock:
             self.check_open()
-            take_out = self.calls.put(task, priority, group)
-            self._work.notify()
-
-        def withdraw() -> bool:
-            taken = take_out()
-            with self.lock:
-                self._tell_if_idle()
-            return taken
-
+            withdraw = self.dispatch.add_call(task, priority, group)
         if self.config.immediate:
             self.drive()
         return withdraw
-
-    def busy_s(self) -> float:
-        """Return the seconds that all workers together have spent in kernels."""
-        return sum(worker.busy_s for worker in self.workers)
 
     # ---- without threads -----------------------------------------------------------------------------
 
@@ -275,7 +248,7 @@ class Scheduler:
         self._driving = True
         try:
             self.timekeeper.tick()
-            if self.workers[0].step():
+            if self.dispatch.workers[0].step():
                 return True
             left = len(self.letting_go)
             if left:
@@ -309,140 +282,6 @@ class Scheduler:
                     "advance its clock, or resume it"
                 )
 
-    # ---- the workers' side ---------------------------------------------------------------------------
-
-    def next_task(self, worker: Worker, *, wait: bool) -> Task | None:
-        """Return what the worker is to do next.
-
-        None means that there is nothing to do, or, with `wait`, that the scheduler has stopped.
-        """
-        with self.lock:
-            while True:
-                if self._errands:
-                    return self._errands.popleft()
-                if self._stopped:
-                    return None
-                task = self._best_task(worker)
-                if task is not None or not wait:
-                    return task
-                self._asleep += 1
-                self._work.wait()
-                self._asleep -= 1
-
-    def _best_task(self, worker: Worker) -> Task | None:
-        """Return a piece of the highest-priority run, or a call; among equals who has the fewest workers, in turn."""
-        if self.paused:
-            return None
-        found: list[tuple[tuple[int, int, int], Run | None]] = [
-            ((-run.entry.priority, len(run.workers), run.turn), run)  # type: ignore[union-attr]
-            for run in self.running
-            if not (run.stopping or run.follows is not None)
-        ]
-        need = self.calls.need()
-        if need is not None:
-            found.append((need, None))
-        elif self.config.rate_limits:
-            self.timekeeper.look_again()
-        if len(found) > 1:
-            found.sort(key=lambda item: item[0])
-        for _, run in found:
-            task = self.calls.take(next(self._turns), self._call_done) if run is None else self._offer(run, worker)
-            if task is not None:
-                return task
-        return None
-
-    def _offer(self, run: Run, worker: Worker) -> Task | None:
-        if run.needs_preparing:
-            if run.workers:
-                return None  # somebody prepares it, or chunks of the shorter columns have to come back first
-            run.workers[worker] = None
-            if run.runner is None:
-                run.phase = "compiling"
-            return lambda: worker.prepare(run)
-        return self._take_chunk(run, worker)
-
-    def _take_chunk(self, run: Run, worker: Worker) -> Task | None:
-        if not run.has_pending:
-            return None
-        worker.reset()
-        run.turn = next(self._turns)
-        chunk = run.take(worker, len(self.workers), self.config.chunk_target_ms / 1000)
-        if run.has_pending:
-            self._call_worker(run)
-        return lambda: worker.run_chunk(run, chunk)
-
-    def _call_worker(self, run: Run) -> None:
-        """Have one more worker look for a task: one that sleeps, or one that is on something less urgent."""
-        if self._asleep:
-            self._work.notify()
-            return
-        priority = run.entry.priority  # type: ignore[union-attr]
-        less_urgent = [
-            (other.entry.priority, number, worker)  # type: ignore[union-attr]
-            for number, other in enumerate(self.running)
-            if other.entry.priority < priority  # type: ignore[union-attr]
-            for worker, chunk in other.workers.items()
-            if chunk is not None and not worker.is_ordered()
-        ]
-        if less_urgent:
-            min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
-
-    def offer_calls(self) -> None:
-        """Have a worker look at the calls, if one that waited for its rate is ready."""
-        if self.config.rate_limits and self.calls.need() is not None:
-            self._work.notify()
-
-    def _call_done(self, entry: Entry) -> None:
-        with self.lock:
-            self.calls.done(entry)
-            self._idle.notify_all()
-
-    def prepare(self, run: Run) -> tuple[Any, ...]:
-        """Load what is stored of a run, make room for its target, and compile it; by one worker, without the lock."""
-        target = run.target
-        stored = None
-        if any(job.recovered for job in list(run.jobs.values())):
-            # That it runs has to be known before it does: a crash that comes at once would blame nobody, for ever.
-            self.settlement.try_store(run, self.store.journal.flush)
-        if not run.loaded:
-            if run.cache == "use":
-                stored = self.settlement.try_store(run, lambda: self.store.load(run.key, target))
-            elif run.cache == "refresh":
-                self.settlement.try_store(run, lambda: self.store.delete(run.key.hash))
-        held = len(next(iter(stored.values()))) if stored else 0
-        columns = run.allocate(target, stored)
-        runner = run.runner
-        if runner is None and max(held, run.length) < target:
-            runner = run.simulation.prepare(run.parameters)
-        return columns, held, runner
-
-    def prepared(self, worker: Worker, run: Run, columns: Any, held: int, runner: Any) -> Task | None:
-        """Take what `prepare` returned; return the worker's first chunk of it, if nothing more urgent waits."""
-        with self.lock:
-            run.adopt(columns, held)
-            run.runner = runner
-            run.phase = "running"
-            del run.workers[worker]
-            self._stop_counting_if_off(run)
-            if self._finish_if_idle(run, by_worker=True):
-                return None
-            return self._best_task(worker)
-
-    def give_back(self, worker: Worker, run: Run, done: int, error: BaseException | None) -> None:
-        """Take back what `next_task` gave out: so many replicates done, and why no more."""
-        with self.lock:
-            chunk = run.workers.get(worker)
-            if chunk is None:
-                del run.workers[worker]
-            else:
-                run.give_back(worker, done)
-                if done < chunk.count:
-                    self._work.notify_all()
-            self._stop_counting_if_off(run)
-            if error is not None and not self._try_again(run, error):
-                self._fail(run, error, chunk.first + done if chunk is not None else 0)
-            self._finish_if_idle(run, by_worker=True)
-
     # ---- under the lock ------------------------------------------------------------------------------
 
     def check_open(self) -> None:
@@ -455,6 +294,10 @@ class Scheduler:
         if self.closed:
             raise EngineClosedError("the engine is closed; make a new one to go on")
 
+    def is_forked(self) -> bool:
+        """Tell whether this is a forked child, which has none of the engine's threads."""
+        return self._process != os.getpid()
+
     def check_process(self) -> None:
         """Refuse to go on in a forked child, which has none of the engine's threads. Without the lock.
 
@@ -462,7 +305,7 @@ class Scheduler:
         ------
         EngineClosedError
         """
-        if self._process != os.getpid():
+        if self.is_forked():
             raise EngineClosedError(
                 "this engine belongs to the process that made it, and its threads do not live in a forked child; make "
                 "a new engine here, on the same store, or start processes with the method 'spawn'"
@@ -491,7 +334,7 @@ class Scheduler:
             self.stop_job(self._job(old.id), None)
         if run in self.running:
             self.ledger.start(job, "joined a run in progress")
-            self._work.notify()
+            self.dispatch.wake()
         elif placement.entry.state is EntryState.DELAYED:
             others = [other for other in run.jobs.values() if other is not job]
             if others and all(other.record.paused for other in others) and request.delay_s < math.inf:
@@ -536,7 +379,7 @@ class Scheduler:
                 self.ledger.start(job, *(("resumed",) if again else ()))
                 self.timekeeper.watch(job)
         run.begin_watch(self.clock.monotonic())
-        self._call_worker(run)
+        self.dispatch.call_for(run)
         self.timekeeper.started()
 
     def _suspend(self, run: Run, why: str) -> None:
@@ -714,8 +557,7 @@ class Scheduler:
         if by_worker:
             self.lock.defer(lambda: self.settlement.keep(run))
         else:
-            self._errands.append(lambda: self.settlement.keep(run))
-            self._work.notify()
+            self.dispatch.add_errand(lambda: self.settlement.keep(run))
         self.admit()
         return True
 
@@ -727,107 +569,39 @@ class Scheduler:
             del self._by_key[run.key.hash]
         for follower in run.followers:
             follower.follows = None
-            self._work.notify()
-        self._tell_if_idle()
+            self.dispatch.wake()
+        self.tell_if_idle()
+
+    def came_back(self, run: Run, error: BaseException | None = None, failed_at: int = 0) -> bool:
+        """Go on with a run that a worker has come back from; return whether it is done with."""
+        self._stop_counting_if_off(run)
+        if error is not None and not self._try_again(run, error):
+            self._fail(run, error, failed_at)
+        return self._finish_if_idle(run, by_worker=True)
 
     def _end(self, job: Job, state: JobState, error: BaseException | None) -> None:
         self.ledger.end(job, state, error=error)
-        self._tell_if_idle()
+        self.tell_if_idle()
 
-    def _tell_if_idle(self) -> None:
-        if not self.ledger.run_of and not self.letting_go:
-            self._idle.notify_all()
+    def tell_if_idle(self) -> None:
+        """Wake those who wait for the last job, if it has ended."""
+        if self.is_idle():
+            self.idle.notify_all()
 
-    # ---- closing -------------------------------------------------------------------------------------
+    def is_idle(self) -> bool:
+        """Tell whether nothing is wanted, runs, or is being stored."""
+        return not self.ledger.run_of and not self.letting_go and self.dispatch.calls.is_idle()
 
-    def _is_idle(self) -> bool:
-        return not self.ledger.run_of and not self.letting_go and self.calls.is_idle()
-
-    def _let_go_on(self) -> None:
+    def let_go_on(self) -> None:
         """End every pause: what was submitted is to end."""
         self.paused = False
         for run in {run for run in self.ledger.run_of.values() if any(j.record.paused for j in run.jobs.values())}:
             for job in run.jobs.values():
                 self._resume(job, run)
         self.admit()
-        self._work.notify_all()
+        self.dispatch.wake_all()
 
-    def close(self, *, cancel: bool, timeout_s: float | None) -> list[Job]:
-        """Take no more, finish or cancel what is here, stop the threads; return the jobs that had not ended in time.
-
-        From a callback, which one of these threads runs, it returns at once, and another thread does it.
-        """
-        if self._process != os.getpid():
-            return []  # in a forked child there is nothing to close
-        if threading.current_thread().name.startswith(_THREAD_PREFIX):
-            options = {"cancel": cancel, "timeout_s": timeout_s}
-            threading.Thread(target=self.close, kwargs=options, name="close-bgsim", daemon=True).start()
-            return []
-        if cancel and timeout_s is None:
-            timeout_s = _CLOSE_GRACE_S
-        bounded = timeout_s is not None
-        if cancel:
-            for executor in list(self.executors):
-                executor.shutdown(wait=False, cancel_futures=True)
-        with self.lock:
-            self.closed = True
-            self.queue.close()
-            if cancel:
-                self._cancel_all()
-            else:
-                self._let_go_on()
-        left = self._wait_until_idle(timeout_s)
-        if left and not cancel:
-            with self.lock:
-                self.ledger.release()  # before they are cancelled: the next engine finds them in the journal
-                self._cancel_all()
-            self._wait_until_idle(_CLOSE_GRACE_S)
-        with self.lock:
-            idle = self._is_idle()
-            self._stopped = True
-            errands, self._errands = self._errands, deque()
-            self._work.notify_all()
-            self.timekeeper.stop()
-        for errand in errands:  # no worker was free for them, and somebody may wait for those jobs
-            errand()
-        if bounded:
-            self._end_threads_soon(idle=idle)
-        else:
-            self._end_threads(idle=idle)
-        return left
-
-    def _cancel_all(self) -> None:
+    def cancel_all(self) -> None:
         """Cancel every job, what waits before what runs, which would start in its place."""
         for job in sorted(self.ledger.live(), key=lambda job: self.ledger.run_of[job.id].started):
             self.stop_job(job, None)
-
-    def _wait_until_idle(self, timeout_s: float | None) -> list[Job]:
-        """Wait until every job has ended; return those that have not by then."""
-        if self.config.immediate:
-            self.drive()
-            timeout_s = 0
-        with self.lock.raw:
-            self._idle.wait_for(self._is_idle, timeout_s)
-            return self.ledger.live()
-
-    def _end_threads(self, *, idle: bool) -> None:
-        """Wait for the threads, and close what is open; done again after it was interrupted, it does the rest."""
-        for worker in self.workers:
-            worker.join(None if idle else 0.0)
-        self.timekeeper.join()
-        self.ledger.resolver.close(None if idle else 0.0)
-        with self.lock:
-            self.ledger.release()
-        self.bus.close()
-        if self._close_store:
-            self.store.close()
-
-    def _end_threads_soon(self, *, idle: bool) -> None:
-        """Do the same, and leave it to a thread if a callback or a locked store keeps it for too long."""
-        ending = threading.Thread(target=self._end_threads, kwargs={"idle": idle}, name="close-bgsim", daemon=True)
-        try:
-            ending.start()
-        except RuntimeError:  # the interpreter ends, and starts no more threads
-            self._end_threads(idle=idle)
-        else:
-            ending.join(_CLOSE_GRACE_S)

@@ -145,7 +145,7 @@ class Timekeeper:
 
     def _next_event_at(self) -> float:
         """Return when something happens in a queue by itself; infinity for never."""
-        events = (self._scheduler.queue.next_event_at(), self._scheduler.calls.next_event_at())
+        events = (self._scheduler.queue.next_event_at(), self._scheduler.dispatch.calls.next_event_at())
         return min((event for event in events if event is not None), default=math.inf)
 
     # ---- what is due ---------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Timekeeper:
                 scheduler.release(heapq.heappop(self._releases)[2])
             self._stop_overdue(now)
             scheduler.admit()
-            scheduler.offer_calls()
+            scheduler.dispatch.offer_calls()
             if now >= self._sample_at:
                 self._sample(now)
                 self._sample_at = now + self._interval_s if scheduler.running else math.inf

@@ -13,8 +13,8 @@ from bgsim.errors import OutputError, ReplicateError
 
 if TYPE_CHECKING:
     from bgsim.chunks import Chunk, Run
+    from bgsim.dispatch import Dispatch
     from bgsim.kernel import WorkerStream
-    from bgsim.scheduler import Scheduler
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -23,23 +23,23 @@ Task: TypeAlias = Callable[[], "Task | None"]
 
 
 class Worker:
-    """Takes chunks and preparations from the scheduler, and runs them outside of its lock.
+    """Takes chunks and preparations from the dispatch, and runs them outside of the engine's lock.
 
     `step` does one unit of work; `start` runs steps in a thread.
 
     Attributes
     ----------
     control : ndarray of int64, shape (8,)
-        Read by the kernel with atomic loads. The scheduler writes the order, under its lock, while the worker has a
+        Read by the kernel with atomic loads. The scheduler writes the order, under the lock, while the worker has a
         chunk.
     busy_s : float
         Seconds in kernels.
     """
 
-    def __init__(self, scheduler: Scheduler, number: int) -> None:
+    def __init__(self, dispatch: Dispatch, number: int) -> None:
         self.control = block.new_control_block()
         self.busy_s = 0.0
-        self._scheduler = scheduler
+        self._dispatch = dispatch
         self._stream: WorkerStream | None = None
         self._thread = threading.Thread(target=self._run, name=f"bgsim-worker-{number}", daemon=True)
 
@@ -66,12 +66,12 @@ class Worker:
         return int(self.control[block.DONE]), float(self.control[block.FRACTION]) / block.FRACTION_UNIT
 
     def reset(self) -> None:
-        """Clear the control block for a new chunk; under the scheduler's lock, before anyone may order."""
+        """Clear the control block for a new chunk; under the engine's lock, before anyone may order."""
         self.control[:] = 0
 
     def step(self, *, wait: bool = False) -> bool:
-        """Do one unit of work; return False when there is none, or, with `wait`, when the scheduler has stopped."""
-        task = self._scheduler.next_task(self, wait=wait)
+        """Do one unit of work; return False when there is none, or, with `wait`, when the engine has stopped."""
+        task = self._dispatch.next_task(self, wait=wait)
         if task is None:
             return False
         while task is not None:
@@ -81,14 +81,14 @@ class Worker:
     def prepare(self, run: Run) -> Task | None:
         """Load, allocate and compile; return what to do next."""
         try:
-            prepared = self._scheduler.prepare(run)
+            prepared = self._dispatch.prepare(run)
         except BaseException as error:  # whatever it is, the job's caller gets it
             if _is_ctrl_c(error):
-                self._scheduler.give_back(self, run, 0, None)
+                self._dispatch.give_back(self, run, 0, None)
                 raise
-            self._scheduler.give_back(self, run, 0, error)
+            self._dispatch.give_back(self, run, 0, error)
             return None
-        return self._scheduler.prepared(self, run, *prepared)
+        return self._dispatch.prepared(self, run, *prepared)
 
     def run_chunk(self, run: Run, chunk: Chunk) -> None:
         """Run the kernel over a chunk."""
@@ -108,11 +108,11 @@ class Worker:
         except BaseException as raised:  # whatever it is, the job's caller gets it
             done = int(self.control[block.DONE])
             if _is_ctrl_c(raised):
-                self._scheduler.give_back(self, run, done, None)
+                self._dispatch.give_back(self, run, done, None)
                 raise
             error = _explain(run, chunk.first + done, raised)
         self.busy_s += time.perf_counter() - began
-        self._scheduler.give_back(self, run, done, error)
+        self._dispatch.give_back(self, run, done, error)
 
     def _run(self) -> None:
         while True:

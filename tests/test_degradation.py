@@ -95,7 +95,7 @@ def test_an_engine_closes_while_its_store_is_locked(tmp_path: Path) -> None:
 
 def test_close_does_not_wait_for_a_lock_beyond_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite waits a minute; the rest is left to a thread."""
-    monkeypatch.setattr("bgsim.scheduler._CLOSE_GRACE_S", 0.01)
+    monkeypatch.setattr("bgsim.closing.CLOSE_GRACE_S", 0.01)
     path = tmp_path / "s.db"
     engine = bgsim.Engine(path, workers=1)
     deliver(engine, 0)

@@ -67,9 +67,20 @@ def test_imports_run_one_way() -> None:
     order += ["outputs", "fingerprint", "kernel", "simulation", "result"]
     order += ["updates", "rate", "filters", "buffer", "subscription", "channels", "delivery", "batch_progress", "bars"]
     order += ["progress", "storage"]
-    order += ["registry", "clock", "submission", "job", "logs", "chunks", "worker", "calls"]
+    order += ["registry", "clock", "submission", "job", "logs", "chunks", "calls", "worker", "dispatch"]
     order += ["resolver", "ledger", "settlement"]
-    order += ["timekeeper", "scheduler", "health", "desk", "batch", "recovery", "cron", "schedules", "recurring"]
+    order += [
+        "timekeeper",
+        "scheduler",
+        "closing",
+        "health",
+        "desk",
+        "batch",
+        "recovery",
+        "cron",
+        "schedules",
+        "recurring",
+    ]
     order += ["executor", "config", "engine", "terminal", "cli"]
     for path in sorted((ROOT / "bgsim").rglob("*.py")):
         parts = path.relative_to(ROOT / "bgsim").with_suffix("").parts

@@ -307,7 +307,7 @@ def test_what_an_orderly_close_leaves_is_interrupted_and_not_blamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four of them make no dead letter, however often it had begun."""
-    monkeypatch.setattr("bgsim.scheduler._CLOSE_GRACE_S", 0.01)
+    monkeypatch.setattr("bgsim.closing.CLOSE_GRACE_S", 0.01)
     path = tmp_path / "s.db"
     for _ in range(4):
         hold = Hold()

@@ -21,6 +21,7 @@ from crash_kernels import hooked
 from kernels import HOLDS, Hold, held, one_draw
 
 import bgsim
+from bgsim.closing import end_threads
 from bgsim.errors import EngineClosedError, StoreError
 from bgsim.job import JobState
 from bgsim.locking import DeferringLock
@@ -193,7 +194,7 @@ def test_a_close_that_was_interrupted_is_finished_by_the_next(tmp_path: Path, mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine._scheduler.timekeeper, "join", interrupted_join)
-    monkeypatch.setattr(engine._scheduler, "_end_threads_soon", engine._scheduler._end_threads)
+    monkeypatch.setattr("bgsim.closing.end_threads_soon", end_threads)
     monkeypatch.setattr(engine._scheduler.ledger, "release", lambda: None)
     with pytest.raises(KeyboardInterrupt):
         engine.close(timeout_s=0)
@@ -571,7 +572,7 @@ def test_a_callback_that_hangs_does_not_keep_close_beyond_its_time(
     attach: Any, gate: Gate, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as one that waits for the thread that closes."""
-    monkeypatch.setattr("bgsim.scheduler._CLOSE_GRACE_S", 0.01)
+    monkeypatch.setattr("bgsim.closing.CLOSE_GRACE_S", 0.01)
     engine = bgsim.Engine(workers=1)
     job = engine.submit(held, {"name": "a"}, replicates=1)
     attach(engine, job, gate.stop_here)
@@ -586,7 +587,7 @@ def test_an_engine_that_nobody_holds_ends_what_it_was_given(tmp_path: Path) -> N
     """And lets go of its file and its threads, as the fixture of all tests sees."""
     store = ResultStore(tmp_path / "s.db")
     engine = bgsim.Engine(store, workers=1)
-    threads = [worker._thread for worker in engine._scheduler.workers]
+    threads = [worker._thread for worker in engine._scheduler.dispatch.workers]
     jobs = [engine.submit(one_draw, replicates=10, seed=seed) for seed in range(5)]
     del engine
     gc.collect()

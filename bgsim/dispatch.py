@@ -1,0 +1,217 @@
+"""What a worker does next, and what it brings back."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bgsim.calls import Calls
+from bgsim.control import YIELD
+from bgsim.worker import Task, Worker
+
+if TYPE_CHECKING:
+    from bgsim.chunks import Run
+    from bgsim.queue_manager import Entry, Priority
+    from bgsim.scheduler import Scheduler
+
+
+class Dispatch:
+    """Gives workers their tasks: chunks and preparations of a scheduler's runs, plain calls, errands.
+
+    The public methods that workers call take the engine's lock themselves; all others are called under it.
+
+    Attributes
+    ----------
+    workers : list of Worker
+    calls : Calls
+        Plain callables that wait for a worker.
+    stopped : bool
+        No worker takes anything any more.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        config = scheduler.config
+        self._scheduler = scheduler
+        self._lock = scheduler.lock
+        self._config = config
+        self._work = threading.Condition(scheduler.lock.raw)  # workers wait for a task
+        self._errands: deque[Task] = deque()  # for any worker, before anything else
+        self._turns = itertools.count()
+        self._asleep = 0  # workers that wait for a task
+        self.stopped = False
+        self.calls = Calls(config, scheduler.clock)
+        self.workers = [Worker(self, number) for number in range(1 if config.immediate else config.workers)]
+
+    # ---- the workers' side ---------------------------------------------------------------------------
+
+    def next_task(self, worker: Worker, *, wait: bool) -> Task | None:
+        """Return what the worker is to do next.
+
+        None means that there is nothing to do, or, with `wait`, that the engine has stopped.
+        """
+        with self._lock:
+            while True:
+                if self._errands:
+                    return self._errands.popleft()
+                if self.stopped:
+                    return None
+                task = self._best_task(worker)
+                if task is not None or not wait:
+                    return task
+                self._asleep += 1
+                self._work.wait()
+                self._asleep -= 1
+
+    def prepare(self, run: Run) -> tuple[Any, ...]:
+        """Load what is stored of a run, make room for its target, and compile it; by one worker, without the lock."""
+        target = run.target
+        stored = None
+        if any(job.recovered for job in list(run.jobs.values())):
+            # That it runs has to be known before it does: a crash that comes at once would blame nobody, for ever.
+            self._scheduler.settlement.try_store(run, self._scheduler.journal.flush)
+        if not run.loaded:
+            if run.cache == "use":
+                stored = self._scheduler.settlement.try_store(run, lambda: self._scheduler.store.load(run.key, target))
+            elif run.cache == "refresh":
+                self._scheduler.settlement.try_store(run, lambda: self._scheduler.store.delete(run.key.hash))
+        held = len(next(iter(stored.values()))) if stored else 0
+        columns = run.allocate(target, stored)
+        runner = run.runner
+        if runner is None and max(held, run.length) < target:
+            runner = run.simulation.prepare(run.parameters)
+        return columns, held, runner
+
+    def prepared(self, worker: Worker, run: Run, columns: Any, held: int, runner: Any) -> Task | None:
+        """Take what `prepare` returned; return the worker's next task, most often the first chunk of the run."""
+        with self._lock:
+            run.adopt(columns, held)
+            run.runner = runner
+            run.phase = "running"
+            del run.workers[worker]
+            return None if self._scheduler.came_back(run) else self._best_task(worker)
+
+    def give_back(self, worker: Worker, run: Run, done: int, error: BaseException | None) -> None:
+        """Take back what a worker was given: so many replicates done, and why no more."""
+        with self._lock:
+            failed_at = done
+            chunk = run.workers.get(worker)
+            if chunk is None:
+                del run.workers[worker]
+            else:
+                failed_at += chunk.first
+                run.give_back(worker, done)
+                if done < chunk.count:
+                    self.wake_all()
+            self._scheduler.came_back(run, error, failed_at)
+
+    # ---- the scheduler's side ------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Have one worker look for a task."""
+        self._work.notify()
+
+    def wake_all(self) -> None:
+        """Have all look."""
+        self._work.notify_all()
+
+    def call_for(self, run: Run) -> None:
+        """Have one more worker look for a task: one that sleeps, or one that is on something less urgent."""
+        if self._asleep:
+            self._work.notify()
+            return
+        priority = run.entry.priority  # type: ignore[union-attr]
+        less_urgent = [
+            (other.entry.priority, number, worker)  # type: ignore[union-attr]
+            for number, other in enumerate(self._scheduler.running)
+            if other.entry.priority < priority  # type: ignore[union-attr]
+            for worker, chunk in other.workers.items()
+            if chunk is not None and not worker.is_ordered()
+        ]
+        if less_urgent:
+            min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
+
+    def add_errand(self, errand: Callable[[], None]) -> None:
+        """Have a worker do something before anything else, without the lock."""
+        self._errands.append(errand)
+        self._work.notify()
+
+    def add_call(self, task: Callable[[], None], priority: Priority, group: str | None) -> Callable[[], bool]:
+        """Have a worker call something in its turn; return what takes it out again, without the lock."""
+        take_out = self.calls.put(task, priority, group)
+        self._work.notify()
+
+        def withdraw() -> bool:
+            taken = take_out()
+            with self._lock:
+                self._scheduler.tell_if_idle()
+            return taken
+
+        return withdraw
+
+    def offer_calls(self) -> None:
+        """Have a worker look at the calls, if one that waited for its rate is ready."""
+        if self._config.rate_limits and self.calls.need() is not None:
+            self._work.notify()
+
+    def stop(self) -> deque[Task]:
+        """Let the workers end; return the errands that none has done."""
+        self.stopped = True
+        errands, self._errands = self._errands, deque()
+        self._work.notify_all()
+        return errands
+
+    def busy_s(self) -> float:
+        """Return the seconds that all workers together have spent in kernels."""
+        return sum(worker.busy_s for worker in self.workers)
+
+    # ---- which task ----------------------------------------------------------------------------------
+
+    def _best_task(self, worker: Worker) -> Task | None:
+        """Return a piece of the highest-priority run, or a call; among equals who has the fewest workers, in turn."""
+        if self._scheduler.paused:
+            return None
+        found: list[tuple[tuple[int, int, int], Run | None]] = [
+            ((-run.entry.priority, len(run.workers), run.turn), run)  # type: ignore[union-attr]
+            for run in self._scheduler.running
+            if not (run.stopping or run.follows is not None)
+        ]
+        need = self.calls.need()
+        if need is not None:
+            found.append((need, None))
+        elif self._config.rate_limits:
+            self._scheduler.timekeeper.look_again()
+        if len(found) > 1:
+            found.sort(key=lambda item: item[0])
+        for _, run in found:
+            task = self.calls.take(next(self._turns), self._call_done) if run is None else self._offer(run, worker)
+            if task is not None:
+                return task
+        return None
+
+    def _offer(self, run: Run, worker: Worker) -> Task | None:
+        if run.needs_preparing:
+            if run.workers:
+                return None  # somebody prepares it, or chunks of the shorter columns have to come back first
+            run.workers[worker] = None
+            if run.runner is None:
+                run.phase = "compiling"
+            return lambda: worker.prepare(run)
+        return self._take_chunk(run, worker)
+
+    def _take_chunk(self, run: Run, worker: Worker) -> Task | None:
+        if not run.has_pending:
+            return None
+        worker.reset()
+        run.turn = next(self._turns)
+        chunk = run.take(worker, len(self.workers), self._config.chunk_target_ms / 1000)
+        if run.has_pending:
+            self.call_for(run)
+        return lambda: worker.run_chunk(run, chunk)
+
+    def _call_done(self, entry: Entry) -> None:
+        with self._lock:
+            self.calls.done(entry)
+            self._scheduler.tell_if_idle()
