@@ -109,7 +109,7 @@ class Dependencies:
 
 
 _parsing = threading.Lock()
-"""CPython 3.11 counts the depth of a tree that it makes for all threads together, and raises if two make one at once."""
+"""CPython 3.11 counts the depth of the tree that it makes for all threads together, and raises if two make one."""
 
 
 def _canonical_tree(function: Callable[..., Any]) -> ast.AST | None:
