@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,8 @@ class EngineStats:
     from_store : int
         Submissions that the store answered at once.
     retries : int
-    stored_results, stored_bytes : int
+    stored_results, stored_bytes : int or None
+        None while the store cannot say.
     """
 
     states: Mapping[JobState, int]
@@ -67,8 +69,8 @@ class EngineStats:
     joined: int
     from_store: int
     retries: int
-    stored_results: int
-    stored_bytes: int
+    stored_results: int | None
+    stored_bytes: int | None
 
     def __str__(self) -> str:
         states = ", ".join(f"{count} {state.value}" for state, count in self.states.items() if count)
@@ -79,7 +81,9 @@ class EngineStats:
             f"ran          median {_duration(run.p50)}, p99 {_duration(run.p99)}",
             f"workers      {self.utilisation:.0%} busy, {self.replicates_per_second:,.0f} replicates a second now",
             f"saved        {self.joined} joined, {self.from_store} from the store; {self.retries} retries",
-            f"store        {self.stored_results:,} results, {self.stored_bytes:,} bytes",
+            "store        cannot say"
+            if self.stored_results is None
+            else f"store        {self.stored_results:,} results, {self.stored_bytes:,} bytes",
         ]
         return "\n".join(lines)
 
@@ -122,7 +126,9 @@ def _duration(seconds: float) -> str:
 
 def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
     """Return an engine's statistics, given when it began by its clock. Without its lock."""
-    stored = scheduler.store.size()
+    stored: tuple[int, int] | tuple[None, None] = None, None
+    with suppress(Exception):  # health() says what is wrong with it
+        stored = scheduler.store.size()
     busy_s = scheduler.dispatch.busy_s()
     with scheduler.lock.raw:
         ledger = scheduler.ledger

@@ -97,10 +97,9 @@ class Store(abc.ABC):
     def results(self) -> list[StoredResult]:
         """Return what is stored, the last used first."""
 
+    @abc.abstractmethod
     def size(self) -> tuple[int, int]:
         """Return how many results are stored, and how many bytes they take."""
-        found = self.results()
-        return len(found), sum(result.stored_bytes for result in found)
 
     @abc.abstractmethod
     def get(self, result_hash: str) -> StoredResult | None:

@@ -17,17 +17,22 @@ from bgsim.storage.records import OutputSummary, Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.segments import moments
 from bgsim.storage.slots import SlotPair, place, swap
-from bgsim.storage.times import now_text
+from bgsim.storage.times import now_text, time_text
 
 
 class _Held:
-    __slots__ = ("columns", "created_at", "record", "used", "used_at")
+    __slots__ = ("columns", "created_s", "key", "used", "used_s")
 
-    def __init__(self, record: Record, columns: Columns) -> None:
-        self.record = record
+    def __init__(self, key: ResultKey | Record, columns: Columns) -> None:
+        self.key = key
         self.columns = columns
-        self.created_at = self.used_at = now_text()
+        self.created_s = self.used_s = time.time()
         self.used = time.monotonic()
+
+    @property
+    def record(self) -> Record:
+        """The key as a file would keep it; made for those who ask, since it takes longer than storing."""
+        return Record.of(self.key) if isinstance(self.key, ResultKey) else self.key
 
     @property
     def replicates(self) -> int:
@@ -39,9 +44,8 @@ class _Held:
 
     def described(self) -> StoredResult:
         summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in self.columns.items()}
-        return StoredResult(
-            self.record, self.record.values(), self.replicates, self.nbytes, self.created_at, self.used_at, summary
-        )
+        record, times = self.record, (time_text(self.created_s), time_text(self.used_s))
+        return StoredResult(record, record.values(), self.replicates, self.nbytes, *times, summary)
 
 
 class MemoryStore(Store):
@@ -79,8 +83,8 @@ class MemoryStore(Store):
             held = self._get(key)
             if held is None or (wanted is not None and wanted < 1):
                 return None
-            self._held[held.record.hash] = self._held.pop(held.record.hash)
-            held.used_at = now_text()
+            self._held[held.key.hash] = self._held.pop(held.key.hash)
+            held.used_s = time.time()
             held.used = time.monotonic()
             return {name: column[:wanted] for name, column in held.columns.items()}
 
@@ -95,11 +99,7 @@ class MemoryStore(Store):
     ) -> None:
         error: StoreError | None = None
         try:
-            self._store(
-                Record.of(key) if isinstance(key, ResultKey) else key,
-                checked_columns(columns, self.max_storage_bytes),
-                workspace,
-            )
+            self._store(key, checked_columns(columns, self.max_storage_bytes), workspace)
             for request in finishes:
                 self.journal.remove(request)
         except StoreError as refused:
@@ -107,30 +107,34 @@ class MemoryStore(Store):
         if on_stored is not None:
             on_stored(error)
 
-    def _store(self, record: Record, columns: Columns, workspace: str | None) -> None:
-        new = _Held(record, columns)
+    def _store(self, key: ResultKey | Record, columns: Columns, workspace: str | None) -> None:
+        new, result_hash = _Held(key, columns), key.hash
         with self._lock:
             if self._closed:
                 raise StoreError("the store is closed")
-            old = self._held.get(record.hash)
-            if old is not None and old.record.identity != record.identity:
+            old = self._held.get(result_hash)
+            if old is not None and old.key.identity != key.identity:
                 raise StoreError(
-                    f"another result is stored under the hash {record.hash}; it is kept, this one is not stored"
+                    f"another result is stored under the hash {result_hash}; it is kept, this one is not stored"
                 )
             if old is None or old.replicates < new.replicates:
                 if old is not None:
-                    new.created_at = old.created_at
-                    self._drop(record.hash)
-                self._held[record.hash] = new
+                    new.created_s = old.created_s
+                    self._drop(result_hash)
+                self._held[result_hash] = new
                 self._total += new.nbytes
             if workspace is not None:
-                self._place(record.hash, new.replicates, workspace)
-            self._evict(record.hash)
+                self._place(result_hash, new.replicates, workspace)
+            self._evict(result_hash)
 
     def results(self) -> list[StoredResult]:
         with self._lock:
             held = list(reversed(self._held.values()))
         return [h.described() for h in held]
+
+    def size(self) -> tuple[int, int]:
+        with self._lock:
+            return len(self._held), self._total
 
     def get(self, result_hash: str) -> StoredResult | None:
         with self._lock:
@@ -200,7 +204,7 @@ class MemoryStore(Store):
         if isinstance(key, str):
             return self._held.get(key)
         held = self._held.get(key.hash)
-        return held if held is not None and held.record.identity == key.identity else None
+        return held if held is not None and held.key.identity == key.identity else None
 
     def _place(self, result_hash: str, replicates: int, workspace: str) -> None:
         self._slots[workspace] = place(self._slots.get(workspace, SlotPair()), result_hash, replicates, now_text())

@@ -143,6 +143,13 @@ class ResultStore(Store):
     def results(self) -> list[StoredResult]:
         return self._results(None)
 
+    def size(self) -> tuple[int, int]:
+        with self._readers.reading() as reader:
+            found: tuple[int, int] = reader.execute(
+                "SELECT count(*), coalesce(sum(stored_bytes), 0) FROM results"
+            ).fetchone()
+            return found
+
     def get(self, result_hash: str) -> StoredResult | None:
         return next(iter(self._results(result_hash)), None)
 
