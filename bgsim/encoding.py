@@ -65,7 +65,7 @@ def _encode_scalar(value: Any) -> tuple[bytes, bytes]:
 def _encode_array(array: np.ndarray) -> bytes:
     if array.dtype.kind in "fc" and np.isnan(array).any():
         array = np.where(np.isnan(array), np.array(math.nan, array.dtype), array)
-    array = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")  # `ascontiguousarray` adds a dimension to none
     head = f"{array.dtype.str}{array.shape}".encode()
     return struct.pack(">q", len(head)) + head + array.tobytes()
 

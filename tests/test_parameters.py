@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -282,6 +282,7 @@ def plainly_equal(a: typing.Any, b: typing.Any) -> bool:
     return bool(a == b)
 
 
+@example(np.array(False), np.array([False]))
 @given(values, values)
 def test_the_encoding_is_injective(a: typing.Any, b: typing.Any) -> None:
     """Two values have one encoding exactly when they are the same value of the same type."""
