@@ -6,12 +6,7 @@ any number of workers, cancel and resume, a stored result that grows, the replay
 The map of the package, lowest first; a module imports only from those above it::
 
     errors          the tree of errors
-    lazy_heap       a heap from which anything can be removed
-    requests        Priority, and what one caller asks for; entries: what is served, the requests with one key
-    timetable       what becomes due, expires or ages, and when
-    groups          limits of a group; service_line: who is next, not yet due, parked
-    supersede       latest wins; roster: who is here, and who shares an entry
-    sleepers        threads that wait, and who is woken; queue_invariants: what tests check
+    waiting/        the parts of the queue: requests, entries, who is next, limits, times
     queue_manager   the queue, from these parts
     retry           when a failure is tried again
     defaults        what a simulation declares for its jobs
@@ -25,8 +20,8 @@ The map of the package, lowest first; a module imports only from those above it:
     kernel          the compiled side: atomics, streams, the chunk loop (imports numba)
     simulation      @simulation
     result          columns, summary, replay
-    updates, rate   what a progress update says; how fast work is done
-    progress        the bus, with filters, buffer, subscription, channels, delivery; batch_progress, bars
+    bus/            the parts of the progress bus: updates, filters, subscriptions, delivery, batches, bars
+    progress        the bus, from these parts
     storage/        results in SQLite or memory, two slots a workspace; the journal
     registry        simulations by name
     clock           the time

@@ -17,7 +17,7 @@ from bgsim.job import Job, JobState
 if TYPE_CHECKING:
     import xarray
 
-    from bgsim.batch_progress import BatchProgress, BatchUpdate
+    from bgsim.bus.batch_progress import BatchProgress, BatchUpdate
     from bgsim.desk import Desk
     from bgsim.result import SimulationResult
     from bgsim.submission import Submission

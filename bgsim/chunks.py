@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bgsim.rate import Rate
+from bgsim.bus.rate import Rate
 from bgsim.streams import stream_key
 
 if TYPE_CHECKING:

@@ -56,11 +56,11 @@ from bgsim.submission import Submission
 if TYPE_CHECKING:
     import asyncio
 
+    from bgsim.bus.subscription import Subscription
     from bgsim.result import SimulationResult
     from bgsim.schedules import Schedule
     from bgsim.simulation import Simulation
     from bgsim.storage.journal import DeadLetter, PendingRequest
-    from bgsim.subscription import Subscription
 
 logger = logging.getLogger("bgsim.engine")
 

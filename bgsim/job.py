@@ -15,13 +15,13 @@ from bgsim.progress import format_duration
 if TYPE_CHECKING:
     import logging
 
+    from bgsim.bus.subscription import Subscription
     from bgsim.parameters import ParameterSet
     from bgsim.queue_manager import Priority
     from bgsim.result import SimulationResult
     from bgsim.scheduler import Scheduler
     from bgsim.simulation import Simulation
     from bgsim.submission import Submission
-    from bgsim.subscription import Subscription
 
 
 class JobState(enum.Enum):

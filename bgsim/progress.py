@@ -9,7 +9,7 @@
 Publishing takes one short lock, calls nobody, and costs the same however many subscribe. The inbox holds one progress
 update a job, the newest, and every STARTED and terminal one, so it is bounded by the number of jobs. Threads start with
 the first subscription. Nobody's code runs on the fan-out thread; callbacks run on the dispatcher's, see
-`bgsim.delivery`.
+`bgsim.bus.delivery`.
 
 Guarantees
 ----------
@@ -32,14 +32,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
-from bgsim.bars import notebook_bar, tqdm_bar
-from bgsim.batch_progress import BatchProgress, BatchUpdate, batch_of
-from bgsim.channels import Channel, Channels
-from bgsim.delivery import Dispatcher
+from bgsim.bus.bars import notebook_bar, tqdm_bar
+from bgsim.bus.batch_progress import BatchProgress, BatchUpdate, batch_of
+from bgsim.bus.channels import Channel, Channels
+from bgsim.bus.delivery import Dispatcher
+from bgsim.bus.filters import Filter, check_delivery
+from bgsim.bus.subscription import Subscription
+from bgsim.bus.updates import NOTHING, ProgressUpdate, UpdateType, format_duration
 from bgsim.errors import EngineClosedError
-from bgsim.filters import Filter, check_delivery
-from bgsim.subscription import Subscription
-from bgsim.updates import NOTHING, ProgressUpdate, UpdateType, format_duration
 
 if TYPE_CHECKING:
     from bgsim.job import Job

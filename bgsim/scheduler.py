@@ -40,13 +40,13 @@ from bgsim.settlement import Settlement
 from bgsim.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
+    from bgsim.bus.subscription import Subscription
     from bgsim.clock import Clock
     from bgsim.config import EngineConfig
     from bgsim.executor import EngineExecutor
     from bgsim.queue_manager import Entry
     from bgsim.storage import Columns, Store
     from bgsim.storage.journal import Journal
-    from bgsim.subscription import Subscription
 
 
 class Scheduler:

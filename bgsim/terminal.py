@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from bgsim.batch_progress import BatchProgress, batch_of
+from bgsim.bus.batch_progress import BatchProgress, batch_of
 from bgsim.progress import ProgressUpdate, format_duration
 
 if TYPE_CHECKING:

@@ -193,7 +193,8 @@ class World:
         wanted = asked.is_wanted
         said = asked.job.cancel()
         if self.immediate:
-            assert not wanted or said == (asked.job.state is not JobState.FAILED)  # its time was over
+            time_is_over = asked.job.state is JobState.FAILED or asked.job.record.pending_error is not None
+            assert not wanted or said == (not time_is_over)
             assert not said or not asked.is_wanted
 
     def pause(self, asked: Asked) -> None:

@@ -61,12 +61,10 @@ def test_every_public_name_is_there() -> None:
 
 def test_imports_run_one_way() -> None:
     """The order in the map of the package is the order of the imports, outside of functions and type checking."""
-    order = ["errors", "lazy_heap", "requests", "entries", "timetable", "groups", "service_line", "supersede", "roster"]
-    order += ["sleepers", "queue_invariants", "queue_manager"]
+    order = ["errors", "waiting", "queue_manager"]
     order += ["retry", "defaults", "encoding", "fields", "parameters", "streams", "control"]
     order += ["outputs", "fingerprint", "kernel", "simulation", "result"]
-    order += ["updates", "rate", "filters", "buffer", "subscription", "channels", "delivery", "batch_progress", "bars"]
-    order += ["progress", "storage"]
+    order += ["bus", "progress", "storage"]
     order += ["registry", "clock", "submission", "job", "logs", "chunks", "calls", "worker", "dispatch"]
     order += ["resolver", "ledger", "settlement"]
     order += [

@@ -16,9 +16,9 @@ from conftest import HANDSHAKE_S
 from rich.console import Console
 
 import bgsim
-import bgsim.bars
+import bgsim.bus.bars
 import bgsim.terminal
-from bgsim.batch_progress import BatchProgress
+from bgsim.bus.batch_progress import BatchProgress
 from bgsim.errors import InvalidInputError, MissingExtraError
 from bgsim.progress import BatchUpdate, ProgressBus, UpdateType, batch_of, notebook_bar, tqdm_bar
 from bgsim.terminal import show_progress
@@ -203,7 +203,7 @@ def test_in_a_log_a_tqdm_bar_writes_few_lines(monkeypatch: pytest.MonkeyPatch) -
             bus.subscribe()
             publish(bus, "a", PROGRESS, done)
         publish(bus, "a", COMPLETED, 100)
-        monkeypatch.setattr(bgsim.bars, "_watch", lambda _: ([FakeJob()], updates))
+        monkeypatch.setattr(bgsim.bus.bars, "_watch", lambda _: ([FakeJob()], updates))
         tqdm_bar(FakeJob(), file=out)
     assert len(re.split(r"[\r\n]+", out.getvalue().strip())) <= 3
     assert "100/100" in out.getvalue()

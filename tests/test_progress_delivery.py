@@ -13,9 +13,9 @@ import pytest
 from conftest import HANDSHAKE_S, Gate
 
 import bgsim
-import bgsim.delivery
+import bgsim.bus.delivery
+import bgsim.bus.subscription
 import bgsim.progress
-import bgsim.subscription
 from bgsim.errors import EngineClosedError, InvalidInputError
 from bgsim.progress import ProgressBus, ProgressUpdate, UpdateType
 
@@ -223,7 +223,7 @@ def test_a_call_that_becomes_overdue_is_noticed_without_anything_new(clock: Any,
 
 def test_threads_are_bounded_and_the_first_to_return_goes_on(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three callbacks hang in all the threads there may be; a fourth is called when one of them returns."""
-    monkeypatch.setattr(bgsim.delivery, "MAX_THREADS", 3)
+    monkeypatch.setattr(bgsim.bus.delivery, "MAX_THREADS", 3)
     gates = [Gate(), Gate(), Gate()]
     last = Seen()
     bus = ProgressBus(clock=clock, patience_s=1.0)
@@ -260,7 +260,7 @@ def test_closing_waits_for_a_stuck_callback_no_longer_than_the_patience(gate: Ga
 
 
 def test_closing_gives_up_when_every_thread_is_stuck(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
-    monkeypatch.setattr(bgsim.delivery, "MAX_THREADS", 1)
+    monkeypatch.setattr(bgsim.bus.delivery, "MAX_THREADS", 1)
     bus = ProgressBus(patience_s=0.01)
     bus.subscribe(gate.stop_here, job="a")
     bus.subscribe(Seen(), job="b")
@@ -529,7 +529,7 @@ def test_no_lock_is_held_while_anybody_elses_code_runs(monkeypatch: pytest.Monke
             self.release()
 
     watched = SimpleNamespace(**{**vars(threading), "Lock": WatchedLock})
-    for module in (bgsim.progress, bgsim.delivery, bgsim.subscription):
+    for module in (bgsim.progress, bgsim.bus.delivery, bgsim.bus.subscription):
         monkeypatch.setattr(module, "threading", watched)
     places: dict[str, bool] = {}
 

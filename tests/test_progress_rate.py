@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bgsim.rate import MEMORY_S, Rate
+from bgsim.bus.rate import MEMORY_S, Rate
 
 
 def observe(rate: Rate, times: np.ndarray, done: np.ndarray) -> None:

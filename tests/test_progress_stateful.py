@@ -80,11 +80,11 @@ class Subscriber:
         if wanted["workspace"] not in (None, WORKSPACES[update.simulation_id]):
             return
         if len(self.buffer) >= self.maxlen:
-            for i, held in reversed(list(enumerate(self.buffer))):
-                if held.simulation_id == update.simulation_id and held.update_type is PROGRESS:
-                    self.buffer[i] = update
-                    self.conflated += 1
-                    return
+            of_job = [i for i, held in enumerate(self.buffer) if held.simulation_id == update.simulation_id]
+            if of_job and self.buffer[of_job[-1]].update_type is PROGRESS:  # nothing overtakes an end
+                self.buffer[of_job[-1]] = update
+                self.conflated += 1
+                return
         self.buffer.append(update)
 
     def job_ended(self, job: str) -> None:

@@ -15,7 +15,7 @@ from conftest import HANDSHAKE_S, Clock, Gate
 
 from bgsim.errors import EngineClosedError, QueueFullError, RequestNotFoundError
 from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
-from bgsim.sleepers import Sleepers
+from bgsim.waiting.sleepers import Sleepers
 
 
 class WatchedLock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bgsim.requests import SimulationRequest
+from bgsim.waiting.requests import SimulationRequest
 
 
 class Newest:

@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bgsim.entries import Entry, EntryState
-from bgsim.groups import Group, Groups
-from bgsim.lazy_heap import LazyHeap
-from bgsim.requests import Priority, SimulationRequest, check_seconds
-from bgsim.timetable import Event, Timetable
+from bgsim.waiting.entries import Entry, EntryState
+from bgsim.waiting.groups import Group, Groups
+from bgsim.waiting.lazy_heap import LazyHeap
+from bgsim.waiting.requests import Priority, SimulationRequest, check_seconds
+from bgsim.waiting.timetable import Event, Timetable
 
 # Looking a member of an enumeration up by its class takes longer than the rest of most lines here.
 _DELAYED, _READY, _PARKED = EntryState.DELAYED, EntryState.READY, EntryState.PARKED

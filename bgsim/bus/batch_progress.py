@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bgsim.bus.filters import Filter, check_delivery
+from bgsim.bus.rate import Rate
+from bgsim.bus.subscription import Subscription
+from bgsim.bus.updates import ProgressUpdate, UpdateType, format_bar, format_duration, format_share
 from bgsim.errors import InvalidInputError
-from bgsim.filters import Filter, check_delivery
-from bgsim.rate import Rate
-from bgsim.subscription import Subscription
-from bgsim.updates import ProgressUpdate, UpdateType, format_bar, format_duration, format_share
 
 if TYPE_CHECKING:
     from bgsim.job import Job

@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bgsim.batch_progress import batch_of
+from bgsim.bus.batch_progress import batch_of
+from bgsim.bus.updates import format_duration
 from bgsim.errors import MissingExtraError
-from bgsim.updates import format_duration
 
 if TYPE_CHECKING:
     from bgsim.job import Job

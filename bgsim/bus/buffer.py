@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from bgsim.updates import UpdateType
+from bgsim.bus.updates import UpdateType
 
 if TYPE_CHECKING:
-    from bgsim.updates import ProgressUpdate
+    from bgsim.bus.updates import ProgressUpdate
 
 _PROGRESS = UpdateType.PROGRESS
 
@@ -16,8 +16,9 @@ _PROGRESS = UpdateType.PROGRESS
 class Buffer:
     """A queue of updates that conflates progress when it is full. Not thread-safe.
 
-    Once `maxlen` updates wait, a job's newer update takes the place of its newest progress that still waits. Nothing
-    else is lost, so beyond `maxlen` there are of a job at most its STARTED, its newest progress or its terminal update.
+    Once `maxlen` updates wait, a job's newer update takes the place of its last one that waits, if that is progress.
+    Nothing else is lost, so beyond `maxlen` there are of a job at most its STARTED, its newest progress or its terminal
+    update.
     Every operation is O(1).
 
     Attributes

@@ -6,7 +6,7 @@ import math
 import threading
 from collections import Counter
 
-from bgsim.roster import Roster
+from bgsim.waiting.roster import Roster
 
 
 class Sleepers:

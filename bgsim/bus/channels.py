@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
 if TYPE_CHECKING:
-    from bgsim.subscription import Subscription
-    from bgsim.updates import ProgressUpdate
+    from bgsim.bus.subscription import Subscription
+    from bgsim.bus.updates import ProgressUpdate
 
     Reference = ReferenceType[Subscription]
     Audience = tuple[Reference, ...]

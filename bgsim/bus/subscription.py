@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
-from bgsim.buffer import Buffer
+from bgsim.bus.buffer import Buffer
 
 if TYPE_CHECKING:
-    from bgsim.filters import Filter
+    from bgsim.bus.filters import Filter
+    from bgsim.bus.updates import ProgressUpdate
     from bgsim.progress import ProgressBus
-    from bgsim.updates import ProgressUpdate
 
 logger = logging.getLogger("bgsim.progress")
 
@@ -33,7 +33,7 @@ class Subscription:
     Guarantees
     ----------
     - At most `maxlen` updates wait, and beyond that of each job its STARTED, its newest progress and its terminal
-      update; see `bgsim.buffer.Buffer`.
+      update; see `bgsim.bus.buffer.Buffer`.
     - Calls follow each other, in the order of the updates, wherever they are made.
     - After `unsubscribe` returns, no further call of the callback begins; one that is being made is not waited for.
     - A callback or predicate that raises is logged the first time and counted; the subscription goes on.

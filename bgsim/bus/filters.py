@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bgsim.bus.updates import UpdateType
 from bgsim.errors import InvalidInputError, nearest
-from bgsim.updates import UpdateType
 
 if TYPE_CHECKING:
-    from bgsim.updates import ProgressUpdate
+    from bgsim.bus.updates import ProgressUpdate
 
 
 class Filter(NamedTuple):

@@ -9,11 +9,11 @@ import math
 from dataclasses import dataclass
 from itertools import count
 
-from bgsim.entries import Entry, EntryState
 from bgsim.errors import EngineClosedError, InvalidInputError, RequestNotFoundError
-from bgsim.requests import Priority, SimulationRequest
-from bgsim.service_line import ServiceLine
-from bgsim.supersede import Newest
+from bgsim.waiting.entries import Entry, EntryState
+from bgsim.waiting.requests import Priority, SimulationRequest
+from bgsim.waiting.service_line import ServiceLine
+from bgsim.waiting.supersede import Newest
 
 CLOSED = "the queue is closed; make a new engine to go on"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bgsim.entries import Entry, EntryState
-from bgsim.requests import Priority
-from bgsim.roster import Roster
-from bgsim.service_line import ServiceLine
-from bgsim.timetable import Event, Timetable
+from bgsim.waiting.entries import Entry, EntryState
+from bgsim.waiting.requests import Priority
+from bgsim.waiting.roster import Roster
+from bgsim.waiting.service_line import ServiceLine
+from bgsim.waiting.timetable import Event, Timetable
 
 
 def check(roster: Roster, now: float) -> None:

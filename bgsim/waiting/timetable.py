@@ -6,7 +6,7 @@ import enum
 import math
 from typing import Any, TypeAlias
 
-from bgsim.lazy_heap import LazyHeap
+from bgsim.waiting.lazy_heap import LazyHeap
 
 
 class Event(enum.IntEnum):

@@ -16,8 +16,8 @@ import enum
 import math
 from typing import Any
 
-from bgsim.lazy_heap import LazyHeap
-from bgsim.requests import Priority, SimulationRequest
+from bgsim.waiting.lazy_heap import LazyHeap
+from bgsim.waiting.requests import Priority, SimulationRequest
 
 
 class EntryState(enum.Enum):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bgsim.subscription import Subscription
+    from bgsim.bus.subscription import Subscription
 
 logger = logging.getLogger("bgsim.progress")
 

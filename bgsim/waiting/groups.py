@@ -7,11 +7,11 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from bgsim.entries import Entry, EntryState
 from bgsim.errors import InvalidInputError
-from bgsim.lazy_heap import LazyHeap
-from bgsim.requests import check_count, check_seconds
-from bgsim.timetable import Event, Timetable
+from bgsim.waiting.entries import Entry, EntryState
+from bgsim.waiting.lazy_heap import LazyHeap
+from bgsim.waiting.requests import check_count, check_seconds
+from bgsim.waiting.timetable import Event, Timetable
 
 _PARKED = EntryState.PARKED
 
