@@ -13,7 +13,6 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import RequestNotFoundError
@@ -23,6 +22,7 @@ from bgsim.queue_manager import EntryState, SimulationQueue
 from bgsim.resolver import Resolver
 from bgsim.result import SimulationResult
 from bgsim.storage.journal import DeadLetter, PendingRequest
+from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
     from bgsim.chunks import Run
@@ -109,10 +109,7 @@ class Ledger:
         s = job.submission
         return PendingRequest(
             id=job.id,
-            simulation=s.simulation.name,
-            parameters=s.parameters.to_json(),
-            seed=str(s.seed),
-            replicates=s.replicates,
+            **s.kept(),
             options=s.options_json(now=self._clock.time()),
             submitted_at=time_text(self._clock.time()),
             crashes=job.crashes,
@@ -322,10 +319,7 @@ class Ledger:
                 self._journal.add_dead_letter,
                 DeadLetter(
                     id=job.id,
-                    simulation=s.simulation.name,
-                    parameters=s.parameters.to_json(),
-                    seed=str(s.seed),
-                    replicates=s.replicates,
+                    **s.kept(),
                     options=s.options_json(),
                     submitted_at=time_text(submitted_at),
                     failed_at=time_text(failed_at),
@@ -470,8 +464,3 @@ def metadata(job: Job, from_store: int = 0) -> dict[str, Any]:
         "workspace": job.submission.workspace,
         "from_store": min(from_store, record.replicates),
     }
-
-
-def time_text(epoch_s: float) -> str:
-    """Return a time as ISO-8601, UTC, microseconds."""
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="microseconds")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError
-from bgsim.ledger import time_text
 from bgsim.storage.journal import DeadLetter, PendingRequest
+from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
     from bgsim.desk import Desk

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bgsim.errors import EngineClosedError
-from bgsim.ledger import time_text
 from bgsim.schedules import MAX_WAIT_S, Schedule, Schedules
 from bgsim.storage.journal import ScheduledRequest
+from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
     from bgsim.desk import Desk
@@ -48,10 +48,7 @@ class RecurringJobs:
         now = time_text(self._clock.time())
         kept = ScheduledRequest(
             name=name,
-            simulation=submission.simulation.name,
-            parameters=submission.parameters.to_json(),
-            seed=str(submission.seed),
-            replicates=submission.replicates,
+            **submission.kept(),
             options=submission.options_json(),
             cron=cron,
             timezone=timezone,

@@ -91,7 +91,6 @@ class Scheduler:
         self.ledger = Ledger(config, clock, self.lock, self.bus, self.queue, journal, owner)
         self.settlement = Settlement(self)
         self.running: list[Run] = []  # at most max_concurrent_simulations, but for those that are stopping
-        self._waiting: set[Run] = set()  # started, and back in the queue: suspended, held, or waiting to be tried again
         self.letting_go: list[Run] = []  # stopping or storing; not settled
         self._by_key: dict[str, Run] = {}  # of `letting_go`, by parameter hash
         self.paused = False
@@ -371,7 +370,6 @@ class Scheduler:
 
     def _start(self, run: Run) -> None:
         self.running.append(run)
-        self._waiting.discard(run)
         again = run.started
         run.started = True
         for job in run.jobs.values():
@@ -414,7 +412,6 @@ class Scheduler:
 
     def _set_aside(self, run: Run) -> None:
         self.running.remove(run)
-        self._waiting.add(run)
         run.eta.pause()
 
     def _hold_if_unwanted(self, run: Run) -> None:
@@ -548,7 +545,6 @@ class Scheduler:
         assert run.entry is not None
         if run in self.running:
             self.running.remove(run)
-        self._waiting.discard(run)
         run.phase = "storing"
         if run.entry.state is not EntryState.GONE:  # as it is when a suspended run's last job has left
             self.queue.done(run.entry)

@@ -137,6 +137,15 @@ class Submission:
             max_wait_s=self.max_wait_s,
         )
 
+    def kept(self) -> dict[str, Any]:
+        """Return what it computes, in the form in which the journal keeps it; `options_json` is the rest."""
+        return {
+            "simulation": self.simulation.name,
+            "parameters": self.parameters.to_json(),
+            "seed": str(self.seed),
+            "replicates": self.replicates,
+        }
+
     def options_json(self, *, now: float | None = None) -> str:
         """Return the options as JSON; with `now`, a delay becomes the time at which it ends."""
         options: dict[str, Any] = {"priority": self.urgency.name.lower(), "cache": self.cache}
