@@ -162,6 +162,16 @@ class Run:
         return not self.workers and not self.needs_preparing and not self.has_pending
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it is too late to pause it or to let it go on."""
+        return self.stopping or self.phase == "storing"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether all who want it have paused it by hand."""
+        return all(job.record.paused for job in self.jobs.values())
+
+    @property
     def prefix(self) -> int:
         """How many replicates are done without a gap from 0 on; exact while nobody is on it."""
         return min(self._pending[0][0], self.length) if self._pending else self.length

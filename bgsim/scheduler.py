@@ -158,7 +158,7 @@ class Scheduler:
         self.check_process()
         with self.lock:
             run = self.ledger.run_of.get(job.id)
-            if run is None or run.stopping or run.phase == "storing":
+            if run is None or run.is_ending:
                 return False
             if not job.record.paused:
                 job.record.paused = True
@@ -171,7 +171,7 @@ class Scheduler:
         self.check_process()
         with self.lock:
             run = self.ledger.run_of.get(job.id)
-            if run is None or run.stopping or run.phase == "storing" or not job.record.paused:
+            if run is None or run.is_ending or not job.record.paused:
                 return False
             self._resume(job, run)
             self.admit()
@@ -416,7 +416,7 @@ class Scheduler:
 
     def _hold_if_unwanted(self, run: Run) -> None:
         """Hold a run all of whose jobs are paused."""
-        if not all(job.record.paused for job in run.jobs.values()):
+        if not run.is_paused:
             return
         assert run.entry is not None
         if run in self.running:
@@ -427,13 +427,13 @@ class Scheduler:
 
     def release(self, entry: Entry) -> None:
         """Let an entry that waited for a time of the wall clock be served, unless it is paused by hand."""
-        if entry.state is EntryState.DELAYED and not all(j.record.paused for j in entry.payload.jobs.values()):
+        if entry.state is EntryState.DELAYED and not entry.payload.is_paused:
             self.queue.release(entry)
 
     def _resume(self, job: Job, run: Run) -> None:
-        if not job.record.paused or run.stopping or run.phase == "storing":
+        if not job.record.paused or run.is_ending:
             return
-        held = all(other.record.paused for other in run.jobs.values())
+        held = run.is_paused
         job.record.paused = False
         assert run.entry is not None
         if run in self.running:
