@@ -45,6 +45,19 @@ def _open_databases() -> set[str]:
     return found
 
 
+def in_child(check: Callable[[], None]) -> None:
+    """Run something in a forked child and see that it went well."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            check()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     """Fail a test that leaves a thread of ours or an open database behind."""

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANDSHAKE_S, Gate
+from conftest import HANDSHAKE_S, Gate, in_child
 from crash_kernels import hooked
 from kernels import HOLDS, Hold, held, one_draw
 
@@ -308,20 +308,6 @@ def test_the_interpreter_exits_by_an_exception_and_by_sys_exit(tmp_path: Path) -
 
 
 # ---- forks -------------------------------------------------------------------------------------------
-
-
-def in_child(check: Callable[[], None]) -> None:
-    """Run something in a forked child, which then ends as a program does, and see that it went well."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            check()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert status == 0
 
 
 @needs_fork

@@ -106,6 +106,24 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
     raise AssertionError("unreachable")
 
 
+def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connection:
+    """Open a file again that this process had open a moment ago.
+
+    Raises
+    ------
+    sqlite3.Error
+        If it cannot be opened.
+    """
+    connection = connect(path, create=False)
+    try:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        _set(connection, wait_for_disk=survive_power_loss or mode != "wal")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
     """Return a connection that any one thread at a time may use."""
     uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}{f'&vfs={VFS}' if VFS else ''}"
@@ -201,10 +219,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
         schema.migrate(connection, path)
     # Where there is no shared memory, as on a network drive, this stays "delete": readers then wait for the writer.
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    wait_for_disk = survive_power_loss or mode != "wal"
-    connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when nobody waits for it
-    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+    _set(connection, wait_for_disk=survive_power_loss or mode != "wal")
     for probe in (
         "count(*), sum(replicates) FROM results",
         "* FROM blocks LIMIT 1",
@@ -215,6 +230,13 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
     ):
         connection.execute(f"SELECT {probe}").fetchone()
     connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading
+
+
+def _set(connection: sqlite3.Connection, *, wait_for_disk: bool) -> None:
+    """Set what is a connection's, not the file's."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when nobody waits for it
+    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:

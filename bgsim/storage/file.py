@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from bgsim.errors import NewerSchemaError, StoreError
-from bgsim.storage import segments, tables
-from bgsim.storage.database import DamagedFileError, file_identity, open_database
+from bgsim.storage import forks, segments, tables
+from bgsim.storage.database import DamagedFileError, file_identity, open_database, reopen_database
 from bgsim.storage.file_journal import FileJournal
 from bgsim.storage.readers import Readers
 from bgsim.storage.salvage import rebuild
@@ -64,13 +64,15 @@ class StoreFile:
         self._refusal: NewerSchemaError | None = None
         # Guards `damaged`; nothing is called under it.
         self._lock = threading.Lock()
-        try:
-            connection = self._open()
-        except NewerSchemaError as error:
-            self._open_newer(error)
-        else:
-            self.memory.pin(tables.pinned(connection))
-            self.writer = Writer(connection, path, upkeep.before_commit, upkeep.recount, self.journal)
+        with forks.using():
+            forks.register(self)
+            try:
+                connection = self._open()
+            except NewerSchemaError as error:
+                self._open_newer(error)
+            else:
+                self.memory.pin(tables.pinned(connection))
+                self.writer = Writer(connection, self._reopen, path, upkeep.before_commit, upkeep.recount, self.journal)
 
     def submit(self, task: Task) -> None:
         """Hand a task to the writer."""
@@ -136,11 +138,20 @@ class StoreFile:
 
         return self.run(work, alone=True)
 
+    def let_go(self) -> None:
+        """Close all connections until they are needed again, for a fork; nobody uses one."""
+        if self.writer is not None:
+            self.writer.let_go()
+        self.readers.drop()
+
     def close(self) -> None:
         """Finish what was handed over, and let go of the file."""
         if self.writer is not None:
             self.writer.close()
         self.readers.close()
+
+    def _reopen(self) -> sqlite3.Connection:
+        return reopen_database(self.path, survive_power_loss=self._survive_power_loss)
 
     def _open(self) -> sqlite3.Connection:
         before = file_identity(self.path)

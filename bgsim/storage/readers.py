@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bgsim.errors import StoreError
+from bgsim.storage import forks
 from bgsim.storage.database import SQLITE_ERRORS, connect, explained
-
-_forks = 0
-"""How often this process has come out of a fork: quicker to compare than the process's number."""
-
-
-def _count_fork() -> None:
-    global _forks  # noqa: PLW0603
-    _forks += 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_count_fork)
 
 
 class Readers:
@@ -35,7 +23,7 @@ class Readers:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._forks = _forks
+        self._forks = forks.count()
         self._idle: list[sqlite3.Connection] = []  # another list once these are of no more use
         self._closed = False
 
@@ -62,8 +50,16 @@ class Readers:
 
     def take(self) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]:
         """Return a connection, and what `give_back` wants to know; `reading` does both, in a microsecond more."""
-        if self._forks != _forks:
+        if self._forks != forks.count():
             raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
+        forks.enter()
+        try:
+            return self._take()
+        except BaseException:
+            forks.leave()
+            raise
+
+    def _take(self) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]:
         idle = self._idle
         try:
             return idle.pop(), idle
@@ -77,19 +73,22 @@ class Readers:
 
     def give_back(self, connection: sqlite3.Connection, idle: list[sqlite3.Connection]) -> None:
         """Keep a connection for the next reader, or close it."""
-        if connection.in_transaction:
-            connection.rollback()
-        if len(idle) < self._KEPT:
-            idle.append(connection)
-        else:
-            connection.close()
-        # 1. This thread finds room in the list. 2. `drop` replaces the list and empties the old one. 3. This thread
-        # adds to the old one: so whoever comes last empties it.
-        if idle is not self._idle:
-            _close_all(idle)
+        try:
+            if connection.in_transaction:
+                connection.rollback()
+            if len(idle) < self._KEPT:
+                idle.append(connection)
+            else:
+                connection.close()
+            # 1. This thread finds room in the list. 2. `drop` replaces the list and empties the old one. 3. This thread
+            # adds to the old one: so whoever comes last empties it.
+            if idle is not self._idle:
+                _close_all(idle)
+        finally:
+            forks.leave()
 
     def drop(self) -> None:
-        """Use none of these connections again: the file has been replaced."""
+        """Use none of these connections again: the file has been replaced, or the process forks."""
         idle, self._idle = self._idle, []
         _close_all(idle)
 

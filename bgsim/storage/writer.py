@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bgsim.errors import StoreError
+from bgsim.storage import forks
 from bgsim.storage.base import OnStored
 from bgsim.storage.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
 
@@ -77,6 +78,8 @@ class Writer:
     ----------
     connection : sqlite3.Connection
         The writer's own; whoever replaces the file replaces it, in a task that runs alone.
+    reopen : callable
+        Opens another, for after a fork.
     path : Path
     before_commit : callable
         Called with the connection at the end of each group's transaction.
@@ -89,12 +92,14 @@ class Writer:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        reopen: Callable[[], sqlite3.Connection],
         path: Path,
         before_commit: Work,
         rolled_back: Callable[[], None],
         late: LateWork,
     ) -> None:
-        self.connection = connection
+        self._connection: sqlite3.Connection | None = connection
+        self._reopen = reopen
         self.path = path
         self._before_commit = before_commit
         self._rolled_back = rolled_back
@@ -109,6 +114,14 @@ class Writer:
         self._file = file_identity(path)  # written by the writer alone
         self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
         self._thread.start()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The writer's own, for its thread, between `forks.enter` and `leave`."""
+        if self._connection is None:
+            self._check_file()
+            self._connection = self._reopen()
+        return self._connection
 
     def submit(self, task: Task) -> None:
         """Hand over a task; one that adds to a full backlog waits, unless the writer itself calls."""
@@ -151,8 +164,14 @@ class Writer:
 
     def file_replaced(self, connection: sqlite3.Connection) -> None:
         """Go on with another file under the same path; in a task that runs alone."""
-        self.connection = connection
+        self._connection = connection
         self._file = file_identity(self.path)
+
+    def let_go(self) -> None:
+        """Close the connection until it is needed again; nobody uses it."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def close(self) -> None:
         """Finish the backlog, tidy up, and end; more than once does nothing."""
@@ -180,7 +199,8 @@ class Writer:
                 dirty = False
             if ending:
                 break
-        self.connection.close()
+        with forks.using():
+            self.let_go()
 
     def _do(self, tasks: list[Task]) -> None:
         groups: list[list[Task]] = []
@@ -204,16 +224,18 @@ class Writer:
         """Move a long write-ahead log into the file: now, when those who waited for the commit have been told."""
         try:
             if Path(f"{self.path}-wal").stat().st_size > JOURNAL_LIMIT_BYTES:
-                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except (OSError, *SQLITE_ERRORS):
+                with forks.using():
+                    self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (OSError, StoreError, *SQLITE_ERRORS):
             return  # there is no log, or another process is at it
 
     def _tidy(self) -> None:
         """Write down what has waited for a commit, then tidy the file, in short steps."""
         try:
             self._commit([])
-            self.tidy(self.connection)
-        except SQLITE_ERRORS:
+            with forks.using():
+                self.tidy(self.connection)
+        except (StoreError, *SQLITE_ERRORS):
             return  # another process is at it, or the file is gone: the next write says so
 
     @staticmethod
@@ -229,15 +251,20 @@ class Writer:
 
     def _alone(self, task: Task) -> Exception | None:
         try:
-            task.work(self.connection)
+            with forks.using():
+                task.work(self.connection)
         except SQLITE_ERRORS as error:
             return explained(self.path, "written", error)
         except Exception as error:  # whatever it is, it is this task's, and the writer goes on
             return error
         return None
 
-    def _commit(self, tasks: list[Task], *, late: bool = True) -> list[Exception | None]:
+    def _commit(self, tasks: list[Task]) -> list[Exception | None]:
         """Do the tasks in one transaction, and the late work; return an error or None for each."""
+        with forks.using():
+            return self._transact(tasks, late=True)
+
+    def _transact(self, tasks: list[Task], *, late: bool) -> list[Exception | None]:
         errors: list[Exception | None] = []
         try:
             self._check_file()
@@ -248,8 +275,8 @@ class Writer:
                 self._late.write(self.connection)
             self.connection.execute("COMMIT")
         except Exception as error:  # the writer must go on, whatever it is
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             self._rolled_back()
             failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -258,8 +285,8 @@ class Writer:
             made_room = late and code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._make_room()
             if busy or not tasks or not (len(tasks) > 1 or had_late or made_room):
                 return [failure] * len(tasks)
-            errors = [self._commit([task], late=False)[0] for task in tasks]
-            self._commit([])
+            errors = [self._transact([task], late=False)[0] for task in tasks]
+            self._transact([], late=True)
             return errors
         if late:
             self._late.committed()

@@ -1,0 +1,201 @@
+"""A fork beside stores in use: nothing of SQLite goes into the child, and both sides go on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import HANDSHAKE_S, in_child
+from store_helpers import columns, key, same, store_now
+
+from bgsim.errors import StoreError
+from bgsim.storage import ResultStore, forks
+from bgsim.storage.writer import Task
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "s.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[ResultStore]:
+    opened = ResultStore(path)
+    store_now(opened, key(1), 10)
+    yield opened
+    opened.close()
+
+
+def open_files(path: Path) -> list[str]:
+    return [name for name in map(_target, Path("/proc/self/fd").iterdir()) if name.startswith(str(path))]
+
+
+def _target(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:
+        return ""
+
+
+def fork_in_a_thread(check: Callable[[], None]) -> tuple[threading.Thread, list[BaseException]]:
+    """Fork in another thread; return it once it waits for those who use SQLite."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            in_child(check)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while not forks._forking and thread.is_alive():
+        thread.join(0.001)
+    return thread, failed
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not tell which files are open")
+def test_a_child_inherits_no_open_file_and_the_parent_opens_its_own_again(store: ResultStore, path: Path) -> None:
+    assert open_files(path)
+
+    def check() -> None:
+        assert open_files(path) == []
+
+    in_child(check)
+    assert same(store.load(key(1)), columns(key(1), 10))
+    store_now(store, key(2), 20)
+    assert open_files(path)
+
+
+def test_what_the_child_stores_stays_when_the_parent_closes_first(store: ResultStore, path: Path) -> None:
+    """The last to close a file moves its log away: the child's locks have to be its own for that."""
+    opened, closed = os.pipe(), os.pipe()
+
+    def check() -> None:
+        mine = ResultStore(path)
+        store_now(mine, key(2), 20)
+        os.write(opened[1], b".")
+        os.read(closed[0], 1)
+        store_now(mine, key(3), 30)
+        os._exit(0)  # without closing: what it stored is durable
+
+    child = os.fork()
+    if child == 0:
+        try:
+            check()
+        finally:
+            os._exit(1)
+    os.read(opened[0], 1)
+    store.close()
+    os.write(closed[1], b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for end in opened + closed:
+        os.close(end)
+    again = ResultStore(path)
+    assert [again.find(key(x)) for x in (1, 2, 3)] == [10, 20, 30]
+    assert again.check().ok
+    again.close()
+
+
+def test_a_fork_waits_for_a_commit_and_the_child_can_write(store: ResultStore, path: Path, gate) -> None:
+    def check() -> None:
+        mine = ResultStore(path)
+        assert mine.find(key(2)) == 20
+        store_now(mine, key(3), 30)
+        mine.close()
+
+    store.store(key(2), columns(key(2), 20))
+    store._file.submit(Task(gate.stop_here, lambda _: None))
+    gate.wait_until_reached()
+    thread, failed = fork_in_a_thread(check)
+    store.store(key(4), columns(key(4), 40))
+    assert thread.is_alive()
+    gate.open()
+    thread.join(HANDSHAKE_S)
+    assert not failed
+    store.flush()
+    assert [store.find(key(x)) for x in (1, 2, 3, 4)] == [10, 20, 30, 40]
+
+
+def test_a_fork_waits_for_a_reader_who_may_read_on_and_new_ones_wait_for_it(store: ResultStore, path: Path) -> None:
+    late: list[int] = []
+    with store._file.readers.reading(snapshot=True) as reader:
+        reader.execute("SELECT * FROM results").fetchone()
+        thread, failed = fork_in_a_thread(lambda: ResultStore(path).close())
+        assert store.find(key(1)) == 10  # by the thread that the fork waits for
+        other = threading.Thread(target=lambda: late.append(store.find(key(1))), daemon=True)
+        other.start()
+        other.join(0.05)
+        assert thread.is_alive()
+        assert late == []
+    thread.join(HANDSHAKE_S)
+    other.join(HANDSHAKE_S)
+    assert (failed, late) == ([], [10])
+
+
+def test_a_fork_does_not_wait_for_ever(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(forks, "PATIENCE_S", 0.01)
+    with caplog.at_level(logging.WARNING, "bgsim.storage"), store._file.readers.reading():
+        thread, failed = fork_in_a_thread(lambda: None)
+        thread.join(HANDSHAKE_S)
+    assert not thread.is_alive()
+    assert not failed
+    assert "the child must not use it" in caplog.text
+
+
+def test_threads_that_fork_at_once_take_turns(store: ResultStore, path: Path) -> None:
+    def check() -> None:
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("SELECT count(*) FROM results").fetchone()[0] >= 1
+
+    failed: list[BaseException] = []
+
+    def fork() -> None:
+        try:
+            for _ in range(5):
+                in_child(check)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=fork, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for x in range(2, 40):
+        store.store(key(x), columns(key(x), x))
+        store.find(key(x))
+    for thread in threads:
+        thread.join(HANDSHAKE_S)
+        assert not thread.is_alive()
+    store.flush()
+    assert not failed
+    assert store.check().ok
+    assert [store.find(key(x)) for x in range(2, 40)] == list(range(2, 40))
+
+
+def test_a_store_of_the_parent_is_refused_in_the_child(store: ResultStore) -> None:
+    def check() -> None:
+        for use in (lambda: store.find(key(1)), lambda: store_now(store, key(2), 3), store.flush):
+            with pytest.raises(StoreError, match="opened before a fork; open it anew in the child"):
+                use()
+
+    in_child(check)
+
+
+def test_a_file_that_went_away_over_a_fork_is_refused_as_ever(store: ResultStore, path: Path) -> None:
+    in_child(lambda: None)
+    path.unlink()
+    with pytest.raises(StoreError, match="deleted or replaced"):
+        store_now(store, key(2), 20)
+    assert not path.exists()
