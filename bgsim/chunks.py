@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import bisect
 import contextvars
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bgsim.bus.rate import Rate
+from bgsim.logs import JobLog
 from bgsim.streams import stream_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.job import Job
-    from bgsim.logs import JobLog
     from bgsim.queue_manager import Entry
     from bgsim.simulation import ChunkRunner
     from bgsim.storage import Columns
@@ -90,12 +91,15 @@ class Run:
         Why it failed, and at which replicate: the lowest of those that did.
     retry : Retry or None
         When a failure is tried again: the most patient of those that the jobs brought.
-    attempts : list of Attempt
+    attempts : tuple of Attempt
         The failures so far.
-    context : contextvars.Context
-        Of the first job's submission; plain Python runs in a copy of it.
+    context, log : contextvars.Context, JobLog
+        Of the first job's submission: plain Python runs in a copy of the one and writes to the other. Compiled code can
+        reach neither, and has None.
     follows : Run or None
         An earlier run with this key that is still letting go; this one starts after it.
+    missed_at : float
+        When the store was last asked and had nothing.
     moved_at : float
         When one of its counters was last seen to move.
     """
@@ -103,11 +107,11 @@ class Run:
     __slots__ = (
         "_chunk_rate", "_last_count", "_moved", "_pending", "attempts", "cache", "columns", "completed", "context",
         "entry", "error", "eta", "failed_at", "followers", "follows", "from_store", "jobs", "key", "length", "loaded",
-        "log", "moved_at", "parameters", "phase", "retry", "runner", "seed", "shown", "simulation", "stalled",
-        "started", "stopping", "store_error", "stream_key", "turn", "workers",
+        "log", "missed_at", "moved_at", "parameters", "phase", "retry", "runner", "seed", "shown", "simulation",
+        "stalled", "started", "stopping", "store_error", "stream_key", "turn", "workers",
     )  # fmt: skip
 
-    def __init__(self, submission: Submission, log: JobLog) -> None:
+    def __init__(self, submission: Submission, job_id: str) -> None:
         self.simulation = submission.simulation
         self.parameters = submission.parameters
         self.seed = submission.seed
@@ -115,8 +119,9 @@ class Run:
         self.cache = submission.cache
         self.retry = submission.retry
         self.stream_key = stream_key(submission.seed)
-        self.context = contextvars.copy_context()
-        self.log = log
+        plain = not submission.simulation.compiles
+        self.context = contextvars.copy_context() if plain else None
+        self.log = JobLog(job_id) if plain else None
         self.jobs: dict[str, Job] = {}
         self.entry: Entry | None = None
         self.phase = "queued"
@@ -130,17 +135,18 @@ class Run:
         self.stopping = False
         self.error: BaseException | None = None
         self.failed_at = 0
-        self.attempts: list[Attempt] = []
+        self.attempts: tuple[Attempt, ...] = ()
         self.turn = 0
         self.follows: Run | None = None
-        self.followers: list[Run] = []
+        self.followers: tuple[Run, ...] = ()
         self.loaded = False
         self.store_error: str | None = None
+        self.missed_at = -math.inf
         self.shown = 0.0  # the fraction last published, so that what is published never falls
         self.eta = Rate()
         self.moved_at = 0.0
         self.stalled = False  # and said so
-        self._moved = -1.0  # the counters when they last moved
+        self._moved = 0.0  # the counters when they last moved
         self._pending: list[tuple[int, int]] = []  # ranges of rows that nobody has; sorted, apart
         self._chunk_rate = 0.0  # replicates a second of one worker, 0 until measured
         self._last_count = 0
@@ -244,6 +250,8 @@ class Run:
     def done_within(self, replicates: int) -> int:
         """Return how many of the first replicates are done, chunks in progress not counted."""
         rows = min(replicates, self.length)
+        if not self._pending and not self.workers:
+            return rows
         ranges = [*self._pending, *((c.first, c.first + c.count) for c in self.workers.values() if c is not None)]
         return rows - sum(min(stop, rows) - first for first, stop in ranges if first < rows)
 
@@ -259,7 +267,8 @@ class Run:
 
     def begin_watch(self, now: float) -> None:
         """Count from now on for how long the counters have not moved: it may have been suspended for a while."""
-        self.observe(now)
+        if self.loaded:
+            self.observe(now)
         self.moved_at, self.stalled = now, False
 
     def observe(self, now: float) -> float:

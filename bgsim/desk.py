@@ -128,6 +128,8 @@ class Desk:
         must = submission.cache == "only"
         try:
             held = store.find(submission.key)
+            if not held:
+                job.missed_at = self.scheduler.clock.monotonic()
             if held >= submission.replicates:
                 small = submission.size_bytes <= _ANSWER_BYTES
                 columns = store.load(submission.key, submission.replicates) if small or must else None

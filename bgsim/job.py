@@ -115,8 +115,9 @@ class JobRecord:
 
     def next_deadline(self) -> float | None:
         """Return when it has run, or lived, for too long; None for never."""
-        found = [when for when in (self.run_deadline, self.deadline) if when is not None]
-        return min(found) if found else None
+        if self.run_deadline is None or self.deadline is None:
+            return self.deadline if self.run_deadline is None else self.run_deadline
+        return min(self.run_deadline, self.deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,8 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         In how many crashes of earlier processes it ran.
     has_callbacks : bool
         Whether there is something to be called when it ends.
+    missed_at : float
+        When the store was asked and had nothing, by the monotonic clock.
     recovered : bool
         Whether an earlier process was asked for it.
     """
@@ -227,6 +230,7 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         self.submission = submission
         self.crashes = crashes
         self.has_callbacks = False
+        self.missed_at = -math.inf
         self.recovered = recovered
         self.record = JobRecord(job_id, submission, now)
         self._scheduler = scheduler

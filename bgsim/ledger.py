@@ -11,8 +11,10 @@ import logging
 import statistics
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import RequestNotFoundError
@@ -93,7 +95,7 @@ class Ledger:
         self.waits_s: deque[float] = deque(maxlen=_RECENT)
         self.runs_s: deque[float] = deque(maxlen=_RECENT)
         self.unresolved: dict[str, Job] = {}  # have ended, and their futures are about to say so
-        self._logs: dict[str, JobLog] = {}  # of the jobs in `run_of` and `ended`
+        self._logs: dict[str, JobLog] = {}  # of the jobs in `run_of` and `ended` that are plain Python
 
     # ---- the way of a job ----------------------------------------------------------------------------
 
@@ -101,7 +103,8 @@ class Ledger:
         """Take a new job."""
         run.jobs[job.id] = job
         self.run_of[job.id] = run
-        self._logs[job.id] = run.log
+        if run.log is not None:
+            self._logs[job.id] = run.log
         if self._owner is not None:
             self._tell_journal(self._journal.add, self._pending(job, self._owner))
 
@@ -456,11 +459,12 @@ class Ledger:
         return statistics.median(self.runs_s) * (position + 1) / self._config.max_concurrent_simulations
 
 
-def metadata(job: Job, from_store: int = 0) -> dict[str, Any]:
+def metadata(job: Job, from_store: int = 0) -> Mapping[str, Any]:
     """Return what an update says of its job."""
     record = job.record
-    return {
-        "simulation": record.simulation,
-        "workspace": job.submission.workspace,
-        "from_store": min(from_store, record.replicates),
-    }
+    return _metadata(record.simulation, job.submission.workspace, min(from_store, record.replicates))
+
+
+@lru_cache(maxsize=1024)
+def _metadata(simulation: str, workspace: str | None, from_store: int) -> Mapping[str, Any]:
+    return MappingProxyType({"simulation": simulation, "workspace": workspace, "from_store": from_store})

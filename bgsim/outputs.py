@@ -38,6 +38,8 @@ class Output:
         ParameterError
             If a length names no parameter, or one that is no integer of 0 or more.
         """
+        if not self.shape:
+            return ()
         return tuple(
             self._length_from(parameters, length) if isinstance(length, str) else length for length in self.shape
         )

@@ -132,7 +132,7 @@ class ProgressBus:
         estimated_time_remaining_ms: float | None = None,
         current_phase: str = "running",
         messages: tuple[str, ...] = (),
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] = NOTHING,
     ) -> ProgressUpdate | None:
         """Publish an update of a job; the bus adds sequence and time.
 
@@ -172,7 +172,7 @@ class ProgressBus:
                     current_phase,
                     messages,
                     now,
-                    NOTHING if metadata is None else MappingProxyType(metadata),
+                    metadata if type(metadata) is MappingProxyType else MappingProxyType(metadata),
                 ),
             )
             if channel.subscribers or self._channels.to_all:
@@ -199,7 +199,7 @@ class ProgressBus:
     def _post(self, channel: Channel, update: ProgressUpdate, update_type: UpdateType) -> None:
         """Put an update into the inbox; under the lock."""
         if update_type is _PROGRESS:
-            if channel.batch == self._batch:
+            if channel.slot is not None and channel.batch == self._batch:
                 channel.slot[0] = update
                 self._conflated += 1
                 return

@@ -316,6 +316,8 @@ class SimulationQueue:
 
     def next_event_at(self) -> float | None:
         """Return when, by the clock, something becomes due, expires or ages; None when nothing will."""
+        if self._line.timetable.look_at == math.inf:
+            return None  # as mostly, and one look needs no lock
         with self._lock:
             when = self._line.timetable.next_at()
             return None if when == math.inf else when

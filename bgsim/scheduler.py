@@ -33,7 +33,6 @@ from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError, Req
 from bgsim.job import Job, JobState
 from bgsim.ledger import Ledger
 from bgsim.locking import DeferringLock
-from bgsim.logs import JobLog
 from bgsim.progress import ProgressBus
 from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
 from bgsim.settlement import Settlement
@@ -92,7 +91,7 @@ class Scheduler:
         self.settlement = Settlement(self)
         self.running: list[Run] = []  # at most max_concurrent_simulations, but for those that are stopping
         self.letting_go: list[Run] = []  # stopping or storing; not settled
-        self._by_key: dict[str, Run] = {}  # of `letting_go`, by parameter hash
+        self._by_key: dict[str, Run] = {}  # of `letting_go`, by the identity of their keys
         self.paused = False
         self.closed = False
         self.close_store = close_store
@@ -118,7 +117,7 @@ class Scheduler:
         ------
         QueueFullError, EngineClosedError
         """
-        run = Run(job.submission, JobLog(job.id))
+        run = Run(job.submission, job.id)
         request = job.submission.request(job.id, run, now=self.clock.time())
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -322,10 +321,12 @@ class Scheduler:
                 run.retry = request.payload.retry
         else:
             run.entry = placement.entry
-            before = self._by_key.get(run.key.hash)
+            before = self._by_key.get(run.key.identity)
             if before is not None:
                 run.follows = before
-                before.followers.append(run)
+                before.followers += (run,)
+            elif request.key is not None:
+                run.missed_at = job.missed_at
         self.ledger.enter(job, run)
         for old in placement.dropped:
             self._leave(self.ledger.run_of[old.id], self._job(old.id), None)
@@ -351,20 +352,19 @@ class Scheduler:
     def admit(self) -> None:
         """Start what may start; suspend what must give way."""
         while not self.paused:
-            head = self.queue.peek()
-            if head is None:
-                if self.config.rate_limits:
-                    self.timekeeper.look_again()  # what waits for its rate may have begun to just now
-                return
             going = [run for run in self.running if not run.stopping]  # who stops takes nothing any more
             if len(going) >= self.config.max_concurrent_simulations:
                 # By level, as the queue goes by it: what has aged to the front would be suspended and taken for ever.
                 lowest = min(going, key=lambda run: (run.entry.level, -run.entry.sequence))  # type: ignore[union-attr]
-                if head.level <= lowest.entry.level:  # type: ignore[union-attr]
+                head = self.queue.peek()
+                if head is not None and head.level <= lowest.entry.level:  # type: ignore[union-attr]
                     return
-                self._suspend(lowest, "overtaken by a more urgent job")
+                if head is not None:
+                    self._suspend(lowest, "overtaken by a more urgent job")
             entry = self.queue.get_nowait()
             if entry is None:
+                if self.config.rate_limits:
+                    self.timekeeper.look_again()  # what waits for its rate may have begun to just now
                 return
             self._start(entry.payload)
 
@@ -466,7 +466,7 @@ class Scheduler:
             return True  # another chunk of the same attempt has failed, or it is held
         if len(run.attempts) >= retry.attempts:
             return False
-        run.attempts.append(Attempt(self.clock.time(), error))
+        run.attempts += (Attempt(self.clock.time(), error),)
         self.ledger.counts["retries"] += 1
         number = len(run.attempts)
         wait_s = retry.wait_s(number)
@@ -533,7 +533,7 @@ class Scheduler:
     def _stop(self, run: Run, above: int) -> None:
         """Let nobody take from the run any more, and have its kernels stop that are at or above a replicate."""
         run.stopping = True
-        self._by_key[run.key.hash] = run
+        self._by_key[run.key.identity] = run
         for worker, chunk in run.workers.items():
             if chunk is None or chunk.first >= above:
                 worker.order(STOP)
@@ -549,7 +549,7 @@ class Scheduler:
         if run.entry.state is not EntryState.GONE:  # as it is when a suspended run's last job has left
             self.queue.done(run.entry)
         self.letting_go.append(run)
-        self._by_key[run.key.hash] = run
+        self._by_key[run.key.identity] = run
         if by_worker:
             self.lock.defer(lambda: self.settlement.keep(run))
         else:
@@ -561,8 +561,8 @@ class Scheduler:
         """Let go of a run whose jobs have ended, and let those begin that follow it."""
         self.letting_go.remove(run)
         run.columns = ()  # its entry may be in a heap for a while yet, as the time of a time-out
-        if self._by_key.get(run.key.hash) is run:
-            del self._by_key[run.key.hash]
+        if self._by_key.get(run.key.identity) is run:
+            del self._by_key[run.key.identity]
         for follower in run.followers:
             follower.follows = None
             self.dispatch.wake()

@@ -145,8 +145,8 @@ class Timekeeper:
 
     def _next_event_at(self) -> float:
         """Return when something happens in a queue by itself; infinity for never."""
-        events = (self._scheduler.queue.next_event_at(), self._scheduler.dispatch.calls.next_event_at())
-        return min((event for event in events if event is not None), default=math.inf)
+        of_jobs, of_calls = self._scheduler.queue.next_event_at(), self._scheduler.dispatch.calls.next_event_at()
+        return min(math.inf if of_jobs is None else of_jobs, math.inf if of_calls is None else of_calls)
 
     # ---- what is due ---------------------------------------------------------------------------------
 

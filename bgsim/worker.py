@@ -67,7 +67,7 @@ class Worker:
 
     def reset(self) -> None:
         """Clear the control block for a new chunk; under the engine's lock, before anyone may order."""
-        self.control[:] = 0
+        self.control.fill(0)
 
     def step(self, *, wait: bool = False) -> bool:
         """Do one unit of work; return False when there is none, or, with `wait`, when the engine has stopped."""
@@ -104,6 +104,7 @@ class Worker:
             if run.simulation.compiles:
                 done = run.runner(*arguments)
             else:
+                assert run.context is not None
                 done = run.context.copy().run(_run_logged, run, arguments)
         except BaseException as raised:  # whatever it is, the job's caller gets it
             done = int(self.control[block.DONE])
@@ -131,6 +132,7 @@ def _is_ctrl_c(error: BaseException) -> bool:
 def _run_logged(run: Run, arguments: tuple[Any, ...]) -> int:
     """Run a chunk of plain Python in the context of the job's submission, with its log records kept."""
     assert run.runner is not None
+    assert run.log is not None
     run.log.enter()
     return run.runner(*arguments)
 

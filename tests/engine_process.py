@@ -62,9 +62,7 @@ def come_to(phase: str, path: str, report: Callable[[str], None]) -> None:
     elif phase == "running":
         HOOKS.append(at_replicate(REPLICATES // 2, stay))
     elif phase == "storing":
-        HOOKS.append(
-            at_replicate(1, lambda: (flush(), setattr(engine.store._file.writer, "_before_commit", wait_for_rows)))
-        )
+        HOOKS.append(at_replicate(1, lambda: (flush(), setattr(engine.store._upkeep, "before_commit", wait_for_rows))))
 
         def wait_for_rows(connection: Any) -> None:
             if connection.execute("SELECT max(replicates) FROM results").fetchone() == (REPLICATES,):

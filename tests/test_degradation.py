@@ -171,6 +171,7 @@ def test_a_store_whose_directory_is_gone(tmp_path: Path, caplog: pytest.LogCaptu
 def test_what_cannot_be_loaded_and_is_then_stored_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure that passes leaves no false report behind."""
     with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
+        engine.submit(one_draw, replicates=2, seed=1).result(HANDSHAKE_S)
         load = engine.store.load
 
         def fail_once(*arguments: Any) -> Any:

@@ -27,7 +27,7 @@ class Channel:
         Those to this job.
     audience : tuple of references or None
         The same, as it is handed to the fan-out; None: to be made anew.
-    slot, batch : list, int
+    slot, batch : list or None, int
         Its progress in the inbox, to be overwritten by newer progress as long as the inbox has that number.
     """
 
@@ -38,7 +38,7 @@ class Channel:
         self.current: ProgressUpdate | None = None
         self.subscribers: dict[Reference, None] = {}
         self.audience: Audience | None = ()
-        self.slot: list[Any] = []
+        self.slot: list[Any] | None = None
         self.batch = -1
 
 

@@ -33,6 +33,7 @@ class StoreFile:
     path, survive_power_loss
         As for `ResultStore`.
     upkeep : Upkeep
+    memory : SlotMemory
 
     Attributes
     ----------
@@ -52,12 +53,12 @@ class StoreFile:
         If the file cannot be used.
     """
 
-    def __init__(self, path: Path, upkeep: Upkeep, *, survive_power_loss: bool) -> None:
+    def __init__(self, path: Path, upkeep: Upkeep, memory: SlotMemory, *, survive_power_loss: bool) -> None:
         self.path = path
         self.upkeep = upkeep
         self.damaged = 0
         self.readers = Readers(path)
-        self.memory = SlotMemory(self._is_stored)
+        self.memory = memory
         self.journal = FileJournal(self.readers, self.run, self.submit)
         self.writer: Writer | None = None
         self._survive_power_loss = survive_power_loss
@@ -72,7 +73,7 @@ class StoreFile:
                 self._open_newer(error)
             else:
                 self.memory.pin(tables.pinned(connection))
-                self.writer = Writer(connection, self._reopen, path, upkeep.before_commit, upkeep.recount, self.journal)
+                self.writer = Writer(connection, self._reopen, path, upkeep, self.journal)
 
     def submit(self, task: Task) -> None:
         """Hand a task to the writer."""
@@ -93,7 +94,12 @@ class StoreFile:
             assert self._refusal is not None
             raise self._refusal
         found: list[T] = []
-        self.writer.run(lambda connection: found.append(work(connection)), alone=alone)
+
+        def do(connection: sqlite3.Connection) -> None:
+            self.upkeep.write_slots(connection)  # which the work may change
+            found.append(work(connection))
+
+        self.writer.run(do, alone=alone)
         return found[-1]
 
     def flush(self) -> None:
@@ -179,7 +185,3 @@ class StoreFile:
             self.readers.close()
             raise error from None
         logger.warning("%s", error)
-
-    def _is_stored(self, result_hash: str) -> bool:
-        with self.readers.reading() as reader:
-            return reader.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone() is not None

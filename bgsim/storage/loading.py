@@ -25,10 +25,12 @@ _SMALL_STORED_BYTES = 2**16
 
 _SELECT_SMALL = (
     "SELECT r.identity, r.replicates, r.outputs, b.name, b.dtype, b.shape, b.filter, b.checksum, b.data "
-    "FROM results r JOIN blocks b ON b.hash = r.hash "
-    f"WHERE r.hash = ? AND r.stored_bytes < {_SMALL_STORED_BYTES} AND b.first = 0 ORDER BY b.position"
+    "FROM results r LEFT JOIN blocks b "
+    f"ON b.hash = r.hash AND b.first = 0 AND r.stored_bytes < {_SMALL_STORED_BYTES} "
+    "WHERE r.hash = ? ORDER BY b.position"
 )
-"""The first blocks of a small result's columns. What is not read here is in what the checksum covers."""
+"""The first blocks of a small result's columns; one row without a block of a larger one. What is not read here is in
+what the checksum covers."""
 
 
 def read(
@@ -59,12 +61,11 @@ def read(
     rows = connection.execute(_SELECT_SMALL, (result_hash,))
     try:
         first = rows.fetchone()
-        if first is not None:
-            if identity is not None and identity != first[0]:
-                return None
-            columns = _join_small(first, rows, result_hash, wanted)
-            if columns is not None:
-                return first[0], columns
+        if first is None or (identity is not None and identity != first[0]):
+            return None
+        columns = _join_small(first, rows, result_hash, wanted) if first[3] is not None else None
+        if columns is not None:
+            return first[0], columns
     except (ValueError, OverflowError, MemoryError) as error:
         raise DamagedResultError(f"a block's description makes no sense: {error}") from error
     finally:
@@ -79,7 +80,7 @@ def _read_blocks(
         first = rows.fetchone()
         if first is None:
             _check_absent(connection, result_hash)
-            return None
+            return None  # somebody has just deleted it
         if identity is not None and identity != first[0]:
             return None
         return first[0], segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))

@@ -28,10 +28,13 @@ from bgsim.storage.file import StoreFile
 from bgsim.storage.loading import read
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
-from bgsim.storage.slots import SlotPair, place, swap
+from bgsim.storage.slots import SlotMemory, SlotPair, swap
 from bgsim.storage.times import now_text
 from bgsim.storage.upkeep import Upkeep
 from bgsim.storage.writer import Task, Writer
+
+_MISSED = 100_000
+"""So many misses are remembered, since what was missed will soon be stored."""
 
 
 class ResultStore(Store):
@@ -72,10 +75,12 @@ class ResultStore(Store):
         survive_power_loss: bool = False,
     ) -> None:
         self.path = Path(path).absolute()
-        self._upkeep = Upkeep(max_storage_bytes, max_age_s)
-        self._file = StoreFile(self.path, self._upkeep, survive_power_loss=survive_power_loss)
+        self._memory = SlotMemory(self._is_stored)
+        self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._memory.pin)
+        self._file = StoreFile(self.path, self._upkeep, self._memory, survive_power_loss=survive_power_loss)
         self.journal = self._file.journal
-        self._readers, self._memory = self._file.readers, self._file.memory
+        self._readers = self._file.readers
+        self._missed: set[str] = set()  # what `find` did not find, until it is stored
 
     @property
     def max_storage_bytes(self) -> int:
@@ -105,7 +110,10 @@ class ResultStore(Store):
         with self._readers.reading() as reader:
             row = reader.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
         # Damage may have put something else in the place of the number.
-        return row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
+        found = row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
+        if not found and len(self._missed) < _MISSED:
+            self._missed.add(key.hash)
+        return found
 
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
@@ -179,9 +187,7 @@ class ResultStore(Store):
         record = Record.of(key) if isinstance(key, ResultKey) else key
         try:
             columns = checked_columns(columns, self.max_storage_bytes)
-            with self._readers.reading() as reader:
-                row = reader.execute("SELECT replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
-            new = segments.split(columns, row[0] if row else 0, record.hash)
+            new = segments.split(columns, self._held(record.hash), record.hash)
         except StoreError as error:
             done(error)
             return
@@ -191,7 +197,7 @@ class ResultStore(Store):
             added = tables.write_result(connection, record, columns, new)
             self._upkeep.stored(record.hash, added)
             if workspace is not None:
-                self._place(connection, record.hash, replicates, workspace)
+                self._upkeep.place(workspace, record.hash, replicates)
             self._file.journal.end(ended)
 
         def stored(error: Exception | None) -> None:
@@ -228,7 +234,7 @@ class ResultStore(Store):
                 "SELECT replicates FROM results WHERE hash = ? AND identity = ?", (key.hash, key.identity)
             ).fetchone()
             if row is not None:
-                self._place(connection, key.hash, min(replicates, row[0]), workspace)
+                self._upkeep.place(workspace, key.hash, min(replicates, row[0]))
 
         self._file.submit(Task(work, _ignore))
 
@@ -256,11 +262,6 @@ class ResultStore(Store):
             return used
 
         return self._file.run(work)
-
-    def _place(self, connection: sqlite3.Connection, result_hash: str, replicates: int, workspace: str) -> None:
-        pair = place(tables.read_slots(connection, workspace), result_hash, replicates, now_text())
-        tables.write_slots(connection, workspace, pair)
-        self._memory.pin(tables.pinned(connection))
 
     # ---- limits and care -----------------------------------------------------------------------------
 
@@ -290,6 +291,19 @@ class ResultStore(Store):
 
         self._file.run(work)
         return found.report(f"{len(found.damaged)} damaged results were removed; asked for again, they are computed")
+
+    def _held(self, result_hash: str) -> int:
+        """Return how many replicates are stored; that it was missed a while ago will do, for the writer looks again."""
+        if result_hash in self._missed:
+            self._missed.discard(result_hash)
+            return 0
+        with self._readers.reading() as reader:
+            row = reader.execute("SELECT replicates FROM results WHERE hash = ?", (result_hash,)).fetchone()
+        return row[0] if row else 0
+
+    def _is_stored(self, result_hash: str) -> bool:
+        with self._readers.reading() as reader:
+            return reader.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone() is not None
 
     def _file_bytes(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0

@@ -74,6 +74,8 @@ def write_result(
         If another result is stored under the hash, or this one with other outputs.
     """
     replicates = len(next(iter(columns.values())))
+    if new is not None and not new.first and _insert(connection, record, columns, replicates, new, "NOTHING"):
+        return new.size_bytes
     row = connection.execute("SELECT identity, replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
     if row is not None and row[0] != record.identity:
         raise StoreError(f"another result is stored under the hash {record.hash}; it is kept, this one is not stored")
@@ -84,15 +86,34 @@ def write_result(
         _check_outputs(connection, record.hash, columns)
     if new is None or held != new.first:
         new = segments.split(columns, held, record.hash)
-    now = now_text()
-    connection.execute(
-        f"INSERT INTO results ({RECORD}, checksum, outputs, replicates, stored_bytes, created_at, used_at) "
-        f"VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO UPDATE SET replicates = excluded.replicates, "
-        "stored_bytes = stored_bytes + excluded.stored_bytes, used_at = excluded.used_at",
-        (*record.row, record.checksum, len(columns), replicates, new.size_bytes, now, now),
-    )
-    connection.executemany(segments.INSERT, new.rows)
+    _insert(connection, record, columns, replicates, new, _EXTEND)
     return new.size_bytes
+
+
+_EXTEND = (
+    "UPDATE SET replicates = excluded.replicates, stored_bytes = stored_bytes + excluded.stored_bytes, "
+    "used_at = excluded.used_at"
+)
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    record: Record,
+    columns: Columns,
+    replicates: int,
+    new: segments.Segments,
+    where_it_is: str,
+) -> bool:
+    """Add a result's rows; return False where there is one and `where_it_is` says to do nothing."""
+    now = now_text()
+    done = connection.execute(
+        f"INSERT INTO results ({RECORD}, checksum, outputs, replicates, stored_bytes, created_at, used_at) "
+        f"VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO {where_it_is}",
+        (*record.row, record.checksum, len(columns), replicates, new.size_bytes, now, now),
+    ).rowcount
+    if done:
+        connection.executemany(segments.INSERT, new.rows)
+    return done > 0
 
 
 def _check_outputs(connection: sqlite3.Connection, result_hash: str, columns: Columns) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from bgsim.storage import tables
 from bgsim.storage.reports import CleanupReport
-from bgsim.storage.times import time_text
+from bgsim.storage.slots import place
+from bgsim.storage.times import now_text, time_text
 
 
 class Upkeep:
@@ -20,13 +21,17 @@ class Upkeep:
         Of stored results.
     max_age_s : float
         Since the last use.
+    pin : callable
+        Called with the hashes that slots point at when that has changed.
     """
 
-    def __init__(self, max_storage_bytes: int, max_age_s: float) -> None:
+    def __init__(self, max_storage_bytes: int, max_age_s: float, pin: Callable[[set[str]], None]) -> None:
         self.max_storage_bytes = max_storage_bytes
         self.max_age_s = max_age_s
+        self._pin = pin
         self._used: dict[str, float] = {}  # hash -> time of a load that is not written down yet
         self._newest: list[str] = []  # what the present transaction has stored
+        self._placed: dict[str, list[tuple[str, int, str]]] = {}  # by workspace, what it has placed in slots
         self._total: tuple[int, int] | None = None  # the file's data version, and the stored bytes then
 
     def used(self, result_hash: str) -> None:
@@ -39,12 +44,34 @@ class Upkeep:
         if self._total is not None:
             self._total = (self._total[0], self._total[1] + added_bytes)
 
+    def place(self, workspace: str, result_hash: str, replicates: int) -> None:
+        """Place a result in a workspace's primary slot, in this transaction: at its end, once for all that were."""
+        self._placed.setdefault(workspace, []).append((result_hash, replicates, now_text()))
+
+    def write_slots(self, connection: sqlite3.Connection) -> None:
+        """Write down what was placed in this transaction; for who reads or changes slots in it."""
+        placed, self._placed = self._placed, {}
+        for workspace, results in placed.items():
+            pair = tables.read_slots(connection, workspace)
+            for result in results:
+                pair = place(pair, *result)
+            tables.write_slots(connection, workspace, pair)
+        if placed:
+            self._pin(tables.pinned(connection))
+
     def recount(self) -> None:
         """Add the sizes up again the next time: something was deleted or undone."""
         self._total = None
 
+    def undo(self) -> None:
+        """Forget what was done in a transaction that was rolled back."""
+        self._newest.clear()
+        self._placed.clear()
+        self.recount()
+
     def before_commit(self, connection: sqlite3.Connection) -> None:
-        """Write down the loads of late, and keep to the limits."""
+        """Write down slots and the loads of late, and keep to the limits."""
+        self.write_slots(connection)
         used = self._used.copy()
         for result_hash in used:
             self._used.pop(result_hash, None)

@@ -1,6 +1,6 @@
 """The one thread that writes: everything that has piled up goes into one transaction (group commit).
 
-Each piece of work has a savepoint of its own, so that one that fails fails alone. When a group cannot be committed, the
+One that fails fails alone: the group is done again, with a savepoint for each. When a group cannot be committed, the
 write-ahead log is moved into the file, which may give a full disk room again, and the members are tried one by one: a
 large one that does not fit takes no small ones with it, nor does the journal, which comes last in every transaction.
 When nothing has come for a while the writer tidies up: it shortens the log and gives free pages back.
@@ -22,6 +22,7 @@ from bgsim.errors import StoreError
 from bgsim.storage import forks
 from bgsim.storage.base import OnStored
 from bgsim.storage.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
+from bgsim.storage.upkeep import Upkeep
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -81,10 +82,8 @@ class Writer:
     reopen : callable
         Opens another, for after a fork.
     path : Path
-    before_commit : callable
-        Called with the connection at the end of each group's transaction.
-    rolled_back : callable
-        Called when any of it was undone.
+    upkeep : Upkeep
+        Is done at the end of each group's transaction.
     late : LateWork
         Comes after that.
     """
@@ -94,15 +93,13 @@ class Writer:
         connection: sqlite3.Connection,
         reopen: Callable[[], sqlite3.Connection],
         path: Path,
-        before_commit: Work,
-        rolled_back: Callable[[], None],
+        upkeep: Upkeep,
         late: LateWork,
     ) -> None:
         self._connection: sqlite3.Connection | None = connection
         self._reopen = reopen
         self.path = path
-        self._before_commit = before_commit
-        self._rolled_back = rolled_back
+        self._upkeep = upkeep
         self._late = late
         self._pid = os.getpid()
         # Guards all below; no task runs under it, and SQLite is not called.
@@ -264,20 +261,31 @@ class Writer:
         with forks.using():
             return self._transact(tasks, late=True)
 
-    def _transact(self, tasks: list[Task], *, late: bool) -> list[Exception | None]:
-        errors: list[Exception | None] = []
+    def _transact(self, tasks: list[Task], *, late: bool, apart: bool = False) -> list[Exception | None]:
+        """Do that; with `apart` each task has a savepoint, so that one that fails fails alone."""
+        errors: list[Exception | None] = [None] * len(tasks)
+        working = False
         try:
             self._check_file()
             self.connection.execute("BEGIN IMMEDIATE")
-            errors = [self._in_savepoint(task) for task in tasks]
-            self._before_commit(self.connection)
+            if apart:
+                errors = [self._in_savepoint(task) for task in tasks]
+            else:
+                working = True
+                for task in tasks:
+                    task.work(self.connection)
+                working = False
+            self._upkeep.before_commit(self.connection)
             if late:
                 self._late.write(self.connection)
             self.connection.execute("COMMIT")
         except Exception as error:  # the writer must go on, whatever it is
-            if self._connection is not None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            self._rolled_back()
+            open_still = self._connection is not None and self._connection.in_transaction
+            if open_still:
+                self.connection.execute("ROLLBACK")
+            self._upkeep.undo()
+            if working and open_still:
+                return self._transact(tasks, late=late, apart=True)  # a task has failed, not SQLite
             failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             busy = code == sqlite3.SQLITE_BUSY  # each would wait as long
@@ -309,7 +317,7 @@ class Writer:
                 raise  # SQLite has rolled everything back: a full disk, say
             self.connection.execute("ROLLBACK TO task")
             self.connection.execute("RELEASE task")
-            self._rolled_back()
+            self._upkeep.recount()
             return explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
         self.connection.execute("RELEASE task")
         return None
