@@ -32,6 +32,7 @@ from bgsim.models.direct_method import (
     is_small,
     propensity_terms,
     sum_tree,
+    whole,
 )
 from bgsim.models.network import MAX_CHANGE, MAX_COUNT, MAX_ORDER, Network
 from bgsim.models.network_file import read_network_file
@@ -171,7 +172,7 @@ def reactions(p: Reactions, rng: Any, control: Any) -> Any:
 
     Gillespie (1977), direct method. A species whose count passes 2**52 is an OverflowError: such a network explodes.
     """
-    found = np.empty((p.observations, p.species), np.int64)
+    found = np.zeros((p.observations, p.species))
     counts = first_counts(p)
     terms = propensity_terms(p)
     time, row = 0.0, 0
@@ -180,13 +181,13 @@ def reactions(p: Reactions, rng: Any, control: Any) -> Any:
         while row < p.observations and not stop_requested(control):
             time, row = fire_few(p, terms, steps, counts, time, row, found, EVENTS_A_POLL, rng)
             look_after(p, counts, time, row, control)
-        return found
+        return whole(found)
     tree = sum_tree(p, terms, counts)
     needing, starts = dependents(p)
     while row < p.observations and not stop_requested(control):
         time, row = fire_many(p, terms, counts, time, row, found, EVENTS_A_POLL, rng, tree, needing, starts)
         look_after(p, counts, time, row, control)
-    return found
+    return whole(found)
 
 
 @njit

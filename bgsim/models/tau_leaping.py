@@ -33,6 +33,7 @@ from bgsim.models.direct_method import (
     propensity_terms,
     record,
     sum_tree,
+    whole,
 )
 from bgsim.models.network import MAX_COUNT, MAX_ORDER
 from bgsim.models.poisson import MAX_MEAN, poisson_number
@@ -60,7 +61,7 @@ def tau_leaping(p: TauLeaping, rng: Any, control: Any) -> Any:
 
     Cao, Gillespie and Petzold (2006). A species whose count passes 2**52 is an OverflowError.
     """
-    found = np.empty((p.observations, p.species), np.int64)
+    found = np.zeros((p.observations, p.species))
     counts = first_counts(p)
     terms = propensity_terms(p)
     small = is_small(p)
@@ -85,7 +86,7 @@ def tau_leaping(p: TauLeaping, rng: Any, control: Any) -> Any:
             tree = sum_tree(p, terms, counts)
             time, row = fire_many(p, terms, counts, time, row, found, EXACT_EVENTS, rng, tree, needing, starts)
         look_after(p, counts, time, row, control)
-    return found
+    return whole(found)
 
 
 @njit
