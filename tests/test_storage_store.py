@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -483,3 +485,22 @@ def test_a_closed_store_takes_nothing(store) -> None:
     errors: list[Exception | None] = []
     store.store(key(2), columns(key(2), 10), on_stored=errors.append)
     assert isinstance(errors[0], StoreError)
+
+
+def test_a_commit_within_the_limits_looks_at_no_result_but_the_oldest(tmp_path: Path) -> None:
+    """What it costs must not grow with the store."""
+    statements: list[str] = []
+    with closing(ResultStore(tmp_path / "s.db")) as store:
+        store_now(store, key(1), 10)
+        store._file.writer.connection.set_trace_callback(statements.append)
+        store_now(store, key(2), 10)
+        store._file.writer.connection.set_trace_callback(None)
+        with store._file.readers.reading() as reader:
+            plans = [
+                step[3]
+                for statement in statements
+                if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+                for step in reader.execute(f"EXPLAIN QUERY PLAN {statement}")
+            ]
+    assert any("results_by_use (used_at<?)" in plan for plan in plans)
+    assert not [plan for plan in plans if plan.startswith(("SCAN results", "SCAN blocks"))]

@@ -179,10 +179,11 @@ def evict(
     kept : collection of str
         Hashes that stay.
     """
+    limit = ("", ()) if total > max_bytes else ("AND used_at < ?", (oldest,))  # apart, so that either uses the index
     rows = connection.execute(
-        "SELECT hash, stored_bytes, used_at FROM results WHERE (used_at < ? OR ?) "
-        "AND hash NOT IN (SELECT hash FROM slots) ORDER BY used_at",
-        (oldest, total > max_bytes),
+        f"SELECT hash, stored_bytes, used_at FROM results WHERE hash NOT IN (SELECT hash FROM slots) {limit[0]} "
+        "ORDER BY used_at",
+        limit[1],
     )
     removed, size = [], 0
     for result_hash, stored_bytes, used_at in rows:
