@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.errors import BgsimError, EngineClosedError, InvalidInputError, MissingExtraError, QueueFullError, nearest
+from bgsim.errors import (
+    BgsimError,
+    EngineClosedError,
+    InvalidInputError,
+    JobTimeoutError,
+    MissingExtraError,
+    QueueFullError,
+    nearest,
+)
 from bgsim.job import Job, JobState
 
 if TYPE_CHECKING:
@@ -113,8 +121,9 @@ class Batch(Sequence[Job]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]  # raises an IndexError, and counts from the end
+        self._drive()
         with self._lock:
-            self._changed.wait_for(lambda: len(self._jobs) > position or self._is_over())
+            self._wait_for(lambda: len(self._jobs) > position or self._is_over(), None)
             if len(self._jobs) > position:
                 return self._jobs[position]
             raise self._why_not()
@@ -163,8 +172,9 @@ class Batch(Sequence[Job]):
 
     def _wait_for_end(self, number: int, timeout_s: float | None) -> Job | None:
         """Return the job that ended after `number` others; None if so many never will."""
+        self._drive()
         with self._lock:
-            if not self._changed.wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):
+            if not self._wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):
                 raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
             if len(self._ended) > number:
                 return self._ended[number]
@@ -181,12 +191,35 @@ class Batch(Sequence[Job]):
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until every job has ended, in whatever way; return whether that came in time."""
+        self._drive()
         with self._lock:
-            return self._changed.wait_for(lambda: len(self._ended) == len(self) or self._all_ended(), timeout_s)
+            return self._wait_for(lambda: len(self._ended) == len(self) or self._all_ended(), timeout_s)
+
+    def _drive(self) -> None:
+        """Do what is due, where no thread does."""
+        if self._desk.scheduler.config.immediate:
+            self._desk.scheduler.drive()
+
+    def _wait_for(self, reached: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait, under the lock; not in an immediate engine, which has done all that is due.
+
+        Raises
+        ------
+        JobTimeoutError
+            If the wait would have no end.
+        """
+        immediate = self._desk.scheduler.config.immediate
+        if immediate and timeout_s is None and not reached():
+            raise JobTimeoutError(
+                "the batch has not ended, in an immediate engine, and nothing is due; advance its clock, or resume it"
+            )
+        return self._changed.wait_for(reached, 0 if immediate else timeout_s)
 
     def done(self) -> bool:
         """Tell whether every job has ended."""
-        return self.wait(0)
+        self._drive()
+        with self._lock:
+            return len(self._ended) == len(self) or self._all_ended()
 
     def cancel(self) -> None:
         """Cancel every job that has not ended, and submit no more."""
@@ -298,6 +331,8 @@ def _wait(job: Job, timeout_s: float | None) -> None:
     """Wait for a job to end, in whatever way."""
     try:
         job.exception(timeout_s)
+    except JobTimeoutError:
+        raise  # an immediate engine, in which nothing is due
     except TimeoutError as error:
         if not job.done():
             raise TimeoutError(f"{job.id} did not end within {timeout_s} s") from error

@@ -411,7 +411,8 @@ class Engine:
         misfire : {"once", "skip", "all"}
             What becomes of runs that were missed: one for all of them, none, or each.
         replace : bool
-            Take the place of a schedule with this name, instead of raising.
+            Take the place of a schedule with this name, instead of raising. With the same times it goes on from the
+            last run, so a program may declare its schedules at each start, and none that was missed is forgotten.
 
         Raises
         ------

@@ -108,12 +108,19 @@ class Ledger:
         if self._owner is not None:
             self._tell_journal(self._journal.add, self._pending(job, self._owner))
 
+    def changed(self, job: Job) -> None:
+        """Take note that a job asks for something else than before."""
+        if self._owner is not None:
+            self._tell_journal(self._journal.add, self._pending(job, self._owner))
+            if job.record.started_at is not None:
+                self._tell_journal(self._journal.start, job.id)
+
     def _pending(self, job: Job, owner: str) -> PendingRequest:
         s = job.submission
         return PendingRequest(
             id=job.id,
             **s.kept(),
-            options=s.options_json(now=self._clock.time()),
+            options=s.options_json(now=self._clock.time(), priority=job.priority),
             submitted_at=time_text(self._clock.time()),
             crashes=job.crashes,
             owner=owner,

@@ -101,14 +101,15 @@ class Recovery:
         letter = next((letter for letter in self._journal.dead_letters() if letter.id == letter_id), None)
         if letter is None:
             raise _unknown(letter_id)
-        submission = self._desk.read(letter, changes)
-        if self._journal.take_dead_letter(letter_id) is None:
-            raise _unknown(letter_id)  # somebody else was faster
+        job = self._desk.submit(self._desk.read(letter, changes))
         try:
-            return self._desk.submit(submission)
+            self._journal.flush()  # before the letter goes, or a crash between them would lose it
+            if self._journal.take_dead_letter(letter_id) is None:
+                raise _unknown(letter_id)  # somebody else was faster
         except BaseException:
-            self._journal.add_dead_letter(letter)
+            job.cancel()
             raise
+        return job
 
     def discard(self, letter_id: str) -> DeadLetter:
         """Take a dead letter out and return it."""

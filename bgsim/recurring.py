@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bgsim.errors import EngineClosedError
+from bgsim.errors import EngineClosedError, QueueFullError
 from bgsim.schedules import MAX_WAIT_S, Schedule, Schedules
 from bgsim.storage.journal import ScheduledRequest
 from bgsim.storage.times import time_text
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bgsim.submission import Submission
 
 logger = logging.getLogger("bgsim.engine")
+
+_FULL_S = 1.0
+"""How long to wait for room in the queue before a run is tried again."""
 
 
 class RecurringJobs:
@@ -45,7 +48,8 @@ class RecurringJobs:
         self, name: str, submission: Submission, *, cron: str, timezone: str, misfire: str, replace_it: bool
     ) -> Schedule:
         """Keep a schedule, in the store too; see `Engine.schedule`."""
-        now = time_text(self._clock.time())
+        before = next((kept for kept in self._journal.schedules() if kept.name == name), None) if replace_it else None
+        goes_on = before is not None and (before.cron, before.timezone) == (cron, timezone)
         kept = ScheduledRequest(
             name=name,
             **submission.kept(),
@@ -54,8 +58,8 @@ class RecurringJobs:
             timezone=timezone,
             misfire=misfire,
             paused=False,
-            last_run_at=None,
-            created_at=now,
+            last_run_at=before.last_run_at if before is not None and goes_on else None,
+            created_at=before.created_at if before is not None and goes_on else time_text(self._clock.time()),
         )
         schedule = _schedule_of(kept)
         self._schedules.add(schedule, replace=replace_it)
@@ -153,8 +157,12 @@ class RecurringJobs:
         """Submit a run that is marked as this engine's."""
         try:
             job = self._desk.submit(self._desk.read(kept))
-        except EngineClosedError:
-            self._journal.put_schedule(replace(kept, last_run_at=previous))  # for whoever comes next
+        except (EngineClosedError, QueueFullError) as error:
+            kept = replace(kept, last_run_at=previous)  # for whoever comes next
+            self._journal.put_schedule(kept)
+            self._take(kept.name, kept)
+            self._not_before = self._clock.monotonic() + _FULL_S
+            logger.warning("the schedule %s could not start a run, and will try again: %s", kept.name, error)
         except Exception:  # whatever its module raises, the others have to be run
             logger.exception("the schedule %s could not start the run of %s", kept.name, kept.last_run_at)
         else:

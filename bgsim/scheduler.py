@@ -183,6 +183,7 @@ class Scheduler:
         with self.lock:
             self.queue.set_priority(job.id, priority)
             job._priority = priority
+            self.ledger.changed(job)
             self.admit()
 
     def updates(self, job: Job, maxlen: int) -> Subscription:

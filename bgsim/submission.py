@@ -146,9 +146,13 @@ class Submission:
             "replicates": self.replicates,
         }
 
-    def options_json(self, *, now: float | None = None) -> str:
-        """Return the options as JSON; with `now`, a delay becomes the time at which it ends."""
-        options: dict[str, Any] = {"priority": self.urgency.name.lower(), "cache": self.cache}
+    def options_json(self, *, now: float | None = None, priority: Priority | None = None) -> str:
+        """Return the options as JSON; with `now`, a delay becomes the time at which it ends.
+
+        `priority` is what it has by now, if not that of the submission.
+        """
+        urgency = self.urgency if priority is None else priority
+        options: dict[str, Any] = {"priority": urgency.name.lower(), "cache": self.cache}
         for name in _OPTIONS:
             value = getattr(self, name)
             if value is not None and value != _DEFAULTS[name]:

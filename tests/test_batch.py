@@ -14,7 +14,14 @@ from conftest import HANDSHAKE_S
 from kernels import HOLDS, Hold, Walk, fragile, held, one_draw, walk
 
 import bgsim
-from bgsim.errors import EngineClosedError, InvalidInputError, MissingExtraError, ParameterError, ReplicateError
+from bgsim.errors import (
+    EngineClosedError,
+    InvalidInputError,
+    JobTimeoutError,
+    MissingExtraError,
+    ParameterError,
+    ReplicateError,
+)
 from bgsim.job import JobState
 
 
@@ -189,6 +196,21 @@ def test_an_immediate_engine_says_that_nothing_makes_room() -> None:
         engine.clock.advance(60.0)  # type: ignore[attr-defined]
         assert engine.submit(one_draw, replicates=1, seed=1, block=True).done()  # which runs what is due
         assert later.done()
+
+
+def test_an_immediate_engine_says_that_nothing_in_a_batch_is_due() -> None:
+    with bgsim.Engine(immediate=True) as engine:
+        batch = engine.submit_many(one_draw, [{"n": 1}, {"n": 2}], replicates=1, delay_s=60.0)
+        assert not batch.done()
+        assert not batch.wait(5.0)
+        with pytest.raises(TimeoutError):
+            list(batch.as_completed(timeout_s=5.0))
+        for wait in (batch.wait, batch.results, lambda: list(batch.as_completed())):
+            with pytest.raises(JobTimeoutError, match="advance its clock"):
+                wait()
+        engine.clock.advance(60.0)  # type: ignore[attr-defined]
+        assert batch.wait()
+        assert len(batch.results()) == 2
 
 
 # ---- map ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,11 @@ import pytest
 from conftest import HANDSHAKE_S
 from crash_kernels import hooked
 from engine_process import PHASES
-from kernels import HOLDS, Hold, held, one_draw
+from kernels import HOLDS, Fragile, Hold, fragile, held, one_draw
 
 import bgsim
 from bgsim.clock import ManualClock
-from bgsim.errors import EngineClosedError, QueueFullError
+from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError, StoreError
 from bgsim.job import JobState
 from bgsim.queue_manager import Priority
 from bgsim.storage import ResultStore
@@ -135,6 +136,23 @@ def test_options_and_ids_survive(tmp_path: Path) -> None:
     assert [job.replicates for job in jobs] == [5, 6, 7, 8]
     assert [job.state for job in jobs] == [JobState.QUEUED, JobState.QUEUED, JobState.DELAYED, JobState.DELAYED]
     engine.close(cancel=True)
+
+
+def test_a_priority_that_was_changed_survives(tmp_path: Path, hold: Hold) -> None:
+    """Of one that waits and of one that runs, which has started all the same."""
+    store = ResultStore(tmp_path / "s.db")
+    with bgsim.Engine(store, workers=1, max_concurrent_simulations=1) as engine:
+        running = engine.submit("kernels.held", {"name": "a"}, replicates=1)
+        assert hold.reached.wait(HANDSHAKE_S)
+        waiting = engine.submit(hooked, replicates=5)
+        waiting.set_priority("low")
+        running.set_priority("high")
+        store.journal.flush()
+        with store._file.readers.reading() as reader:
+            kept = dict(reader.execute("SELECT id, options ->> 'priority' || ' ' || started FROM requests").fetchall())
+        assert kept == {running.id: "high 1", waiting.id: "low 0"}
+        hold.go_on.set()
+    store.close()
 
 
 @needs_kill
@@ -369,3 +387,98 @@ def test_a_failed_job_is_in_the_journal_until_its_dead_letter_is(
     store = ResultStore(path)
     assert store.journal.interrupted() == []
     store.close()
+
+
+# ---- dead letters ------------------------------------------------------------------------------------
+
+
+def bury(engine: bgsim.Engine, fails_at: float = 2.0) -> str:
+    """Have a job fail for good, and return its id."""
+    job = engine.submit(fragile, Fragile(fails_at=fails_at), replicates=3, priority="high", allow_deduplication=False)
+    assert job.exception(HANDSHAKE_S) is not None
+    return job.id
+
+
+def test_a_dead_letter_is_tried_again_with_changes_and_is_gone(tmp_path: Path) -> None:
+    with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
+        letter_id = bury(engine)
+        with pytest.raises(InvalidInputError, match="no 'scale' to be changed"):
+            engine.retry(letter_id, scale=2)
+        with pytest.raises(RequestNotFoundError, match=r"dead_letters\(\) lists them"):
+            engine.retry("nobody")
+        (letter,) = engine.dead_letters()
+        assert (letter.id, letter.replicates) == (letter_id, 3)
+        job = engine.retry(letter_id, parameters=Fragile(fails_at=0.0), replicates=4)
+        assert job.result(HANDSHAKE_S).replicates == 4
+        assert job.submission.urgency is Priority.HIGH
+        assert engine.dead_letters() == []
+        with pytest.raises(RequestNotFoundError):
+            engine.retry(letter_id)
+
+
+def test_a_dead_letter_goes_when_the_request_that_follows_it_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash at any moment finds the one or the other."""
+    with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
+        letter_id = bury(engine)
+        engine.pause()
+        journal, found = engine.store.journal, []
+        take = journal.take_dead_letter
+
+        def look_and_take(id: str) -> Any:
+            with engine.store._file.readers.reading() as reader:  # as another process would
+                found.extend(reader.execute("SELECT id FROM requests").fetchall())
+            return take(id)
+
+        monkeypatch.setattr(journal, "take_dead_letter", look_and_take)
+        job = engine.retry(letter_id, parameters=Fragile(fails_at=0.0))
+        assert found == [(job.id,)]
+        engine.resume()
+        assert job.result(HANDSHAKE_S).replicates == 3
+
+
+def test_of_two_who_retry_one_dead_letter_one_is_told(
+    tmp_path: Path, in_threads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have read it before either takes it out."""
+    with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
+        letter_id = bury(engine)
+        engine.pause()
+        both, take = threading.Barrier(2), engine.store.journal.take_dead_letter
+
+        def meet_and_take(id: str) -> Any:
+            both.wait(HANDSHAKE_S)
+            return take(id)
+
+        monkeypatch.setattr(engine.store.journal, "take_dead_letter", meet_and_take)
+
+        def retry() -> Any:
+            try:
+                return engine.retry(letter_id, parameters=Fragile(fails_at=0.0))
+            except RequestNotFoundError:
+                return None
+
+        jobs = [job for job in in_threads(retry, retry) if job is not None]
+        assert engine.jobs() == jobs
+        assert len(jobs) == 1
+        engine.resume()
+        assert jobs[0].result(HANDSHAKE_S).replicates == 3
+
+
+def test_a_dead_letter_that_cannot_be_taken_out_stays_and_its_retry_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
+        letter_id = bury(engine)
+        engine.pause()
+
+        def refuse(_: str) -> Any:
+            raise StoreError("not now")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(engine.store.journal, "take_dead_letter", refuse)
+            with pytest.raises(StoreError, match="not now"):
+                engine.retry(letter_id)
+        assert engine.jobs() == []
+        assert [letter.id for letter in engine.dead_letters()] == [letter_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import logging
 import subprocess
 import sys
 import threading
@@ -145,6 +146,45 @@ def test_a_schedule_is_replaced_if_that_is_said(runs: Runs) -> None:
     assert runs.live_through(2 * HOUR) == ["01 12:30", "01 13:30"]
     assert [schedule.cron for schedule in runs.engine.schedules()] == ["30 * * * *"]
     assert [kept.cron for kept in runs.engine.store.journal.schedules()] == ["30 * * * *"]
+
+
+def test_a_program_that_declares_its_schedule_at_each_start_forgets_no_run(tmp_path: Path) -> None:
+    """With other times it begins anew."""
+    path = tmp_path / "s.db"
+    runs = Runs(path)
+    runs.add("0 * * * *", name="s")
+    assert runs.after(HOUR) == ["01 13:00"]
+    runs.engine.close()
+    again = Runs(path, NOON + 3.5 * HOUR)
+    again.add("0 * * * *", name="s", replace=True)
+    assert again.run() == ["01 15:30"]
+    again.add("0 * * * *", name="s", replace=True)
+    assert again.run() == []
+    again.engine.close()
+    third = Runs(path, NOON + 6.5 * HOUR)
+    third.add("15 * * * *", name="s", replace=True)
+    assert third.run() == []
+    assert third.live_through(HOUR) == ["01 19:15"]
+    third.engine.close()
+
+
+@pytest.mark.parametrize("misfire", ["once", "skip", "all"])
+def test_a_run_for_which_the_queue_has_no_room_is_tried_again(
+    runs: Runs, misfire: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs.engine._scheduler.queue.max_queue_size = 1
+    blocking = runs.engine.submit(one_draw, replicates=1, seed=5, delay_s=2 * HOUR)
+    runs.take()
+    runs.add("0 * * * *", misfire=misfire)
+    with caplog.at_level(logging.WARNING, "bgsim.engine"):
+        assert runs.after(HOUR) == []
+    assert "will try again: the queue holds 1 requests" in caplog.text
+    assert runs.after(30.0) == []
+    blocking.cancel()
+    assert runs.after(30.0) == ["01 13:01"]
+    (schedule,) = runs.engine.schedules()
+    assert f"{schedule.last_run_at:%H:%M}" == "13:00"
+    assert runs.run() == []
 
 
 @pytest.mark.parametrize(
