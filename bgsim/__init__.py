@@ -17,7 +17,9 @@ The map of the package, lowest first; a module imports only from those above it:
     control         the control block that a worker shares with a kernel
     outputs         declared outputs, and the check of what comes back
     fingerprint     a hash of the code that a result depends on
-    kernel          the compiled side: atomics, streams, the chunk loop (imports numba)
+    kernel          the compiled side: the loop over a chunk, and a kernel compiled for it (imports numba)
+    worker_stream   a worker's random stream, placed by compiled code (imports numba)
+    atomics         the compiled side of the control block (imports numba)
     simulation      @simulation
     result          columns, summary, replay
     bus/            the parts of the progress bus: updates, filters, subscriptions, delivery, batches, bars

@@ -2,7 +2,7 @@
 
 The engine writes the order, the kernel writes how far it is. Kernels use `stop_requested` and
 `report_fraction` only; both mean the same in compiled and in plain Python. The compiled forms are in
-`bgsim.kernel`: they use atomic loads and stores, since LLVM moves a plain load out of the loop and
+`bgsim.atomics`: they use atomic loads and stores, since LLVM moves a plain load out of the loop and
 the stop would never be seen.
 """
 
@@ -70,4 +70,4 @@ def report_fraction(control: NDArray[np.int64], fraction: float) -> None:
 
 def register_compiled_forms() -> None:
     """Let `stop_requested` and `report_fraction` compile in anybody's kernel; numba's extension entry point."""
-    importlib.import_module("bgsim.kernel")
+    importlib.import_module("bgsim.atomics")

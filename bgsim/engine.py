@@ -662,12 +662,12 @@ def _is_axis(values: object) -> bool:
 
 def _submission(simulation: Simulation | str, parameters: Any, **options: Any) -> Submission:
     found = _simulation(simulation)
-    unknown = [name for name in options if name not in Submission.__dataclass_fields__]
-    if unknown:
+    if not options.keys() <= Submission.__dataclass_fields__.keys():
+        unknown = next(name for name in options if name not in Submission.__dataclass_fields__)
         raise InvalidInputError(
-            f"a submission has no option {unknown[0]!r}{nearest(unknown[0], Submission.__dataclass_fields__)}",
-            field=unknown[0],
-            value=options[unknown[0]],
+            f"a submission has no option {unknown!r}{nearest(unknown, Submission.__dataclass_fields__)}",
+            field=unknown,
+            value=options[unknown],
         )
     return Submission(found, found.bind(parameters), **options)
 

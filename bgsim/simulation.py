@@ -26,9 +26,10 @@ from bgsim.streams import generator_at, replicate_rng
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.kernel import CompiledKernel, WorkerStream
+    from bgsim.kernel import CompiledKernel
     from bgsim.queue_manager import Priority
     from bgsim.retry import Retry
+    from bgsim.worker_stream import WorkerStream
 
 BIASED_DRAWS = {
     "poisson": "it is biased for 10 <= lam < 15 in numba 0.68.1",

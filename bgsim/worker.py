@@ -14,7 +14,7 @@ from bgsim.errors import OutputError, ReplicateError
 if TYPE_CHECKING:
     from bgsim.chunks import Chunk, Run
     from bgsim.dispatch import Dispatch
-    from bgsim.kernel import WorkerStream
+    from bgsim.worker_stream import WorkerStream
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -94,7 +94,7 @@ class Worker:
         """Run the kernel over a chunk."""
         assert run.runner is not None
         if self._stream is None and run.simulation.compiles:
-            from bgsim.kernel import WorkerStream  # noqa: PLC0415 - imports numba
+            from bgsim.worker_stream import WorkerStream  # noqa: PLC0415 - imports numba
 
             self._stream = WorkerStream()
         arguments = (self._stream, run.stream_key, chunk.first, chunk.columns, self.control)

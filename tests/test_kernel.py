@@ -16,11 +16,12 @@ from kernels import Fragile, Spin, Walk, fragile, one_draw, plain_walk, spin, wa
 
 import bgsim
 from bgsim import kernel as compiled_side
+from bgsim import worker_stream
 from bgsim.control import DONE, FRACTION, FRACTION_UNIT, OBSERVED, ORDER, STOP, YIELD, new_control_block
 from bgsim.errors import CompileError, OutputError
-from bgsim.kernel import WorkerStream
 from bgsim.simulation import BiasedDrawWarning, Simulation
 from bgsim.streams import replicate_rng, stream_key
+from bgsim.worker_stream import WorkerStream
 
 
 def run_chunk(
@@ -70,8 +71,8 @@ def test_the_fallback_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_self_check_notices_another_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     """If placing does nothing, the check must fail, and say so."""
-    monkeypatch.setattr(compiled_side, "place", lambda *_: None)
-    check = functools.cache(compiled_side.placing_works.__wrapped__)
+    monkeypatch.setattr(worker_stream, "place", lambda *_: None)
+    check = functools.cache(worker_stream.placing_works.__wrapped__)
     with pytest.warns(RuntimeWarning, match="lays out its Philox state"):
         assert not check()
 
