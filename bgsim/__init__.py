@@ -37,7 +37,8 @@ The map of the package, lowest first; a module imports only from those above it:
     resolver        a thread for done-callbacks
     settlement      the end of a run: stored, and its jobs ended
     timekeeper      what happens by time
-    scheduler       admission, preemption, pause, retry, cancel; closing: how it all ends
+    runs            which computations wait, run and let go: admission, preemption, pause, retry, cancel
+    scheduler       what callers may ask of all that; closing: how it ends
     health          counts, quantiles, alerts
     desk            where submissions come in
     batch           several jobs as one

@@ -37,17 +37,17 @@ def close(scheduler: Scheduler, *, cancel: bool, timeout_s: float | None) -> lis
         scheduler.closed = True
         scheduler.queue.close()
         if cancel:
-            scheduler.cancel_all()
+            scheduler.runs.cancel_all()
         else:
-            scheduler.let_go_on()
+            scheduler.runs.let_go_on()
     left = _wait_until_idle(scheduler, timeout_s)
     if left and not cancel:
         with scheduler.lock:
             scheduler.ledger.release()  # before they are cancelled: the next engine finds them in the journal
-            scheduler.cancel_all()
+            scheduler.runs.cancel_all()
         _wait_until_idle(scheduler, CLOSE_GRACE_S)
     with scheduler.lock:
-        idle = scheduler.is_idle()
+        idle = scheduler.runs.is_idle()
         errands = scheduler.dispatch.stop()
         scheduler.timekeeper.stop()
     for errand in errands:  # no worker was free for them, and somebody may wait for those jobs
@@ -87,5 +87,5 @@ def _wait_until_idle(scheduler: Scheduler, timeout_s: float | None) -> list[Job]
         scheduler.drive()
         timeout_s = 0
     with scheduler.lock.raw:
-        scheduler.idle.wait_for(scheduler.is_idle, timeout_s)
+        scheduler.runs.idle.wait_for(scheduler.runs.is_idle, timeout_s)
         return scheduler.ledger.live()

@@ -95,7 +95,7 @@ class Dispatch:
             run.runner = runner
             run.phase = "running"
             del run.workers[worker]
-            return None if self._scheduler.came_back(run) else self._best_task(worker)
+            return None if self._scheduler.runs.came_back(run) else self._best_task(worker)
 
     def give_back(self, worker: Worker, run: Run, done: int, error: BaseException | None) -> None:
         """Take back what a worker was given: so many replicates done, and why no more."""
@@ -109,7 +109,7 @@ class Dispatch:
                 run.give_back(worker, done)
                 if done < chunk.count:
                     self.wake_all()
-            self._scheduler.came_back(run, error, failed_at)
+            self._scheduler.runs.came_back(run, error, failed_at)
 
     # ---- the scheduler's side ------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Dispatch:
         priority = run.entry.priority  # type: ignore[union-attr]
         less_urgent = [
             (other.entry.priority, number, worker)  # type: ignore[union-attr]
-            for number, other in enumerate(self._scheduler.running)
+            for number, other in enumerate(self._scheduler.runs.running)
             if other.entry.priority < priority  # type: ignore[union-attr]
             for worker, chunk in other.workers.items()
             if chunk is not None and not worker.is_ordered()
@@ -150,7 +150,7 @@ class Dispatch:
         def withdraw() -> bool:
             taken = take_out()
             with self._lock:
-                self._scheduler.tell_if_idle()
+                self._scheduler.runs.tell_if_idle()
             return taken
 
         return withdraw
@@ -175,11 +175,11 @@ class Dispatch:
 
     def _best_task(self, worker: Worker) -> Task | None:
         """Return a piece of the highest-priority run, or a call; among equals who has the fewest workers, in turn."""
-        if self._scheduler.paused:
+        if self._scheduler.runs.paused:
             return None
         found: list[tuple[tuple[int, int, int], Run | None]] = [
             ((-run.entry.priority, len(run.workers), run.turn), run)  # type: ignore[union-attr]
-            for run in self._scheduler.running
+            for run in self._scheduler.runs.running
             if not (run.stopping or run.follows is not None)
         ]
         need = self.calls.need()
@@ -218,4 +218,4 @@ class Dispatch:
     def _call_done(self, entry: Entry) -> None:
         with self._lock:
             self.calls.done(entry)
-            self._scheduler.tell_if_idle()
+            self._scheduler.runs.tell_if_idle()

@@ -12,9 +12,9 @@ How a request flows::
                                         v
                       store (one writer, durable) ──> terminal update ──> future resolved
 
-`Engine` is what callers see, and owns what has to be closed. Submissions come in at `bgsim.desk`; the state machine and
-its locks are in `bgsim.scheduler`, what is known of jobs in `bgsim.ledger`, what happens by time in
-`bgsim.timekeeper`, one run and its chunks in `bgsim.chunks`, a worker's thread in `bgsim.worker`.
+`Engine` is what callers see, and owns what has to be closed. Submissions come in at `bgsim.desk`; the verbs and the
+lock are in `bgsim.scheduler`, the state machine in `bgsim.runs`, what is known of jobs in `bgsim.ledger`, what happens
+by time in `bgsim.timekeeper`, one run and its chunks in `bgsim.chunks`, a worker's thread in `bgsim.worker`.
 """
 
 from __future__ import annotations

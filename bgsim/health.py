@@ -140,7 +140,7 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
                 states[state] = ledger.counts[state.name]
         waits, runs = list(ledger.waits_s), list(ledger.runs_s)
         counts = ledger.counts.copy()
-        rate = sum(run.eta.per_second or 0.0 for run in scheduler.running)
+        rate = sum(run.eta.per_second or 0.0 for run in scheduler.runs.running)
         queue = scheduler.queue.stats()
     elapsed = max(scheduler.clock.monotonic() - began, 1e-9)
     return EngineStats(
@@ -166,7 +166,7 @@ def health_of(scheduler: Scheduler) -> Health:
         ledger = scheduler.ledger
         failed = sum(record.state is JobState.FAILED for record in ledger.ended.values())
         waiting = len(scheduler.queue)
-        stalled = tuple(job_id for run in scheduler.running if run.stalled for job_id in run.jobs)
+        stalled = tuple(job_id for run in scheduler.runs.running if run.stalled for job_id in run.jobs)
         overdue = tuple(
             job.id
             for job in ledger.live()

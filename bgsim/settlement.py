@@ -100,7 +100,7 @@ class Settlement:
         """End a run's jobs."""
         ledger = self._scheduler.ledger
         with self._scheduler.lock:
-            if run not in self._scheduler.letting_go:
+            if run not in self._scheduler.runs.letting_go:
                 return  # a store that breaks its contract has said so twice
             if stored:
                 self.store_error = run.store_error
@@ -124,4 +124,4 @@ class Settlement:
                         ledger.start(job)
                     columns = run.result_columns(job.replicates)
                     end(job, JobState.COMPLETED, columns=columns)
-            self._scheduler.settled(run)
+            self._scheduler.runs.settled(run)

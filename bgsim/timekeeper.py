@@ -155,15 +155,15 @@ class Timekeeper:
         scheduler = self._scheduler
         with scheduler.lock:
             now = self._clock.monotonic()
-            scheduler.expire()
+            scheduler.runs.expire()
             while self._releases and self._releases[0][0] <= self._clock.time():
-                scheduler.release(heapq.heappop(self._releases)[2])
+                scheduler.runs.release(heapq.heappop(self._releases)[2])
             self._stop_overdue(now)
-            scheduler.admit()
+            scheduler.runs.admit()
             scheduler.dispatch.offer_calls()
             if now >= self._sample_at:
                 self._sample(now)
-                self._sample_at = now + self._interval_s if scheduler.running else math.inf
+                self._sample_at = now + self._interval_s if scheduler.runs.running else math.inf
         for chore in self.chores:
             try:
                 chore.run()
@@ -187,11 +187,11 @@ class Timekeeper:
             name = "deadline_s" if deadline == record.deadline else "timeout_s"
             verb = "was not done within" if name == "deadline_s" else "ran longer than"
             error = JobTimeoutError(f"{job.id} {verb} {name}={getattr(job.submission, name)}")
-            self._scheduler.stop_job(job, error)
+            self._scheduler.runs.stop_job(job, error)
 
     def _sample(self, now: float) -> None:
         """Publish the progress of every running job, and say what has stalled."""
-        for run in self._scheduler.running:
+        for run in self._scheduler.runs.running:
             if run.phase == "running":
                 run.eta.observe(now, run.in_progress()[1] * run.target)
             idle_s = run.observe(now)

@@ -174,7 +174,7 @@ class World:
 
     def _run_to_join(self, seed: int) -> int:
         with self.engine._scheduler.lock:
-            self.engine._scheduler.expire()  # so that what has waited for too long is not joined
+            self.engine._scheduler.runs.expire()  # so that what has waited for too long is not joined
         runs = self.runs()
         return runs[seed].number if seed in runs else len(self.asked)
 

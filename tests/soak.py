@@ -246,6 +246,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    soak(None, 0, seconds=60.0, jobs=50)  # what is made once is there then
     threads, memory = threading.active_count(), resident_bytes()
     outcome = soak(options.path, options.seed, seconds=options.seconds, jobs=options.jobs)
     print(f"{outcome.jobs} jobs: {dict(outcome.states)}")

@@ -374,7 +374,7 @@ def test_of_several_failures_the_lowest_replicate_is_reported(gate: Gate) -> Non
     with bgsim.Engine(workers=2) as engine:
         job = engine.submit(all_fail, replicates=2)
         gate.wait_until_reached()
-        while engine._scheduler.running[0].error is None:
+        while engine._scheduler.runs.running[0].error is None:
             pass  # the other replicate fails now
         gate.open()
         with pytest.raises(ReplicateError, match="replicate 0 of"):

@@ -389,8 +389,8 @@ def test_drain_is_told_when_the_last_call_is_taken_back(in_threads: Any) -> None
         engine.pause()
         withdraw = engine._scheduler.call(lambda: None, priority=bgsim.Priority.NORMAL, group=None)
         waits = threading.Event()
-        idle = engine._scheduler.is_idle
-        engine._scheduler.is_idle = lambda: waits.set() or idle()  # type: ignore[method-assign,func-returns-value]
+        idle = engine._scheduler.runs.is_idle
+        engine._scheduler.runs.is_idle = lambda: waits.set() or idle()  # type: ignore[method-assign,func-returns-value]
 
         def take_back() -> bool:
             assert waits.wait(HANDSHAKE_S)
