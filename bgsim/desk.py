@@ -48,13 +48,16 @@ class Desk:
         block_timeout_s: float | None = None,
         job_id: str | None = None,
         crashes: int = 0,
+        recovered: bool = False,
     ) -> Job:
         """Take a submission and return its handle; see `Engine.submit`.
 
         Parameters
         ----------
-        job_id, crashes : str, int
-            Of a job that a crash has interrupted.
+        job_id : str, optional
+            One of `new_id`, or that of a job which a crash has interrupted.
+        crashes, recovered : int, bool
+            As for `Job`.
         """
         scheduler = self.scheduler
         scheduler.check_process()
@@ -62,10 +65,10 @@ class Desk:
         simulation = submission.simulation
         self._simulations[simulation.name] = simulation
         self._check_size(submission)
-        recovered = job_id is not None
         if job_id is None:
-            job_id = f"{simulation.short_name}-{self._token}-{next(self._numbers)}"
-        job = Job(scheduler, job_id, submission, scheduler.clock.monotonic(), crashes, recovered=recovered)
+            job_id = self.new_id(simulation)
+        now, wall = scheduler.clock.monotonic(), scheduler.clock.time()
+        job = Job(scheduler, job_id, submission, now, wall, crashes, recovered=recovered)
         watcher = scheduler.bus.subscribe(on_progress, job=job.id) if on_progress is not None else None
         try:
             columns = self._stored(job) if submission.cache in ("use", "only") else None
@@ -80,6 +83,10 @@ class Desk:
         if scheduler.config.immediate:
             scheduler.drive()
         return job
+
+    def new_id(self, simulation: Simulation) -> str:
+        """Return an id for a job."""
+        return f"{simulation.short_name}-{self._token}-{next(self._numbers)}"
 
     def find(self, name: str) -> Simulation:
         """Return a simulation by name: one that was submitted here, or one that can be imported.
@@ -127,16 +134,20 @@ class Desk:
         submission, store = job.submission, self._store
         must = submission.cache == "only"
         try:
+            asked_at = self.scheduler.clock.monotonic()
             held = store.find(submission.key)
             if not held:
-                job.missed_at = self.scheduler.clock.monotonic()
+                job.missed_at = asked_at
             if held >= submission.replicates:
                 small = submission.size_bytes <= _ANSWER_BYTES
                 columns = store.load(submission.key, submission.replicates) if small or must else None
+                if columns is not None and len(next(iter(columns.values()))) < submission.replicates:
+                    columns = None  # somebody has just deleted it and stored less
                 if columns is not None and submission.workspace is not None:
                     store.place(submission.key, submission.replicates, submission.workspace)
                 if columns is not None or not must:
                     return columns
+                held = 0
         except Exception as error:  # a StoreError, or what a store raises that breaks its contract
             if must:
                 raise

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from bgsim.queue_manager import Entry, Priority
     from bgsim.scheduler import Scheduler
 
-_LOOK_AGAIN_S = 10.0
-"""A miss of the store holds for so long: what is computed in vain, because another process has just stored it, is the
-same."""
-
 
 class Dispatch:
     """Gives workers their tasks: chunks and preparations of a scheduler's runs, plain calls, errands.
@@ -77,7 +73,7 @@ class Dispatch:
             # That it runs has to be known before it does: a crash that comes at once would blame nobody, for ever.
             self._scheduler.settlement.try_store(run, self._scheduler.journal.flush)
         if not run.loaded:
-            if run.cache == "use" and self._scheduler.clock.monotonic() - run.missed_at > _LOOK_AGAIN_S:
+            if run.cache == "use" and not self._scheduler.runs.is_still_missed(run):
                 stored = self._scheduler.settlement.try_store(run, lambda: self._scheduler.store.load(run.key, target))
             elif run.cache == "refresh":
                 self._scheduler.settlement.try_store(run, lambda: self._scheduler.store.delete(run.key.hash))

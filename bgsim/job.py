@@ -205,6 +205,8 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         Unique.
     submission : Submission
         What was asked for.
+    asked_at : float
+        When, by the wall clock, in seconds since the epoch.
     crashes : int
         In how many crashes of earlier processes it ran.
     has_callbacks : bool
@@ -221,6 +223,7 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         job_id: str,
         submission: Submission,
         now: float,
+        asked_at: float = 0.0,
         crashes: int = 0,
         *,
         recovered: bool = False,
@@ -228,6 +231,7 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         super().__init__()
         self.id = job_id
         self.submission = submission
+        self.asked_at = asked_at
         self.crashes = crashes
         self.has_callbacks = False
         self.missed_at = -math.inf

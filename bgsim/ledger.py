@@ -111,19 +111,19 @@ class Ledger:
     def changed(self, job: Job) -> None:
         """Take note that a job asks for something else than before."""
         if self._owner is not None:
-            self._tell_journal(self._journal.add, self._pending(job, self._owner))
-            if job.record.started_at is not None:
-                self._tell_journal(self._journal.start, job.id)
+            started = job.record.started_at is not None
+            self._tell_journal(self._journal.add, self._pending(job, self._owner, started=started))
 
-    def _pending(self, job: Job, owner: str) -> PendingRequest:
+    def _pending(self, job: Job, owner: str, *, started: bool = False) -> PendingRequest:
         s = job.submission
         return PendingRequest(
             id=job.id,
             **s.kept(),
-            options=s.options_json(now=self._clock.time(), priority=job.priority),
-            submitted_at=time_text(self._clock.time()),
+            options=s.options_json(now=job.asked_at, priority=job.priority),
+            submitted_at=time_text(job.asked_at),
             crashes=job.crashes,
             owner=owner,
+            started=started,
         )
 
     def _tell_journal(self, verb: Callable[..., object], *arguments: Any) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bgsim.desk import Desk
     from bgsim.job import Job
     from bgsim.scheduler import Scheduler
+    from bgsim.submission import Submission
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -71,7 +72,9 @@ class Recovery:
                 if request.crashes >= MAX_CRASHES:
                     raise InvalidInputError(f"the process has crashed {request.crashes} times while it ran")
                 submission = self._desk.read(request)
-                job = self._desk.submit(submission, job_id=request.id, crashes=request.crashes, block=True)
+                job = self._desk.submit(
+                    submission, job_id=request.id, crashes=request.crashes, recovered=True, block=True
+                )
             except (EngineClosedError, QueueFullError):
                 raise  # it stays in the journal, and is interrupted when this engine is closed
             except Exception as error:  # whatever its module or its options raise, the others have to be recovered
@@ -101,15 +104,39 @@ class Recovery:
         letter = next((letter for letter in self._journal.dead_letters() if letter.id == letter_id), None)
         if letter is None:
             raise _unknown(letter_id)
-        job = self._desk.submit(self._desk.read(letter, changes))
+        submission = self._desk.read(letter, changes)
+        job_id = self._desk.new_id(submission.simulation)
+        self._announce(job_id, submission)
+        taken = None
         try:
-            self._journal.flush()  # before the letter goes, or a crash between them would lose it
-            if self._journal.take_dead_letter(letter_id) is None:
+            taken = self._journal.take_dead_letter(letter_id)
+            if taken is None:
                 raise _unknown(letter_id)  # somebody else was faster
+            job = self._desk.submit(submission, job_id=job_id)
         except BaseException:
-            job.cancel()
+            if taken is not None:
+                self._journal.add_dead_letter(taken)
+            self._journal.remove(job_id)
             raise
+        if job.done():
+            self._journal.remove(job_id)
         return job
+
+    def _announce(self, job_id: str, submission: Submission) -> None:
+        """Have it durable that something will be submitted, before its dead letter goes: a crash would lose it."""
+        if self._owner is None:
+            return
+        now = self._clock.time()
+        self._journal.add(
+            PendingRequest(
+                id=job_id,
+                **submission.kept(),
+                options=submission.options_json(now=now),
+                submitted_at=time_text(now),
+                owner=self._owner,
+            )
+        )
+        self._journal.flush()
 
     def discard(self, letter_id: str) -> DeadLetter:
         """Take a dead letter out and return it."""

@@ -48,8 +48,9 @@ class RecurringJobs:
         self, name: str, submission: Submission, *, cron: str, timezone: str, misfire: str, replace_it: bool
     ) -> Schedule:
         """Keep a schedule, in the store too; see `Engine.schedule`."""
-        before = next((kept for kept in self._journal.schedules() if kept.name == name), None) if replace_it else None
-        goes_on = before is not None and (before.cron, before.timezone) == (cron, timezone)
+        before = self._stored(name) if replace_it else None
+        if before is not None and (before.paused or (before.cron, before.timezone) != (cron, timezone)):
+            before = None  # it begins anew
         kept = ScheduledRequest(
             name=name,
             **submission.kept(),
@@ -58,15 +59,16 @@ class RecurringJobs:
             timezone=timezone,
             misfire=misfire,
             paused=False,
-            last_run_at=before.last_run_at if before is not None and goes_on else None,
-            created_at=before.created_at if before is not None and goes_on else time_text(self._clock.time()),
+            last_run_at=None if before is None else before.last_run_at,
+            created_at=time_text(self._clock.time()) if before is None else before.created_at,
         )
         schedule = _schedule_of(kept)
         self._schedules.add(schedule, replace=replace_it)
         self._desk.remember(submission.simulation)
         self._journal.put_schedule(kept)
+        self._take(name, self._stored(name))
         self._look_again()
-        return schedule
+        return self._schedules.get(name)
 
     def get(self, name: str) -> Schedule:
         """Return a schedule.
@@ -158,15 +160,18 @@ class RecurringJobs:
         try:
             job = self._desk.submit(self._desk.read(kept))
         except (EngineClosedError, QueueFullError) as error:
-            kept = replace(kept, last_run_at=previous)  # for whoever comes next
-            self._journal.put_schedule(kept)
-            self._take(kept.name, kept)
+            self._journal.mark_schedule_run(kept.name, previous, kept.last_run_at)  # for whoever comes next
+            self._take(kept.name, self._stored(kept.name))
             self._not_before = self._clock.monotonic() + _FULL_S
             logger.warning("the schedule %s could not start a run, and will try again: %s", kept.name, error)
         except Exception:  # whatever its module raises, the others have to be run
             logger.exception("the schedule %s could not start the run of %s", kept.name, kept.last_run_at)
         else:
             logger.info("the schedule %s started %s, due at %s", kept.name, job.id, kept.last_run_at)
+
+    def _stored(self, name: str) -> ScheduledRequest | None:
+        """Return a schedule as the store has it."""
+        return next((kept for kept in self._journal.schedules() if kept.name == name), None)
 
     def _runs(self) -> bool:
         """Whether this engine runs schedules, and takes jobs."""

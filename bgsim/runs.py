@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from bgsim.queue_manager import Entry, SimulationRequest
     from bgsim.scheduler import Scheduler
 
+LOOK_AGAIN_S = 10.0
+"""A miss of the store holds for so long, unless this engine has stored it since: what is computed in vain, because
+another process has just stored it, is the same."""
+
 
 class Runs:
     """The runs of a scheduler. Everything here is called under the engine's lock.
@@ -58,6 +62,7 @@ class Runs:
         self.paused = False
         self.idle = threading.Condition(scheduler.lock.raw)
         self._by_key: dict[str, Run] = {}  # of `letting_go`, by the identity of their keys
+        self._settled_at: dict[str, float] = {}  # those of late by the same, the oldest first
 
     # ---- coming --------------------------------------------------------------------------------------
 
@@ -351,10 +356,23 @@ class Runs:
         run.columns = ()  # its entry may be in a heap for a while yet, as the time of a time-out
         if self._by_key.get(run.key.identity) is run:
             del self._by_key[run.key.identity]
+        self._note_settled(run.key.identity)
         for follower in run.followers:
             follower.follows = None
             self._dispatch.wake()
         self.tell_if_idle()
+
+    def _note_settled(self, identity: str) -> None:
+        now = self._clock.monotonic()
+        self._settled_at.pop(identity, None)
+        self._settled_at[identity] = now
+        while now - self._settled_at[oldest := next(iter(self._settled_at))] > LOOK_AGAIN_S:
+            del self._settled_at[oldest]
+
+    def is_still_missed(self, run: Run) -> bool:
+        """Tell whether the store, which had nothing for a run, need not be asked again; without the lock."""
+        now, settled_at = self._clock.monotonic(), self._settled_at.get(run.key.identity, -math.inf)
+        return now - run.missed_at <= LOOK_AGAIN_S and settled_at < run.missed_at
 
     def _end(self, job: Job, state: JobState, error: BaseException | None) -> None:
         self._ledger.end(job, state, error=error)

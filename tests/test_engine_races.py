@@ -14,7 +14,8 @@ from conftest import HANDSHAKE_S, Gate
 from kernels import HOLDS, Hold, held, one_draw
 
 import bgsim
-from bgsim.errors import EngineClosedError, ReplicateError, RequestNotFoundError
+from bgsim.chunks import Run
+from bgsim.errors import EngineClosedError, NotStoredError, ReplicateError, RequestNotFoundError
 from bgsim.job import Job, JobState
 from bgsim.progress import UpdateType
 from bgsim.retry import Retry
@@ -478,6 +479,68 @@ def test_a_batch_waits_for_room_in_no_worker(hold: Hold) -> None:
 
 
 # ---- two engines ---------------------------------------------------------------------------------------
+
+
+def count_replicates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each chunk adds how many replicates it was given."""
+    counted: list[int] = []
+    take = Run.take
+
+    def take_and_count(run: Run, *arguments: Any) -> Any:
+        chunk = take(run, *arguments)
+        counted.append(chunk.count)
+        return chunk
+
+    monkeypatch.setattr(Run, "take", take_and_count)
+    return counted
+
+
+def test_what_is_stored_between_the_look_and_the_queue_is_not_computed_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counted = count_replicates(monkeypatch)
+    with bgsim.Engine(tmp_path / "s.db", workers=2) as engine:
+        find = engine.store.find
+
+        def find_and_be_overtaken(key: Any) -> int:
+            held = find(key)
+            monkeypatch.setattr(engine.store, "find", find)
+            assert engine.submit(one_draw, replicates=200, seed=3).result(HANDSHAKE_S).replicates == 200
+            return held
+
+        monkeypatch.setattr(engine.store, "find", find_and_be_overtaken)
+        assert engine.submit(one_draw, replicates=200, seed=3).result(HANDSHAKE_S).replicates == 200
+    assert sum(counted) == 200
+
+
+def test_what_an_apart_run_stores_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = count_replicates(monkeypatch)
+    with bgsim.Engine(workers=1, max_concurrent_simulations=1) as engine:
+        engine.pause()
+        jobs = [
+            engine.submit(one_draw, replicates=200, seed=3, allow_deduplication=False),
+            engine.submit(one_draw, replicates=50, seed=4),
+            engine.submit(one_draw, replicates=200, seed=3),
+        ]
+        engine.resume()
+        for job in jobs:
+            job.result(HANDSHAKE_S)
+    assert sum(counted) == 250
+
+
+@pytest.mark.parametrize("cache", ["use", "only"])
+def test_a_result_that_shrinks_between_two_looks_is_no_answer(cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process deletes it and stores less of it."""
+    with bgsim.Engine(workers=1) as engine:
+        engine.submit(one_draw, replicates=40, seed=3).result(HANDSHAKE_S)
+        load = engine.store.load
+        monkeypatch.setattr(engine.store, "load", lambda key, replicates: load(key, min(replicates, 9)))
+        if cache == "only":
+            with pytest.raises(NotStoredError):
+                engine.submit(one_draw, replicates=35, seed=3, cache=cache)
+        else:
+            found = engine.submit(one_draw, replicates=35, seed=3, cache=cache).result(HANDSHAKE_S)
+            assert list(found["x"]) == [bgsim.replicate_rng(3, i).random() for i in range(35)]
 
 
 def test_two_engines_on_one_file_ask_the_same_at_once(tmp_path: Path, in_threads: Any) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,22 @@ def test_a_priority_that_was_changed_survives(tmp_path: Path, hold: Hold) -> Non
         assert kept == {running.id: "high 1", waiting.id: "low 0"}
         hold.go_on.set()
     store.close()
+
+
+def test_a_priority_that_is_changed_leaves_the_time_and_the_order_as_they_were(tmp_path: Path) -> None:
+    clock = ManualClock(1_000_000.0)
+    with bgsim.Engine(tmp_path / "s.db", immediate=True, clock=clock) as engine:
+        first, second = (engine.submit(one_draw, replicates=1, seed=s, delay_s=100.0) for s in (1, 2))
+        clock.advance(90.0)
+        first.set_priority("high")
+        engine.store.journal.flush()
+        with engine.store._file.readers.reading() as connection:
+            kept = connection.execute(
+                "SELECT id, options ->> 'at', submitted_at FROM requests ORDER BY rowid"
+            ).fetchall()
+        due, asked = "1970-01-12T13:48:20+00:00", "1970-01-12T13:46:40.000000+00:00"
+        assert kept == [(first.id, due, asked), (second.id, due, asked)]
+        clock.advance(10.0)
 
 
 @needs_kill
@@ -373,9 +390,8 @@ def test_a_failed_job_is_in_the_journal_until_its_dead_letter_is(
 
         def look_and_write(letter: Any) -> None:
             journal.flush()
-            connection = engine.store._file.readers.take()[0]
-            seen.append([row[0] for row in connection.execute("SELECT id FROM requests")])
-            connection.close()
+            with engine.store._file.readers.reading() as connection:
+                seen.append([row[0] for row in connection.execute("SELECT id FROM requests")])
             write(letter)
 
         monkeypatch.setattr(journal, "add_dead_letter", look_and_write)
@@ -392,9 +408,10 @@ def test_a_failed_job_is_in_the_journal_until_its_dead_letter_is(
 # ---- dead letters ------------------------------------------------------------------------------------
 
 
-def bury(engine: bgsim.Engine, fails_at: float = 2.0) -> str:
+def bury(engine: bgsim.Engine, **options: Any) -> str:
     """Have a job fail for good, and return its id."""
-    job = engine.submit(fragile, Fragile(fails_at=fails_at), replicates=3, priority="high", allow_deduplication=False)
+    options = {"priority": "high", "allow_deduplication": False} | options
+    job = engine.submit(fragile, Fragile(fails_at=2.0), replicates=3, **options)
     assert job.exception(HANDSHAKE_S) is not None
     return job.id
 
@@ -438,12 +455,13 @@ def test_a_dead_letter_goes_when_the_request_that_follows_it_is_durable(
         assert job.result(HANDSHAKE_S).replicates == 3
 
 
+@pytest.mark.parametrize("options", [{}, {"supersede": "preview"}], ids=["plain", "latest wins"])
 def test_of_two_who_retry_one_dead_letter_one_is_told(
-    tmp_path: Path, in_threads: Any, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], tmp_path: Path, in_threads: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both have read it before either takes it out."""
+    """Both have read it before either takes it out; who is told has submitted nothing."""
     with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
-        letter_id = bury(engine)
+        letter_id = bury(engine, **options)
         engine.pause()
         both, take = threading.Barrier(2), engine.store.journal.take_dead_letter
 
@@ -466,7 +484,7 @@ def test_of_two_who_retry_one_dead_letter_one_is_told(
         assert jobs[0].result(HANDSHAKE_S).replicates == 3
 
 
-def test_a_dead_letter_that_cannot_be_taken_out_stays_and_its_retry_is_cancelled(
+def test_a_dead_letter_that_cannot_be_taken_out_stays_and_nothing_is_submitted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
@@ -482,3 +500,33 @@ def test_a_dead_letter_that_cannot_be_taken_out_stays_and_its_retry_is_cancelled
                 engine.retry(letter_id)
         assert engine.jobs() == []
         assert [letter.id for letter in engine.dead_letters()] == [letter_id]
+        engine.close()
+    with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
+        assert engine.interrupted() == []
+
+
+def test_a_retry_for_which_there_is_no_room_keeps_the_dead_letter(tmp_path: Path) -> None:
+    with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
+        letter_id = bury(engine)
+        engine.pause()
+        engine._scheduler.queue.max_queue_size = 1
+        waiting = engine.submit(one_draw, replicates=1)
+        with pytest.raises(QueueFullError):
+            engine.retry(letter_id)
+        assert [letter.id for letter in engine.dead_letters()] == [letter_id]
+        assert engine.jobs() == [waiting]
+        engine.resume()
+
+
+def test_a_retry_that_the_store_answers_is_not_pending(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with bgsim.Engine(path, workers=1) as engine:
+        engine.submit(one_draw, replicates=3, seed=1).result(HANDSHAKE_S)
+        letter_id = bury(engine)
+        letter = engine.dead_letters()[0]
+        engine.store.journal.take_dead_letter(letter_id)
+        engine.store.journal.add_dead_letter(replace(letter, simulation="kernels.one_draw", parameters="{}", seed="1"))
+        assert engine.retry(letter_id, allow_deduplication=True).done()
+        engine.store.journal.flush()
+        with engine.store._file.readers.reading() as connection:
+            assert connection.execute("SELECT count(*) FROM requests").fetchone() == (0,)

@@ -20,7 +20,14 @@ from kernels import HOLDS, Hold, held, one_draw
 
 import bgsim
 from bgsim.clock import ManualClock
-from bgsim.errors import EngineClosedError, InvalidInputError, MissingExtraError, RequestNotFoundError, StoreError
+from bgsim.errors import (
+    EngineClosedError,
+    InvalidInputError,
+    MissingExtraError,
+    QueueFullError,
+    RequestNotFoundError,
+    StoreError,
+)
 from bgsim.job import Job
 from bgsim.storage import MemoryStore, ResultStore
 
@@ -166,6 +173,55 @@ def test_a_program_that_declares_its_schedule_at_each_start_forgets_no_run(tmp_p
     assert third.run() == []
     assert third.live_through(HOUR) == ["01 19:15"]
     third.engine.close()
+
+
+@pytest.mark.parametrize("misfire", ["once", "skip", "all"])
+def test_a_paused_schedule_that_is_declared_again_goes_on_without_what_it_missed(runs: Runs, misfire: str) -> None:
+    runs.add("0 * * * *", name="s", misfire=misfire)
+    runs.engine.schedules().pause("s")
+    assert runs.after(5.5 * HOUR) == []
+    assert not runs.add("0 * * * *", name="s", misfire=misfire, replace=True).paused
+    assert runs.run() == []
+    assert runs.live_through(HOUR) == ["01 18:00"]
+
+
+def test_a_run_that_comes_while_its_schedule_is_declared_again_is_not_repeated(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.add("0 * * * *", name="s", misfire="all")
+    assert runs.after(HOUR) == ["01 13:00"]
+    runs.clock.advance(HOUR)
+    journal, found = runs.engine.store.journal, []
+    put = journal.put_schedule
+
+    def run_and_put(schedule: Any) -> None:
+        monkeypatch.setattr(journal, "put_schedule", put)
+        found.extend(runs.run())
+        put(schedule)
+
+    monkeypatch.setattr(journal, "put_schedule", run_and_put)
+    runs.add("0 * * * *", name="s", misfire="all", replace=True)
+    found += runs.run()
+    assert found == ["01 14:00"]
+    assert runs.after(HOUR) == ["01 15:00"]
+
+
+@pytest.mark.parametrize("verb", ["remove", "pause"])
+def test_a_schedule_that_is_changed_while_the_queue_refuses_its_run_stays_changed(
+    runs: Runs, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.add("0 * * * *", name="s")
+
+    def change_and_refuse(*_: Any, **__: Any) -> Job:
+        getattr(runs.engine.schedules(), verb)("s")
+        raise QueueFullError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.engine._desk, "submit", change_and_refuse)
+        assert runs.after(HOUR) == []
+    assert runs.after(HOUR) == []
+    kept = runs.engine.store.journal.schedules()
+    assert [schedule.paused for schedule in kept] == ([] if verb == "remove" else [True])
 
 
 @pytest.mark.parametrize("misfire", ["once", "skip", "all"])

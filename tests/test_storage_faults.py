@@ -20,7 +20,7 @@ from test_storage_processes import finish, start
 
 import bgsim
 from bgsim.errors import ForeignFileError, NewerSchemaError, StoreError
-from bgsim.storage import ResultStore, database, salvage, schema, writer
+from bgsim.storage import ResultStore, database, salvage, schema, tables, writer
 from bgsim.storage.slots import VALID_S
 from bgsim.storage.writer import Task
 
@@ -593,6 +593,40 @@ def test_one_that_fails_fails_alone(store, gate) -> None:
     assert "no such table" in str(errors.pop(99))
     assert errors == dict.fromkeys(range(5))
     assert len(store.results()) == 5
+
+
+@pytest.mark.parametrize("workspace", ["w", "\ud800"], ids=["the other fails", "it fails"])
+def test_what_one_places_in_a_slot_does_not_hang_on_another(store, gate, workspace) -> None:
+    """Neither goes the placement of a result with a later task, nor fails a later task for it."""
+    stop_writer(store, gate)
+    stored: list[Exception | None] = []
+    store.store(key(1), columns(key(1), 10), workspace=workspace, on_stored=stored.append)
+    other = "w" if workspace != "w" else "\ud800"
+    swapped: list[Exception | None] = []
+    store._file.submit(Task(lambda connection: tables.read_slots(connection, other), swapped.append))
+    gate.open()
+    store.flush()
+    failed, fine = (swapped, stored) if workspace == "w" else (stored, swapped)
+    assert fine == [None]
+    assert isinstance(failed[0], UnicodeEncodeError)
+    assert [slot.hash for slot in store.slots("w")] == ([key(1).hash] if workspace == "w" else [])
+
+
+def test_a_group_of_which_one_fails_keeps_the_slots_of_all_others(store, gate) -> None:
+    """A placement is written with its own task, also where a later one looks at slots before it fails."""
+    stop_writer(store, gate)
+    store.store(key(1), columns(key(1), 10), workspace="w")
+
+    def look_and_fail(connection: sqlite3.Connection) -> None:
+        store._upkeep.write_slots(connection)
+        raise RuntimeError("no")
+
+    errors: list[Exception | None] = []
+    store._file.submit(Task(look_and_fail, errors.append))
+    gate.open()
+    store.flush()
+    assert str(errors) == "[RuntimeError('no')]"
+    assert [slot.hash for slot in store.slots("w")] == [key(1).hash]
 
 
 def test_readers_do_not_wait_for_the_writer(store, gate) -> None:

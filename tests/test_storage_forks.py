@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import HANDSHAKE_S, in_child
 from store_helpers import columns, key, same, store_now
@@ -146,15 +150,26 @@ def test_a_fork_waits_for_a_reader_who_may_read_on_and_new_ones_wait_for_it(stor
 
 
 def test_a_fork_does_not_wait_for_ever(
-    store: ResultStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: ResultStore, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """What is busy then is refused in the child; what is idle is let go of."""
     monkeypatch.setattr(forks, "PATIENCE_S", 0.01)
+    idle = ResultStore(path.with_name("idle.db"))
+
+    def check() -> None:
+        with pytest.raises(StoreError, match="was in use when this process forked"):
+            ResultStore(path)
+        assert open_files(idle.path) == []
+        ResultStore(idle.path).close()
+
     with caplog.at_level(logging.WARNING, "bgsim.storage"), store._file.readers.reading():
-        thread, failed = fork_in_a_thread(lambda: None)
+        thread, failed = fork_in_a_thread(check)
         thread.join(HANDSHAKE_S)
     assert not thread.is_alive()
     assert not failed
-    assert "the child must not use it" in caplog.text
+    assert "the child cannot use it" in caplog.text
+    in_child(lambda: ResultStore(path).close())
+    idle.close()
 
 
 def test_threads_that_fork_at_once_take_turns(store: ResultStore, path: Path) -> None:
@@ -201,3 +216,137 @@ def test_a_file_that_went_away_over_a_fork_is_refused_as_ever(store: ResultStore
     with pytest.raises(StoreError, match="deleted or replaced"):
         store_now(store, key(2), 20)
     assert not path.exists()
+
+
+def test_who_is_interrupted_with_a_connection_in_his_hands_keeps_no_fork_waiting(
+    store: ResultStore, path: Path
+) -> None:
+    """Ctrl-C before he can give it back."""
+    taken, go = threading.Event(), threading.Event()
+
+    def take_and_lose() -> None:
+        lease = store._file.readers.take()
+        assert lease.connection is not None
+        del lease
+        taken.set()
+        go.wait(HANDSHAKE_S)
+
+    thread = threading.Thread(target=take_and_lose, daemon=True)
+    thread.start()
+    assert taken.wait(HANDSHAKE_S)
+    other, failed = fork_in_a_thread(lambda: ResultStore(path).close())
+    other.join(HANDSHAKE_S)
+    go.set()
+    thread.join(HANDSHAKE_S)
+    assert not failed
+
+
+def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself(store: ResultStore) -> None:
+    handled: list[bool] = []
+
+    def fork_too(*_: object) -> None:
+        in_child(lambda: None)
+        handled.append(True)
+
+    reading, leave = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with store._file.readers.reading():
+            reading.set()
+            leave.wait(HANDSHAKE_S)
+
+    def interrupt_and_leave() -> None:
+        while not forks._forking:
+            leave.wait(0.001)
+        signal.raise_signal(signal.SIGUSR1)
+        while not handled:
+            leave.wait(0.001)
+        leave.set()
+
+    before = signal.signal(signal.SIGUSR1, fork_too)
+    try:
+        threads = [threading.Thread(target=target, daemon=True) for target in (read, interrupt_and_leave)]
+        threads[0].start()
+        assert reading.wait(HANDSHAKE_S)
+        threads[1].start()
+        in_child(lambda: None)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    for thread in threads:
+        thread.join(HANDSHAKE_S)
+    assert handled == [True]
+
+
+def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go(store: ResultStore, path: Path) -> None:
+    reading, leave = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with store._file.readers.reading():
+            reading.set()
+            leave.wait(HANDSHAKE_S)
+
+    def interrupt_and_leave() -> None:
+        while not forks._forking:
+            leave.wait(0.001)
+        _thread.interrupt_main()
+        while not forks._interrupted:
+            leave.wait(0.001)
+        leave.set()
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (read, interrupt_and_leave)]
+    threads[0].start()
+    assert reading.wait(HANDSHAKE_S)
+    threads[1].start()
+
+    def check() -> None:
+        assert open_files(path) == []
+
+    with pytest.raises(KeyboardInterrupt):
+        in_child(check)
+        threading.Event().wait(HANDSHAKE_S)
+    for thread in threads:
+        thread.join(HANDSHAKE_S)
+
+
+def test_the_limit_counts_what_the_child_has_stored(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    noise = np.random.default_rng(1).random(12_500)  # 100 kB
+    with closing(ResultStore(path, max_storage_bytes=1_000_000)) as store:
+        store_now(store, key(1), 1)
+
+        def check() -> None:
+            with closing(ResultStore(path, max_storage_bytes=1_000_000)) as mine:
+                for x in range(2, 11):
+                    mine.store(key(x), {"a": noise})
+                mine.flush()
+
+        in_child(check)
+        for x in range(11, 16):
+            store.store(key(x), {"a": noise})
+        store.flush()
+        assert store.size()[1] <= 1_000_000
+
+
+@pytest.mark.parametrize("at", [0, 100])
+def test_a_file_that_is_damaged_after_a_fork_is_repaired_as_ever(at: int, tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with closing(ResultStore(path)) as store:
+        store_now(store, key(1), 1000)
+        store.cleanup()
+        in_child(lambda: None)
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"\xff" * 2000)
+        assert store.check(repair=True).repaired
+        store_now(store, key(2), 10)
+        assert store.find(key(2)) == 10
+
+
+def test_a_child_may_close_a_store_of_its_parent(store: ResultStore) -> None:
+    """Also if another thread was handing something over when it forked."""
+    store._file.writer._lock.acquire()  # as that thread has it, who is not in the child
+    try:
+        in_child(store.close)
+    finally:
+        store._file.writer._lock.release()
+    assert store.find(key(1)) == 10

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bgsim.errors import ForeignFileError, NewerSchemaError, StoreError
-from bgsim.storage import schema
+from bgsim.storage import forks, schema
 
 BUSY_TIMEOUT_MS = 60_000
 
@@ -83,6 +83,7 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
     NewerSchemaError
         If a newer bgsim wrote it.
     """
+    forks.check(path)
     check_path(path)
     for attempt in range(_OPEN_ATTEMPTS):
         connection = connect(path)

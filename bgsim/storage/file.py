@@ -65,7 +65,7 @@ class StoreFile:
         self._refusal: NewerSchemaError | None = None
         # Guards `damaged`; nothing is called under it.
         self._lock = threading.Lock()
-        with forks.using():
+        with forks.Use(path):
             forks.register(self)
             try:
                 connection = self._open()
@@ -130,10 +130,9 @@ class StoreFile:
     def rebuild(self) -> str:
         """Set the whole file aside, go on with a new one, and say so."""
 
-        def work(connection: sqlite3.Connection) -> str:
+        def work(_: object) -> str:
             assert self.writer is not None
             before = file_identity(self.path)
-            connection.close()
             rebuilt = rebuild(self.path, before)
             self.writer.file_replaced(open_database(self.path, survive_power_loss=self._survive_power_loss))
             self.readers.drop()
@@ -142,7 +141,10 @@ class StoreFile:
                 return "the file was damaged, and another process has made it anew"
             return f"the file is damaged and is now {rebuilt.aside.name}; {rebuilt.saved} results were saved from it"
 
-        return self.run(work, alone=True)
+        assert self.writer is not None
+        found: list[str] = []
+        self.writer.run(lambda connection: found.append(work(connection)), closed=True)
+        return found[-1]
 
     def let_go(self) -> None:
         """Close all connections until they are needed again, for a fork; nobody uses one."""

@@ -244,7 +244,7 @@ class FileJournal(Journal):
     def remove_schedule(self, name: str) -> bool:
         return self._run(lambda connection: tables.remove_schedule(connection, name))
 
-    def mark_schedule_run(self, name: str, last_run_at: str, previous: str | None) -> bool:
+    def mark_schedule_run(self, name: str, last_run_at: str | None, previous: str | None) -> bool:
         return self._run(lambda connection: tables.mark_schedule_run(connection, name, last_run_at, previous))
 
     def flush(self) -> None:

@@ -8,20 +8,23 @@ anew when they need them. To start a program with `subprocess` is no such fork.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from pathlib import Path
 from threading import get_ident
 from typing import Protocol
+
+from bgsim.errors import StoreError
 
 logger = logging.getLogger("bgsim.storage")
 
 PATIENCE_S = 30.0
-"""A fork goes ahead after so long: whatever keeps the store that busy must not keep a program from forking."""
+"""A fork goes ahead after so long: whatever keeps a store that busy must not keep a program from forking."""
 
 _POLL_S = 0.0005
 
@@ -29,16 +32,53 @@ _POLL_S = 0.0005
 class File(Protocol):
     """A store that is open."""
 
+    path: Path
+
     def let_go(self) -> None:
         """Close its connections until they are needed again; nobody uses one."""
 
 
 _files: weakref.WeakSet[File] = weakref.WeakSet()
-_using: list[int] = []  # the threads that use SQLite now; to add and to remove one is a single step
+_uses: dict[int, tuple[int, Path, weakref.ref[Use]]] = {}  # by its id; each change is a single step
 _forking = 0  # the thread that forks
+_depth = 0  # forks of that thread within its own wait, from a signal handler
+_interrupted = False  # Ctrl-C came during the wait
 _forked = threading.Event()
 _one_fork = threading.Lock()
+_inherited: set[Path] = set()  # files that were in use when the process forked, in the child
 _count = 0
+
+
+class Use:
+    """The use of a store's file by one thread, from when it is made to `end`; made during a fork, after that.
+
+    Whoever is interrupted before he can end it has ended it by letting go of the object.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, path: Path) -> None:
+        me = get_ident()
+        _uses[id(self)] = mine = me, path, weakref.ref(self)
+        # 1. This thread adds itself, 2. and looks for a fork. The fork shows itself, then looks who is here: one sees
+        # the other.
+        while _forking and _forking != me:
+            del _uses[id(self)]
+            if _paths(lambda thread: thread == me):  # the fork waits for this thread already
+                _uses[id(self)] = mine
+                return
+            _forked.wait()
+            _uses[id(self)] = mine
+
+    def end(self) -> None:
+        """End it; more than once does nothing."""
+        _uses.pop(id(self), None)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
 
 
 def register(file: File) -> None:
@@ -51,65 +91,88 @@ def count() -> int:
     return _count
 
 
-def enter() -> None:
-    """Begin to use SQLite; where a fork is on its way, after it. For each `enter` there is a `leave`."""
-    me = get_ident()
-    _using.append(me)
-    # 1. This thread adds itself, 2. and looks for a fork. The fork shows itself, then looks who is here: one sees the
-    # other.
-    while _forking and _forking != me:
-        _using.remove(me)
-        if me in _using:  # further out it has begun already, and the fork waits for it
-            _using.append(me)
-            return
-        _forked.wait()
-        _using.append(me)
+def check(path: Path) -> None:
+    """Refuse a file that this process has inherited open.
 
-
-def leave() -> None:
-    """End what `enter` began."""
-    _using.remove(get_ident())
-
-
-@contextmanager
-def using() -> Iterator[None]:
-    """Use SQLite inside."""
-    enter()
-    try:
-        yield
-    finally:
-        leave()
+    Raises
+    ------
+    StoreError
+    """
+    if path in _inherited:
+        raise StoreError(
+            f"the store {path} was in use when this process forked, so it cannot be opened here; fork while it is "
+            "not busy, or start processes with the method 'spawn'"
+        )
 
 
 def _before() -> None:
-    global _forking  # noqa: PLW0603
-    _one_fork.acquire()
+    global _forking, _depth  # noqa: PLW0603
     me = get_ident()
+    if _forking == me:
+        _depth += 1
+        return
+    _one_fork.acquire()
     _forked.clear()
     _forking = me
     deadline = time.monotonic() + PATIENCE_S
-    while any(thread != me for thread in list(_using)):
-        if time.monotonic() > deadline:
-            logger.warning("a store was busy for %g s; the process forks, and the child must not use it", PATIENCE_S)
-            return
-        time.sleep(_POLL_S)
+    while (busy := _paths(lambda thread: thread != me)) and time.monotonic() < deadline:
+        _sleep()
+    if busy:
+        logger.warning("%s busy for %g s; the process forks, and the child cannot use it", _names(busy), PATIENCE_S)
+    _inherited.update(busy)
     for file in list(_files):
-        file.let_go()
+        if file.path not in busy:
+            file.let_go()
+
+
+def _paths(by: Callable[[int], bool]) -> set[Path]:
+    """Return the files that these threads use."""
+    return {path for thread, path, use in list(_uses.values()) if by(thread) and use() is not None}
+
+
+def _names(paths: set[Path]) -> str:
+    return " and ".join(sorted(f"the store {path}" for path in paths)) + (" was" if len(paths) == 1 else " were")
+
+
+def _sleep() -> None:
+    """Wait a little; Ctrl-C, which would be lost here, is sent again after the fork."""
+    global _interrupted  # noqa: PLW0603
+    try:
+        time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        _interrupted = True
 
 
 def _after() -> None:
-    global _forking  # noqa: PLW0603
-    _forking = 0
-    _forked.set()
+    global _depth  # noqa: PLW0603
+    if _depth:
+        _depth -= 1
+        return
+    _inherited.clear()
+    _go_on()
     _one_fork.release()
 
 
+def _go_on() -> None:
+    global _forking, _interrupted  # noqa: PLW0603
+    _forking = 0
+    _forked.set()
+    if _interrupted:
+        _interrupted = False
+        threading.Timer(_POLL_S, _thread.interrupt_main).start()  # here it would be ignored
+
+
 def _after_in_child() -> None:
-    global _forked, _count  # noqa: PLW0603
-    _forked = threading.Event()  # a thread that is not in the child may have held the old one's lock
-    _using[:] = [thread for thread in _using if thread == get_ident()]
+    global _forked, _one_fork, _depth, _interrupted, _count  # noqa: PLW0603
+    # Threads that are not in the child may have held the old ones.
+    _forked, _one_fork = threading.Event(), threading.Lock()
+    me = get_ident()
+    for use, (thread, _, _) in list(_uses.items()):
+        if thread != me:
+            del _uses[use]
+    _depth, _interrupted = 0, False
     _count += 1
-    _after()
+    _go_on()
 
 
 if hasattr(os, "register_at_fork"):

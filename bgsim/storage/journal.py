@@ -185,7 +185,10 @@ class Journal(abc.ABC):
 
     @abc.abstractmethod
     def put_schedule(self, schedule: ScheduledRequest) -> None:
-        """Keep a schedule, in the place of one with the same name; it is durable when this returns."""
+        """Keep a schedule, in the place of one with the same name; it is durable when this returns.
+
+        If that one has the same times (`cron` and `timezone`), its last run stays: somebody may just have run it.
+        """
 
     @abc.abstractmethod
     def schedules(self) -> list[ScheduledRequest]:
@@ -196,14 +199,14 @@ class Journal(abc.ABC):
         """Forget a schedule; return whether it was there."""
 
     @abc.abstractmethod
-    def mark_schedule_run(self, name: str, last_run_at: str, previous: str | None) -> bool:
+    def mark_schedule_run(self, name: str, last_run_at: str | None, previous: str | None) -> bool:
         """Note that a due time is being run, and return True to one caller alone, in whatever process.
 
         Parameters
         ----------
         name : str
-        last_run_at : str
-            The due time.
+        last_run_at : str or None
+            The due time; what was `previous`, to take a mark back.
         previous : str or None
             What `ScheduledRequest.last_run_at` was; if it is something else by now, somebody else was first.
         """

@@ -146,8 +146,12 @@ def take_dead_letter(connection: sqlite3.Connection, id: str) -> DeadLetter | No
 
 
 def put_schedule(connection: sqlite3.Connection, schedule: ScheduledRequest) -> None:
-    """Insert a schedule, or replace the one of this name."""
-    connection.execute(_PUT_SCHEDULE, _row(schedule))
+    """Insert a schedule, or replace the one of this name; with the same times its last run stays."""
+    row = connection.execute(
+        "SELECT last_run_at FROM schedules WHERE name = ? AND cron = ? AND timezone = ?",
+        (schedule.name, schedule.cron, schedule.timezone),
+    ).fetchone()
+    connection.execute(_PUT_SCHEDULE, _row(schedule if row is None else replace(schedule, last_run_at=row[0])))
 
 
 def read_schedules(connection: sqlite3.Connection) -> list[ScheduledRequest]:
@@ -161,7 +165,7 @@ def remove_schedule(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute("DELETE FROM schedules WHERE name = ?", (name,)).rowcount > 0
 
 
-def mark_schedule_run(connection: sqlite3.Connection, name: str, last_run_at: str, previous: str | None) -> bool:
+def mark_schedule_run(connection: sqlite3.Connection, name: str, last_run_at: str | None, previous: str | None) -> bool:
     """Set the last run if it is still the one before; return whether it was."""
     statement = "UPDATE schedules SET last_run_at = ? WHERE name = ? AND last_run_at IS ?"
     return connection.execute(statement, (last_run_at, name, previous)).rowcount > 0

@@ -76,14 +76,18 @@ def read(
 def _read_blocks(
     connection: sqlite3.Connection, result_hash: str, identity: str | None, wanted: int
 ) -> tuple[str, Columns] | None:
-    with closing(connection.execute(segments.SELECT, (result_hash, wanted))) as rows:
-        first = rows.fetchone()
-        if first is None:
-            _check_absent(connection, result_hash)
-            return None  # somebody has just deleted it
-        if identity is not None and identity != first[0]:
-            return None
-        return first[0], segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
+    connection.execute("BEGIN")  # all of it as it was at one moment: it may be deleted and stored again meanwhile
+    try:
+        with closing(connection.execute(segments.SELECT, (result_hash, wanted))) as rows:
+            first = rows.fetchone()
+            if first is None:
+                _check_absent(connection, result_hash)
+                return None
+            if identity is not None and identity != first[0]:
+                return None
+            return first[0], segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
+    finally:
+        connection.rollback()
 
 
 def _join_small(first: tuple[Any, ...], rows: sqlite3.Cursor, result_hash: str, wanted: int) -> Columns | None:

@@ -99,6 +99,9 @@ class MemoryJournal(Journal):
 
     def put_schedule(self, schedule: ScheduledRequest) -> None:
         with self._lock:
+            old = self._schedules.get(schedule.name)
+            if old is not None and (old.cron, old.timezone) == (schedule.cron, schedule.timezone):
+                schedule = replace(schedule, last_run_at=old.last_run_at)
             self._schedules[schedule.name] = schedule
 
     def schedules(self) -> list[ScheduledRequest]:
@@ -109,7 +112,7 @@ class MemoryJournal(Journal):
         with self._lock:
             return self._schedules.pop(name, None) is not None
 
-    def mark_schedule_run(self, name: str, last_run_at: str, previous: str | None) -> bool:
+    def mark_schedule_run(self, name: str, last_run_at: str | None, previous: str | None) -> bool:
         with self._lock:
             found = self._schedules.get(name)
             if found is None or found.last_run_at != previous:

@@ -12,6 +12,15 @@ from bgsim.storage import forks
 from bgsim.storage.database import SQLITE_ERRORS, connect, explained
 
 
+class Lease(forks.Use):
+    """A connection in one thread's hands, from `Readers.take` to `Readers.give_back`."""
+
+    __slots__ = ("connection", "idle")
+
+    connection: sqlite3.Connection
+    idle: list[sqlite3.Connection]  # where it goes
+
+
 class Readers:
     """Connections to read with: one for each thread that reads at the moment, kept for the next.
 
@@ -36,43 +45,49 @@ class Readers:
         StoreError
             If the store is closed, or SQLite raises inside.
         """
-        connection, idle = None, self._idle
+        lease = None
         try:
-            connection, idle = self.take()
+            lease = self.take()
             if snapshot:
-                connection.execute("BEGIN")
-            yield connection
+                lease.connection.execute("BEGIN")
+            yield lease.connection
         except SQLITE_ERRORS as error:
             raise explained(self._path, "read", error) from error
         finally:
-            if connection is not None:
-                self.give_back(connection, idle)
+            if lease is not None:
+                self.give_back(lease)
 
-    def take(self) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]:
-        """Return a connection, and what `give_back` wants to know; `reading` does both, in a microsecond more."""
+    def take(self) -> Lease:
+        """Return a connection for `give_back`; `reading` does both, in a microsecond more."""
+        self.check_process()
+        lease = Lease(self._path)
+        lease.idle = idle = self._idle
+        try:
+            lease.connection = idle.pop()
+        except IndexError:
+            lease.connection = self._new()
+        return lease
+
+    def check_process(self) -> None:
+        """Refuse to serve a forked child.
+
+        Raises
+        ------
+        StoreError
+        """
         if self._forks != forks.count():
             raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
-        forks.enter()
-        try:
-            return self._take()
-        except BaseException:
-            forks.leave()
-            raise
 
-    def _take(self) -> tuple[sqlite3.Connection, list[sqlite3.Connection]]:
-        idle = self._idle
-        try:
-            return idle.pop(), idle
-        except IndexError:
-            pass
+    def _new(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreError(f"the store {self._path} is closed")
         connection = connect(self._path, create=False)
         connection.execute("PRAGMA query_only = ON")
-        return connection, idle
+        return connection
 
-    def give_back(self, connection: sqlite3.Connection, idle: list[sqlite3.Connection]) -> None:
+    def give_back(self, lease: Lease) -> None:
         """Keep a connection for the next reader, or close it."""
+        connection, idle = lease.connection, lease.idle
         try:
             if connection.in_transaction:
                 connection.rollback()
@@ -85,7 +100,7 @@ class Readers:
             if idle is not self._idle:
                 _close_all(idle)
         finally:
-            forks.leave()
+            lease.end()
 
     def drop(self) -> None:
         """Use none of these connections again: the file has been replaced, or the process forks."""
@@ -95,7 +110,8 @@ class Readers:
     def close(self) -> None:
         """Close all; those in use, when they are given back."""
         self._closed = True
-        self.drop()
+        with forks.Use(self._path):
+            self.drop()
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:

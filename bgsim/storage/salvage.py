@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bgsim.errors import StoreError
-from bgsim.storage import journal_tables, segments, tables
+from bgsim.storage import forks, journal_tables, segments, tables
 from bgsim.storage.columns import Columns
 from bgsim.storage.database import SQLITE_ERRORS, connect, explained, file_identity, open_database
 from bgsim.storage.records import Record
@@ -125,6 +125,7 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
 
     The caller has seen to it that it is a store's file.
     """
+    use = forks.Use(path)
     connection = connect(path, create=False)
     try:
         for result_hash in _hashes(connection):
@@ -144,6 +145,7 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
                 yield record, columns
     finally:
         connection.close()
+        use.end()
 
 
 def _set_aside(path: Path) -> Path:

@@ -116,6 +116,7 @@ class ResultStore(Store):
         return found
 
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
+        self._readers.check_process()
         result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
         columns = self._memory.get(result_hash, identity, replicates)
         if columns is None:
@@ -129,9 +130,9 @@ class ResultStore(Store):
         wanted = segments.MOST if replicates is None else index(replicates)
         if wanted < 1:
             return None
-        connection, idle = self._readers.take()
+        lease = self._readers.take()
         try:
-            found = read(connection, result_hash, identity, wanted)
+            found = read(lease.connection, result_hash, identity, wanted)
         except (DamagedResultError, TypeError) as error:
             damage = str(error)
         except SQLITE_ERRORS as error:
@@ -144,7 +145,7 @@ class ResultStore(Store):
             self._memory.keep(result_hash, *found)
             return found[1]
         finally:
-            self._readers.give_back(connection, idle)
+            self._readers.give_back(lease)
         self._file.set_aside(result_hash, damage)
         return None
 

@@ -66,6 +66,10 @@ class Upkeep:
     def undo(self) -> None:
         """Forget what was done in a transaction that was rolled back."""
         self._newest.clear()
+        self.undo_task()
+
+    def undo_task(self) -> None:
+        """Forget what was placed since slots were written last, by a task that was rolled back."""
         self._placed.clear()
         self.recount()
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bgsim.errors import StoreError
 from bgsim.storage import forks
@@ -34,7 +34,7 @@ IDLE_S = 1.0
 
 _FREE_PAGES_A_STEP = 2000
 
-Work = Callable[[sqlite3.Connection], None]
+Work = Callable[[Any], None]
 
 
 @dataclass(slots=True)
@@ -51,12 +51,15 @@ class Task:
         Counts against `BACKLOG_BYTES`.
     alone : bool
         Outside of any transaction, for what SQLite allows only there.
+    closed : bool
+        Alone, and with the writer's connection closed: it gets None.
     """
 
     work: Work
     done: OnStored
     size_bytes: int = 0
     alone: bool = False
+    closed: bool = False
 
 
 class LateWork(Protocol):
@@ -114,10 +117,11 @@ class Writer:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The writer's own, for its thread, between `forks.enter` and `leave`."""
+        """The writer's own, for its thread, while it has a `forks.Use`."""
         if self._connection is None:
             self._check_file()
             self._connection = self._reopen()
+            self._upkeep.recount()  # what tells that another has written is a connection's
         return self._connection
 
     def submit(self, task: Task) -> None:
@@ -136,7 +140,7 @@ class Writer:
                 return
         task.done(StoreError(f"the store {self.path} is closed"))
 
-    def run(self, work: Work, *, alone: bool = False) -> None:
+    def run(self, work: Work, *, alone: bool = False, closed: bool = False) -> None:
         """Have something done, and wait until it is durable.
 
         Raises
@@ -144,7 +148,7 @@ class Writer:
         StoreError
             If it cannot be done, or is asked for inside of a task's `done`, which would wait for ever.
         """
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() is self._thread and os.getpid() == self._pid:
             raise StoreError("the store cannot wait for itself: call this outside of on_stored")
         finished = threading.Event()
         failed: list[Exception] = []
@@ -154,7 +158,7 @@ class Writer:
                 failed.append(error)
             finished.set()
 
-        self.submit(Task(work, done, alone=alone))
+        self.submit(Task(work, done, alone=alone or closed, closed=closed))
         finished.wait()
         if failed:
             raise failed[0]
@@ -171,11 +175,13 @@ class Writer:
             self._connection = None
 
     def close(self) -> None:
-        """Finish the backlog, tidy up, and end; more than once does nothing."""
+        """Finish the backlog, tidy up, and end; more than once, or in a forked child, does nothing."""
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             self._closing = True
             self._changed.notify_all()
-        if os.getpid() == self._pid and self._thread is not threading.current_thread():
+        if self._thread is not threading.current_thread():
             self._thread.join()
 
     def _run_forever(self) -> None:
@@ -196,7 +202,7 @@ class Writer:
                 dirty = False
             if ending:
                 break
-        with forks.using():
+        with forks.Use(self.path):
             self.let_go()
 
     def _do(self, tasks: list[Task]) -> None:
@@ -221,7 +227,7 @@ class Writer:
         """Move a long write-ahead log into the file: now, when those who waited for the commit have been told."""
         try:
             if Path(f"{self.path}-wal").stat().st_size > JOURNAL_LIMIT_BYTES:
-                with forks.using():
+                with forks.Use(self.path):
                     self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except (OSError, StoreError, *SQLITE_ERRORS):
             return  # there is no log, or another process is at it
@@ -230,7 +236,7 @@ class Writer:
         """Write down what has waited for a commit, then tidy the file, in short steps."""
         try:
             self._commit([])
-            with forks.using():
+            with forks.Use(self.path):
                 self.tidy(self.connection)
         except (StoreError, *SQLITE_ERRORS):
             return  # another process is at it, or the file is gone: the next write says so
@@ -248,8 +254,10 @@ class Writer:
 
     def _alone(self, task: Task) -> Exception | None:
         try:
-            with forks.using():
-                task.work(self.connection)
+            with forks.Use(self.path):
+                if task.closed:
+                    self.let_go()
+                task.work(None if task.closed else self.connection)
         except SQLITE_ERRORS as error:
             return explained(self.path, "written", error)
         except Exception as error:  # whatever it is, it is this task's, and the writer goes on
@@ -258,7 +266,7 @@ class Writer:
 
     def _commit(self, tasks: list[Task]) -> list[Exception | None]:
         """Do the tasks in one transaction, and the late work; return an error or None for each."""
-        with forks.using():
+        with forks.Use(self.path):
             return self._transact(tasks, late=True)
 
     def _transact(self, tasks: list[Task], *, late: bool, apart: bool = False) -> list[Exception | None]:
@@ -304,7 +312,7 @@ class Writer:
         """Move the write-ahead log into the file, so that it begins anew; return whether that was possible."""
         try:
             blocked, length, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except SQLITE_ERRORS:
+        except (StoreError, *SQLITE_ERRORS):
             return False
         return not blocked and 0 < length == moved
 
@@ -312,12 +320,13 @@ class Writer:
         self.connection.execute("SAVEPOINT task")
         try:
             task.work(self.connection)
+            self._upkeep.write_slots(self.connection)  # its own, or they would go with the next that fails
         except Exception as error:  # whatever it is, it is this task's
             if not self.connection.in_transaction:
                 raise  # SQLite has rolled everything back: a full disk, say
             self.connection.execute("ROLLBACK TO task")
             self.connection.execute("RELEASE task")
-            self._upkeep.recount()
+            self._upkeep.undo_task()
             return explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
         self.connection.execute("RELEASE task")
         return None
