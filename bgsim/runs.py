@@ -335,6 +335,9 @@ class Runs:
         """Once nobody is on a run that is done or stopping, take it out, and have a worker store it."""
         if run.workers or run.phase == "storing" or not (run.stopping or run.done):
             return False
+        self.expire()  # those who have waited for too long must not get what others wanted less of
+        if run.phase == "storing":
+            return True
         assert run.entry is not None
         if run in self.running:
             self.running.remove(run)

@@ -15,7 +15,8 @@ from kernels import HOLDS, Hold, held, one_draw
 
 import bgsim
 from bgsim.chunks import Run
-from bgsim.errors import EngineClosedError, NotStoredError, ReplicateError, RequestNotFoundError
+from bgsim.clock import ManualClock
+from bgsim.errors import EngineClosedError, JobTimeoutError, NotStoredError, ReplicateError, RequestNotFoundError
 from bgsim.job import Job, JobState
 from bgsim.progress import UpdateType
 from bgsim.retry import Retry
@@ -526,6 +527,20 @@ def test_what_an_apart_run_stores_is_not_computed_again(monkeypatch: pytest.Monk
         for job in jobs:
             job.result(HANDSHAKE_S)
     assert sum(counted) == 250
+
+
+def test_who_has_waited_too_long_does_not_get_what_another_wanted_less_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share a run, and it ends before the timekeeper has looked at the clock."""
+    clock = ManualClock()
+    with bgsim.Engine(workers=1, clock=clock) as engine:
+        monkeypatch.setattr(engine._scheduler.timekeeper, "tick", lambda: None)
+        engine.pause()
+        few = engine.submit(one_draw, replicates=18)
+        many = engine.submit(one_draw, replicates=49, queue_timeout_s=1.0)
+        clock.advance(2.0)
+        engine.resume()
+        assert len(few.result(HANDSHAKE_S)["x"]) == 18
+        assert isinstance(many.exception(HANDSHAKE_S), JobTimeoutError)
 
 
 @pytest.mark.parametrize("cache", ["use", "only"])

@@ -33,7 +33,7 @@ from bgsim.storage.times import now_text
 from bgsim.storage.upkeep import Upkeep
 from bgsim.storage.writer import Task, Writer
 
-_MISSED = 100_000
+_MISSED = 20_000
 """So many misses are remembered, since what was missed will soon be stored."""
 
 
@@ -111,7 +111,9 @@ class ResultStore(Store):
             row = reader.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
         # Damage may have put something else in the place of the number.
         found = row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
-        if not found and len(self._missed) < _MISSED:
+        if not found:
+            if len(self._missed) >= _MISSED:
+                self._missed.clear()  # some were never stored: their jobs were cancelled, say
             self._missed.add(key.hash)
         return found
 
