@@ -236,9 +236,23 @@ def test_who_is_interrupted_with_a_connection_in_his_hands_keeps_no_fork_waiting
     assert taken.wait(HANDSHAKE_S)
     other, failed = fork_in_a_thread(lambda: ResultStore(path).close())
     other.join(HANDSHAKE_S)
+    assert not other.is_alive()
     go.set()
     thread.join(HANDSHAKE_S)
     assert not failed
+
+
+def test_who_cannot_open_a_file_keeps_no_fork_waiting(store: ResultStore, path: Path) -> None:
+    """Though the error, and with it where it came from, is kept."""
+    store._file.readers.drop()
+    path.rename(path.with_name("elsewhere.db"))
+    with pytest.raises(StoreError) as kept:
+        store.find(key(1))
+    other, failed = fork_in_a_thread(lambda: None)
+    other.join(HANDSHAKE_S)
+    assert kept.tb is not None
+    assert not failed
+    assert not forks._uses
 
 
 def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself(store: ResultStore) -> None:

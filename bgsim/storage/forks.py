@@ -9,6 +9,7 @@ anew when they need them. To start a program with `subprocess` is no such fork.
 from __future__ import annotations
 
 import _thread
+import gc
 import logging
 import os
 import threading
@@ -63,7 +64,7 @@ class Use:
         # 1. This thread adds itself, 2. and looks for a fork. The fork shows itself, then looks who is here: one sees
         # the other.
         while _forking and _forking != me:
-            del _uses[id(self)]
+            _uses.pop(id(self), None)
             if _paths(lambda thread: thread == me):  # the fork waits for this thread already
                 _uses[id(self)] = mine
                 return
@@ -120,6 +121,11 @@ def _before() -> None:
     if busy:
         logger.warning("%s busy for %g s; the process forks, and the child cannot use it", _names(busy), PATIENCE_S)
     _inherited.update(busy)
+    lost = [key for key, (_, _, use) in list(_uses.items()) if use() is None]
+    if lost:
+        gc.collect()  # a connection that was lost with its use is open until then
+    for key in lost:
+        _uses.pop(key, None)
     for file in list(_files):
         if file.path not in busy:
             file.let_go()

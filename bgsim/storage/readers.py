@@ -63,9 +63,13 @@ class Readers:
         lease = Lease(self._path)
         lease.idle = idle = self._idle
         try:
-            lease.connection = idle.pop()
-        except IndexError:
-            lease.connection = self._new()
+            try:
+                lease.connection = idle.pop()
+            except IndexError:
+                lease.connection = self._new()
+        except BaseException:
+            lease.end()  # at once: the error's traceback would keep it
+            raise
         return lease
 
     def check_process(self) -> None:
