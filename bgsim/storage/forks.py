@@ -28,6 +28,7 @@ PATIENCE_S = 30.0
 """A fork goes ahead after so long: whatever keeps a store that busy must not keep a program from forking."""
 
 _POLL_S = 0.0005
+_SOON_S = 0.1
 
 
 class File(Protocol):
@@ -115,9 +116,12 @@ def _before() -> None:
     _one_fork.acquire()
     _forked.clear()
     _forking = me
-    deadline = time.monotonic() + PATIENCE_S
-    while (busy := _paths(lambda thread: thread != me)) and time.monotonic() < deadline:
+    began, collected = time.monotonic(), False
+    while (busy := _paths(lambda thread: thread != me)) and time.monotonic() < began + PATIENCE_S:
         _sleep()
+        if not collected and time.monotonic() > began + _SOON_S:
+            gc.collect()  # what an interrupt has left in a cycle of frames is no use any more
+            collected = True
     if busy:
         logger.warning("%s busy for %g s; the process forks, and the child cannot use it", _names(busy), PATIENCE_S)
     _inherited.update(busy)
