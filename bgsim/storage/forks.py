@@ -12,6 +12,7 @@ import _thread
 import gc
 import logging
 import os
+import signal
 import threading
 import time
 import weakref
@@ -44,7 +45,8 @@ _files: weakref.WeakSet[File] = weakref.WeakSet()
 _uses: dict[int, tuple[int, Path, weakref.ref[Use]]] = {}  # by its id; each change is a single step
 _forking = 0  # the thread that forks
 _depth = 0  # forks of that thread within its own wait, from a signal handler
-_interrupted = False  # Ctrl-C came during the wait
+_ctrl_c: Callable[..., object] | None = None  # what is called on Ctrl-C, while the main thread forks
+_interrupted = False  # it came meanwhile
 _forked = threading.Event()
 _one_fork = threading.Lock()
 _inherited: set[Path] = set()  # files that were in use when the process forked, in the child
@@ -113,12 +115,13 @@ def _before() -> None:
     if _forking == me:
         _depth += 1
         return
+    _hold_ctrl_c()
     _one_fork.acquire()
     _forked.clear()
     _forking = me
     began, collected = time.monotonic(), False
     while (busy := _paths(lambda thread: thread != me)) and time.monotonic() < began + PATIENCE_S:
-        _sleep()
+        time.sleep(_POLL_S)
         if not collected and time.monotonic() > began + _SOON_S:
             gc.collect()  # what an interrupt has left in a cycle of frames is no use any more
             collected = True
@@ -144,13 +147,30 @@ def _names(paths: set[Path]) -> str:
     return " and ".join(sorted(f"the store {path}" for path in paths)) + (" was" if len(paths) == 1 else " were")
 
 
-def _sleep() -> None:
-    """Wait a little; Ctrl-C, which would be lost here, is sent again after the fork."""
+def _hold_ctrl_c() -> None:
+    """Take note of Ctrl-C from now on: what a handler raises here is lost, and half done nobody would go on."""
+    global _ctrl_c  # noqa: PLW0603
+    if threading.current_thread() is threading.main_thread():  # the one in which handlers are called
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            signal.signal(signal.SIGINT, _note_ctrl_c)
+            _ctrl_c = handler
+
+
+def _note_ctrl_c(*_: object) -> None:
     global _interrupted  # noqa: PLW0603
-    try:
-        time.sleep(_POLL_S)
-    except KeyboardInterrupt:
-        _interrupted = True
+    _interrupted = True
+
+
+def _release_ctrl_c(*, again: bool) -> None:
+    """Let Ctrl-C through; one that has come is sent again, a moment after the fork."""
+    global _ctrl_c, _interrupted
+    handler, came = _ctrl_c, _interrupted
+    _ctrl_c, _interrupted = None, False
+    if handler is not None:
+        signal.signal(signal.SIGINT, handler)
+    if came and again:
+        threading.Timer(_SOON_S, _thread.interrupt_main).start()
 
 
 def _after() -> None:
@@ -161,28 +181,27 @@ def _after() -> None:
     _inherited.clear()
     _go_on()
     _one_fork.release()
+    _release_ctrl_c(again=True)
 
 
 def _go_on() -> None:
-    global _forking, _interrupted  # noqa: PLW0603
+    global _forking  # noqa: PLW0603
     _forking = 0
     _forked.set()
-    if _interrupted:
-        _interrupted = False
-        threading.Timer(_POLL_S, _thread.interrupt_main).start()  # here it would be ignored
 
 
 def _after_in_child() -> None:
-    global _forked, _one_fork, _depth, _interrupted, _count  # noqa: PLW0603
+    global _forked, _one_fork, _depth, _count  # noqa: PLW0603
     # Threads that are not in the child may have held the old ones.
     _forked, _one_fork = threading.Event(), threading.Lock()
     me = get_ident()
     for use, (thread, _, _) in list(_uses.items()):
         if thread != me:
             del _uses[use]
-    _depth, _interrupted = 0, False
+    _depth = 0
     _count += 1
     _go_on()
+    _release_ctrl_c(again=False)  # the parent's
 
 
 if hasattr(os, "register_at_fork"):
