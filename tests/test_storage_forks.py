@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -289,6 +291,47 @@ def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself
     for thread in threads:
         thread.join(HANDSHAKE_S)
     assert handled == [True]
+
+
+FORKS_WITHIN_A_FORK = """
+import os, signal, threading
+from pathlib import Path
+from bgsim.storage import forks
+import concurrent.futures.thread  # it registers a lock of its own for forks, if it has not yet
+
+def fork(*_):
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+
+def use():
+    with forks.Use(Path("s.db")):
+        used.set()
+        while not forks._forking:
+            leave.wait(0.001)
+        signal.raise_signal(signal.SIGUSR1)
+        leave.wait(0.1)
+
+signal.signal(signal.SIGUSR1, fork)
+used, leave = threading.Event(), threading.Event()
+thread = threading.Thread(target=use, daemon=True)
+thread.start()
+used.wait()
+fork()
+print("came out")
+"""
+
+
+def test_a_fork_within_a_fork_waits_for_no_lock_of_the_standard_librarys() -> None:
+    """Whatever is imported first."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS_WITHIN_A_FORK],
+        capture_output=True,
+        text=True,
+        timeout=HANDSHAKE_S,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("came out\n", "")
 
 
 def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go(store: ResultStore, path: Path) -> None:

@@ -9,6 +9,7 @@ anew when they need them. To start a program with `subprocess` is no such fork.
 from __future__ import annotations
 
 import _thread
+import concurrent.futures.thread  # noqa: F401 - see `register_at_fork` below
 import gc
 import logging
 import os
@@ -205,4 +206,6 @@ def _after_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    # Who registers last comes first before a fork: so no lock of the standard library's is held while this one waits,
+    # for which a signal handler that forks would wait for ever.
     os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)
