@@ -17,13 +17,14 @@ The map of the package, lowest first; a module imports only from those above it:
     control         the control block that a worker shares with a kernel
     outputs         declared outputs, and the check of what comes back
     fingerprint     a hash of the code that a result depends on
-    kernel          the compiled side: the loop over a chunk, and a kernel compiled for it (imports numba)
-    worker_stream   a worker's random stream, placed by compiled code (imports numba)
     atomics         the compiled side of the control block (imports numba)
+    worker_stream   a worker's random stream, placed by compiled code (imports numba)
+    kernel          the compiled side: the loop over a chunk, and a kernel compiled for it (imports numba)
     simulation      @simulation
     result          columns, summary, replay
     bus/            the parts of the progress bus: updates, filters, subscriptions, delivery, batches, bars
     progress        the bus, from these parts
+    ctrl_c          holding Ctrl-C back
     storage/        results in SQLite or memory, two slots a workspace; the journal
     registry        simulations by name
     clock           the time
@@ -32,6 +33,7 @@ The map of the package, lowest first; a module imports only from those above it:
     logs            log records by job
     chunks          one computation, cut into chunks
     calls           plain callables beside the simulations
+    locking         the engine's lock
     worker, dispatch   one thread; what each does next
     ledger          what is known of jobs, and published of them
     resolver        a thread for done-callbacks

@@ -217,9 +217,7 @@ class Batch(Sequence[Job]):
 
     def done(self) -> bool:
         """Tell whether every job has ended."""
-        self._drive()
-        with self._lock:
-            return len(self._ended) == len(self) or self._all_ended()
+        return self.wait(0)
 
     def cancel(self) -> None:
         """Cancel every job that has not ended, and submit no more."""

@@ -115,15 +115,8 @@ class Ledger:
             self._tell_journal(self._journal.add, self._pending(job, self._owner, started=started))
 
     def _pending(self, job: Job, owner: str, *, started: bool = False) -> PendingRequest:
-        s = job.submission
-        return PendingRequest(
-            id=job.id,
-            **s.kept(),
-            options=s.options_json(now=job.asked_at, priority=job.priority),
-            submitted_at=time_text(job.asked_at),
-            crashes=job.crashes,
-            owner=owner,
-            started=started,
+        return job.submission.pending(
+            job.id, owner, job.asked_at, priority=job.priority, crashes=job.crashes, started=started
         )
 
     def _tell_journal(self, verb: Callable[..., object], *arguments: Any) -> None:

@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import logging
 import os
 import signal
 import threading
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any
+
+from bgsim.ctrl_c import CtrlC
 
 logger = logging.getLogger("bgsim.engine")
 
 
-class _CtrlC:
-    """Holds Ctrl-C back while the main thread changes the engine's state: half done, everybody would wait for ever.
-
-    Python calls signal handlers in the main thread alone, so only that one uses it. What is held back is raised when
-    the lock has been released. `_signal` is what `signal` wraps, without its enums, which cost microseconds.
-    """
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._handler: Callable[[int, Any], object] | None = None  # what is to be called; None if nothing is held back
-        self._came = False
-
-    def hold(self) -> None:
-        if not self._depth:
-            handler = _signal.getsignal(signal.SIGINT)
-            if callable(handler):
-                _signal.signal(signal.SIGINT, self._note)  # one that comes before this is raised, and nothing has begun
-                self._handler = handler
-        self._depth += 1
-
-    def let_go(self) -> None:
-        self._depth -= 1
-        if self._depth or self._handler is None:
-            return
-        handler, self._handler = self._handler, None
-        _signal.signal(signal.SIGINT, handler)
-        if self._came:
-            self._came = False
-            handler(signal.SIGINT, None)
-
-    def _note(self, *_: object) -> None:
-        self._came = True
-
-
-_ctrl_c = _CtrlC()
+_ctrl_c = CtrlC()
 _main = threading.main_thread().ident
 
 
@@ -95,7 +61,7 @@ class DeferringLock:
                 logger.exception("what was put off until the engine's lock was free raised")
             except BaseException as error:  # a callback calls sys.exit, say
                 leaving = leaving or error
-        if get_ident() == _main:
-            _ctrl_c.let_go()
+        if get_ident() == _main and (came := _ctrl_c.let_go()) is not None:
+            came(signal.SIGINT, None)
         if leaving is not None:
             raise leaving

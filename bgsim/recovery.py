@@ -126,16 +126,7 @@ class Recovery:
         """Have it durable that something will be submitted, before its dead letter goes: a crash would lose it."""
         if self._owner is None:
             return
-        now = self._clock.time()
-        self._journal.add(
-            PendingRequest(
-                id=job_id,
-                **submission.kept(),
-                options=submission.options_json(now=now),
-                submitted_at=time_text(now),
-                owner=self._owner,
-            )
-        )
+        self._journal.add(submission.pending(job_id, self._owner, self._clock.time()))
         self._journal.flush()
 
     def discard(self, letter_id: str) -> DeadLetter:

@@ -16,6 +16,8 @@ from bgsim.errors import InvalidInputError, nearest
 from bgsim.parameters import ParameterSet, ResultKey
 from bgsim.queue_manager import Priority, SimulationRequest
 from bgsim.retry import Retry
+from bgsim.storage.journal import PendingRequest
+from bgsim.storage.times import time_text
 from bgsim.streams import check_seed
 
 if TYPE_CHECKING:
@@ -145,6 +147,30 @@ class Submission:
             "seed": str(self.seed),
             "replicates": self.replicates,
         }
+
+    def pending(
+        self, job_id: str, owner: str, asked_at: float, *, priority: Priority | None = None, **more: Any
+    ) -> PendingRequest:
+        """Return what the journal keeps while it is pending.
+
+        Parameters
+        ----------
+        job_id, owner : str
+        asked_at : float
+            When it was submitted, in seconds since the epoch.
+        priority : Priority, optional
+            As for `options_json`.
+        **more
+            Attributes of `PendingRequest` that say what became of it so far.
+        """
+        return PendingRequest(
+            id=job_id,
+            **self.kept(),
+            options=self.options_json(now=asked_at, priority=priority),
+            submitted_at=time_text(asked_at),
+            owner=owner,
+            **more,
+        )
 
     def options_json(self, *, now: float | None = None, priority: Priority | None = None) -> str:
         """Return the options as JSON; with `now`, a delay becomes the time at which it ends.

@@ -70,6 +70,21 @@ def fork_in_a_thread(check: Callable[[], None]) -> tuple[threading.Thread, list[
     return thread, failed
 
 
+def read_elsewhere(store: ResultStore) -> tuple[threading.Thread, threading.Event]:
+    """Return a thread that reads, once it does, and what lets it leave."""
+    reading, leave = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with store._file.readers.reading():
+            reading.set()
+            leave.wait(HANDSHAKE_S)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    assert reading.wait(HANDSHAKE_S)
+    return thread, leave
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not tell which files are open")
 def test_a_child_inherits_no_open_file_and_the_parent_opens_its_own_again(store: ResultStore, path: Path) -> None:
     assert open_files(path)
@@ -191,9 +206,13 @@ def test_threads_that_fork_at_once_take_turns(store: ResultStore, path: Path) ->
     threads = [threading.Thread(target=fork, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
+    handler = signal.getsignal(signal.SIGINT)
     for x in range(2, 40):
         store.store(key(x), columns(key(x), x))
         store.find(key(x))
+        if x % 8 == 0:
+            in_child(check)  # here, too, where Ctrl-C is held back
+    assert signal.getsignal(signal.SIGINT) is handler
     for thread in threads:
         thread.join(HANDSHAKE_S)
         assert not thread.is_alive()
@@ -264,12 +283,7 @@ def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself
         in_child(lambda: None)
         handled.append(True)
 
-    reading, leave = threading.Event(), threading.Event()
-
-    def read() -> None:
-        with store._file.readers.reading():
-            reading.set()
-            leave.wait(HANDSHAKE_S)
+    reader, leave = read_elsewhere(store)
 
     def interrupt_and_leave() -> None:
         while not forks._forking:
@@ -281,14 +295,12 @@ def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself
 
     before = signal.signal(signal.SIGUSR1, fork_too)
     try:
-        threads = [threading.Thread(target=target, daemon=True) for target in (read, interrupt_and_leave)]
-        threads[0].start()
-        assert reading.wait(HANDSHAKE_S)
-        threads[1].start()
+        other = threading.Thread(target=interrupt_and_leave, daemon=True)
+        other.start()
         in_child(lambda: None)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    for thread in threads:
+    for thread in (reader, other):
         thread.join(HANDSHAKE_S)
     assert handled == [True]
 
@@ -335,25 +347,18 @@ def test_a_fork_within_a_fork_waits_for_no_lock_of_the_standard_librarys() -> No
 
 
 def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go(store: ResultStore, path: Path) -> None:
-    reading, leave = threading.Event(), threading.Event()
-
-    def read() -> None:
-        with store._file.readers.reading():
-            reading.set()
-            leave.wait(HANDSHAKE_S)
+    reader, leave = read_elsewhere(store)
 
     def interrupt_and_leave() -> None:
         while not forks._forking:
             leave.wait(0.001)
         _thread.interrupt_main()
-        while not forks._interrupted:
+        while not forks._ctrl_c._came:
             leave.wait(0.001)
         leave.set()
 
-    threads = [threading.Thread(target=target, daemon=True) for target in (read, interrupt_and_leave)]
-    threads[0].start()
-    assert reading.wait(HANDSHAKE_S)
-    threads[1].start()
+    other = threading.Thread(target=interrupt_and_leave, daemon=True)
+    other.start()
 
     def check() -> None:
         assert open_files(path) == []
@@ -361,7 +366,7 @@ def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go(store
     with pytest.raises(KeyboardInterrupt):
         in_child(check)
         threading.Event().wait(HANDSHAKE_S)
-    for thread in threads:
+    for thread in (reader, other):
         thread.join(HANDSHAKE_S)
 
 

@@ -82,7 +82,7 @@ class StoreFile:
         else:
             self.writer.submit(task)
 
-    def run(self, work: Callable[[sqlite3.Connection], T], *, alone: bool = False) -> T:
+    def run(self, work: Callable[[sqlite3.Connection], T], *, alone: bool = False, closed: bool = False) -> T:
         """Have the writer do something, wait until it is durable, and return what it returned.
 
         Raises
@@ -99,7 +99,7 @@ class StoreFile:
             self.upkeep.write_slots(connection)  # which the work may change
             found.append(work(connection))
 
-        self.writer.run(do, alone=alone)
+        self.writer.run(do, alone=alone, closed=closed)
         return found[-1]
 
     def flush(self) -> None:
@@ -141,10 +141,7 @@ class StoreFile:
                 return "the file was damaged, and another process has made it anew"
             return f"the file is damaged and is now {rebuilt.aside.name}; {rebuilt.saved} results were saved from it"
 
-        assert self.writer is not None
-        found: list[str] = []
-        self.writer.run(lambda connection: found.append(work(connection)), closed=True)
-        return found[-1]
+        return self.run(work, closed=True)
 
     def let_go(self) -> None:
         """Close all connections until they are needed again, for a fork; nobody uses one."""

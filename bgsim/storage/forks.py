@@ -13,15 +13,15 @@ import concurrent.futures.thread  # noqa: F401 - see `register_at_fork` below
 import gc
 import logging
 import os
-import signal
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from threading import get_ident
-from typing import Protocol
+from typing import Any, Protocol
 
+from bgsim.ctrl_c import CtrlC
 from bgsim.errors import StoreError
 
 logger = logging.getLogger("bgsim.storage")
@@ -46,8 +46,8 @@ _files: weakref.WeakSet[File] = weakref.WeakSet()
 _uses: dict[int, tuple[int, Path, weakref.ref[Use]]] = {}  # by its id; each change is a single step
 _forking = 0  # the thread that forks
 _depth = 0  # forks of that thread within its own wait, from a signal handler
-_ctrl_c: Callable[..., object] | None = None  # what is called on Ctrl-C, while the main thread forks
-_interrupted = False  # it came meanwhile
+_ctrl_c = CtrlC()  # held back while the main thread forks
+_held = False  # it is
 _forked = threading.Event()
 _one_fork = threading.Lock()
 _inherited: set[Path] = set()  # files that were in use when the process forked, in the child
@@ -111,12 +111,14 @@ def check(path: Path) -> None:
 
 
 def _before() -> None:
-    global _forking, _depth  # noqa: PLW0603
+    global _forking, _depth, _held  # noqa: PLW0603
     me = get_ident()
     if _forking == me:
         _depth += 1
         return
-    _hold_ctrl_c()
+    if _is_main():
+        _ctrl_c.hold()
+        _held = True
     _one_fork.acquire()
     _forked.clear()
     _forking = me
@@ -148,30 +150,18 @@ def _names(paths: set[Path]) -> str:
     return " and ".join(sorted(f"the store {path}" for path in paths)) + (" was" if len(paths) == 1 else " were")
 
 
-def _hold_ctrl_c() -> None:
-    """Take note of Ctrl-C from now on: what a handler raises here is lost, and half done nobody would go on."""
-    global _ctrl_c  # noqa: PLW0603
-    if threading.current_thread() is threading.main_thread():  # the one in which handlers are called
-        handler = signal.getsignal(signal.SIGINT)
-        if callable(handler):
-            signal.signal(signal.SIGINT, _note_ctrl_c)
-            _ctrl_c = handler
+def _let_go_ctrl_c() -> Callable[[int, Any], object] | None:
+    """Let Ctrl-C through again, if this thread holds it back; return what it calls, if it has come."""
+    global _held  # noqa: PLW0603
+    if not (_held and _is_main()):
+        return None
+    _held = False
+    return _ctrl_c.let_go()
 
 
-def _note_ctrl_c(*_: object) -> None:
-    global _interrupted  # noqa: PLW0603
-    _interrupted = True
-
-
-def _release_ctrl_c(*, again: bool) -> None:
-    """Let Ctrl-C through; one that has come is sent again, a moment after the fork."""
-    global _ctrl_c, _interrupted
-    handler, came = _ctrl_c, _interrupted
-    _ctrl_c, _interrupted = None, False
-    if handler is not None:
-        signal.signal(signal.SIGINT, handler)
-    if came and again:
-        threading.Timer(_SOON_S, _thread.interrupt_main).start()
+def _is_main() -> bool:
+    """Tell whether this is the thread in which signal handlers are called: what one raises here is lost."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def _after() -> None:
@@ -182,7 +172,8 @@ def _after() -> None:
     _inherited.clear()
     _go_on()
     _one_fork.release()
-    _release_ctrl_c(again=True)
+    if _let_go_ctrl_c() is not None:
+        threading.Timer(_SOON_S, _thread.interrupt_main).start()  # a moment after the fork
 
 
 def _go_on() -> None:
@@ -202,7 +193,7 @@ def _after_in_child() -> None:
     _depth = 0
     _count += 1
     _go_on()
-    _release_ctrl_c(again=False)  # the parent's
+    _let_go_ctrl_c()  # the one that has come is the parent's
 
 
 if hasattr(os, "register_at_fork"):
