@@ -19,6 +19,7 @@ The map of the package, lowest first; a module imports only from those above it:
     fingerprint     a hash of the code that a result depends on
     atomics         the compiled side of the control block (imports numba)
     worker_stream   a worker's random stream, placed by compiled code (imports numba)
+    kernel_address  a compiled kernel as an argument of compiled code (imports numba)
     kernel          the compiled side: the loop over a chunk, and a kernel compiled for it (imports numba)
     simulation      @simulation
     result          columns, summary, replay

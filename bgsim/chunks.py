@@ -189,7 +189,8 @@ class Run:
 
     @property
     def _pending_rows(self) -> int:
-        return sum(min(stop, self.target) - first for first, stop in self._pending if first < self.target)
+        target = self.target
+        return sum([min(stop, target) - first for first, stop in self._pending if first < target])
 
     def result_columns(self, replicates: int) -> Columns:
         """Return the first replicates, by output name."""
@@ -229,7 +230,9 @@ class Run:
             self._pending.pop(0)
         else:
             self._pending[0] = (end, stop)
-        chunk = Chunk(self, first, end - first, tuple(c[first:end] for c in self.columns), time.perf_counter())
+        whole = end - first == self.length
+        columns = self.columns if whole else tuple([column[first:end] for column in self.columns])
+        chunk = Chunk(self, first, end - first, columns, time.perf_counter())
         self.workers[worker] = chunk
         return chunk
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from bgsim.queue_manager import Entry, Priority
     from bgsim.scheduler import Scheduler
 
+_SMALL_BYTES = 2**16
+"""Columns up to this size are made under the lock, rather than by a worker that has to take it once more."""
+
 
 class Dispatch:
     """Gives workers their tasks: chunks and preparations of a scheduler's runs, plain calls, errands.
@@ -54,12 +57,8 @@ class Dispatch:
         """
         with self._lock:
             while True:
-                if self._errands:
-                    return self._errands.popleft()
-                if self.stopped:
-                    return None
-                task = self._best_task(worker)
-                if task is not None or not wait:
+                task = self._next(worker)
+                if task is not None or not wait or self.stopped:
                     return task
                 self._asleep += 1
                 self._work.wait()
@@ -93,8 +92,14 @@ class Dispatch:
             del run.workers[worker]
             return None if self._scheduler.runs.came_back(run) else self._best_task(worker)
 
-    def give_back(self, worker: Worker, run: Run, done: int, error: BaseException | None) -> None:
-        """Take back what a worker was given: so many replicates done, and why no more."""
+    def give_back(self, worker: Worker, run: Run, done: int, error: BaseException | None) -> Task | None:
+        """Take back what a worker was given: so many replicates done, and why no more.
+
+        Returns
+        -------
+        Task or None
+            What the worker is to do next, if there is nothing that keeps it: storing the run, or done-callbacks.
+        """
         with self._lock:
             failed_at = done
             chunk = run.workers.get(worker)
@@ -106,6 +111,7 @@ class Dispatch:
                 if done < chunk.count:
                     self.wake_all()
             self._scheduler.runs.came_back(run, error, failed_at)
+            return None if self._lock.owes or self._config.immediate else self._next(worker)
 
     # ---- the scheduler's side ------------------------------------------------------------------------
 
@@ -169,6 +175,11 @@ class Dispatch:
 
     # ---- which task ----------------------------------------------------------------------------------
 
+    def _next(self, worker: Worker) -> Task | None:
+        if self._errands:
+            return self._errands.popleft()
+        return None if self.stopped else self._best_task(worker)
+
     def _best_task(self, worker: Worker) -> Task | None:
         """Return a piece of the highest-priority run, or a call; among equals who has the fewest workers, in turn."""
         if self._scheduler.runs.paused:
@@ -195,11 +206,27 @@ class Dispatch:
         if run.needs_preparing:
             if run.workers:
                 return None  # somebody prepares it, or chunks of the shorter columns have to come back first
-            run.workers[worker] = None
-            if run.runner is None:
-                run.phase = "compiling"
-            return lambda: worker.prepare(run)
+            if not self._prepare_at_once(run):
+                run.workers[worker] = None
+                if run.runner is None:
+                    run.phase = "compiling"
+                return lambda: worker.prepare(run)
         return self._take_chunk(run, worker)
+
+    def _prepare_at_once(self, run: Run) -> bool:
+        """Prepare a new run here, if that takes microseconds: it is small and compiled, and nothing of it is stored."""
+        if run.loaded or run.cache == "refresh" or any(job.recovered for job in run.jobs.values()):
+            return False
+        if run.cache == "use" and not self._scheduler.runs.is_still_missed(run):
+            return False
+        if run.simulation.replicate_bytes(run.parameters) * run.target > _SMALL_BYTES:
+            return False
+        runner = run.simulation.prepared(run.parameters)
+        if runner is not None:
+            run.adopt(run.allocate(run.target, None), 0)
+            run.runner = runner
+            run.phase = "running"
+        return runner is not None
 
     def _take_chunk(self, run: Run, worker: Worker) -> Task | None:
         if not run.has_pending:

@@ -28,19 +28,23 @@ from typing import Any
 
 import numpy as np
 
+_length = struct.Struct(">q").pack
+
 
 def encode(value: Any, parts: list[bytes]) -> None:
     """Append the canonical bytes of a value."""
-    if isinstance(value, tuple):
+    if type(value) is int:  # as most are, and the seed
+        tag, body = b"i", b"%d" % value
+    elif isinstance(value, tuple):
         items: list[bytes] = []
         for item in value:
             encode(item, items)
-        tag, body = b"t", struct.pack(">q", len(value)) + b"".join(items)
+        tag, body = b"t", _length(len(value)) + b"".join(items)
     elif isinstance(value, np.ndarray):
         tag, body = b"a", _encode_array(value)
     else:
         tag, body = _encode_scalar(value)
-    parts += (tag, struct.pack(">q", len(body)), body)
+    parts += (tag, _length(len(body)), body)
 
 
 def _encode_scalar(value: Any) -> tuple[bytes, bytes]:
@@ -67,7 +71,7 @@ def _encode_array(array: np.ndarray) -> bytes:
         array = np.where(np.isnan(array), np.array(math.nan, array.dtype), array)
     array = np.asarray(array, array.dtype.newbyteorder("<"), order="C")  # `ascontiguousarray` adds a dimension to none
     head = f"{array.dtype.str}{array.shape}".encode()
-    return struct.pack(">q", len(head)) + head + array.tobytes()
+    return _length(len(head)) + head + array.tobytes()
 
 
 def to_jsonable(value: Any) -> Any:

@@ -237,7 +237,7 @@ _SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 def _normal(value: Any) -> Any:
     """Return the value in one of the encodable types."""
-    if type(value) is float:
+    if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
         return value
     if isinstance(value, np.generic):
         value = value.item()
@@ -295,6 +295,8 @@ def _coerce_enum(value: Any, kind: type[enum.Enum]) -> enum.Enum:
 
 
 def _has_nan(value: Any) -> bool:
+    if type(value) is int:
+        return False
     if isinstance(value, float | complex):
         return cmath.isnan(value)
     if isinstance(value, np.ndarray):

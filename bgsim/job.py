@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import enum
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -209,8 +209,6 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         When, by the wall clock, in seconds since the epoch.
     crashes : int
         In how many crashes of earlier processes it ran.
-    has_callbacks : bool
-        Whether there is something to be called when it ends.
     missed_at : float
         When the store was asked and had nothing, by the monotonic clock.
     recovered : bool
@@ -233,7 +231,6 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         self.submission = submission
         self.asked_at = asked_at
         self.crashes = crashes
-        self.has_callbacks = False
         self.missed_at = -math.inf
         self.recovered = recovered
         self.record = JobRecord(job_id, submission, now)
@@ -342,11 +339,6 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         self._scheduler.before_waiting(self)
         return super().exception(timeout)
 
-    def add_done_callback(self, fn: Callable[[concurrent.futures.Future[SimulationResult]], object]) -> None:
-        """Have something called with the job when it has ended; in a thread of the engine's, or at once if it has."""
-        self.has_callbacks = True
-        super().add_done_callback(fn)
-
     def status(self) -> JobStatus:
         """Return what the job is doing now."""
         self._scheduler.check_process()
@@ -362,6 +354,24 @@ class Job(concurrent.futures.Future["SimulationResult"]):
     def logs(self) -> list[logging.LogRecord]:
         """Return what was logged, with the `logging` module, within the job's plain Python; the newest thousand."""
         return self._scheduler.ledger.logs(self.id)
+
+    def resolve(self, result: SimulationResult | None, error: BaseException | None) -> None:
+        """Say how it ended, once its record does, and call the done-callbacks; for the engine."""
+        if self.record.state is JobState.CANCELLED:
+            super().cancel()
+            self.set_running_or_notify_cancel()
+        elif result is None:
+            self.set_exception(error)
+        else:
+            self.set_result(result)
+
+    def resolve_quietly(self, result: SimulationResult | None, error: BaseException | None) -> bool:
+        """Do the same if there are no callbacks, so that nothing is called; else return False."""
+        with self._condition:  # so that none is added meanwhile
+            if self._done_callbacks:  # type: ignore[attr-defined]
+                return False
+            self.resolve(result, error)
+            return True
 
     def __await__(self) -> Generator[Any, None, SimulationResult]:
         return asyncio.wrap_future(self).__await__()

@@ -2,8 +2,8 @@
 
 This module imports numba, so it is imported when a simulation is first compiled.
 
-numba's on-disk cache never hits for a closure over a dispatcher. So `run_chunk` takes the kernel as a
-first-class function, and is compiled once per layout of parameters and outputs.
+numba's on-disk cache never hits for a closure over a dispatcher. So `run_chunk` takes the kernel's address, and is
+compiled once per layout of parameters and outputs.
 """
 
 from __future__ import annotations
@@ -16,38 +16,18 @@ import numpy as np
 from numba import njit, types
 from numba.core import errors as numba_errors
 from numba.core.caching import FunctionCache
-from numba.core.dispatcher import Dispatcher
 from numba.extending import overload
 
 from bgsim import control as block
 from bgsim.atomics import load_slot, store_slot
 from bgsim.errors import CompileError, OutputError
+from bgsim.kernel_address import address_of, call_kernel
 from bgsim.outputs import Output, check_count
 from bgsim.streams import generator_at
 from bgsim.worker_stream import GENERATOR, WorkerStream, generator_of, place_stream, placing_works
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def _call(kernel: Any, p: Any, rng: Any, control: Any) -> Any:
-    """Call a kernel of two or three arguments; compiled only."""
-    raise NotImplementedError
-
-
-@overload(_call, inline="always")  # a call of its own takes 15 ns
-def _compiled_call(kernel: Any, p: Any, rng: Any, control: Any) -> Any:
-    if kernel.nargs == 3:
-
-        def with_control(kernel: Any, p: Any, rng: Any, control: Any) -> Any:
-            return kernel(p, rng, control)
-
-        return with_control
-
-    def without_control(kernel: Any, p: Any, rng: Any, control: Any) -> Any:
-        return kernel(p, rng)
-
-    return without_control
 
 
 def _put(columns: Any, row: Any, value: Any) -> Any:
@@ -145,7 +125,7 @@ def run_chunk(
             return i
         if state != 0:
             place_stream(state, key0, key1, np.uint64(first + i))
-        value = _call(kernel, p, rng, control)
+        value = call_kernel(kernel, p, rng, control)
         if load_slot(control, block.OBSERVED) != 0:
             return i  # the kernel gave up, so its value does not count
         _put(columns, i, value)
@@ -177,33 +157,6 @@ def make_dispatcher(function: Callable[..., Any], fingerprint: str) -> Any:
     cache.fingerprint = fingerprint
     dispatcher._cache = cache
     return dispatcher
-
-
-class _CompiledFunction(Dispatcher):
-    """A dispatcher's function for one signature, as a first-class function with known addresses.
-
-    numba asks a dispatcher for them at every call, which costs 50 us; it asks nothing but what is here.
-    """
-
-    def __init__(self, dispatcher: Any, arguments: tuple[Any, ...]) -> None:
-        result = dispatcher.overloads[arguments]
-        names = result.fndesc
-        self.fndesc = names
-        self.library = self
-        self._owner = dispatcher  # keeps the machine code
-        self._addresses = {
-            name: result.library.get_pointer_to_function(name)
-            for name in (names.llvm_cfunc_wrapper_name, names.llvm_func_name)
-        }
-
-    def get_compile_result(self, _: Any) -> _CompiledFunction:
-        """Return what `numba.experimental.function_type` asks for names and for a library."""
-        return self
-
-    def get_pointer_to_function(self, name: str) -> int:
-        """Return the address of a function of this name."""
-        address: int = self._addresses[name]
-        return address
 
 
 class CompiledKernel:
@@ -251,12 +204,12 @@ class CompiledKernel:
         returned = dispatcher.overloads[arguments].signature.return_type
         _check_returned(name, types.unliteral(returned), outputs)
         column_types = types.Tuple([types.Array(numba.from_dtype(o.dtype), 1 + len(o.shape), "C") for o in outputs])
-        kernel_type = types.FunctionType(returned(*arguments))
+        self._kernel, kernel_type = address_of(dispatcher, arguments)
+        self._dispatcher = dispatcher  # keeps the machine code
         words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
         layout = (kernel_type, numba.typeof(view), types.uint64[::1], *words, column_types, control_type)
         run_chunk.compile(layout)
         self._entry = run_chunk.overloads[layout].entry_point
-        self._kernel = _CompiledFunction(dispatcher, arguments)
 
     def __call__(
         self,

@@ -10,7 +10,7 @@ import json
 import logging
 import statistics
 import traceback
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -60,7 +60,7 @@ class Ledger:
         By id, of the jobs that have not ended.
     unresolved : dict of str to Job
         By id, of those that have ended and whose futures have not said so yet.
-    ended : dict of str to JobRecord
+    ended : OrderedDict of str to JobRecord
         By id, the oldest first; for ``max_completed_age_seconds``.
     journal_error : str or None
         Why the journal refused the last time; a journal that keeps its contract never does.
@@ -90,7 +90,7 @@ class Ledger:
         self.journal_error: str | None = None
         self.resolver = Resolver()
         self.run_of: dict[str, Run] = {}
-        self.ended: dict[str, JobRecord] = {}
+        self.ended: OrderedDict[str, JobRecord] = OrderedDict()  # a dict takes long to find its first after deletions
         self.counts: Counter[str] = Counter()
         self.waits_s: deque[float] = deque(maxlen=_RECENT)
         self.runs_s: deque[float] = deque(maxlen=_RECENT)
@@ -238,7 +238,9 @@ class Ledger:
         left_journal: bool = False,
         elsewhere: bool = False,
     ) -> None:
-        """Move a job to its terminal state, publish that, and have its future resolved once the lock is released.
+        """Move a job to its terminal state, publish that, and resolve its future.
+
+        If it has done-callbacks, that is put off until the lock is released.
 
         Parameters
         ----------
@@ -282,22 +284,19 @@ class Ledger:
             metadata=metadata(job, record.from_store if run is None else run.from_store),
         )
         self._remember(record)
+        result = None if columns is None else SimulationResult(job.simulation, job.parameters, job.seed, columns)
+        if not self._lock.owes and job.resolve_quietly(result, error):  # else after what is owed, its dead letter say
+            return
         self.unresolved[job.id] = job
-        if elsewhere and job.has_callbacks:
-            self._lock.defer(lambda: self.resolver.put(lambda: self._resolve(job, columns, error)))
+        if elsewhere:
+            self._lock.defer(lambda: self.resolver.put(lambda: self._resolve(job, result, error)))
         else:
-            self._lock.defer(lambda: self._resolve(job, columns, error))
+            self._lock.defer(lambda: self._resolve(job, result, error))
 
-    def _resolve(self, job: Job, columns: Columns | None, error: BaseException | None) -> None:
+    def _resolve(self, job: Job, result: SimulationResult | None, error: BaseException | None) -> None:
         """Resolve a job's future, which runs its done-callbacks: without the lock."""
         try:
-            if job.record.state is JobState.CANCELLED:
-                super(type(job), job).cancel()
-                job.set_running_or_notify_cancel()
-            elif columns is None:
-                job.set_exception(error)
-            else:
-                job.set_result(SimulationResult(job.simulation, job.parameters, job.seed, columns))
+            job.resolve(result, error)
         finally:
             del self.unresolved[job.id]
 
@@ -338,7 +337,7 @@ class Ledger:
         """Keep how a job ended for a while, and forget the oldest."""
         self.ended[record.id] = record
         self.forget(self._config.max_completed_age_seconds)
-        while len(self.ended) > MAX_ENDED:
+        if len(self.ended) > MAX_ENDED:
             self._forget_oldest()
 
     def forget(self, older_than_s: float) -> int:
@@ -350,8 +349,7 @@ class Ledger:
         return before - len(self.ended)
 
     def _forget_oldest(self) -> None:
-        oldest = next(iter(self.ended))
-        del self.ended[oldest]
+        oldest, _ = self.ended.popitem(last=False)
         self._logs.pop(oldest, None)
         self._bus.forget(oldest)
 

@@ -41,6 +41,11 @@ class DeferringLock:
         self.raw = threading.Lock()  # for conditions
         self._deferred: list[Callable[[], object]] = []
 
+    @property
+    def owes(self) -> bool:
+        """Whether something is to be done after the release; to be asked while the lock is held."""
+        return bool(self._deferred)
+
     def defer(self, action: Callable[[], object]) -> None:
         """Do something after the release; to be called while the lock is held."""
         self._deferred.append(action)

@@ -292,6 +292,8 @@ def _check_shape(declared: Field, values: dict[str, Any]) -> None:
 
 def _kernel_value(value: Any) -> Any:
     """Return what the kernel sees of a value, None if nothing."""
+    if type(value) in (float, int):
+        return value
     if isinstance(value, enum.IntEnum):
         return int(value)
     if isinstance(value, bool | int | float | complex | np.ndarray):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from bgsim.chunks import Attempt, Run
@@ -62,7 +63,7 @@ class Runs:
         self.paused = False
         self.idle = threading.Condition(scheduler.lock.raw)
         self._by_key: dict[str, Run] = {}  # of `letting_go`, by the identity of their keys
-        self._settled_at: dict[str, float] = {}  # those of late by the same, the oldest first
+        self._settled_at: OrderedDict[str, float] = OrderedDict()  # those of late by the same, the oldest first
 
     # ---- coming --------------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class Runs:
 
     def admit(self) -> None:
         """Start what may start; suspend what must give way."""
-        while not self.paused:
+        while not self.paused and len(self._queue):
             going = [run for run in self.running if not run.stopping]  # who stops takes nothing any more
             if len(going) >= self._config.max_concurrent_simulations:
                 # By level, as the queue goes by it: what has aged to the front would be suspended and taken for ever.
@@ -332,7 +333,7 @@ class Runs:
                 worker.order(STOP)
 
     def _finish_if_idle(self, run: Run, *, by_worker: bool = False) -> bool:
-        """Once nobody is on a run that is done or stopping, take it out, and have a worker store it."""
+        """Once nobody is on a run that is done or stopping, take it out, and end it or have a worker store it."""
         if run.workers or run.phase == "storing" or not (run.stopping or run.done):
             return False
         self.expire()  # those who have waited for too long must not get what others wanted less of
@@ -346,7 +347,9 @@ class Runs:
             self._queue.done(run.entry)
         self.letting_go.append(run)
         self._by_key[run.key.identity] = run
-        if by_worker:
+        if not self._settlement.is_to_keep(run):
+            self._settlement.settle(run)
+        elif by_worker:
             self._lock.defer(lambda: self._settlement.keep(run))
         else:
             self._dispatch.add_errand(lambda: self._settlement.keep(run))
@@ -359,7 +362,8 @@ class Runs:
         run.columns = ()  # its entry may be in a heap for a while yet, as the time of a time-out
         if self._by_key.get(run.key.identity) is run:
             del self._by_key[run.key.identity]
-        self._note_settled(run.key.identity)
+        if run.cache != "off":
+            self._note_settled(run.key.identity)
         for follower in run.followers:
             follower.follows = None
             self._dispatch.wake()
@@ -367,8 +371,8 @@ class Runs:
 
     def _note_settled(self, identity: str) -> None:
         now = self._clock.monotonic()
-        self._settled_at.pop(identity, None)
         self._settled_at[identity] = now
+        self._settled_at.move_to_end(identity)
         while now - self._settled_at[oldest := next(iter(self._settled_at))] > LOOK_AGAIN_S:
             del self._settled_at[oldest]
 

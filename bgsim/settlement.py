@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bgsim.job import JobState
@@ -31,16 +30,19 @@ class Settlement:
         self._store = scheduler.store
         self.store_error: str | None = None
 
+    def is_to_keep(self, run: Run) -> bool:
+        """Tell whether the store is to hear of a run that has ended; if not, it is to be settled at once."""
+        return run.cache != "off" and self._scheduler.config.auto_store_completed and run.prefix > 0
+
     def keep(self, run: Run) -> None:
         """Hand the finished replicates to the store; settle the run when they are durable. Without the lock."""
         replicates = run.prefix
         complete = not run.stopping
         workspaces = list(dict.fromkeys(job.workspace for job in run.jobs.values() if complete and job.workspace))
-        if run.cache == "off" or not self._scheduler.config.auto_store_completed or not replicates:
-            self._settle(run)
-        elif replicates == run.from_store:
+        if replicates == run.from_store:
             self._place(run, replicates, workspaces)
-            self._settle(run)
+            with self._scheduler.lock:
+                self.settle(run)
         else:
             for column in run.columns:
                 column.flags.writeable = False
@@ -94,34 +96,36 @@ class Settlement:
         run.store_error = None if error is None else str(error)
         if error is not None:
             logger.warning("a result of %s is delivered but not stored: %s", run.simulation.name, error)
-        self._settle(run, stored=True, elsewhere=threading.get_ident() != keeper)
-
-    def _settle(self, run: Run, *, stored: bool = False, elsewhere: bool = False) -> None:
-        """End a run's jobs."""
-        ledger = self._scheduler.ledger
         with self._scheduler.lock:
-            if run not in self._scheduler.runs.letting_go:
-                return  # a store that breaks its contract has said so twice
-            if stored:
+            if run in self._scheduler.runs.letting_go:  # or a store that breaks its contract has said so twice
                 self.store_error = run.store_error
-            letter = True
-            end = partial(
-                ledger.end,
-                left_journal=stored and run.store_error is None,  # in the commit that stored the result
-                elsewhere=elsewhere,  # the store's thread has results to store
-            )
-            for job in list(run.jobs.values()):
-                job.record.from_store = min(run.from_store, job.replicates)
-                job.record.store_error = run.store_error
-                error = run.error or job.record.pending_error
-                if error is not None:
-                    end(job, JobState.FAILED, error=error, letter=letter, left_journal=False)
-                    letter = False
-                elif run.stopping:
-                    end(job, JobState.CANCELLED)
-                else:
-                    if job.record.started_at is None:  # it joined while the run was suspended, or was paused
-                        ledger.start(job)
-                    columns = run.result_columns(job.replicates)
-                    end(job, JobState.COMPLETED, columns=columns)
-            self._scheduler.runs.settled(run)
+                self.settle(run, stored=True, elsewhere=threading.get_ident() != keeper)
+
+    def settle(self, run: Run, *, stored: bool = False, elsewhere: bool = False) -> None:
+        """End a run's jobs; under the lock.
+
+        Parameters
+        ----------
+        stored : bool
+            Whether the store was asked to keep it.
+        elsewhere : bool
+            Whether done-callbacks must not run in this thread: the store's has results to store.
+        """
+        ledger = self._scheduler.ledger
+        letter = True
+        left_journal = stored and run.store_error is None  # in the commit that stored the result
+        for job in list(run.jobs.values()):
+            job.record.from_store = min(run.from_store, job.replicates)
+            job.record.store_error = run.store_error
+            error = run.error or job.record.pending_error
+            if error is not None:
+                ledger.end(job, JobState.FAILED, error=error, letter=letter, elsewhere=elsewhere)
+                letter = False
+            elif run.stopping:
+                ledger.end(job, JobState.CANCELLED, left_journal=left_journal, elsewhere=elsewhere)
+            else:
+                if job.record.started_at is None:  # it joined while the run was suspended, or was paused
+                    ledger.start(job)
+                columns = run.result_columns(job.replicates)
+                ledger.end(job, JobState.COMPLETED, columns=columns, left_journal=left_journal, elsewhere=elsewhere)
+        self._scheduler.runs.settled(run)

@@ -152,21 +152,27 @@ class Simulation:
 
     def prepare(self, parameters: ParameterSet) -> ChunkRunner:
         """Return what runs chunks with these parameters, compiled if it has to be."""
+        runner = self.prepared(parameters)
+        return self._compile(parameters.kernel_view()) if runner is None else runner
+
+    def prepared(self, parameters: ParameterSet) -> ChunkRunner | None:
+        """Return the same if nothing has to be compiled, else None."""
         if not self.compiles:
             return functools.partial(_run_plain, self, parameters.instance())
+        view = parameters.kernel_view()
+        compiled = self._compiled.get(_layout_of(view))
+        return None if compiled is None else functools.partial(compiled, view)
+
+    def _compile(self, view: Any) -> ChunkRunner:
         from bgsim.kernel import CompiledKernel, make_dispatcher  # noqa: PLC0415 - imports numba
 
-        view = parameters.kernel_view()
-        layout = (type(view), *map(_layout_of, view))
-        compiled = self._compiled.get(layout)
-        if compiled is None:
-            with self._lock:
-                if not self._compiled:
-                    self._dispatcher = make_dispatcher(self.function, self.fingerprint)
-            self._warn_of_biased_draws()
-            compiled = CompiledKernel(self._dispatcher, self.name, view, self.outputs, self.takes_control)
-            with self._lock:
-                self._compiled[layout] = compiled
+        with self._lock:
+            if not self._compiled:
+                self._dispatcher = make_dispatcher(self.function, self.fingerprint)
+        self._warn_of_biased_draws()
+        compiled = CompiledKernel(self._dispatcher, self.name, view, self.outputs, self.takes_control)
+        with self._lock:
+            self._compiled[_layout_of(view)] = compiled
         return functools.partial(compiled, view)
 
     def replay(self, parameters: ParameterSet, seed: int, index: int) -> Any:
@@ -249,8 +255,9 @@ def _run_plain(
     return len(columns[0])
 
 
-def _layout_of(value: Any) -> Any:
-    return (value.dtype, value.ndim) if isinstance(value, np.ndarray) else type(value)
+def _layout_of(view: Any) -> tuple[Any, ...]:
+    """Return what a kernel is compiled for: the names and the types of its parameters."""
+    return type(view), *[(v.dtype, v.ndim) if isinstance(v, np.ndarray) else type(v) for v in view]
 
 
 def _read_signature(name: str, function: Callable[..., Any]) -> tuple[type | None, bool]:

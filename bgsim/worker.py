@@ -86,12 +86,11 @@ class Worker:
             if _is_ctrl_c(error):
                 self._dispatch.give_back(self, run, 0, None)
                 raise
-            self._dispatch.give_back(self, run, 0, error)
-            return None
+            return self._dispatch.give_back(self, run, 0, error)
         return self._dispatch.prepared(self, run, *prepared)
 
-    def run_chunk(self, run: Run, chunk: Chunk) -> None:
-        """Run the kernel over a chunk."""
+    def run_chunk(self, run: Run, chunk: Chunk) -> Task | None:
+        """Run the kernel over a chunk; return what to do next."""
         assert run.runner is not None
         if self._stream is None and run.simulation.compiles:
             from bgsim.worker_stream import WorkerStream  # noqa: PLC0415 - imports numba
@@ -113,7 +112,7 @@ class Worker:
                 raise
             error = _explain(run, chunk.first + done, raised)
         self.busy_s += time.perf_counter() - began
-        self._dispatch.give_back(self, run, done, error)
+        return self._dispatch.give_back(self, run, done, error)
 
     def _run(self) -> None:
         while True:

@@ -58,6 +58,36 @@ def running(engine: bgsim.Engine, hold: Hold, **options: Any) -> Job:
     return job
 
 
+# ---- done-callbacks against what the worker could do next -----------------------------------------------
+
+
+def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Hold) -> None:
+    """One of them may wait for another job, whose chunk nobody else could run."""
+    other = HOLDS["b"] = Hold()
+    called, found = threading.Event(), []
+
+    def wait_for_next(_: Any) -> None:
+        called.set()
+        found.append(following.result(HANDSHAKE_S))
+
+    try:
+        with bgsim.Engine(workers=2, max_concurrent_simulations=3) as engine:
+            first = engine.submit(held, {"name": "a"}, replicates=1, cache="off")
+            busy = engine.submit(held, {"name": "b"}, replicates=1, cache="off")
+            assert hold.reached.wait(HANDSHAKE_S)
+            assert other.reached.wait(HANDSHAKE_S)
+            one_draw.warmup()  # so that a worker could take it in one step
+            following = engine.submit(one_draw, replicates=1, cache="off")
+            first.add_done_callback(wait_for_next)
+            hold.go_on.set()
+            assert called.wait(HANDSHAKE_S)
+            other.go_on.set()
+            finish(first, busy, following)
+    finally:
+        HOLDS.pop("b").go_on.set()
+    assert [len(result["x"]) for result in found] == [1]
+
+
 # ---- a verb against the end of its job ----------------------------------------------------------------
 
 VERBS: dict[str, tuple[Callable[[Job], Any], Any]] = {
