@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from bgsim.storage.columns import Columns
 
-INSERT = f"INSERT INTO blocks VALUES ({', '.join('?' * 15)})"
+INSERT = "INSERT INTO blocks"
+"""Of rows as `split` makes them."""
 
 SELECT = (
     "SELECT r.identity, r.replicates, r.outputs, b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, "
@@ -117,14 +118,16 @@ def _decodings(
     On the way, check that the rows follow each other.
     """
     filled: list[int] = []  # replicates of each column so far
-    outputs = 0
+    outputs, current = 0, None  # the column that rows are of
     for _, _, declared, position, first, count, name, dtype, shape, kind, raw_bytes, checksum, data in rows:
         layout = layout_of(dtype, shape_of(shape))
         if position == len(filled) and name not in columns:
             filled.append(0)
+            current = name
             if count < replicates:
                 columns[name] = np.empty((replicates, *layout.shape[1:]), layout.dtype.newbyteorder("="))
-        if position != len(filled) - 1 or first != filled[position] or layout.shape[0] != count:
+        expected = len(filled) - 1, current
+        if (position, name) != expected or first != filled[position] or layout.shape[0] != count:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
         filled[position] += count
         outputs = declared
@@ -174,6 +177,9 @@ def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
     """Return mean, sum of squared differences from it, minimum and maximum; None unless real scalars, and finite."""
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         return (None, None, None, None)
+    if len(values) == 1:
+        only = float(values[0])
+        return (only, 0.0, only, only) if math.isfinite(only) else (None, None, None, None)
     with np.errstate(all="ignore"):
         mean = float(values.mean(dtype=np.float64))
         squares = 0.0
