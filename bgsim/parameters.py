@@ -26,6 +26,9 @@ from bgsim.fields import REQUIRED, Field, Limits, brief, fields_of
 KEY_FORMAT = b"bgsim-key-1"
 """Changes when the encoding does, so that an old key never meets a new one."""
 
+_KEPT_JSON = 4096
+"""Characters; the JSON of large arrays is made again when it is needed, rather than kept."""
+
 
 class ParameterSet(Mapping[str, Any]):
     """Checked, immutable parameters: a mapping from name to value.
@@ -40,13 +43,14 @@ class ParameterSet(Mapping[str, Any]):
         The class that the values were checked against.
     """
 
-    __slots__ = ("_encoding", "_instance", "_values", "parameters_class")
+    __slots__ = ("_encoding", "_instance", "_json", "_values", "parameters_class")
 
     def __init__(self, values: Mapping[str, Any], parameters_class: type | None = None) -> None:
         self._values: dict[str, Any] = {name: values[name] for name in sorted(values)}
         self.parameters_class = parameters_class
         self._encoding: bytes | None = None
         self._instance: Any = None
+        self._json: str | None = None
 
     @classmethod
     def of(cls, given: Any, parameters_class: type | None) -> ParameterSet:
@@ -125,7 +129,12 @@ class ParameterSet(Mapping[str, Any]):
 
     def to_json(self) -> str:
         """Return JSON from which the set can be made again; arrays are base64, small ones lists."""
-        return json.dumps({name: to_jsonable(value) for name, value in self._values.items()})
+        if self._json is not None:
+            return self._json
+        text = json.dumps({name: to_jsonable(value) for name, value in self._values.items()})
+        if len(text) <= _KEPT_JSON:  # the journal and the store ask for it
+            self._json = text
+        return text
 
     @staticmethod
     def values_from_json(text: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,11 +180,10 @@ class Submission:
         `priority` is what it has by now, if not that of the submission.
         """
         urgency = self.urgency if priority is None else priority
-        options: dict[str, Any] = {"priority": urgency.name.lower(), "cache": self.cache}
-        for name in _OPTIONS:
-            value = getattr(self, name)
-            if value is not None and value != _DEFAULTS[name]:
-                options[name] = value
+        simple = _simple_options(urgency, self.cache, _values_of(self))
+        if self.at is None and self.retry is None and not self.delay_s:
+            return simple
+        options: dict[str, Any] = json.loads(simple)
         at = self.at
         if at is None and now is not None and self.delay_s > 0:
             at = datetime.fromtimestamp(min(now + self.delay_s, _LATEST), UTC)
@@ -242,3 +243,11 @@ _OPTIONS = (
     "queue_timeout_s", "deadline_s",
 )  # fmt: skip
 _DEFAULTS: Mapping[str, Any] = {name: Submission.__dataclass_fields__[name].default for name in _OPTIONS}
+_values_of = attrgetter(*_OPTIONS)
+
+
+@lru_cache(maxsize=1024)
+def _simple_options(priority: Priority, cache: str, values: tuple[Any, ...]) -> str:
+    """Return as JSON what is the same for many jobs."""
+    given = {name: v for name, v in zip(_OPTIONS, values, strict=True) if v is not None and v != _DEFAULTS[name]}
+    return json.dumps({"priority": priority.name.lower(), "cache": cache, **given})

@@ -230,6 +230,8 @@ def test_check_repair_of_a_damaged_database_goes_on_with_a_new_file(path) -> Non
         "UPDATE blocks SET data = zeroblob(length(data)) WHERE hash = ?",
         "UPDATE blocks SET first = first + 1 WHERE hash = ? AND first = 50",
         "UPDATE blocks SET name = 'valve' WHERE hash = ? AND position = 0",
+        "UPDATE blocks SET name = 'valve' WHERE hash = ? AND position = 0 AND first = 50",
+        "UPDATE blocks SET name = 'count' WHERE hash = ? AND position = 0 AND first = 50",
         "UPDATE blocks SET dtype = '|O' WHERE hash = ?",
         "UPDATE blocks SET dtype = '>f8' WHERE hash = ? AND position = 0",
         "UPDATE blocks SET shape = '[1e9]' WHERE hash = ?",
@@ -578,6 +580,41 @@ def test_what_has_piled_up_is_one_transaction(store, gate) -> None:
     assert len(store.results()) == 50
 
 
+def test_what_piles_up_is_stored_as_if_it_had_come_one_by_one(store, gate) -> None:
+    """More than one statement takes, of new results, one that is there already, and one that grows and shrinks."""
+    store_now(store, key(0), 5)
+    stop_writer(store, gate)
+    errors: list[Exception | None] = []
+    for x in range(150):
+        store.store(key(x), columns(key(x), 10), on_stored=errors.append)
+    for replicates in (30, 20, 40):
+        store.store(key(1), columns(key(1), replicates), workspace="w", on_stored=errors.append)
+    gate.open()
+    store.flush()
+    assert errors == [None] * 153
+    for x in range(150):
+        held = 40 if x == 1 else 10
+        assert same(store.load(key(x)), columns(key(x), held))
+    assert store.slots("w").primary.replicates == 40
+    assert store.check().ok
+    stored_bytes = sum(result.stored_bytes for result in store.results())
+    assert store._upkeep._total[1] == stored_bytes == store.size()[1]
+
+
+def test_of_what_piles_up_under_one_hash_the_first_is_stored_and_another_refused(store, gate, monkeypatch) -> None:
+    monkeypatch.setattr(type(key(1)), "hash", property(lambda key: "c" * 32 if key.seed else key.identity[:32]))
+    stop_writer(store, gate)
+    errors: dict[float, Exception | None] = {}
+    for x in (1, 2, 3):
+        of = key(x, seed=int(x > 1))
+        store.store(of, columns(of, 10), on_stored=lambda e, x=x: errors.update({x: e}))
+    gate.open()
+    store.flush()
+    assert errors[1] is errors[2] is None
+    assert "another result" in str(errors[3])
+    assert same(store.load(key(2, seed=1)), columns(key(2, seed=1), 10))
+
+
 def test_one_that_fails_fails_alone(store, gate) -> None:
     stop_writer(store, gate)
     errors: dict[int, Exception | None] = {}
@@ -618,7 +655,7 @@ def test_a_group_of_which_one_fails_keeps_the_slots_of_all_others(store, gate) -
     store.store(key(1), columns(key(1), 10), workspace="w")
 
     def look_and_fail(connection: sqlite3.Connection) -> None:
-        store._upkeep.write_slots(connection)
+        store._upkeep.write(connection)
         raise RuntimeError("no")
 
     errors: list[Exception | None] = []

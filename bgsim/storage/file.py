@@ -96,7 +96,7 @@ class StoreFile:
         found: list[T] = []
 
         def do(connection: sqlite3.Connection) -> None:
-            self.upkeep.write_slots(connection)  # which the work may change
+            self.upkeep.write(connection)  # what the work may read or change
             found.append(work(connection))
 
         self.writer.run(do, alone=alone, closed=closed)

@@ -25,6 +25,9 @@ FILTERS = frozenset({"none", "shuffle", "bits"})
 PIECE_BYTES = 2**20
 """The shuffle works on pieces of this size, which stay in the processor's cache."""
 
+_LITTLE_BYTES = 64
+"""Of so few bytes a frame's own are the most, whatever is done."""
+
 _SCRATCH_BYTES = 2 * 2**20
 """Up to so much memory a thread keeps."""
 
@@ -35,7 +38,7 @@ _local = threading.local()
 
 def helpful(raw: NDArray[Any], dtype: np.dtype[Any]) -> str:
     """Return the one filter that may help."""
-    if not raw.size:
+    if raw.size <= _LITTLE_BYTES:
         return "none"
     if dtype.kind == "b":
         # A byte that is neither 0 nor 1 would not come back; NumPy makes none, a view of other memory may hold one.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from bgsim.storage import bulk
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, PendingRequest, ScheduledRequest
 from bgsim.storage.owners import Owner
 from bgsim.storage.times import seconds_of
@@ -39,12 +40,11 @@ def _row(entry: Any) -> tuple[Any, ...]:
     return tuple(getattr(entry, field) for field in entry.__slots__)
 
 
-def _put(of: type, table: str, key: str) -> str:
-    """Return the statement that inserts a row, or replaces the one with its key."""
+def _put(of: type, table: str, key: str) -> tuple[str, str]:
+    """Return what stands before and after the values in a statement that inserts rows, or replaces those there are."""
     names = [field.name for field in fields(of)]
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
-    places = ", ".join("?" * len(names))
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places}) ON CONFLICT ({key}) DO UPDATE SET {changed}"
+    return f"INSERT INTO {table} ({', '.join(names)})", f"ON CONFLICT ({key}) DO UPDATE SET {changed}"
 
 
 _PUT_OWNER = _put(Owner, "owners", "owner")
@@ -59,10 +59,10 @@ _SELECT_LETTERS = f"SELECT {_names(DeadLetter)} FROM dead_letters"
 
 def write_owners(connection: sqlite3.Connection, owners: Mapping[str, Owner | None]) -> None:
     """Write down owners; None for one that was released."""
-    connection.executemany(_PUT_OWNER, [_row(owner) for owner in owners.values() if owner is not None])
-    connection.executemany(
-        "DELETE FROM owners WHERE owner = ?", [(name,) for name, owner in owners.items() if owner is None]
-    )
+    head, tail = _PUT_OWNER
+    bulk.insert(connection, head, [_row(owner) for owner in owners.values() if owner is not None], tail)
+    released = [name for name, owner in owners.items() if owner is None]
+    bulk.for_keys(connection, "DELETE FROM owners WHERE owner IN", released)
 
 
 def alive(connection: sqlite3.Connection, now: float) -> set[str]:
@@ -82,13 +82,13 @@ def forget_dead_owners(connection: sqlite3.Connection, now: float) -> None:
 
 def write_requests(connection: sqlite3.Connection, changes: Mapping[str, PendingRequest | Mark]) -> None:
     """Write down what happened to requests."""
-    added = [_row(change) for change in changes.values() if isinstance(change, PendingRequest)]
-    connection.executemany(_PUT_REQUEST, added)
+    head, tail = _PUT_REQUEST
+    bulk.insert(connection, head, [_row(c) for c in changes.values() if isinstance(c, PendingRequest)], tail)
     for mark, statement in (
-        (Mark.STARTED, "UPDATE requests SET started = 1 WHERE id = ?"),
-        (Mark.REMOVED, "DELETE FROM requests WHERE id = ?"),
+        (Mark.STARTED, "UPDATE requests SET started = 1 WHERE id IN"),
+        (Mark.REMOVED, "DELETE FROM requests WHERE id IN"),
     ):
-        connection.executemany(statement, [(key,) for key, change in changes.items() if change is mark])
+        bulk.for_keys(connection, statement, [key for key, change in changes.items() if change is mark])
 
 
 def interrupted(connection: sqlite3.Connection, now: float) -> list[PendingRequest]:
@@ -151,7 +151,8 @@ def put_schedule(connection: sqlite3.Connection, schedule: ScheduledRequest) -> 
         "SELECT last_run_at FROM schedules WHERE name = ? AND cron = ? AND timezone = ?",
         (schedule.name, schedule.cron, schedule.timezone),
     ).fetchone()
-    connection.execute(_PUT_SCHEDULE, _row(schedule if row is None else replace(schedule, last_run_at=row[0])))
+    head, tail = _PUT_SCHEDULE
+    bulk.insert(connection, head, [_row(schedule if row is None else replace(schedule, last_run_at=row[0]))], tail)
 
 
 def read_schedules(connection: sqlite3.Connection) -> list[ScheduledRequest]:

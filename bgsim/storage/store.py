@@ -29,6 +29,7 @@ from bgsim.storage.loading import read
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotMemory, SlotPair, swap
+from bgsim.storage.tables import NewResult
 from bgsim.storage.times import now_text
 from bgsim.storage.upkeep import Upkeep
 from bgsim.storage.writer import Task, Writer
@@ -196,9 +197,8 @@ class ResultStore(Store):
             return
         replicates, ended = len(next(iter(columns.values()))), tuple(finishes)
 
-        def work(connection: sqlite3.Connection) -> None:
-            added = tables.write_result(connection, record, columns, new)
-            self._upkeep.stored(record.hash, added)
+        def work(_: object) -> None:
+            self._upkeep.store(NewResult(record, columns, new))
             if workspace is not None:
                 self._upkeep.place(workspace, record.hash, replicates)
             self._file.journal.end(ended)
@@ -233,6 +233,7 @@ class ResultStore(Store):
 
     def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
         def work(connection: sqlite3.Connection) -> None:
+            self._upkeep.write(connection)
             row = connection.execute(
                 "SELECT replicates FROM results WHERE hash = ? AND identity = ?", (key.hash, key.identity)
             ).fetchone()

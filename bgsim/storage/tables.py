@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from bgsim.errors import StoreError
-from bgsim.storage import segments
+from bgsim.storage import bulk, segments
 from bgsim.storage.columns import Columns
 from bgsim.storage.records import OutputSummary, Record, StoredResult
 from bgsim.storage.reports import CleanupReport
@@ -53,6 +55,52 @@ def read_results(
     return found, unreadable
 
 
+@dataclass(frozen=True, slots=True)
+class NewResult:
+    """A result to be written: all its columns, and the rows of what is new of it, made beforehand."""
+
+    record: Record
+    columns: Columns
+    new: segments.Segments
+
+    @property
+    def replicates(self) -> int:
+        """How many it has."""
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """What stands in the table, but for the times."""
+        record = self.record
+        return (*record.row, record.checksum, len(self.columns), self.replicates, self.new.size_bytes)
+
+
+def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) -> list[int]:
+    """Add results, or what is new of them, those together of which nothing is stored; return the bytes of each.
+
+    Raises
+    ------
+    StoreError
+        As `write_result`.
+    """
+    fresh: dict[str, NewResult] = {}
+    if len(results) > 1:
+        stored = bulk.for_keys(connection, "SELECT hash FROM results WHERE hash IN", [r.record.hash for r in results])
+        known = {row[0] for row in stored}
+        for result in results:
+            if not result.new.first and result.record.hash not in known:
+                fresh.setdefault(result.record.hash, result)
+        times = (now_text(),) * 2
+        bulk.insert(connection, _INSERT_RESULT, [(*result.row, *times) for result in fresh.values()])
+        bulk.insert(connection, segments.INSERT, [row for result in fresh.values() for row in result.new.rows])
+    return [
+        result.new.size_bytes
+        if fresh.get(result.record.hash) is result
+        else write_result(connection, result.record, result.columns, result.new)
+        for result in results
+    ]
+
+
 def write_result(
     connection: sqlite3.Connection, record: Record, columns: Columns, new: segments.Segments | None = None
 ) -> int:
@@ -73,9 +121,9 @@ def write_result(
     StoreError
         If another result is stored under the hash, or this one with other outputs.
     """
-    replicates = len(next(iter(columns.values())))
-    if new is not None and not new.first and _insert(connection, record, columns, replicates, new, "NOTHING"):
+    if new is not None and not new.first and _insert(connection, NewResult(record, columns, new), "NOTHING"):
         return new.size_bytes
+    replicates = len(next(iter(columns.values())))
     row = connection.execute("SELECT identity, replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
     if row is not None and row[0] != record.identity:
         raise StoreError(f"another result is stored under the hash {record.hash}; it is kept, this one is not stored")
@@ -86,33 +134,26 @@ def write_result(
         _check_outputs(connection, record.hash, columns)
     if new is None or held != new.first:
         new = segments.split(columns, held, record.hash)
-    _insert(connection, record, columns, replicates, new, _EXTEND)
+    _insert(connection, NewResult(record, columns, new), _EXTEND)
     return new.size_bytes
 
 
+_INSERT_RESULT = f"INSERT INTO results ({RECORD}, checksum, outputs, replicates, stored_bytes, created_at, used_at)"
 _EXTEND = (
     "UPDATE SET replicates = excluded.replicates, stored_bytes = stored_bytes + excluded.stored_bytes, "
     "used_at = excluded.used_at"
 )
 
 
-def _insert(
-    connection: sqlite3.Connection,
-    record: Record,
-    columns: Columns,
-    replicates: int,
-    new: segments.Segments,
-    where_it_is: str,
-) -> bool:
+def _insert(connection: sqlite3.Connection, result: NewResult, where_it_is: str) -> bool:
     """Add a result's rows; return False where there is one and `where_it_is` says to do nothing."""
     now = now_text()
     done = connection.execute(
-        f"INSERT INTO results ({RECORD}, checksum, outputs, replicates, stored_bytes, created_at, used_at) "
-        f"VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO {where_it_is}",
-        (*record.row, record.checksum, len(columns), replicates, new.size_bytes, now, now),
+        f"{_INSERT_RESULT} VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO {where_it_is}",
+        (*result.row, now, now),
     ).rowcount
     if done:
-        connection.executemany(segments.INSERT, new.rows)
+        bulk.insert(connection, segments.INSERT, result.new.rows)
     return done > 0
 
 

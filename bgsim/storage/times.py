@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def time_text(seconds: float) -> str:
     """Return a time since the epoch as text."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    whole = math.floor(seconds)
+    microseconds = round((seconds - whole) * 1e6)
+    if microseconds == 1_000_000:
+        whole, microseconds = whole + 1, 0
+    return f"{_whole_text(whole)}.{microseconds:06}+00:00"
+
+
+@lru_cache(maxsize=64)
+def _whole_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[: len("2026-01-01T00:00:00")]
 
 
 def now_text() -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from bgsim.storage import tables
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import place
+from bgsim.storage.tables import NewResult
 from bgsim.storage.times import now_text, time_text
 
 
@@ -30,7 +31,8 @@ class Upkeep:
         self.max_age_s = max_age_s
         self._pin = pin
         self._used: dict[str, float] = {}  # hash -> time of a load that is not written down yet
-        self._newest: list[str] = []  # what the present transaction has stored
+        self._results: list[NewResult] = []  # what the present transaction is to store
+        self._newest: list[str] = []  # what it has stored
         self._placed: dict[str, list[tuple[str, int, str]]] = {}  # by workspace, what it has placed in slots
         self._total: tuple[int, int] | None = None  # the file's data version, and the stored bytes then
 
@@ -38,23 +40,26 @@ class Upkeep:
         """Note that a result was loaded."""
         self._used[result_hash] = time.time()
 
-    def stored(self, result_hash: str, added_bytes: int) -> None:
-        """Note that a result was stored in this transaction: it stays."""
-        self._newest.append(result_hash)
-        if self._total is not None:
-            self._total = (self._total[0], self._total[1] + added_bytes)
+    def store(self, result: NewResult) -> None:
+        """Store a result in this transaction: at its end, together with all others, and it stays."""
+        self._results.append(result)
 
     def place(self, workspace: str, result_hash: str, replicates: int) -> None:
         """Place a result in a workspace's primary slot, in this transaction: at its end, once for all that were."""
         self._placed.setdefault(workspace, []).append((result_hash, replicates, now_text()))
 
-    def write_slots(self, connection: sqlite3.Connection) -> None:
-        """Write down what was placed in this transaction; for who reads or changes slots in it."""
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write down what was stored and placed in this transaction; for who reads or changes the same in it."""
+        results, self._results = self._results, []
+        added = tables.write_results(connection, results)
+        self._newest += [result.record.hash for result in results]
+        if self._total is not None:
+            self._total = (self._total[0], self._total[1] + sum(added))
         placed, self._placed = self._placed, {}
-        for workspace, results in placed.items():
+        for workspace, placements in placed.items():
             pair = tables.read_slots(connection, workspace)
-            for result in results:
-                pair = place(pair, *result)
+            for placement in placements:
+                pair = place(pair, *placement)
             tables.write_slots(connection, workspace, pair)
         if placed:
             self._pin(tables.pinned(connection))
@@ -69,13 +74,13 @@ class Upkeep:
         self.undo_task()
 
     def undo_task(self) -> None:
-        """Forget what was placed since slots were written last, by a task that was rolled back."""
+        """Forget what a task that was rolled back has stored and placed."""
+        self._results.clear()
         self._placed.clear()
         self.recount()
 
     def before_commit(self, connection: sqlite3.Connection) -> None:
-        """Write down slots and the loads of late, and keep to the limits."""
-        self.write_slots(connection)
+        """Write down the loads of late, and keep to the limits."""
         used = self._used.copy()
         for result_hash in used:
             self._used.pop(result_hash, None)

@@ -282,6 +282,7 @@ class Writer:
                 working = True
                 for task in tasks:
                     task.work(self.connection)
+                self._upkeep.write(self.connection)
                 working = False
             self._upkeep.before_commit(self.connection)
             if late:
@@ -320,7 +321,7 @@ class Writer:
         self.connection.execute("SAVEPOINT task")
         try:
             task.work(self.connection)
-            self._upkeep.write_slots(self.connection)  # its own, or they would go with the next that fails
+            self._upkeep.write(self.connection)  # its own, or it would go with the next that fails
         except Exception as error:  # whatever it is, it is this task's
             if not self.connection.in_transaction:
                 raise  # SQLite has rolled everything back: a full disk, say
