@@ -762,6 +762,30 @@ def test_loads_count_as_use_after_reopening(path) -> None:
     store.close()
 
 
+def test_a_load_counts_as_use_though_the_transaction_that_writes_it_down_is_undone(path, gate, monkeypatch) -> None:
+    fill(path, 4)
+    store = ResultStore(path)
+    stop_writer(store, gate)
+    store.load(key(0), 5)
+    write, failures = store.journal.write, [sqlite3.OperationalError("once")]
+
+    def fail_once(connection: sqlite3.Connection) -> None:
+        if failures:
+            raise failures.pop()
+        write(connection)
+
+    monkeypatch.setattr(store.journal, "write", fail_once)
+    for x in (8, 9):
+        store.store(key(x), columns(key(x), 10))
+    gate.open()
+    store.flush()
+    assert not failures
+    store.close()
+    store = ResultStore(path)
+    assert {result.hash for result in store.results()[:3]} == {key(0).hash, key(8).hash, key(9).hash}
+    store.close()
+
+
 def test_slots_are_decoded_once(store, path) -> None:
     """Switching between slots reads no file: it works while nothing can be read."""
     store_now(store, key(1), 300, "w")

@@ -31,6 +31,7 @@ class Upkeep:
         self.max_age_s = max_age_s
         self._pin = pin
         self._used: dict[str, float] = {}  # hash -> time of a load that is not written down yet
+        self._writing: dict[str, float] = {}  # those that the present transaction writes down
         self._results: list[NewResult] = []  # what the present transaction is to store
         self._newest: list[str] = []  # what it has stored
         self._placed: dict[str, list[tuple[str, int, str]]] = {}  # by workspace, what it has placed in slots
@@ -69,7 +70,10 @@ class Upkeep:
         self._total = None
 
     def undo(self) -> None:
-        """Forget what was done in a transaction that was rolled back."""
+        """Forget what was done in a transaction that was rolled back, but for the loads, which were."""
+        for result_hash, seconds in self._writing.items():
+            self._used.setdefault(result_hash, seconds)
+        self._writing = {}
         self._newest.clear()
         self.undo_task()
 
@@ -81,12 +85,16 @@ class Upkeep:
 
     def before_commit(self, connection: sqlite3.Connection) -> None:
         """Write down the loads of late, and keep to the limits."""
-        used = self._used.copy()
-        for result_hash in used:
+        self._writing = self._used.copy()
+        for result_hash in self._writing:
             self._used.pop(result_hash, None)
-        tables.write_uses(connection, used)
+        tables.write_uses(connection, self._writing)
         newest, self._newest = self._newest, []
         self.evict(connection, newest)
+
+    def committed(self) -> None:
+        """Take note that it is durable."""
+        self._writing = {}
 
     def evict(self, connection: sqlite3.Connection, kept: Collection[str] = ()) -> CleanupReport:
         """Delete what is too old or too much, but for slots and these."""

@@ -288,6 +288,7 @@ class Writer:
             if late:
                 self._late.write(self.connection)
             self.connection.execute("COMMIT")
+            self._upkeep.committed()
         except Exception as error:  # the writer must go on, whatever it is
             open_still = self._connection is not None and self._connection.in_transaction
             if open_still:
