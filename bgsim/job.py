@@ -355,8 +355,8 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         """Return what was logged, with the `logging` module, within the job's plain Python; the newest thousand."""
         return self._scheduler.ledger.logs(self.id)
 
-    def resolve(self, result: SimulationResult | None, error: BaseException | None) -> None:
-        """Say how it ended, once its record does, and call the done-callbacks; for the engine."""
+    def _resolve(self, result: SimulationResult | None, error: BaseException | None) -> None:
+        """Say how it ended, once its record does, and call the done-callbacks."""
         if self.record.state is JobState.CANCELLED:
             super().cancel()
             self.set_running_or_notify_cancel()
@@ -365,12 +365,12 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         else:
             self.set_result(result)
 
-    def resolve_quietly(self, result: SimulationResult | None, error: BaseException | None) -> bool:
+    def _resolve_quietly(self, result: SimulationResult | None, error: BaseException | None) -> bool:
         """Do the same if there are no callbacks, so that nothing is called; else return False."""
         with self._condition:  # so that none is added meanwhile
             if self._done_callbacks:  # type: ignore[attr-defined]
                 return False
-            self.resolve(result, error)
+            self._resolve(result, error)
             return True
 
     def __await__(self) -> Generator[Any, None, SimulationResult]:

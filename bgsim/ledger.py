@@ -285,7 +285,7 @@ class Ledger:
         )
         self._remember(record)
         result = None if columns is None else SimulationResult(job.simulation, job.parameters, job.seed, columns)
-        if not self._lock.owes and job.resolve_quietly(result, error):  # else after what is owed, its dead letter say
+        if not self._lock.owes and job._resolve_quietly(result, error):  # else after what is owed, its dead letter say
             return
         self.unresolved[job.id] = job
         if elsewhere:
@@ -296,7 +296,7 @@ class Ledger:
     def _resolve(self, job: Job, result: SimulationResult | None, error: BaseException | None) -> None:
         """Resolve a job's future, which runs its done-callbacks: without the lock."""
         try:
-            job.resolve(result, error)
+            job._resolve(result, error)
         finally:
             del self.unresolved[job.id]
 
