@@ -44,7 +44,9 @@ class Outcome:
     """What became of the jobs of a load."""
 
     states: Counter[str] = field(default_factory=Counter)
-    terminal: Counter[str] = field(default_factory=Counter)  # terminal updates by job
+    terminal: Counter[str] = field(
+        default_factory=Counter
+    )  # terminal updates by job, less one for each that is checked
     wrong: list[str] = field(default_factory=list)
     jobs: int = 0
 
@@ -58,14 +60,14 @@ class Load:
         self._seed = seed
         self._until = time.monotonic() + seconds
         self._left = jobs
-        self._lock = threading.Lock()  # guards the two below and `_left`
+        self._lock = threading.Lock()  # guards the two below, `_left` and the counts
         self._recent: list[Job] = []
         self._done = False
 
     def run(self) -> Outcome:
         """Run the load, wait for every job, and say what became of them."""
         watch = self.engine.subscribe(self._count, completions_only=True, maxlen=1_000_000)
-        slow = self.engine.subscribe(maxlen=1)  # nobody reads it
+        self._slow = self.engine.subscribe(maxlen=1)  # nobody reads it
         workers = [threading.Thread(target=self._submit, args=(n,), daemon=True) for n in range(3)]
         meddlers = [threading.Thread(target=self._meddle, args=(n,), daemon=True) for n in range(2)]
         for thread in (*workers, *meddlers):
@@ -80,7 +82,7 @@ class Load:
             job.resume()
         if not self.engine.drain(WAIT_S):
             self.outcome.wrong += [f"{job} has not ended: {job.status()}" for job in self.engine.jobs()]
-        slow.unsubscribe()
+        self._slow.unsubscribe()
         for job in self._recent:
             self._check(job)
         self._recent.clear()
@@ -88,7 +90,15 @@ class Load:
         return self.outcome
 
     def _count(self, update: Any) -> None:
-        self.outcome.terminal[update.simulation_id] += 1
+        self._note(update.simulation_id, 1)
+
+    def _note(self, job_id: str, change: int) -> None:
+        """Count a terminal update, or that a job has ended: together nothing is left, and none of many is kept."""
+        terminal = self.outcome.terminal
+        with self._lock:
+            terminal[job_id] += change
+            if not terminal[job_id]:
+                del terminal[job_id]
 
     def _submit(self, number: int) -> None:
         rng = random.Random(f"{self._seed} {number}")
@@ -111,6 +121,9 @@ class Load:
                     self._recent = [job for job in self._recent if job not in ended]
             for each in old:
                 self._check(each)
+            if old:  # who reads nothing is kept the end of every job
+                self._slow, forgotten = self.engine.subscribe(maxlen=1), self._slow
+                forgotten.unsubscribe()
 
     def _submit_one(self, rng: random.Random) -> Job:
         simulation, parameters = rng.choice(
@@ -179,7 +192,9 @@ class Load:
 
     def _check(self, job: Job) -> None:
         """Note how a job ended, and compare its first and last replicates with the plain function's."""
-        self.outcome.states[job.state.name] += 1
+        with self._lock:
+            self.outcome.states[job.state.name] += 1
+        self._note(job.id, -1)
         if not job.done() or not job.state.is_terminal:
             self.outcome.wrong.append(f"{job} has not ended")
         elif job.state is JobState.COMPLETED:
@@ -232,9 +247,7 @@ def soak(path: Path | None, seed: int, *, seconds: float, jobs: int) -> Outcome:
                 outcome.wrong.append("runs still hold columns")
     finally:
         sys.setswitchinterval(interval)
-    outcome.wrong += [f"{job} has {n} terminal updates" for job, n in outcome.terminal.items() if n != 1]
-    if len(outcome.terminal) != outcome.jobs:
-        outcome.wrong.append(f"{outcome.jobs} jobs, and terminal updates of {len(outcome.terminal)}")
+    outcome.wrong += [f"{job} has {n + 1} terminal updates" for job, n in outcome.terminal.items()]
     if sum(outcome.states.values()) != outcome.jobs:
         outcome.wrong.append(f"{outcome.jobs} jobs, and {sum(outcome.states.values())} ends")
     return outcome

@@ -615,6 +615,23 @@ def test_of_what_piles_up_under_one_hash_the_first_is_stored_and_another_refused
     assert same(store.load(key(2, seed=1)), columns(key(2, seed=1), 10))
 
 
+def test_a_patient_task_goes_into_the_next_transaction_or_the_last(path, monkeypatch) -> None:
+    """It does not wait for its moment to pass if something else comes, or the store is closed."""
+    monkeypatch.setattr(writer, "LINGER_S", 1000.0)
+    store = ResultStore(path)
+    store.flush()
+    commits: list[str] = []
+    store._file.writer.connection.set_trace_callback(lambda s: commits.append(s) if s == "COMMIT" else None)
+    done: list[Exception | None] = []
+    store._file.submit(Task(lambda _: None, done.append, patient=True))
+    assert (done, commits) == ([], [])
+    store_now(store, key(1), 10)
+    assert (done, commits) == ([None], ["COMMIT"])
+    store._file.submit(Task(lambda _: None, done.append, patient=True))
+    store.close()
+    assert done == [None, None]
+
+
 def test_one_that_fails_fails_alone(store, gate) -> None:
     stop_writer(store, gate)
     errors: dict[int, Exception | None] = {}

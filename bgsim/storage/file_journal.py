@@ -153,7 +153,7 @@ class FileJournal(Journal):
             if self._asked or self.failure is not None:
                 return
             self._asked = True
-        self._hand_over(Task(_nothing, self._answered))
+        self._hand_over(Task(_nothing, self._answered, patient=True))  # most of what is asked for ends soon
 
     def _answered(self, error: Exception | None) -> None:
         with self._lock:

@@ -29,6 +29,9 @@ logger = logging.getLogger("bgsim.storage")
 BACKLOG_BYTES = 256 * 2**20
 """`Writer.submit` waits while more than this is waiting to be written."""
 
+LINGER_S = 0.002
+"""So long a patient task waits for others."""
+
 IDLE_S = 1.0
 """After so long without work the writer tidies up."""
 
@@ -53,6 +56,8 @@ class Task:
         Outside of any transaction, for what SQLite allows only there.
     closed : bool
         Alone, and with the writer's connection closed: it gets None.
+    patient : bool
+        It waits a moment, to be done in one transaction with what comes next.
     """
 
     work: Work
@@ -60,6 +65,7 @@ class Task:
     size_bytes: int = 0
     alone: bool = False
     closed: bool = False
+    patient: bool = False
 
 
 class LateWork(Protocol):
@@ -110,6 +116,7 @@ class Writer:
         self._changed = threading.Condition(self._lock)
         self._backlog: deque[Task] = deque()
         self._backlog_bytes = 0
+        self._urgent = False  # there is a task that is not patient
         self._closing = False
         self._file = file_identity(path)  # written by the writer alone
         self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
@@ -136,6 +143,7 @@ class Writer:
             if not self._closing:
                 self._backlog.append(task)
                 self._backlog_bytes += task.size_bytes
+                self._urgent = self._urgent or not task.patient
                 self._changed.notify_all()
                 return
         task.done(StoreError(f"the store {self.path} is closed"))
@@ -190,8 +198,11 @@ class Writer:
             with self._lock:
                 if not self._backlog and not self._closing:
                     self._changed.wait(IDLE_S if dirty else None)
+                if self._backlog:
+                    self._changed.wait_for(lambda: self._urgent or self._closing, LINGER_S)
                 tasks = list(self._backlog)
                 self._backlog.clear()
+                self._urgent = False
                 ending = self._closing and not tasks
             if tasks:
                 self._do(tasks)
