@@ -5,9 +5,9 @@
 
 Of the file: ``file`` is the file in use, ``writer`` the thread that writes, ``readers`` are the connections that read.
 ``database`` opens it, ``forks`` closes it while the process forks, ``schema`` has its tables, ``tables`` what is done
-to them, ``upkeep`` what is done at every commit. ``loading`` and ``segments`` turn rows into columns and back,
-``codec`` into bytes, with ``filters``, and on all cores with ``parallel``. ``check`` reads everything, ``salvage``
-saves what is left of a damaged file.
+to them, ``bulk`` many rows with one statement, ``upkeep`` what is done at every commit. ``loading`` and ``segments``
+turn rows into columns and back, ``codec`` into bytes, with ``filters``, and on all cores with ``parallel``. ``check``
+reads everything, ``salvage`` saves what is left of a damaged file.
 
 ``journal`` says what is kept of requests; ``file_journal`` and ``memory_journal`` keep it, ``journal_tables`` has the
 statements, ``owners`` tells who is alive.
