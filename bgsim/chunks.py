@@ -99,7 +99,7 @@ class Run:
     follows : Run or None
         An earlier run with this key that is still letting go; this one starts after it.
     missed_at : float
-        When the store was last asked and had nothing.
+        When the store was last asked and had nothing, by the monotonic clock.
     moved_at : float
         When one of its counters was last seen to move.
     """
@@ -111,7 +111,7 @@ class Run:
         "stalled", "started", "stopping", "store_error", "stream_key", "turn", "workers",
     )  # fmt: skip
 
-    def __init__(self, submission: Submission, job_id: str) -> None:
+    def __init__(self, submission: Submission, job_id: str, missed_at: float = -math.inf) -> None:
         self.simulation = submission.simulation
         self.parameters = submission.parameters
         self.seed = submission.seed
@@ -141,7 +141,7 @@ class Run:
         self.followers: tuple[Run, ...] = ()
         self.loaded = False
         self.store_error: str | None = None
-        self.missed_at = -math.inf
+        self.missed_at = missed_at
         self.shown = 0.0  # the fraction last published, so that what is published never falls
         self.eta = Rate()
         self.moved_at = 0.0

@@ -7,6 +7,7 @@ one which nobody holds any more can be closed.
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -71,11 +72,12 @@ class Desk:
         job = Job(scheduler, job_id, submission, now, wall, crashes, recovered=recovered)
         watcher = scheduler.bus.subscribe(on_progress, job=job.id) if on_progress is not None else None
         try:
-            columns = self._stored(job) if submission.cache in ("use", "only") else None
+            columns, missed = self._stored(job) if submission.cache in ("use", "only") else (None, False)
             if columns is not None:
                 scheduler.answer(job, columns)
             else:
-                scheduler.submit(job, block=block, timeout_s=block_timeout_s)
+                missed_at = now if missed else -math.inf
+                scheduler.submit(job, missed_at=missed_at, block=block, timeout_s=block_timeout_s)
         except BaseException:
             if watcher is not None:
                 watcher.unsubscribe()
@@ -129,15 +131,15 @@ class Desk:
                     value=submission.replicates,
                 )
 
-    def _stored(self, job: Job) -> Columns | None:
-        """Return the job's columns if the store has them all and they are quickly loaded, or have to be there."""
+    def _stored(self, job: Job) -> tuple[Columns | None, bool]:
+        """Return the job's columns if the store has them all and they are quickly loaded, or have to be there.
+
+        And whether it is certain that the store has nothing.
+        """
         submission, store = job.submission, self._store
         must = submission.cache == "only"
         try:
-            asked_at = self.scheduler.clock.monotonic()
             held = store.find(submission.key)
-            if not held:
-                job.missed_at = asked_at
             if held >= submission.replicates:
                 small = submission.size_bytes <= _ANSWER_BYTES
                 columns = store.load(submission.key, submission.replicates) if small or must else None
@@ -146,16 +148,16 @@ class Desk:
                 if columns is not None and submission.workspace is not None:
                     store.place(submission.key, submission.replicates, submission.workspace)
                 if columns is not None or not must:
-                    return columns
+                    return columns, False
                 held = 0
         except Exception as error:  # a StoreError, or what a store raises that breaks its contract
             if must:
                 raise
             job.record.store_error = str(error)
-            return None
+            return None, False
         if must:
             raise NotStoredError(
                 f"{held:,} of {submission.replicates:,} replicates of {submission.simulation.name} are stored in "
                 f'{store.location}; cache="use" computes the others'
             )
-        return None
+        return None, not held

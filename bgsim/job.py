@@ -209,8 +209,6 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         When, by the wall clock, in seconds since the epoch.
     crashes : int
         In how many crashes of earlier processes it ran.
-    missed_at : float
-        When the store was asked and had nothing, by the monotonic clock.
     recovered : bool
         Whether an earlier process was asked for it.
     """
@@ -231,7 +229,6 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         self.submission = submission
         self.asked_at = asked_at
         self.crashes = crashes
-        self.missed_at = -math.inf
         self.recovered = recovered
         self.record = JobRecord(job_id, submission, now)
         self._scheduler = scheduler

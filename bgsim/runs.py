@@ -88,8 +88,8 @@ class Runs:
             if before is not None:
                 run.follows = before
                 before.followers += (run,)
-            elif request.key is not None:
-                run.missed_at = job.missed_at
+            if before is not None or request.key is None:
+                run.missed_at = -math.inf  # another run with this key may store something before it starts
         self._ledger.enter(job, run)
         for old in placement.dropped:
             self._leave(self._ledger.run_of[old.id], self._job(old.id), None)

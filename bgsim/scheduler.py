@@ -95,14 +95,19 @@ class Scheduler:
 
     # ---- the callers' side ---------------------------------------------------------------------------
 
-    def submit(self, job: Job, *, block: bool, timeout_s: float | None) -> None:
+    def submit(self, job: Job, *, missed_at: float, block: bool, timeout_s: float | None) -> None:
         """Queue a job, or let it join the run with its key.
+
+        Parameters
+        ----------
+        missed_at : float
+            When the store was asked and had nothing, by the monotonic clock; minus infinity for never.
 
         Raises
         ------
         QueueFullError, EngineClosedError
         """
-        run = Run(job.submission, job.id)
+        run = Run(job.submission, job.id, missed_at)
         request = job.submission.request(job.id, run, now=self.clock.time())
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:

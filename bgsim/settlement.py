@@ -52,6 +52,7 @@ class Settlement:
                     run.key,
                     run.result_columns(replicates),
                     workspace=workspaces[0] if workspaces else None,
+                    held=run.from_store,
                     on_stored=lambda error: self._stored(run, error, keeper),
                     finishes=self._finished(run),
                 )

@@ -259,9 +259,7 @@ class Silent(MemoryStore):
         self.taken: list[Any] = []
         self.took = threading.Event()
 
-    def store(
-        self, key: Any, columns: Any, *, workspace: Any = None, on_stored: Any = None, finishes: Any = ()
-    ) -> None:
+    def store(self, key: Any, columns: Any, *, on_stored: Any = None, **more: Any) -> None:
         self.taken.append(on_stored)
         self.took.set()
 
@@ -301,9 +299,7 @@ def test_a_store_that_never_answers_does_not_keep_an_immediate_engine_busy(silen
 class Twice(MemoryStore):
     """Says twice what became of a result, and raises on top."""
 
-    def store(
-        self, key: Any, columns: Any, *, workspace: Any = None, on_stored: Any = None, finishes: Any = ()
-    ) -> None:
+    def store(self, key: Any, columns: Any, *, on_stored: Any = None, **more: Any) -> None:
         on_stored(StoreError("it does not fit"))
         on_stored(None)
         raise RuntimeError("it is broken")

@@ -540,9 +540,7 @@ class BrokenStore(MemoryStore):
     def load(self, key: Any, replicates: int) -> Any:
         raise StoreError("the disk is full")
 
-    def store(
-        self, key: Any, columns: Any, *, workspace: Any = None, on_stored: Any = None, finishes: Any = ()
-    ) -> None:
+    def store(self, key: Any, columns: Any, *, on_stored: Any = None, **more: Any) -> None:
         on_stored(StoreError("the disk is full"))
 
 

@@ -72,6 +72,7 @@ class Store(abc.ABC):
         columns: Columns,
         *,
         workspace: str | None = None,
+        held: int | None = None,
         on_stored: OnStored | None = None,
         finishes: Iterable[str] = (),
     ) -> None:
@@ -86,6 +87,9 @@ class Store(abc.ABC):
             From replicate 0 on; must not change any more.
         workspace : str, optional
             None places it in no slot.
+        held : int, optional
+            How many of them are stored, as far as the caller knows: then the store need not look before it encodes the
+            others. It may be wrong by now.
         on_stored : callable, optional
             Gets None, or the error; called once, in another thread or before this returns.
         finishes : iterable of str

@@ -94,6 +94,7 @@ class MemoryStore(Store):
         columns: Columns,
         *,
         workspace: str | None = None,
+        held: int | None = None,  # noqa: ARG002 - nothing is encoded
         on_stored: OnStored | None = None,
         finishes: Iterable[str] = (),
     ) -> None:

@@ -34,9 +34,6 @@ from bgsim.storage.times import now_text
 from bgsim.storage.upkeep import Upkeep
 from bgsim.storage.writer import Task, Writer
 
-_MISSED = 20_000
-"""So many misses are remembered, since what was missed will soon be stored."""
-
 
 class ResultStore(Store):
     """Results in one SQLite file, shared by threads and processes.
@@ -81,7 +78,6 @@ class ResultStore(Store):
         self._file = StoreFile(self.path, self._upkeep, self._memory, survive_power_loss=survive_power_loss)
         self.journal = self._file.journal
         self._readers = self._file.readers
-        self._missed: set[str] = set()  # what `find` did not find, until it is stored
 
     @property
     def max_storage_bytes(self) -> int:
@@ -111,12 +107,7 @@ class ResultStore(Store):
         with self._readers.reading() as reader:
             row = reader.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
         # Damage may have put something else in the place of the number.
-        found = row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
-        if not found:
-            if len(self._missed) >= _MISSED:
-                self._missed.clear()  # some were never stored: their jobs were cancelled, say
-            self._missed.add(key.hash)
-        return found
+        return row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
 
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         self._readers.check_process()
@@ -184,6 +175,7 @@ class ResultStore(Store):
         columns: Columns,
         *,
         workspace: str | None = None,
+        held: int | None = None,
         on_stored: OnStored | None = None,
         finishes: Iterable[str] = (),
     ) -> None:
@@ -191,7 +183,8 @@ class ResultStore(Store):
         record = Record.of(key) if isinstance(key, ResultKey) else key
         try:
             columns = checked_columns(columns, self.max_storage_bytes)
-            new = segments.split(columns, self._held(record.hash), record.hash)
+            first = self._replicates(record.hash) if held is None else held
+            new = segments.split(columns, first, record.hash)
         except StoreError as error:
             done(error)
             return
@@ -296,11 +289,7 @@ class ResultStore(Store):
         self._file.run(work)
         return found.report(f"{len(found.damaged)} damaged results were removed; asked for again, they are computed")
 
-    def _held(self, result_hash: str) -> int:
-        """Return how many replicates are stored; that it was missed a while ago will do, for the writer looks again."""
-        if result_hash in self._missed:
-            self._missed.discard(result_hash)
-            return 0
+    def _replicates(self, result_hash: str) -> int:
         with self._readers.reading() as reader:
             row = reader.execute("SELECT replicates FROM results WHERE hash = ?", (result_hash,)).fetchone()
         return row[0] if row else 0
