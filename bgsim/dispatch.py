@@ -215,18 +215,25 @@ class Dispatch:
 
     def _prepare_at_once(self, run: Run) -> bool:
         """Prepare a new run here, if that takes microseconds: it is small and compiled, and nothing of it is stored."""
-        if run.loaded or run.cache == "refresh" or any(job.recovered for job in run.jobs.values()):
+        if run.loaded or not run.simulation.compiles or run.cache == "refresh":
+            return False
+        if any(job.recovered for job in run.jobs.values()):
             return False
         if run.cache == "use" and not self._scheduler.runs.is_still_missed(run):
             return False
         if run.simulation.replicate_bytes(run.parameters) * run.target > _SMALL_BYTES:
             return False
-        runner = run.simulation.prepared(run.parameters)
-        if runner is not None:
-            run.adopt(run.allocate(run.target, None), 0)
-            run.runner = runner
-            run.phase = "running"
-        return runner is not None
+        try:
+            runner = run.simulation.prepared(run.parameters)
+            columns = run.allocate(run.target, None)
+        except Exception:
+            return False  # whoever prepares it without the lock finds the same, and fails the run
+        if runner is None:
+            return False
+        run.adopt(columns, 0)
+        run.runner = runner
+        run.phase = "running"
+        return True
 
     def _take_chunk(self, run: Run, worker: Worker) -> Task | None:
         if not run.has_pending:

@@ -363,12 +363,19 @@ class Job(concurrent.futures.Future["SimulationResult"]):
             self.set_result(result)
 
     def _resolve_quietly(self, result: SimulationResult | None, error: BaseException | None) -> bool:
-        """Do the same if there are no callbacks, so that nothing is called; else return False."""
-        with self._condition:  # so that none is added meanwhile
-            if self._done_callbacks:  # type: ignore[attr-defined]
+        """Do the same under the engine's lock, if there are no callbacks, so that nothing is called; else return False.
+
+        Also if somebody has the future's own lock: `concurrent.futures.wait`, interrupted by Ctrl-C, keeps it for ever.
+        """
+        if not self._condition.acquire(blocking=False):
+            return False
+        try:
+            if self._done_callbacks:  # type: ignore[attr-defined] # and none is added meanwhile
                 return False
             self._resolve(result, error)
             return True
+        finally:
+            self._condition.release()
 
     def __await__(self) -> Generator[Any, None, SimulationResult]:
         return asyncio.wrap_future(self).__await__()

@@ -15,6 +15,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,7 @@ class ParameterSet(Mapping[str, Any]):
         """
         if isinstance(given, ParameterSet):
             if given.parameters_class is parameters_class:
+                given.instance()  # it may have been made by hand
                 return given
             given = given._values
         if parameters_class is None:
@@ -247,9 +249,9 @@ def _check_mapping(given: Any) -> dict[str, Any]:
             value=given,
         )
     for name in given:
-        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_") or iskeyword(name):
             raise ParameterError(
-                f"parameter names must be Python names without a leading underscore; got {name!r}",
+                f"parameter names must be Python names, no keywords, without a leading underscore; got {name!r}",
                 field=str(name),
                 value=name,
             )

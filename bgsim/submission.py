@@ -82,6 +82,13 @@ class Submission:
         self.replicates = _check_replicates(self.replicates)
         self.seed = check_seed(self.seed)
         self.urgency = Priority.of(self.priority) if self.priority is not None else defaults.priority
+        if not isinstance(self.allow_deduplication, bool | np.bool_):
+            raise InvalidInputError(
+                f"allow_deduplication must be True or False; got {self.allow_deduplication!r}",
+                field="allow_deduplication",
+                value=self.allow_deduplication,
+            )
+        self.allow_deduplication = bool(self.allow_deduplication)
         if self.cache not in CACHE_MODES:
             raise InvalidInputError(
                 f"cache must be one of {', '.join(CACHE_MODES)}{nearest(str(self.cache), CACHE_MODES)}; "

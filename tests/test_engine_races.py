@@ -88,6 +88,31 @@ def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Ho
     assert [len(result["x"]) for result in found] == [1]
 
 
+def test_somebody_who_keeps_a_futures_own_lock_holds_up_nobody_else(hold: Hold) -> None:
+    """`concurrent.futures.wait` does, when Ctrl-C interrupts it while it takes the locks of its futures."""
+    with bgsim.Engine(workers=2) as engine:
+        job = running(engine, hold, cache="off")
+        job._condition.acquire()
+        hold.go_on.set()
+        others = [engine.submit(one_draw, replicates=1, seed=seed, cache="off") for seed in range(20)]
+        finish(*others)
+        job._condition.release()
+        finish(job)
+
+
+def test_what_cannot_be_prepared_under_the_lock_fails_its_job_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("not here")
+
+    with bgsim.Engine(workers=1) as engine:
+        one_draw.warmup()
+        with monkeypatch.context() as patch:
+            patch.setattr(type(one_draw), "prepared", refuse)
+            job = engine.submit(one_draw, replicates=1, cache="off")
+            assert str(job.exception(HANDSHAKE_S)) == "not here"
+        assert engine.submit(one_draw, replicates=1, cache="off").result(HANDSHAKE_S).replicates == 1
+
+
 # ---- a verb against the end of its job ----------------------------------------------------------------
 
 VERBS: dict[str, tuple[Callable[[Job], Any], Any]] = {

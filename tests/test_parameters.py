@@ -129,6 +129,13 @@ def test_a_required_field_must_be_given() -> None:
     assert of(Tup(1.0), Tup)["b"] == 2
 
 
+@pytest.mark.parametrize("name", ["lambda", "_x", "a b", 3])
+def test_a_name_that_python_would_not_take_is_refused(name: object) -> None:
+    with pytest.raises(ParameterError, match="parameter names must be Python names") as caught:
+        ParameterSet.of({name: 1.0}, None)
+    assert caught.value.field == str(name)
+
+
 def test_the_class_itself_may_refuse() -> None:
     """What __post_init__ raises reaches the caller as a ParameterError from it."""
 
@@ -141,8 +148,9 @@ def test_the_class_itself_may_refuse() -> None:
             if self.low > self.high:
                 raise ValueError("low must not exceed high")
 
-    with pytest.raises(ParameterError, match="low must not exceed high"):
-        ParameterSet.of({"low": 2.0}, Picky)
+    for picky in ({"low": 2.0}, ParameterSet({"low": 2.0, "high": 1.0}, Picky)):
+        with pytest.raises(ParameterError, match="low must not exceed high"):
+            ParameterSet.of(picky, Picky)
 
 
 def test_only_frozen_dataclasses_and_named_tuples_are_parameter_classes() -> None:

@@ -22,6 +22,7 @@ from kernels import HOLDS, Hold, held, one_draw
 
 import bgsim
 from bgsim.closing import end_threads
+from bgsim.dispatch import Dispatch
 from bgsim.errors import EngineClosedError, StoreError
 from bgsim.job import JobState
 from bgsim.locking import DeferringLock
@@ -709,6 +710,57 @@ print('done')
 def test_ctrl_c_at_any_moment_of_submitting_comes_back() -> None:
     """Nothing is torn, so that closing finds everything in order."""
     assert run(SUBMIT_AND_INTERRUPT) == (0, "done\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")
+@pytest.mark.parametrize("where", ["next_task", "_take_chunk", "prepare", "prepared", "give_back"])
+def test_ctrl_c_between_two_pieces_of_work_in_the_main_thread_loses_neither(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an immediate engine has taken is run, or taken again: no row is left as it was."""
+    called, armed = getattr(Dispatch, where), []
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        if armed:
+            armed.clear()
+            signal.raise_signal(signal.SIGINT)
+        return called(*args, **kwargs)
+
+    monkeypatch.setattr(Dispatch, where, interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with bgsim.Engine(immediate=True) as engine:
+            engine.pause()
+            job = engine.submit(hooked, replicates=30)
+            armed.append(True)
+            with pytest.raises(KeyboardInterrupt):
+                engine.resume()
+            result = job.result()
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert list(zip(result["x"], result["n"], strict=True)) == [result.replay(index) for index in range(30)]
+
+
+def test_ctrl_c_in_a_call_of_an_immediate_engine_ends_it_at_once() -> None:
+    """And in what a call does with an engine it waits for the lock, and then goes on."""
+    steps: list[str] = []
+
+    def call() -> None:
+        with DeferringLock():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("under a lock")
+        steps.append("after it")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with bgsim.Engine(immediate=True) as engine:
+            with suppress(KeyboardInterrupt):
+                engine.executor().submit(call)
+            assert steps == ["under a lock"]
+            assert engine.submit(one_draw, replicates=1).result().replicates == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")

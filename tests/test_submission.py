@@ -67,6 +67,8 @@ AT = datetime(2030, 1, 1, tzinfo=UTC)
         ("deadline_s", True, "deadline_s must be more than 0 seconds; got True"),
         ("at", datetime(2030, 1, 1), "at must be a datetime with a time zone"),
         ("at", "2030-01-01", "at must be a datetime with a time zone"),
+        ("allow_deduplication", [], r"allow_deduplication must be True or False; got \[\]"),
+        ("allow_deduplication", 1, "allow_deduplication must be True or False; got 1"),
         ("retry", 3, r"retry must be a bgsim\.Retry"),
         ("group", 3, "group must be a text; got 3"),
         ("workspace", b"x", "workspace must be a text"),
@@ -86,8 +88,10 @@ def test_a_delay_and_a_time_are_one_too_many() -> None:
 
 
 def test_numbers_of_numpy_are_taken() -> None:
-    found = make(replicates=np.int64(7), seed=np.uint32(3), delay_s=np.float64(2.0))
-    assert (found.replicates, found.seed, found.delay_s) == (7, 3, 2.0)
+    given = {"replicates": np.int64(7), "seed": np.uint32(3), "delay_s": np.float64(2.0)}
+    found = make(**given, allow_deduplication=np.bool_(False))
+    assert (found.replicates, found.seed, found.delay_s, found.allow_deduplication) == (7, 3, 2.0, False)
+    assert json.loads(found.options_json())["allow_deduplication"] is False
     assert type(found.replicates) is int
 
 

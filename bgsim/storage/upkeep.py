@@ -1,4 +1,4 @@
-"""What the writer does at the end of every transaction: it writes down uses, and keeps to the limits."""
+"""What the writer does at the end of every transaction: it writes results, slots and uses, and keeps to the limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bgsim.storage.times import now_text, time_text
 
 
 class Upkeep:
-    """Uses and sizes of results. `used` may be called by any thread, all else is the writer's.
+    """New results, slots, uses and sizes. `used` may be called by any thread, all else is the writer's.
 
     Attributes
     ----------
