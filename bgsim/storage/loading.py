@@ -58,18 +58,16 @@ def read(
     DamagedResultError, TypeError
         If it is damaged; the second when there is something else where a number should be.
     """
-    rows = connection.execute(_SELECT_SMALL, (result_hash,))
-    try:
-        first = rows.fetchone()
-        if first is None or (identity is not None and identity != first[0]):
-            return None
-        columns = _join_small(first, rows, result_hash, wanted) if first[3] is not None else None
+    rows = connection.execute(_SELECT_SMALL, (result_hash,)).fetchall()
+    if not rows or (identity is not None and identity != rows[0][0]):
+        return None
+    if rows[0][3] is not None:
+        try:
+            columns = _join_small(rows, result_hash, wanted)
+        except (ValueError, OverflowError, MemoryError) as error:
+            raise DamagedResultError(f"a block's description makes no sense: {error}") from error
         if columns is not None:
-            return first[0], columns
-    except (ValueError, OverflowError, MemoryError) as error:
-        raise DamagedResultError(f"a block's description makes no sense: {error}") from error
-    finally:
-        rows.close()
+            return rows[0][0], columns
     return _read_blocks(connection, result_hash, identity, wanted)
 
 
@@ -90,13 +88,11 @@ def _read_blocks(
         connection.rollback()
 
 
-def _join_small(first: tuple[Any, ...], rows: sqlite3.Cursor, result_hash: str, wanted: int) -> Columns | None:
+def _join_small(rows: list[tuple[Any, ...]], result_hash: str, wanted: int) -> Columns | None:
     """Decode rows of `_SELECT_SMALL`; None if a column has several blocks."""
     columns: Columns = {}
     begun = crc32(result_hash.encode())
-    row = first
-    while row is not None:
-        _, held, outputs, name, dtype, shape, kind, checksum, data = row
+    for _, held, _, name, dtype, shape, kind, checksum, data in rows:
         layout, count, described, quick = _described(len(columns), name, dtype, shape, kind)
         replicates = held if held < wanted else wanted
         if count < replicates:
@@ -111,9 +107,8 @@ def _join_small(first: tuple[Any, ...], rows: sqlite3.Cursor, result_hash: str, 
         else:
             column = decode(layout, kind, layout.raw_bytes, checksum, data, crc32(described, begun))
         columns[name] = column if count == replicates else column[:replicates]
-        row = rows.fetchone()
-    if len(columns) != outputs:
-        raise DamagedResultError(f"{len(columns)} of {outputs} columns are there")
+    if len(columns) != rows[0][2]:
+        raise DamagedResultError(f"{len(columns)} of {rows[0][2]} columns are there")
     return columns
 
 
