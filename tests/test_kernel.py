@@ -141,6 +141,24 @@ def test_an_exception_says_how_many_are_done(compiles: bool) -> None:
     assert control[DONE] == first_bad
 
 
+def test_kernels_of_one_layout_share_the_loop_that_calls_them() -> None:
+    """It is compiled for their types; which one it calls is an argument."""
+    from bgsim import kernel
+
+    def third(p: Any, rng: Any) -> float:
+        return p.x / 3.0
+
+    def half(p: Any, rng: Any) -> float:
+        return p.x / 2.0
+
+    simulations = [bgsim.simulation(function, outputs={"y": "f8"}) for function in (third, half)]
+    loops = []
+    for simulation, expected in zip(simulations, (2.0, 3.0), strict=True):
+        assert run_chunk(simulation, {"x": 6.0}, 0, 2)[1][0].tolist() == [expected] * 2
+        loops.append(len(kernel.run_chunk.signatures))
+    assert loops[0] == loops[1]
+
+
 def test_a_kernel_without_numeric_parameters_runs() -> None:
     done, columns, _ = run_chunk(one_draw, {"name": "text"}, 0, 3)
     assert done == 3
