@@ -46,7 +46,7 @@ class EngineConfig:
     rate_limits : mapping of str to (int, float)
         How many jobs of a group may start within so many seconds.
     age_after_s : float or None
-        Each time a queued job has waited so long, it moves up one priority.
+        Each time a queued job has waited so long, it moves up one priority, also among those that run.
     stalled_after_s : float
         A running job none of whose counters has moved for so long is reported as stalled.
     alert_failed, alert_waiting : int

@@ -128,11 +128,11 @@ class Dispatch:
         if self._asleep:
             self._work.notify()
             return
-        priority = run.entry.priority  # type: ignore[union-attr]
+        level = run.entry.level  # type: ignore[union-attr]
         less_urgent = [
-            (other.entry.priority, number, worker)  # type: ignore[union-attr]
+            (other.entry.level, number, worker)  # type: ignore[union-attr]
             for number, other in enumerate(self._scheduler.runs.running)
-            if other.entry.priority < priority  # type: ignore[union-attr]
+            if other.entry.level < level  # type: ignore[union-attr]
             for worker, chunk in other.workers.items()
             if chunk is not None and not worker.is_ordered()
         ]
@@ -181,11 +181,14 @@ class Dispatch:
         return None if self.stopped else self._best_task(worker)
 
     def _best_task(self, worker: Worker) -> Task | None:
-        """Return a piece of the highest-priority run, or a call; among equals who has the fewest workers, in turn."""
+        """Return a piece of the most urgent run, or a call; among equals who has the fewest workers, in turn.
+
+        What has aged in the queue is as urgent as that has made it: it would starve among those it has caught up with.
+        """
         if self._scheduler.runs.paused:
             return None
         found: list[tuple[tuple[int, int, int], Run | None]] = [
-            ((-run.entry.priority, len(run.workers), run.turn), run)  # type: ignore[union-attr]
+            ((-run.entry.level, len(run.workers), run.turn), run)  # type: ignore[union-attr]
             for run in self._scheduler.runs.running
             if not (run.stopping or run.follows is not None)
         ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import HANDSHAKE_S, Gate
-from kernels import HOLDS, Hold, held, one_draw
+from kernels import HOLDS, Hold, held, one_draw, plain_walk
 
 import bgsim
 from bgsim.chunks import Run
@@ -336,6 +336,22 @@ def test_a_running_job_that_has_aged_is_not_overtaken_by_what_it_had_caught_up_w
         new = engine.submit(one_draw, replicates=1, seed=1, priority="high")
         assert (old.state, new.state) == (JobState.RUNNING, JobState.QUEUED)
         del engine._scheduler.drive
+
+
+@pytest.mark.parametrize("age_after_s", [None, 1.0])
+def test_a_running_job_that_has_aged_gets_workers_in_turn_with_what_it_had_caught_up_with(
+    age_after_s: float | None,
+) -> None:
+    """Without, it would starve in its running place for as long as there is something urgent."""
+    clock, ended = bgsim.clock.ManualClock(), []
+    with bgsim.Engine(immediate=True, clock=clock, max_concurrent_simulations=2, age_after_s=age_after_s) as engine:
+        engine.subscribe(lambda update: ended.append(update.simulation_id), completions_only=True)
+        engine.pause()
+        old = engine.submit(plain_walk, replicates=2, priority="low")
+        clock.advance(5.0)
+        new = engine.submit(plain_walk, replicates=50, seed=1, priority="critical")
+        engine.resume()
+    assert ended == ([old.id, new.id] if age_after_s else [new.id, old.id])
 
 
 # ---- closing -----------------------------------------------------------------------------------------
