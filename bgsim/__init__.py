@@ -33,8 +33,8 @@ The map of the package, lowest first; a module imports only from those above it:
     job             a caller's handle: a future; its states
     logs            log records by job
     chunks          one computation, cut into chunks
-    locking         the engine's lock
     calls           plain callables beside the simulations
+    locking         the engine's lock
     worker, dispatch   one thread; what each does next
     ledger          what is known of jobs, and published of them
     resolver        a thread for done-callbacks

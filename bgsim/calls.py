@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bgsim.ctrl_c import interruptibly
 from bgsim.errors import RequestNotFoundError
-from bgsim.locking import CTRL_C, in_main_thread, interruptible
 from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
 
 if TYPE_CHECKING:
@@ -64,14 +64,9 @@ class Calls:
 
         def call() -> None:
             task, entry.payload = entry.payload, None  # so that nothing keeps it once it has been called
-            in_main = in_main_thread()
             try:
-                if in_main:
-                    interruptible()
-                task()
+                interruptibly(task)
             finally:
-                if in_main:
-                    CTRL_C.open = False
                 del task
                 done(entry)
 

@@ -1,11 +1,20 @@
-"""Holding Ctrl-C back while the main thread does what must not be left half done."""
+"""Holding Ctrl-C back while the main thread does what must not be left half done.
+
+`hold_ctrl_c` and `let_ctrl_c_through` are for the engine, and nothing in other threads; `CtrlC` is what they share with
+forks, which have one of their own.
+"""
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import os
 import signal
+import threading
 from collections.abc import Callable
-from typing import Any
+from threading import get_ident
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class CtrlC:
@@ -39,6 +48,8 @@ class CtrlC:
 
     def let_go(self) -> Callable[[int, Any], object] | None:
         """Let it through again; return what is to be called, if it has come and is no longer held by anybody."""
+        if not self._outer:
+            return None  # in a forked child: it was another thread when this one should have held it
         outer = self._outer.pop()
         if self._outer:
             self.open = outer
@@ -60,3 +71,49 @@ class CtrlC:
             self._handler(number, frame)
         else:
             self._came = True
+
+
+_engines = CtrlC()
+"""Held back by whoever has an engine's lock, and by a worker that is between two pieces of work in the main thread."""
+
+_main = threading.main_thread().ident
+
+
+def _find_main() -> None:
+    global _main  # noqa: PLW0603 - a forked child's main thread is the one that forked
+    _main = get_ident()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_find_main)
+
+
+def in_main_thread() -> bool:
+    """Tell whether this is the thread in which signal handlers are called."""
+    return get_ident() == _main
+
+
+def hold_ctrl_c() -> None:
+    """Hold Ctrl-C back, in the main thread."""
+    if in_main_thread():
+        _engines.hold()
+
+
+def let_ctrl_c_through() -> None:
+    """End what `hold_ctrl_c` has begun, and raise what has come."""
+    if in_main_thread() and (came := _engines.let_go()) is not None:
+        came(signal.SIGINT, None)
+
+
+def interruptibly(function: Callable[..., T], *arguments: Any) -> T:
+    """Call somebody else's function, which Ctrl-C may interrupt though it is held; so may one that has come by now."""
+    in_main = in_main_thread()
+    try:
+        if in_main:
+            _engines.open = True
+            if (came := _engines.taken()) is not None:
+                came(signal.SIGINT, None)
+        return function(*arguments)
+    finally:
+        if in_main:
+            _engines.open = False

@@ -228,11 +228,11 @@ class Dispatch:
             return False
         try:
             runner = run.simulation.prepared(run.parameters)
+            if runner is None:
+                return False
             columns = run.allocate(run.target, None)
         except Exception:
             return False  # whoever prepares it without the lock finds the same, and fails the run
-        if runner is None:
-            return False
         run.adopt(columns, 0)
         run.runner = runner
         run.phase = "running"

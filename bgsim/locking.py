@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 from collections.abc import Callable
-from threading import get_ident
 
-from bgsim.ctrl_c import CtrlC
+from bgsim.ctrl_c import hold_ctrl_c, let_ctrl_c_through
 
 logger = logging.getLogger("bgsim.engine")
-
-
-CTRL_C = CtrlC()
-"""Held back by whoever has the lock, and by a worker that is between two pieces of work in the main thread."""
-
-_main = threading.main_thread().ident
-
-
-def _find_main() -> None:
-    global _main  # noqa: PLW0603 - a forked child's main thread is the one that forked
-    _main = get_ident()
-
-
-def in_main_thread() -> bool:
-    """Tell whether this is the thread in which signal handlers are called."""
-    return get_ident() == _main
-
-
-def interruptible() -> None:
-    """Let Ctrl-C interrupt what follows, until `CTRL_C.open` is false again; raise one that has come by now."""
-    CTRL_C.open = True
-    if (came := CTRL_C.taken()) is not None:
-        came(signal.SIGINT, None)
-
-
-def let_ctrl_c_through() -> None:
-    """End a `hold` of `CTRL_C`, and raise what has come."""
-    if (came := CTRL_C.let_go()) is not None:
-        came(signal.SIGINT, None)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_find_main)
 
 
 class DeferringLock:
@@ -71,8 +35,7 @@ class DeferringLock:
         self._deferred.append(action)
 
     def __enter__(self) -> None:
-        if get_ident() == _main:
-            CTRL_C.hold()
+        hold_ctrl_c()
         self.raw.acquire()
 
     def __exit__(self, *exception: object) -> None:
@@ -86,7 +49,6 @@ class DeferringLock:
                 logger.exception("what was put off until the engine's lock was free raised")
             except BaseException as error:  # a callback calls sys.exit, say
                 leaving = leaving or error
-        if get_ident() == _main:
-            let_ctrl_c_through()
+        let_ctrl_c_through()
         if leaving is not None:
             raise leaving

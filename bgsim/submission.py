@@ -187,10 +187,10 @@ class Submission:
         `priority` is what it has by now, if not that of the submission.
         """
         urgency = self.urgency if priority is None else priority
-        simple = _simple_options(urgency, self.cache, _values_of(self))
+        given = urgency, self.cache, _values_of(self)
         if self.at is None and self.retry is None and not self.delay_s:
-            return simple
-        options: dict[str, Any] = json.loads(simple)
+            return _options_text(*given)
+        options = _options(*given)
         at = self.at
         if at is None and now is not None and self.delay_s > 0:
             at = datetime.fromtimestamp(min(now + self.delay_s, _LATEST), UTC)
@@ -253,8 +253,13 @@ _DEFAULTS: Mapping[str, Any] = {name: Submission.__dataclass_fields__[name].defa
 _values_of = attrgetter(*_OPTIONS)
 
 
-@lru_cache(maxsize=1024)
-def _simple_options(priority: Priority, cache: str, values: tuple[Any, ...]) -> str:
-    """Return as JSON what is the same for many jobs."""
+def _options(priority: Priority, cache: str, values: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the options that are not what they are by default."""
     given = {name: v for name, v in zip(_OPTIONS, values, strict=True) if v is not None and v != _DEFAULTS[name]}
-    return json.dumps({"priority": priority.name.lower(), "cache": cache, **given})
+    return {"priority": priority.name.lower(), "cache": cache, **given}
+
+
+@lru_cache(maxsize=1024)
+def _options_text(*given: Any) -> str:
+    """Return the same as JSON, which many jobs share."""
+    return json.dumps(_options(*given))

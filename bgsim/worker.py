@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim import control as block
+from bgsim.ctrl_c import hold_ctrl_c, in_main_thread, interruptibly, let_ctrl_c_through
 from bgsim.errors import OutputError, ReplicateError
-from bgsim.locking import CTRL_C, in_main_thread, interruptible, let_ctrl_c_through
 
 if TYPE_CHECKING:
     from bgsim.chunks import Chunk, Run
@@ -76,9 +76,7 @@ class Worker:
         In the main thread, where an immediate engine works, Ctrl-C interrupts what others wrote and no more: what has
         been taken from the dispatch would be lost.
         """
-        in_main = in_main_thread()
-        if in_main:
-            CTRL_C.hold()
+        hold_ctrl_c()
         try:
             task = self._dispatch.next_task(self, wait=wait)
             if task is None:
@@ -87,22 +85,14 @@ class Worker:
                 task = task()
             return True
         finally:
-            if in_main:
-                let_ctrl_c_through()
+            let_ctrl_c_through()
 
     def prepare(self, run: Run) -> Task | None:
         """Load, allocate and compile; return what to do next."""
-        in_main = in_main_thread()
         try:
-            if in_main:
-                interruptible()
-            prepared = self._dispatch.prepare(run)
-            if in_main:
-                CTRL_C.open = False
+            prepared = interruptibly(self._dispatch.prepare, run)
         except BaseException as error:  # whatever it is, the job's caller gets it
-            if in_main:
-                CTRL_C.open = False
-            if in_main and isinstance(error, KeyboardInterrupt):
+            if _is_ctrl_c(error):
                 self._dispatch.give_back(self, run, 0, None)
                 raise
             return self._dispatch.give_back(self, run, 0, error)
@@ -117,23 +107,16 @@ class Worker:
             self._stream = WorkerStream()
         arguments = (self._stream, run.stream_key, chunk.first, chunk.columns, self.control)
         error: BaseException | None = None
-        in_main = in_main_thread()
         began = time.perf_counter()
         try:
-            if in_main:
-                interruptible()
             if run.simulation.compiles:
-                done = run.runner(*arguments)
+                done = interruptibly(run.runner, *arguments)
             else:
                 assert run.context is not None
-                done = run.context.copy().run(_run_logged, run, arguments)
-            if in_main:
-                CTRL_C.open = False
+                done = interruptibly(run.context.copy().run, _run_logged, run, arguments)
         except BaseException as raised:  # whatever it is, the job's caller gets it
-            if in_main:
-                CTRL_C.open = False
             done = int(self.control[block.DONE])
-            if in_main and isinstance(raised, KeyboardInterrupt):
+            if _is_ctrl_c(raised):
                 self._dispatch.give_back(self, run, done, None)
                 raise
             error = _explain(run, chunk.first + done, raised)
@@ -147,6 +130,11 @@ class Worker:
                     return
             except BaseException:  # futures catch what their callbacks raise, but for SystemExit and its like
                 logger.exception("a callback left a worker by an exception; the worker goes on")
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether somebody interrupted the main thread, in which an immediate engine works."""
+    return isinstance(error, KeyboardInterrupt) and in_main_thread()
 
 
 def _run_logged(run: Run, arguments: tuple[Any, ...]) -> int:

@@ -44,9 +44,7 @@ class Outcome:
     """What became of the jobs of a load."""
 
     states: Counter[str] = field(default_factory=Counter)
-    terminal: Counter[str] = field(
-        default_factory=Counter
-    )  # terminal updates by job, less one for each that is checked
+    terminal: Counter[str] = field(default_factory=Counter)  # terminal updates by job, less one if it was checked
     wrong: list[str] = field(default_factory=list)
     jobs: int = 0
 

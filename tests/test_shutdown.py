@@ -676,6 +676,27 @@ def test_ctrl_c_under_the_lock_is_raised_when_all_is_done() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@needs_fork
+def test_a_child_that_a_callback_forks_comes_out_of_the_lock() -> None:
+    """It begins in another thread, as its main one, which has not held Ctrl-C back."""
+    lock, forked = DeferringLock(), []
+
+    def use() -> None:
+        code = 1
+        try:
+            with lock:
+                lock.defer(lambda: forked.append(os.fork()))
+            code = 0
+        finally:
+            if forked == [0]:
+                os._exit(code)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join(HANDSHAKE_S)
+    assert os.waitpid(forked[0], 0)[1] == 0
+
+
 SUBMIT_AND_INTERRUPT = """
 import random
 rng = random.Random(5)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-MOST = 64
+_MOST = 64
 """Rows a statement: older SQLite takes 999 values, and no table here has more than 15 columns."""
 
 
@@ -44,7 +44,7 @@ def for_keys(connection: sqlite3.Connection, statement: str, keys: Sequence[str]
 
 def _pieces(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """Cut rows into pieces of 64, 32, 16 ...: so there are few statements to be prepared."""
-    start, size = 0, MOST
+    start, size = 0, _MOST
     while start < len(rows):
         while size > len(rows) - start:
             size //= 2

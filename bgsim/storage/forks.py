@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import get_ident
 from typing import Any, Protocol
 
-from bgsim.ctrl_c import CtrlC
+from bgsim.ctrl_c import CtrlC, in_main_thread
 from bgsim.errors import StoreError
 
 logger = logging.getLogger("bgsim.storage")
@@ -116,7 +116,7 @@ def _before() -> None:
     if _forking == me:
         _depth += 1
         return
-    if _is_main():
+    if in_main_thread():  # what a signal handler raises here is lost
         _ctrl_c.hold()
         _held = True
     _one_fork.acquire()
@@ -153,15 +153,10 @@ def _names(paths: set[Path]) -> str:
 def _let_go_ctrl_c() -> Callable[[int, Any], object] | None:
     """Let Ctrl-C through again, if this thread holds it back; return what it calls, if it has come."""
     global _held  # noqa: PLW0603
-    if not (_held and _is_main()):
+    if not (_held and in_main_thread()):
         return None
     _held = False
     return _ctrl_c.let_go()
-
-
-def _is_main() -> bool:
-    """Tell whether this is the thread in which signal handlers are called: what one raises here is lost."""
-    return threading.current_thread() is threading.main_thread()
 
 
 def _after() -> None:

@@ -119,10 +119,8 @@ def _request(row: tuple[Any, ...]) -> PendingRequest:
 
 def write_dead_letters(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> None:
     """Add dead letters, and delete the oldest beyond the bound."""
-    connection.executemany(
-        f"INSERT OR REPLACE INTO dead_letters ({_names(DeadLetter)}) VALUES ({', '.join('?' * 9)})",
-        [_row(letter) for letter in letters],
-    )
+    insert = f"INSERT OR REPLACE INTO dead_letters ({_names(DeadLetter)})"
+    bulk.insert(connection, insert, [_row(letter) for letter in letters])
     connection.execute(
         "DELETE FROM dead_letters WHERE rowid IN "
         "(SELECT rowid FROM dead_letters ORDER BY rowid DESC LIMIT -1 OFFSET ?)",

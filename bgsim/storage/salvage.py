@@ -107,7 +107,7 @@ def _save(damaged: Path, new: Path) -> int:
     with closing(open_database(new)) as target:
         for record, columns in readable_results(damaged):
             target.execute("BEGIN IMMEDIATE")
-            tables.write_result(target, record, columns)
+            tables.write_results(target, [tables.NewResult(record, columns, segments.split(columns, 0, record.hash))])
             target.execute("COMMIT")
             saved += 1
         with closing(connect(damaged, create=False)) as source:

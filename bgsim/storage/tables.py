@@ -76,12 +76,20 @@ class NewResult:
 
 
 def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) -> list[int]:
-    """Add results, or what is new of them, those together of which nothing is stored; return the bytes of each.
+    """Add results, or what is new of them, those together of which nothing is stored.
+
+    The rows of what is new are made here if they do not fit what is stored now, because another process has extended
+    or evicted it since.
+
+    Returns
+    -------
+    list of int
+        The bytes that each has added.
 
     Raises
     ------
     StoreError
-        As `write_result`.
+        If another result is stored under the hash, or this one with other outputs.
     """
     fresh: dict[str, NewResult] = {}
     if len(results) > 1:
@@ -94,45 +102,24 @@ def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) 
         bulk.insert(connection, _INSERT_RESULT, [(*result.row, *times) for result in fresh.values()])
         bulk.insert(connection, segments.INSERT, [row for result in fresh.values() for row in result.new.rows])
     return [
-        result.new.size_bytes
-        if fresh.get(result.record.hash) is result
-        else write_result(connection, result.record, result.columns, result.new)
+        result.new.size_bytes if fresh.get(result.record.hash) is result else _write_result(connection, result)
         for result in results
     ]
 
 
-def write_result(
-    connection: sqlite3.Connection, record: Record, columns: Columns, new: segments.Segments | None = None
-) -> int:
-    """Add a result, or what is new of it; return the bytes that were added.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-    record : Record
-    columns : dict of str to ndarray
-        From replicate 0 on.
-    new : Segments, optional
-        The rows of what is new, made beforehand; made here if they do not fit what is stored now, because another
-        process has extended or evicted it since.
-
-    Raises
-    ------
-    StoreError
-        If another result is stored under the hash, or this one with other outputs.
-    """
-    if new is not None and not new.first and _insert(connection, NewResult(record, columns, new), "NOTHING"):
+def _write_result(connection: sqlite3.Connection, result: NewResult) -> int:
+    record, columns, new = result.record, result.columns, result.new
+    if not new.first and _insert(connection, result, "NOTHING"):
         return new.size_bytes
-    replicates = len(next(iter(columns.values())))
     row = connection.execute("SELECT identity, replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
     if row is not None and row[0] != record.identity:
         raise StoreError(f"another result is stored under the hash {record.hash}; it is kept, this one is not stored")
     held = row[1] if row is not None else 0
-    if held >= replicates:
+    if held >= result.replicates:
         return 0
     if held:
         _check_outputs(connection, record.hash, columns)
-    if new is None or held != new.first:
+    if held != new.first:
         new = segments.split(columns, held, record.hash)
     _insert(connection, NewResult(record, columns, new), _EXTEND)
     return new.size_bytes
@@ -233,5 +220,5 @@ def evict(
         if result_hash not in kept:
             removed.append(result_hash)
             size += stored_bytes
-    connection.executemany("DELETE FROM results WHERE hash = ?", [(result_hash,) for result_hash in removed])
+    bulk.for_keys(connection, "DELETE FROM results WHERE hash IN", removed)
     return CleanupReport(tuple(removed), size)
