@@ -107,19 +107,20 @@ class Run:
     __slots__ = (
         "_chunk_rate", "_last_count", "_moved", "_pending", "attempts", "cache", "columns", "completed", "context",
         "entry", "error", "eta", "failed_at", "followers", "follows", "from_store", "jobs", "key", "length", "loaded",
-        "log", "missed_at", "moved_at", "parameters", "phase", "retry", "runner", "seed", "shown", "simulation",
+        "log", "missed_at", "moved_at", "parameters", "phase", "retry", "revision", "runner", "seed", "shown", "simulation",
         "stalled", "started", "stopping", "store_error", "stream_key", "turn", "workers",
     )  # fmt: skip
 
     def __init__(self, submission: Submission, job_id: str, missed_at: float = -math.inf) -> None:
         self.simulation = submission.simulation
+        self.revision = submission.revision
         self.parameters = submission.parameters
         self.seed = submission.seed
         self.key = submission.key
         self.cache = submission.cache
         self.retry = submission.retry
         self.stream_key = stream_key(submission.seed)
-        plain = not submission.simulation.compiles
+        plain = not submission.revision.compiles
         self.context = contextvars.copy_context() if plain else None
         self.log = JobLog(job_id) if plain else None
         self.jobs: dict[str, Job] = {}

@@ -12,6 +12,9 @@ from bgsim.errors import InvalidInputError, nearest
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
 
 
+IDENTITY_MODES = ("warn", "strict")
+
+
 def _cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -57,6 +60,9 @@ class EngineConfig:
         Whether what a crash has interrupted is submitted again when the engine begins.
     run_schedules : bool
         Whether the schedules that the store keeps are run.
+    identity : {"warn", "strict"}
+        What becomes of a simulation that reaches what cannot be followed: it runs, with a warning, and its results are
+        neither stored nor shared; or it is refused.
     immediate : bool
         No threads: jobs run in the caller's, within `Engine.submit` or one `Engine.step` at a time.
     """
@@ -80,6 +86,7 @@ class EngineConfig:
     journal: bool = True
     recover: bool = False
     run_schedules: bool = True
+    identity: str = "warn"
     immediate: bool = False
 
     def __post_init__(self) -> None:
@@ -105,6 +112,14 @@ class EngineConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise InvalidInputError(f"{name} must be a number above 0; got {value!r}", field=name, value=value)
+
+        if self.identity not in IDENTITY_MODES:
+            raise InvalidInputError(
+                f"identity must be one of {', '.join(IDENTITY_MODES)}{nearest(str(self.identity), IDENTITY_MODES)}; "
+                f"got {self.identity!r}",
+                field="identity",
+                value=self.identity,
+            )
 
     @classmethod
     def of(cls, config: EngineConfig | None, settings: Mapping[str, Any]) -> EngineConfig:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import InvalidInputError, NotStoredError
+from bgsim.errors import IdentityError, InvalidInputError, NotStoredError
 from bgsim.job import Job
 from bgsim.registry import find_simulation
 from bgsim.submission import Submission, read_submission
@@ -66,6 +66,8 @@ class Desk:
         simulation = submission.simulation
         self._simulations[simulation.name] = simulation
         self._check_size(submission)
+        if scheduler.config.identity == "strict" and not submission.revision.is_followed:
+            raise IdentityError(submission.revision.not_followed(), field="simulation", value=simulation.name)
         if job_id is None:
             job_id = self.new_id(simulation)
         now, wall = scheduler.clock.monotonic(), scheduler.clock.time()

@@ -80,7 +80,7 @@ class Dispatch:
         columns = run.allocate(target, stored)
         runner = run.runner
         if runner is None and max(held, run.length) < target:
-            runner = run.simulation.prepare(run.parameters)
+            runner = run.simulation.prepare(run.parameters, run.revision)
         return columns, held, runner
 
     def prepared(self, worker: Worker, run: Run, columns: Any, held: int, runner: Any) -> Task | None:
@@ -218,7 +218,7 @@ class Dispatch:
 
     def _prepare_at_once(self, run: Run) -> bool:
         """Prepare a new run here, if that takes microseconds: it is small and compiled, and nothing of it is stored."""
-        if run.loaded or not run.simulation.compiles or run.cache == "refresh":
+        if run.loaded or not run.revision.compiles or run.cache == "refresh":
             return False
         if any(job.recovered for job in run.jobs.values()):
             return False
@@ -227,7 +227,7 @@ class Dispatch:
         if run.simulation.replicate_bytes(run.parameters) * run.target > _SMALL_BYTES:
             return False
         try:
-            runner = run.simulation.prepared(run.parameters)
+            runner = run.simulation.prepared(run.parameters, run.revision)
             if runner is None:
                 return False
             columns = run.allocate(run.target, None)

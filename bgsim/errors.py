@@ -6,6 +6,8 @@
     ├── InvalidInputError (ValueError)      the caller's input; nothing has started
     │   ├── ParameterError                  a parameter's name, type, shape or range
     │   ├── OutputError                     outputs that the function does not return
+    │   ├── IdentityError                   code that cannot be followed, where that is asked for
+    │   ├── StreamError                     random numbers of other streams than the replicate's
     │   └── ScenarioError                   a scenario file
     ├── CompileError (TypeError)            numba cannot compile the kernel
     ├── SimulationNotFoundError (LookupError)
@@ -13,6 +15,7 @@
     ├── RequestNotFoundError (KeyError)
     ├── EngineClosedError (RuntimeError)
     ├── ReplicateError (RuntimeError)       the simulation itself raised
+    ├── SimulationChangedError (RuntimeError)   its code or a value changed while it ran, or since
     ├── JobTimeoutError (TimeoutError)
     ├── NotStoredError (LookupError)        cache="only" and nothing stored
     ├── StoreError (OSError)                the store cannot serve
@@ -61,6 +64,14 @@ class OutputError(InvalidInputError):
     """The declared outputs are not what the function returns."""
 
 
+class IdentityError(InvalidInputError):
+    """A simulation reaches what cannot be followed, so that a change of it would go unseen."""
+
+
+class StreamError(InvalidInputError):
+    """A simulation draws random numbers that do not come from `rng`, so it is no function of the seed."""
+
+
 class ScenarioError(InvalidInputError):
     """A scenario file cannot be used; the message names the entry and what is allowed."""
 
@@ -103,6 +114,10 @@ class ReplicateError(BgsimError, RuntimeError):
         super().__init__(message)
         self.replicate = replicate
         self.parameters = parameters
+
+
+class SimulationChangedError(BgsimError, RuntimeError):
+    """A simulation's code, or a value that it reads, is no longer what it was when the job was submitted."""
 
 
 class JobTimeoutError(BgsimError, TimeoutError):

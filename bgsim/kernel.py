@@ -8,6 +8,7 @@ compiled once per layout of parameters and outputs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,17 @@ import numba
 import numpy as np
 from numba import njit, types
 from numba.core import errors as numba_errors
-from numba.core.caching import FunctionCache
 from numba.extending import overload
 
 from bgsim import control as block
 from bgsim.atomics import load_slot, store_slot
 from bgsim.errors import CompileError, OutputError
+from bgsim.identity.look import look
 from bgsim.kernel_address import address_of, call_kernel
+from bgsim.kernel_cache import KernelCache
 from bgsim.outputs import Output, check_count
 from bgsim.streams import generator_at
-from bgsim.worker_stream import GENERATOR, WorkerStream, generator_of, place_stream, placing_works
+from bgsim.worker_stream import GENERATOR, WorkerStream, generator_of, place, place_stream, placing_works
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +103,7 @@ def _compiled_put_one(column: Any, row: Any, value: Any) -> Any:
     return compiled
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def run_chunk(
     kernel: Any,
     p: Any,
@@ -134,29 +136,38 @@ def run_chunk(
     return count
 
 
-class _KernelCache(FunctionCache):  # type: ignore[misc]
-    """numba's cache with bgsim's fingerprint in the key.
+def make_dispatcher(function: Any, kept_as: str | None, approve: Callable[[bool], None]) -> Any:
+    """Return a frozen function as a numba dispatcher.
 
-    numba notices an edit in the kernel's own file only; the fingerprint also covers the constants and
-    functions that it takes from others.
+    Parameters
+    ----------
+    function : function
+    kept_as : str or None
+        The identity under which its machine code is kept on disk; None keeps it not.
+    approve : callable
+        Told of what was compiled anew whether it draws from numba's own random streams, before that is kept; refuses it
+        by raising.
     """
-
-    fingerprint = ""
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), self.fingerprint)
-
-
-def make_dispatcher(function: Callable[..., Any], fingerprint: str) -> Any:
-    """Return the function as a numba dispatcher, cached on disk where its source is in a file."""
     dispatcher = njit(nogil=True)(function)
-    try:
-        cache = _KernelCache(function)
-    except RuntimeError:  # typed at a prompt: there is no file to stand beside
-        return dispatcher
-    cache.fingerprint = fingerprint
-    dispatcher._cache = cache
+    dispatcher._cache = KernelCache(kept_as, lambda compiled: approve(_draws(compiled)))
     return dispatcher
+
+
+def _draws(compiled: Any) -> bool:
+    """Tell whether machine code uses the streams behind `np.random` and `random`, in whatever function it calls."""
+    return any(function.name in _SHARED_STREAMS for function in compiled.library._final_module.functions)
+
+
+_SHARED_STREAMS = ("numba_get_np_random_state", "numba_get_py_random_state")
+
+
+@functools.cache
+def _keep_ours() -> None:
+    """Keep the machine code of what is compiled of bgsim itself on disk, too."""
+    for dispatcher in (run_chunk, place):
+        function = dispatcher.py_func
+        found = look(function.__qualname__, __name__, (function,), compiled=True, own=("bgsim",))
+        dispatcher._cache = KernelCache(found.fingerprint)
 
 
 class CompiledKernel:
@@ -208,6 +219,7 @@ class CompiledKernel:
         self._dispatcher = dispatcher  # keeps the machine code
         words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
         layout = (kernel_type, numba.typeof(view), types.uint64[::1], *words, column_types, control_type)
+        _keep_ours()
         run_chunk.compile(layout)
         self._entry = run_chunk.overloads[layout].entry_point
 

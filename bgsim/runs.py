@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from bgsim.chunks import Attempt, Run
 from bgsim.control import STOP, YIELD
-from bgsim.errors import JobTimeoutError, RequestNotFoundError
+from bgsim.errors import JobTimeoutError, RequestNotFoundError, SimulationChangedError
 from bgsim.job import Job, JobState
 from bgsim.queue_manager import EntryState
 
@@ -318,7 +318,12 @@ class Runs:
         return self._finish_if_idle(run, by_worker=True)
 
     def _fail(self, run: Run, error: BaseException, replicate: int) -> None:
-        """Take note of a failure; of several the lowest replicate's counts, so those below it may go on."""
+        """Take note of a failure; of several the lowest replicate's counts, so those below it may go on.
+
+        Code that has changed counts more than any: no replicate is what was asked for.
+        """
+        if isinstance(error, SimulationChangedError):
+            replicate = -1
         if run.error is None or replicate < run.failed_at:
             run.error, run.failed_at = error, replicate
         self._stop(run, run.failed_at)

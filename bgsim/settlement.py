@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from bgsim.errors import SimulationChangedError
 from bgsim.job import JobState
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Settlement:
 
     def is_to_keep(self, run: Run) -> bool:
         """Tell whether the store is to hear of a run that has ended; if not, it is to be settled at once."""
+        if isinstance(run.error, SimulationChangedError):
+            return False  # what is done may be of other code than the key says
         return run.cache != "off" and self._scheduler.config.auto_store_completed and run.prefix > 0
 
     def keep(self, run: Run) -> None:

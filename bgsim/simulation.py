@@ -6,9 +6,11 @@ import functools
 import hashlib
 import inspect
 import math
+import os
+import sys
 import threading
 import typing
-import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,8 @@ import numpy as np
 
 from bgsim import control as block
 from bgsim.defaults import JobDefaults
-from bgsim.errors import ParameterError
+from bgsim.errors import InvalidInputError, ParameterError
 from bgsim.fields import fields_of
-from bgsim.fingerprint import Dependencies
 from bgsim.outputs import put_replicate, read_outputs
 from bgsim.parameters import ParameterSet
 from bgsim.streams import generator_at, replicate_rng
@@ -26,20 +27,13 @@ from bgsim.streams import generator_at, replicate_rng
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.kernel import CompiledKernel
     from bgsim.queue_manager import Priority
     from bgsim.retry import Retry
+    from bgsim.revision import Revision
     from bgsim.worker_stream import WorkerStream
 
-BIASED_DRAWS = {
-    "poisson": "it is biased for 10 <= lam < 15 in numba 0.68.1",
-    "negative_binomial": "it draws from numba's biased poisson",
-}
-"""Generator methods whose compiled form does not follow the distribution, and why."""
-
-
-class BiasedDrawWarning(UserWarning):
-    """A compiled kernel draws from a distribution that numba gets wrong."""
+_REVISIONS_KEPT = 8
+"""Those looked at last keep what was compiled of them: a constant that goes back and forth costs no compilation."""
 
 
 class Simulation:
@@ -54,16 +48,19 @@ class Simulation:
     short_name : str
         The last part of it.
     version : str
-        Part of the fingerprint, for changes that the source does not show.
+        Part of the identity: what its author says of what cannot be followed.
+    depends_on : tuple
+        What counts besides the code that is followed: names, objects, modules, files.
     fingerprint : str
-        32 hexadecimal digits over everything that results depend on.
+        32 hexadecimal digits over everything that results depend on, as it is now.
     outputs : tuple of Output
     parameters_class : type or None
         None takes any mapping.
     function : callable
         The plain function.
     compiles : bool
-        Whether numba compiles it, or it runs as plain Python.
+        Whether numba compiles it, or it runs as plain Python: so declared, or because numba is switched off
+        (``NUMBA_DISABLE_JIT=1``).
     takes_control : bool
         Whether it takes the control block as a third argument.
     defaults : JobDefaults
@@ -77,6 +74,7 @@ class Simulation:
         outputs: Mapping[str, Any],
         name: str | None = None,
         version: str = "",
+        depends_on: tuple[Any, ...] = (),
         compile: bool = True,
         priority: Priority | str = "normal",
         timeout_s: float | None = None,
@@ -88,25 +86,50 @@ class Simulation:
         self.name = name or f"{function.__module__}.{function.__qualname__}"
         self.short_name = self.name.rpartition(".")[2]
         self.version = version
-        self.compiles = compile
+        self.depends_on = _read_depends_on(self.name, depends_on)
+        self._sees_fields_alone = compile  # as a compiled kernel does, also where numba is switched off
         self.defaults = JobDefaults(priority, timeout_s, group, retry)  # type: ignore[arg-type] # made one of it
         self.outputs = read_outputs(self.name, outputs)
         self.parameters_class, self.takes_control = _read_signature(self.name, function)
         self._replay = replay
-        self._lock = threading.Lock()  # guards _compiled; a compilation runs under no lock but numba's own
-        self._compiled: dict[Any, CompiledKernel] = {}
+        self._lock = threading.Lock()  # guards the next two; nothing is looked at or compiled under it
+        self._revision: Revision | None = None  # the newest
+        self._revisions: OrderedDict[str, Revision] = OrderedDict()  # by fingerprint, the newest last
         functools.update_wrapper(self, function)
 
-    @functools.cached_property
-    def _dependencies(self) -> Dependencies:
-        return Dependencies(self.function)
+    @property
+    def compiles(self) -> bool:
+        """Whether numba compiles it."""
+        return self._sees_fields_alone and not _numba_is_off()
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits over the source, what it uses, the version and the outputs."""
-        outputs = [(o.name, o.dtype.str, o.shape) for o in self.outputs]
-        text = f"{self._dependencies.digest} {self.version!r} {outputs} {self.compiles}"
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        """32 hexadecimal digits over the code that runs and all that it reaches, as they are now."""
+        return self.revision().identity.fingerprint
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """Of each thing that counts in the fingerprint a short hash, by its name."""
+        return self.revision().identity.parts
+
+    def revision(self) -> Revision:
+        """Look at the code and all that it reaches; microseconds where nothing has changed. Any thread may call."""
+        found = self._revision
+        compiles = self.compiles
+        if found is not None and found.compiles is compiles and found.identity.is_unchanged():
+            return found
+        from bgsim.revision import Revision  # noqa: PLC0415 - it takes longer to import than the decorator
+
+        new = Revision(self, compiles=compiles)
+        with self._lock:
+            kept = self._revisions.pop(new.identity.fingerprint, new)
+            if kept is not new:
+                kept.identity = new.identity  # the same, with other things to watch
+            self._revisions[new.identity.fingerprint] = kept
+            while len(self._revisions) > _REVISIONS_KEPT:
+                self._revisions.popitem(last=False)
+            self._revision = kept
+        return kept
 
     def bind(self, parameters: Any = None) -> ParameterSet:
         """Check parameters and return them as an immutable set.
@@ -150,30 +173,37 @@ class Simulation:
         self.prepare(self.bind(parameters))
         return self
 
-    def prepare(self, parameters: ParameterSet) -> ChunkRunner:
-        """Return what runs chunks with these parameters, compiled if it has to be."""
-        runner = self.prepared(parameters)
-        return self._compile(parameters.kernel_view()) if runner is None else runner
+    def prepare(self, parameters: ParameterSet, revision: Revision | None = None) -> ChunkRunner:
+        """Return what runs chunks with these parameters, compiled if it has to be.
 
-    def prepared(self, parameters: ParameterSet) -> ChunkRunner | None:
+        Parameters
+        ----------
+        parameters : ParameterSet
+        revision : Revision, optional
+            That of the submission; by default the present one.
+
+        Raises
+        ------
+        CompileError, OutputError, StreamError
+        """
+        revision = revision or self.revision()
+        runner = self.prepared(parameters, revision)
+        if runner is None:
+            view = parameters.kernel_view()
+            runner = functools.partial(revision.compile(_layout_of(view), view), view)
+        return runner
+
+    def prepared(self, parameters: ParameterSet, revision: Revision) -> ChunkRunner | None:
         """Return the same if nothing has to be compiled, else None."""
-        if not self.compiles:
-            return functools.partial(_run_plain, self, parameters.instance())
+        if not revision.compiles:
+            return functools.partial(_run_plain, self, revision, self._argument(parameters))
         view = parameters.kernel_view()
-        compiled = self._compiled.get(_layout_of(view))
+        compiled = revision.compiled(_layout_of(view))
         return None if compiled is None else functools.partial(compiled, view)
 
-    def _compile(self, view: Any) -> ChunkRunner:
-        from bgsim.kernel import CompiledKernel, make_dispatcher  # noqa: PLC0415 - imports numba
-
-        with self._lock:
-            if not self._compiled:
-                self._dispatcher = make_dispatcher(self.function, self.fingerprint)
-        self._warn_of_biased_draws()
-        compiled = CompiledKernel(self._dispatcher, self.name, view, self.outputs, self.takes_control)
-        with self._lock:
-            self._compiled[_layout_of(view)] = compiled
-        return functools.partial(compiled, view)
+    def _argument(self, parameters: ParameterSet) -> Any:
+        """Return what the function gets as its first argument, in plain Python."""
+        return parameters.kernel_view() if self._sees_fields_alone else parameters.instance()
 
     def replay(self, parameters: ParameterSet, seed: int, index: int) -> Any:
         """Run one replicate with its own stream; return what the function returns, or what `replay` makes of it."""
@@ -182,9 +212,8 @@ class Simulation:
         return self._run_one(parameters, seed, index)
 
     def _run_one(self, parameters: ParameterSet, seed: int, index: int) -> Any:
-        p = parameters.kernel_view() if self.compiles else parameters.instance()
         rng = replicate_rng(seed, index)
-        return self.function(p, rng, *([block.new_control_block()] if self.takes_control else []))
+        return self.function(self._argument(parameters), rng, *([block.new_control_block()] if self.takes_control else []))
 
     def check_replicate(self, parameters: ParameterSet, seed: int, index: int) -> None:
         """Replay one replicate and refuse what it returns if that is not what `outputs` declares.
@@ -196,15 +225,6 @@ class Simulation:
         """
         returned = self._run_one(parameters, seed, index)
         put_replicate(self.name, self.outputs, self.new_columns(parameters, 1), 0, returned)
-
-    def _warn_of_biased_draws(self) -> None:
-        for method in sorted(self._dependencies.methods & BIASED_DRAWS.keys()):
-            warnings.warn(
-                f"{self.name} calls {method}() in a compiled kernel: {BIASED_DRAWS[method]}. "
-                "Sum exponential waiting times instead, or use @simulation(compile=False).",
-                BiasedDrawWarning,
-                stacklevel=2,
-            )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -234,6 +254,7 @@ class ChunkRunner(typing.Protocol):
 
 def _run_plain(
     simulation: Simulation,
+    revision: Revision,
     p: Any,
     stream: WorkerStream | None,
     key: NDArray[np.uint64],
@@ -241,23 +262,46 @@ def _run_plain(
     columns: tuple[NDArray[Any], ...],
     control: NDArray[np.int64],
 ) -> int:
-    """Run a chunk as plain Python, with the streams, results and orders of a compiled one."""
+    """Run a chunk as plain Python, with the streams, results and orders of a compiled one.
+
+    Its rows count only if the code and all that it reaches are still what they were when the job was submitted.
+    """
     extra = (control,) if simulation.takes_control else ()
+    done = 0
     for i in range(len(columns[0])):
         if control[block.ORDER] != block.GO:
-            return i
+            break
         returned = simulation.function(p, generator_at(key, first + i), *extra)
         if control[block.OBSERVED]:
-            return i  # the function gave up, so its value does not count
+            break  # the function gave up, so its value does not count
         put_replicate(simulation.name, simulation.outputs, columns, i, returned)
         control[block.FRACTION] = 0
-        control[block.DONE] = i + 1
-    return len(columns[0])
+        done = control[block.DONE] = i + 1
+    revision.check_unchanged(simulation)
+    return done
+
+
+def _numba_is_off() -> bool:
+    """Tell whether numba compiles nothing."""
+    config = sys.modules.get("numba.core.config")
+    if config is not None:
+        return bool(config.DISABLE_JIT)
+    return os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
 
 
 def _layout_of(view: Any) -> tuple[Any, ...]:
     """Return what a kernel is compiled for: the names and the types of its parameters."""
     return type(view), *[(v.dtype, v.ndim) if isinstance(v, np.ndarray) else type(v) for v in view]
+
+
+def _read_depends_on(name: str, declared: Any) -> tuple[Any, ...]:
+    if not isinstance(declared, tuple | list):
+        raise InvalidInputError(
+            f"depends_on of {name} must be a tuple of names, objects, modules and paths of files; got {declared!r}",
+            field="depends_on",
+            value=declared,
+        )
+    return tuple(declared)
 
 
 def _read_signature(name: str, function: Callable[..., Any]) -> tuple[type | None, bool]:
@@ -290,6 +334,7 @@ def simulation(
     outputs: Mapping[str, Any],
     name: str | None = ...,
     version: str = ...,
+    depends_on: tuple[Any, ...] = ...,
     compile: bool = ...,
     priority: Priority | str = ...,
     timeout_s: float | None = ...,
@@ -304,6 +349,7 @@ def simulation(
     outputs: Mapping[str, Any],
     name: str | None = ...,
     version: str = ...,
+    depends_on: tuple[Any, ...] = ...,
     compile: bool = ...,
     priority: Priority | str = ...,
     timeout_s: float | None = ...,
@@ -317,6 +363,7 @@ def simulation(
     outputs: Mapping[str, Any],
     name: str | None = None,
     version: str = "",
+    depends_on: tuple[Any, ...] = (),
     compile: bool = True,
     priority: Priority | str = "normal",
     timeout_s: float | None = None,
@@ -339,7 +386,11 @@ def simulation(
     name : str, optional
         By default module and function name.
     version : str, optional
-        Change it when results change in a way that the source does not show.
+        Says that its author answers for what cannot be followed, and is changed by hand when that changes.
+    depends_on : tuple, optional
+        What counts besides the code that is followed, and in the place of what cannot be: a text names a global of the
+        function's module, a `pathlib.Path` a file whose content counts; a module counts with all that it holds; any
+        other object is followed.
     compile : bool, default True
         False runs the function as plain Python, with the same streams.
     priority, timeout_s, group, retry
@@ -362,6 +413,7 @@ def simulation(
         outputs=outputs,
         name=name,
         version=version,
+        depends_on=depends_on,
         compile=compile,
         priority=priority,
         timeout_s=timeout_s,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.defaults import check_retry, check_seconds
-from bgsim.errors import InvalidInputError, nearest
+from bgsim.errors import InvalidInputError, NotStoredError, nearest
 from bgsim.parameters import ParameterSet, ResultKey
 from bgsim.queue_manager import Priority, SimulationRequest
 from bgsim.retry import Retry
@@ -23,6 +23,7 @@ from bgsim.storage.times import time_text
 from bgsim.streams import check_seed
 
 if TYPE_CHECKING:
+    from bgsim.revision import Revision
     from bgsim.simulation import Simulation
 
 CACHE_MODES = ("use", "refresh", "off", "only")
@@ -46,6 +47,8 @@ class Submission:
         The priority, as submitted or as the simulation declares it.
     size_bytes : int
         Of the result, in memory.
+    revision : Revision
+        What the simulation's code is, as it was looked at for this submission.
     key : ResultKey
         What the result is a function of.
 
@@ -75,6 +78,7 @@ class Submission:
     retry: Retry | None = None
     urgency: Priority = field(init=False)
     size_bytes: int = field(init=False)
+    revision: Revision = field(init=False)
     key: ResultKey = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,7 +128,21 @@ class Submission:
         if self.workspace is None and self.urgency > Priority.LOW:
             self.workspace = self.simulation.name
         self.size_bytes = self.replicates * self.simulation.replicate_bytes(self.parameters)
-        self.key = ResultKey(self.simulation.name, self.simulation.fingerprint, self.seed, self.parameters)
+        self.revision = self.simulation.revision()
+        self._check_revision()
+        fingerprint = self.revision.identity.fingerprint
+        self.key = ResultKey(self.simulation.name, fingerprint, self.seed, self.parameters)
+
+    def _check_revision(self) -> None:
+        """Refuse code that is no function of the seed; share and store nothing of code that cannot be followed."""
+        self.revision.check_streams()
+        self.revision.check_machine_code()
+        if self.revision.is_followed:
+            return
+        if self.cache == "only":
+            raise NotStoredError(self.revision.not_followed())
+        self.revision.warn_if_not_followed()
+        self.cache, self.allow_deduplication = "off", False
 
     def request(self, job_id: str, payload: Any, *, now: float) -> SimulationRequest:
         """Return what goes into the queue; `now` is the wall clock's time, to wait from until `at`."""

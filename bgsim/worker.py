@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim import control as block
 from bgsim.ctrl_c import hold_ctrl_c, in_main_thread, interruptibly, let_ctrl_c_through
-from bgsim.errors import OutputError, ReplicateError
+from bgsim.errors import OutputError, ReplicateError, SimulationChangedError
 
 if TYPE_CHECKING:
     from bgsim.chunks import Chunk, Run
@@ -101,7 +101,7 @@ class Worker:
     def run_chunk(self, run: Run, chunk: Chunk) -> Task | None:
         """Run the kernel over a chunk; return what to do next."""
         assert run.runner is not None
-        if self._stream is None and run.simulation.compiles:
+        if self._stream is None and run.revision.compiles:
             from bgsim.worker_stream import WorkerStream  # noqa: PLC0415 - imports numba
 
             self._stream = WorkerStream()
@@ -109,17 +109,18 @@ class Worker:
         error: BaseException | None = None
         began = time.perf_counter()
         try:
-            if run.simulation.compiles:
+            if run.revision.compiles:
                 done = interruptibly(run.runner, *arguments)
             else:
                 assert run.context is not None
                 done = interruptibly(run.context.copy().run, _run_logged, run, arguments)
         except BaseException as raised:  # whatever it is, the job's caller gets it
-            done = int(self.control[block.DONE])
+            changed = isinstance(raised, SimulationChangedError)
+            done = 0 if changed else int(self.control[block.DONE])
             if _is_ctrl_c(raised):
                 self._dispatch.give_back(self, run, done, None)
                 raise
-            error = _explain(run, chunk.first + done, raised)
+            error = raised if changed else _explain(run, chunk.first + done, raised)
         self.busy_s += time.perf_counter() - began
         return self._dispatch.give_back(self, run, done, error)
 

@@ -19,7 +19,8 @@ from bgsim import kernel as compiled_side
 from bgsim import worker_stream
 from bgsim.control import DONE, FRACTION, FRACTION_UNIT, OBSERVED, ORDER, STOP, YIELD, new_control_block
 from bgsim.errors import CompileError, OutputError
-from bgsim.simulation import BiasedDrawWarning, Simulation
+from bgsim.revision import BiasedDrawWarning
+from bgsim.simulation import Simulation
 from bgsim.streams import replicate_rng, stream_key
 from bgsim.worker_stream import WorkerStream
 

@@ -6,12 +6,12 @@ functions as plain Python with a `note` that writes the log.
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
-from numba.extending import lower_builtin, type_callable, typeof_impl
+from numba import njit
+from numba.core.registry import CPUDispatcher
+from numba.extending import overload
 
 from bgsim.models.battle_tables import (
     ARMOR,
@@ -62,27 +62,18 @@ ACTIVE_COLUMNS = 5
 whether it counts: under the SRD one of several with the same name does."""
 
 
-class _Both:
+class _Both(CPUDispatcher):  # type: ignore[misc]
     """A function that compiled code calls compiled and Python calls plain: its wrapper for Python is not made."""
-
-    def __init__(self, dispatcher: Any) -> None:
-        self.dispatcher = dispatcher
-        self.py_func = dispatcher.py_func
-        self.targetoptions = dispatcher.targetoptions
-        functools.update_wrapper(self, dispatcher.py_func)
 
     def __call__(self, *args: Any) -> Any:
         return self.py_func(*args)
 
 
-@typeof_impl.register(_Both)
-def _type_of_both(both: Any, context: Any) -> Any:
-    return types.Dispatcher(both.dispatcher)
-
-
 def _both(function: Any, **options: Any) -> Any:
-    dispatcher = njit(**options)(function)
-    return _Both(dispatcher) if hasattr(dispatcher, "py_func") else dispatcher  # numba may be switched off
+    made = njit(**options)(function)
+    if not hasattr(made, "py_func"):
+        return made  # numba is switched off
+    return _Both(made.py_func, made.locals, made.targetoptions)
 
 
 def compiled(function: Any) -> Any:
@@ -127,14 +118,9 @@ def note(event: int, creature: int, other: int, row: int, first: float, second: 
     """Write a line of the combat log; see `bgsim.models.battle_log`. Compiled it does nothing, and costs nothing."""
 
 
-@type_callable(note)
-def _note_type(context: Any) -> Any:
-    return lambda event, creature, other, row, first, second: types.none
-
-
-@lower_builtin(note, types.VarArg(types.Any))
-def _note_code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    return context.get_dummy_value()
+@overload(note)
+def _compiled_note(event: int, creature: int, other: int, row: int, first: float, second: float) -> Any:
+    return lambda event, creature, other, row, first, second: None
 
 
 @compiled

@@ -1,0 +1,62 @@
+"""Values that are nothing but their content, as text that tells types and bits apart in each process alike."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import fractions
+import pathlib
+import re
+import threading
+import uuid
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bgsim.identity.source import constant_text
+
+
+def _text(value: Any) -> str:
+    return f"{type(value).__name__}:{value!r}"
+
+
+def _generic(value: np.generic) -> str:
+    return f"{value.dtype.str}:{value.tobytes().hex()}"
+
+
+def _path(value: pathlib.PurePath) -> str:
+    return f"path:{value.as_posix()!r}"
+
+
+_ATOMS: dict[type, Callable[[Any], str]] = {
+    **dict.fromkeys((float, complex), constant_text),
+    **dict.fromkeys((type(None), bool, int, str, bytes, type(...), type(NotImplemented), range), _text),
+    **dict.fromkeys((datetime.date, datetime.time, datetime.timedelta, datetime.timezone), _text),
+    **dict.fromkeys((decimal.Decimal, fractions.Fraction, uuid.UUID, zoneinfo.ZoneInfo, re.Pattern), _text),
+    **dict.fromkeys((pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath), _path),
+}
+
+SYNCHRONISERS = (
+    type(threading.Lock()),
+    type(threading.RLock()),
+    threading.Event,
+    threading.Condition,
+    threading.Semaphore,
+    threading.Barrier,
+    threading.local,
+)
+"""Their state is no result's business: they count by their type."""
+
+
+def atom_text(value: Any) -> str | None:
+    """Return the text of a value that cannot change and holds nothing that can; None for all others."""
+    write = _ATOMS.get(type(value))
+    if write is not None:
+        return write(value)
+    if isinstance(value, np.generic) and not value.dtype.hasobject:
+        return _generic(value)
+    if isinstance(value, np.dtype) and not value.hasobject:
+        return f"dtype:{np.lib.format.dtype_to_descr(value)!r}"
+    return None

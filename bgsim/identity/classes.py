@@ -1,0 +1,109 @@
+"""What a class counts as: its bases and members, without what the language and the standard library add to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import types
+from typing import TYPE_CHECKING, Any
+
+from bgsim.identity.watch import same_length
+
+if TYPE_CHECKING:
+    from bgsim.identity.walk import Walk
+
+_MADE_BY_DATACLASS = frozenset(
+    "__init__ __repr__ __eq__ __lt__ __le__ __gt__ __ge__ __hash__ __setattr__ __delattr__ __replace__ __getstate__ "
+    "__setstate__".split()
+)
+_UNSEEN = frozenset(
+    "__doc__ __module__ __qualname__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ "
+    "__annotations_cache__ __firstlineno__ __static_attributes__ __classcell__ __classdictcell__ __parameters__ "
+    "__orig_bases__ __abstractmethods__ _abc_impl __dataclass_fields__ __dataclass_params__ __match_args__ __slots__ "
+    "_is_protocol _is_runtime_protocol __protocol_attrs__ __non_callable_proto_members__ __type_params__ "
+    "__static_attributes__".split()
+)
+_OF_C = (
+    types.MemberDescriptorType,
+    types.GetSetDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+)
+
+
+def write_class(walk: Walk, cls: type, out: list[str]) -> None:
+    """Append what a class of the user's counts as."""
+    space = vars(cls)
+    walk.watch.contents(same_length, space, len(space))
+    walk.write_all("class", cls.__bases__, out)
+    if type(cls) not in (type, enum.EnumMeta):
+        walk.write(type(cls), out)
+    if issubclass(cls, enum.Enum):
+        _write_members(walk, cls, out)
+    if dataclasses.is_dataclass(cls):
+        _write_fields(walk, cls, out)
+    if _is_named_tuple(cls):
+        out.append(f"fields {cls._fields}")  # type: ignore[attr-defined]
+        walk.write(cls._field_defaults, out)  # type: ignore[attr-defined]
+    for name in sorted(space):
+        value = space[name]
+        if name in _UNSEEN or isinstance(value, _OF_C) or _is_made(cls, name, value):
+            continue
+        walk.watch.name(cls, name, value)
+        out.append(f"member {name}")
+        walk.as_member(name, value, out)
+
+
+def is_derived(cls: type, name: str) -> bool:
+    """Tell whether an attribute of a class's instances is a `functools.cached_property`, which follows from others."""
+    return any(isinstance(vars(base).get(name), functools.cached_property) for base in cls.__mro__)
+
+
+def _write_members(walk: Walk, cls: type[enum.Enum], out: list[str]) -> None:
+    for name, member in cls.__members__.items():
+        out.append(f"value {name}")
+        walk.write(member.value, out)
+
+
+def _write_fields(walk: Walk, cls: Any, out: list[str]) -> None:
+    settings = cls.__dataclass_params__
+    out.append(f"dataclass {[getattr(settings, n) for n in ('init', 'eq', 'order', 'frozen', 'unsafe_hash')]}")
+    for field in cls.__dataclass_fields__.values():
+        out.append(f"field {field.name} {field.init} {bool(field.kw_only)} {field.compare}")
+        walk.write(None if field.default is dataclasses.MISSING else field.default, out)
+        walk.write(None if field.default_factory is dataclasses.MISSING else field.default_factory, out)
+
+
+def _is_named_tuple(cls: type) -> bool:
+    return issubclass(cls, tuple) and hasattr(cls, "_fields") and hasattr(cls, "_field_defaults")
+
+
+def _is_made(cls: type, name: str, value: Any) -> bool:
+    """Tell whether a member was put there by a decorator or base class of the standard library."""
+    function = getattr(value, "__func__", value)
+    code = getattr(function, "__code__", None)
+    if dataclasses.is_dataclass(cls) and name in _MADE_BY_DATACLASS:
+        return code is None or code.co_filename.startswith("<string>") or _home(function) in ("dataclasses", "reprlib")
+    if issubclass(cls, enum.Enum):
+        return (
+            name in cls.__members__
+            or name.startswith("_")
+            and not name.startswith("__")
+            or (code is None and name[:2] == "__")
+            or (code is not None and _home(function) == "enum")
+            or not isinstance(function, types.FunctionType | property | functools.cached_property | int | float | str)
+        )
+    if _is_named_tuple(cls):
+        return (
+            name in ("_fields", "_field_defaults", *cls._fields)  # type: ignore[attr-defined]
+            or _home(function) == "collections"
+            or str(_home(function)).startswith("namedtuple_")
+        )
+    return False
+
+
+def _home(function: Any) -> str | None:
+    home: str | None = getattr(function, "__globals__", {}).get("__name__")
+    return home

@@ -1,0 +1,120 @@
+"""What a name that code reads holds, attribute by attribute, as far as that can be told without running anything."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.util
+import sys
+import types
+from typing import Any
+
+from bgsim.identity.ownership import Ownership
+from bgsim.identity.reads import Import, Path
+from bgsim.identity.watch import ABSENT, Watch, contents_of
+
+_BUILTINS = vars(builtins)
+
+
+class Lookup:
+    """Finds what names hold, and has each step watched.
+
+    Modules and the user's plain classes are looked into for the one attribute that is read; of anything else the whole
+    counts.
+
+    Attributes
+    ----------
+    builtins_read : set of str
+        Names of builtins that were looked up.
+    """
+
+    def __init__(self, ownership: Ownership, watch: Watch) -> None:
+        self._ownership = ownership
+        self._watch = watch
+        self.builtins_read: set[str] = set()
+
+    def of_name(self, function: types.FunctionType, path: Path) -> tuple[Any, int]:
+        """Return what a path from a global or builtin name holds, and how many of its names were needed."""
+        name = path[0]
+        value = function.__globals__.get(name, ABSENT)
+        self._watch.name(function.__globals__, name, value)
+        if value is ABSENT:
+            own = function.__globals__.get("__builtins__", _BUILTINS)
+            space = vars(own) if isinstance(own, types.ModuleType) else own
+            value = space.get(name, ABSENT)
+            self._watch.name(space, name, value)
+            self.builtins_read.add(name)
+        return self._onward(value, path[1:])
+
+    def of_free(self, function: types.FunctionType, path: Path) -> tuple[Any, int]:
+        """Return the same for a path from a variable of an enclosing function."""
+        cell = (function.__closure__ or ())[function.__code__.co_freevars.index(path[0])]
+        self._watch.cell(cell)
+        return self._onward(contents_of(cell), path[1:])
+
+    def of_import(self, function: types.FunctionType, imported: Import) -> tuple[Any, int]:
+        """Return the same for what the function imports itself; a module of the user's is imported for that."""
+        name = imported.module
+        try:
+            if imported.level:
+                package = function.__globals__.get("__package__") or ""
+                name = importlib.util.resolve_name("." * imported.level + name, package)
+            if self._ownership.installed(name) is None or name in sys.modules:
+                importlib.import_module(name)
+        except Exception:  # the function may catch what its import raises
+            return ABSENT, 1
+        top = name.partition(".")[0] if imported.top else name
+        module = sys.modules.get(top)
+        if module is None:
+            return _Later(name), 1
+        self._watch.name(sys.modules, top, module)
+        return self._onward(module, imported.path)
+
+    def _onward(self, value: Any, attributes: Path) -> tuple[Any, int]:
+        for count, attribute in enumerate(attributes, 1):
+            if isinstance(value, types.ModuleType):
+                value = self._of_module(value, attribute)
+            elif isinstance(value, type) and self._is_plain(value):
+                found = self._of_class(value, attribute)
+                if found is ABSENT:
+                    return value, count
+                value = found
+            else:
+                return value, count
+        return value, 1 + len(attributes)
+
+    def _of_module(self, module: types.ModuleType, attribute: str) -> Any:
+        value = vars(module).get(attribute, ABSENT)
+        if value is ABSENT:
+            try:
+                value = getattr(module, attribute, ABSENT)  # of a module that makes its attributes when they are asked
+            except Exception:
+                return ABSENT
+            if attribute not in vars(module):
+                return value
+        self._watch.name(vars(module), attribute, value)
+        return value
+
+    def _is_plain(self, value: type) -> bool:
+        return type(value) is type and self._ownership.installed(value.__module__) is None
+
+    def _of_class(self, value: type, attribute: str) -> Any:
+        """Return an attribute of a class that is read as it stands; `ABSENT` if the class has a say in it."""
+        for base in value.__mro__:
+            found = vars(base).get(attribute, ABSENT)
+            self._watch.name(base, attribute, found)
+            if found is not ABSENT:
+                if not self._is_plain(base):
+                    return ABSENT
+                if isinstance(found, staticmethod):
+                    return found.__func__
+                plain = isinstance(found, types.FunctionType | type) or not hasattr(type(found), "__get__")
+                return found if plain else ABSENT
+        return ABSENT
+
+
+class _Later:
+    """An installed module that is not imported yet, and need not be for its version to count."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name

@@ -1,0 +1,389 @@
+"""Follows what a simulation executes: code objects and all the values that they reach, in one order in each process.
+
+::
+
+    root ──> nodes (functions, classes), each looked at once ──> a short hash of each, and one digest of all
+                 └─ their values: written in place, as far down as containers and instances go
+
+A node is written with its text and with the numbers of the nodes that it reaches. Numbers are given in the order in
+which nodes are met, so that neither addresses nor names of modules count.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import types
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from bgsim.identity import draws, machine
+from bgsim.identity.atoms import atom_text
+from bgsim.identity.classes import write_class
+from bgsim.identity.containers import write_contents
+from bgsim.identity.declared import write_declared
+from bgsim.identity.limits import why_not
+from bgsim.identity.lookup import Lookup
+from bgsim.identity.ownership import Ownership, is_extension
+from bgsim.identity.problems import Node, Problem
+from bgsim.identity.reads import reads_of
+from bgsim.identity.source import text_of
+from bgsim.identity.watch import ABSENT, Watch, contents_of, same_mapping, seen_mapping
+
+HASH_DIGITS = 32
+"""Hexadecimal digits of a digest: 128 bits of SHA-256."""
+
+_SHORT_DIGITS = 12
+
+
+@dataclass(slots=True)
+class Found:
+    """What a walk has found.
+
+    Attributes
+    ----------
+    digest : str
+        32 hexadecimal digits over everything.
+    parts : dict of str to str
+        Of each dependency, by a label for people, a short hash.
+    watch : Watch
+    attributes : set of str
+        All that the code reads of anything.
+    limits, draws, stale : list of Problem
+        What cannot be followed; what draws from streams that are not the replicate's; machine code that numba keeps
+        and that is older than what it was compiled from.
+    """
+
+    digest: str
+    parts: dict[str, str]
+    watch: Watch
+    attributes: set[str]
+    limits: list[Problem]
+    draws: list[Problem]
+    stale: list[Problem]
+
+
+@dataclass(slots=True)
+class _Edges:
+    """Which nodes lead to which, and by which member of a class: what no code asks for by name is not executed."""
+
+    onward: dict[int, list[tuple[int, str | None]]] = field(default_factory=dict)
+
+    def add(self, source: int, target: int, member: str | None) -> None:
+        self.onward.setdefault(source, []).append((target, member))
+
+    def reached(self, asked_for: Callable[[str], bool]) -> set[int]:
+        """Return the nodes that the root reaches."""
+        found, left = {0}, [0]
+        while left:
+            for target, member in self.onward.get(left.pop(), ()):
+                if target not in found and (member is None or asked_for(member)):
+                    found.add(target)
+                    left.append(target)
+        return found
+
+
+class Walk:
+    """One look at what something executes. For one thread.
+
+    Parameters
+    ----------
+    ownership : Ownership
+        Whose code is followed.
+    compiled : bool
+        Whether numba compiles it: jitted helpers are then compiled anew, and else called as they are.
+    """
+
+    def __init__(self, ownership: Ownership, *, compiled: bool) -> None:
+        self.ownership = ownership
+        self.compiled = compiled
+        self.watch = Watch()
+        self.lookup = Lookup(ownership, self.watch)
+        self.attributes: set[str] = set()
+        self.limits: list[Problem] = []
+        self.draws: list[Problem] = []
+        self.stale: list[Problem] = []
+        self.extensions: dict[Any, list[Any]] | None = None  # of numba by the user, once they are looked for
+        self.within = 0  # how many instances what is written lies within: of them nothing is compiled anew
+        self._hash = hashlib.sha256()
+        self._parts: dict[str, str] = {}
+        self._numbers: dict[int, int] = {}  # by the address of what has been met
+        self._met: list[Any] = []  # keeps the addresses theirs
+        self._nodes: deque[Node] = deque()
+        self._edges = _Edges()
+        self._member: str | None = None  # of the class that is written
+        self._reading = ""  # the name under which a value was read
+
+    def root(self, label: str, *values: Any, declared: tuple[Any, ...] = ()) -> Found:
+        """Follow some values, the first of them a function, and return what was found.
+
+        Parameters
+        ----------
+        label : str
+            For people.
+        *values : object
+        declared : tuple
+            What the author of a simulation says that counts as well; see `write_declared`.
+        """
+        self.here = Node(0, label, None)
+        out: list[str] = []
+        for value in values:
+            self.write(value, out)
+        if declared:
+            write_declared(self, values[0], declared, out)
+        self._feed(out)
+        while self._nodes:
+            self.here = self._nodes.popleft()
+            self._write_node(self.here)
+        everything = "getattr" in self.lookup.builtins_read
+        reached = self._edges.reached(
+            lambda member: everything or member in self.attributes or (member[:2] == member[-2:] == "__")
+        )
+        return Found(
+            self._hash.hexdigest()[:HASH_DIGITS],
+            self._parts,
+            self.watch,
+            self.attributes,
+            [p for p in self.limits if p.where.number in reached],
+            [p for p in self.draws if p.where.number in reached],
+            [p for p in self.stale if p.where.number in reached],
+        )
+
+    # ---- values --------------------------------------------------------------------------------------
+
+    def write(self, value: Any, out: list[str]) -> None:
+        """Append what a value counts as."""
+        text = atom_text(value)
+        if text is not None:
+            out.append(text)
+        elif id(value) in self._numbers:
+            self._refer(value, out)
+        elif draws.why(value) is not None:
+            self._write_draw(draws.why(value), out)
+        elif isinstance(value, types.FunctionType):
+            self._write_function(value, out)
+        elif isinstance(value, type) and not machine.is_machine_class(value):
+            self._write_type(value, out)
+        elif isinstance(value, types.ModuleType):
+            self._write_module(value, out)
+        elif value is ABSENT:
+            out.append("absent")
+        elif not (self._write_wrapped(value, out) or machine.write(self, value, out)):
+            if isinstance(value, _OF_C) or type(value).__name__ == "cython_function_or_method":
+                self._write_builtin(value, out)
+            else:
+                write_contents(self, value, out)
+
+    def write_all(self, tag: str, values: Any, out: list[str]) -> None:
+        """Append a tag, a count, and what each value counts as."""
+        out.append(f"{tag} {len(values)}")
+        for value in values:
+            self.write(value, out)
+
+    def number(self, value: Any) -> int:
+        """Give something a number, by which it is referred to from now on."""
+        number = self._numbers[id(value)] = len(self._met) + 1
+        self._met.append(value)
+        return number
+
+    def count(self) -> int:
+        """Return how many things have a number."""
+        return len(self._met)
+
+    def enqueue(self, label: str, subject: Any, out: list[str]) -> None:
+        """Have a function or a class looked at later, and refer to it here."""
+        self._nodes.append(Node(self.number(subject), label, subject))
+        self._refer(subject, out)
+
+    def refuse(self, what: str, why: str, out: list[str]) -> None:
+        """Take note of something that cannot be followed."""
+        name = f"{self._reading} ({what})" if self._reading and what not in self._reading else what
+        self.limits.append(Problem(name, self.here, why))
+        out.append("unknown")
+
+    def write_named(self, label: str, value: Any, out: list[str]) -> None:
+        """Append what a value counts as; a constant is a dependency of its own for those who ask what has changed."""
+        before = len(out)
+        outer, self._reading = self._reading, label
+        self.write(value, out)
+        self._reading = outer
+        written = out[before:]
+        if value is not ABSENT and not written[0].startswith(("installed ", "#")):
+            self._part(f"{label} (options of jit)" if written[0] == "jitted" else label, written)
+
+    def as_member(self, name: str, value: Any, out: list[str]) -> None:
+        """Append a member of a class, which counts as executed only where code asks for its name."""
+        self._member = name
+        try:
+            self.write(value, out)
+        finally:
+            self._member = None
+
+    def _write_draw(self, what: Any, out: list[str]) -> None:
+        self.draws.append(Problem(what, self.here, "it draws from a stream that replicates share"))
+        out.append(what)
+
+    def _refer(self, value: Any, out: list[str]) -> None:
+        number = self._numbers[id(value)]
+        self._edges.add(self.here.number, number, self._member)
+        out.append(f"#{number}")
+
+    def _write_function(self, function: types.FunctionType, out: list[str]) -> None:
+        installed = self.ownership.installed(function.__globals__.get("__name__"))
+        if installed is None:
+            self.enqueue(f"{function.__module__}.{function.__qualname__}", function, out)
+            return
+        module = function.__globals__.get("__name__")
+        out.append(f"installed {installed} {module}.{function.__code__.co_qualname}")
+        why = why_not(function)
+        if why is not None:
+            self.refuse(f"{module}.{function.__qualname__}()", why, out)
+        if function.__code__.co_qualname == "singledispatch.<locals>.wrapper":
+            self.number(function)
+            self.write(function.registry, out)  # type: ignore[attr-defined] # its cache is no result's business
+        elif "<locals>" in function.__code__.co_qualname:  # a decorator's wrapper, say, around code of the user's
+            self.number(function)
+            self._write_made(function, out)
+        machine.write_overloads(self, function, out)
+
+    def _write_made(self, function: types.FunctionType, out: list[str]) -> None:
+        """Append what was given to a function when it was made."""
+        self.watch.function(function)
+        self.write_all("defaults", function.__defaults__ or (), out)
+        keywords = function.__kwdefaults__ or {}
+        for name in sorted(keywords):
+            out.append(f"default {name}")
+            self.write(keywords[name], out)
+        if self.ownership.installed(function.__globals__.get("__name__")) is not None:
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+                self.watch.cell(cell)
+                out.append(f"free {name}")
+                self.write(contents_of(cell), out)
+        attributes = {k: v for k, v in vars(function).items() if k != "__wrapped__"}
+        if attributes:
+            self.watch.contents(same_mapping, vars(function), seen_mapping(vars(function)))
+        for name in sorted(attributes):
+            out.append(f"attribute {name}")
+            self.write(attributes[name], out)
+
+    def _write_type(self, value: type, out: list[str]) -> None:
+        installed = self.ownership.installed(value.__module__)
+        if installed is not None:
+            out.append(f"installed {installed} {value.__module__}.{value.__qualname__}")
+            machine.write_overloads(self, value, out)
+        elif is_extension(value.__module__):
+            self.refuse(f"{value.__module__}.{value.__qualname__}", "it is machine code", out)
+        else:
+            self.enqueue(f"{value.__module__}.{value.__qualname__}", value, out)
+
+    def _write_module(self, module: types.ModuleType, out: list[str]) -> None:
+        installed = self.ownership.installed(module.__name__)
+        if installed is None:
+            self.refuse(f"the module {module.__name__}", "any of its names may be used", out)
+        else:
+            out.append(f"installed {installed} {module.__name__}")
+
+    def _write_wrapped(self, value: Any, out: list[str]) -> bool:
+        """Append a method, partial, property or the like as what it wraps; tell whether it was one."""
+        for kind, names in _WRAPPERS.items():
+            if isinstance(value, kind):
+                out.append(kind.__name__)
+                self.number(value)
+                for name in names:
+                    self.write(getattr(value, name), out)
+                return True
+        return False
+
+    def _write_builtin(self, value: Any, out: list[str]) -> None:
+        """Append a function or method of C."""
+        owner = getattr(value, "__self__", None)
+        if not isinstance(owner, types.ModuleType | None):
+            out.append(f"method {value.__name__}")
+            self.write(owner, out)
+            return
+        module = getattr(value, "__module__", None) or "builtins"
+        why = why_not(value)
+        installed = self.ownership.installed(module)
+        if why is None and installed is None:
+            why = "it is machine code"
+        if why is not None:
+            self.refuse(f"{value.__name__}()" if module == "builtins" else f"{module}.{value.__name__}()", why, out)
+        else:
+            out.append(f"installed {installed} {module}.{value.__qualname__}")
+            machine.write_overloads(self, value, out)
+
+    # ---- nodes ---------------------------------------------------------------------------------------
+
+    def _write_node(self, node: Node) -> None:
+        out: list[str] = []
+        try:
+            if isinstance(node.subject, type):
+                write_class(self, node.subject, out)
+            else:
+                self._write_own_function(node.subject, out)
+        except RecursionError:
+            self.refuse(node.label, "what it holds is nested too deeply", out)
+        self._feed([f"node {node.number}", *out])
+        self._part(node.label, out)
+
+    def _write_own_function(self, function: types.FunctionType, out: list[str]) -> None:
+        self._write_made(function, out)
+        out.append(text_of(function.__code__, function.__globals__))
+        machine.write_overloads(self, function, out)
+        reads = reads_of(function.__code__)
+        machine.write_methods(self, reads.attributes - self.attributes, out)
+        self.attributes |= reads.attributes
+        for name, value, consumed in self._values_read(function, reads):
+            self._write_read(function.__module__, name, value, consumed, out)
+        for path in reads.called_bare:
+            unseeded = draws.why_unseeded(self.lookup.of_name(function, path)[0])
+            if unseeded is not None:
+                self._write_draw(unseeded, out)
+
+    def _values_read(self, function: types.FunctionType, reads: Any) -> Iterator[tuple[str, Any, int]]:
+        for path in reads.names:
+            yield ".".join(path), *self.lookup.of_name(function, path)
+        for path in reads.free:
+            yield ".".join(path), *self.lookup.of_free(function, path)
+        for imported in reads.imports:
+            name = ".".join((imported.module, *imported.path))
+            yield name, *self.lookup.of_import(function, imported)
+
+    def _write_read(self, module: str, name: str, value: Any, consumed: int, out: list[str]) -> None:
+        """Append what a name holds."""
+        out.append(f"read {name}")
+        self.write_named(f"{module}.{'.'.join(name.split('.')[:consumed])}", value, out)
+
+    # ---- hashes --------------------------------------------------------------------------------------
+
+    def _feed(self, out: list[str]) -> None:
+        for text in out:
+            data = text.encode("utf-8", "surrogatepass")
+            self._hash.update(b"%d:" % len(data))
+            self._hash.update(data)
+
+    def _part(self, label: str, out: list[str]) -> None:
+        """Keep a short hash of a dependency; numbers do not count, for they follow from what stands elsewhere."""
+        text = "\0".join("#" if item.startswith("#") else item for item in out)
+        short = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_SHORT_DIGITS]
+        free, copy = label, 2
+        while self._parts.setdefault(free, short) != short:
+            free, copy = f"{label} ({copy})", copy + 1
+
+
+_OF_C = (types.BuiltinFunctionType, types.MethodWrapperType, types.MethodDescriptorType, types.WrapperDescriptorType)
+
+_WRAPPERS: dict[type, tuple[str, ...]] = {
+    types.MethodType: ("__func__", "__self__"),
+    functools.partial: ("func", "args", "keywords"),
+    functools.partialmethod: ("func", "args", "keywords"),
+    functools.cached_property: ("func",),
+    functools.singledispatchmethod: ("func",),
+    type(functools.lru_cache(len)): ("__wrapped__",),
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    property: ("fget", "fset", "fdel"),
+}
+"""What each is made of."""
