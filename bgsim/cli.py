@@ -38,7 +38,7 @@ from bgsim.queue_manager import Priority
 from bgsim.registry import find_simulation, simulation_names
 from bgsim.result import SimulationResult
 from bgsim.simulation import Simulation
-from bgsim.store_cli import default_store, store_group, store_option
+from bgsim.store_cli import default_store, opened_store, store_group, store_option
 from bgsim.terminal import data_console, show_progress, summary_table
 
 EXIT_CODES = """
@@ -163,6 +163,25 @@ def describe(name: str) -> None:
     for output in simulation.outputs:
         click.echo(f"  {output.name:22} {output.describe()}")
     click.echo(f"\nFingerprint {simulation.fingerprint}")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--result", help="First digits of a stored result's hash; by default the one that was used last.")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def explain(name: str, result: str | None, store: Path | None, as_json: bool) -> None:
+    """Say what counts in a simulation's identity, and what of it differs from a stored result.
+
+    A result is answered from the store only if all of this is as it was when the result was computed.
+    """
+    simulation = find_simulation(name)
+    if store is None and result is None and not default_store().exists():
+        found = simulation.explain()
+    else:
+        with opened_store(store) as opened:
+            found = simulation.explain(opened, result)
+    click.echo(json.dumps(found.as_json()) if as_json else str(found))
 
 
 cli.add_command(store_group)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bgsim.errors import CompileError, SimulationChangedError, StreamError
 from bgsim.identity.look import Identity, look
+from bgsim.identity.report import part_differences
 
 if TYPE_CHECKING:
     from bgsim.kernel import CompiledKernel
@@ -167,7 +168,7 @@ class Revision:
 
 def changes(old: Identity, new: Identity) -> str:
     """Return which dependencies differ, at most three by name."""
-    names = [name for name in {**old.parts, **new.parts} if old.parts.get(name) != new.parts.get(name)]
+    names = list(part_differences(new.parts, old.parts))
     if not names:
         return "what its parts refer to"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -27,9 +27,11 @@ from bgsim.streams import generator_at, replicate_rng
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bgsim.identity.report import IdentityReport
     from bgsim.queue_manager import Priority
     from bgsim.retry import Retry
     from bgsim.revision import Revision
+    from bgsim.storage.base import Store
     from bgsim.worker_stream import WorkerStream
 
 _REVISIONS_KEPT = 8
@@ -130,6 +132,24 @@ class Simulation:
                 self._revisions.popitem(last=False)
             self._revision = kept
         return kept
+
+    def explain(self, store: Store | None = None, result: str | None = None) -> IdentityReport:
+        """Say what counts in the fingerprint and, given a store, what differs from a result that is in it.
+
+        Parameters
+        ----------
+        store : Store, optional
+        result : str, optional
+            First digits of a stored result's hash; by default the simulation's result that was used last.
+
+        Raises
+        ------
+        StoreError
+            If there is no such result, or it is another simulation's.
+        """
+        from bgsim.identity.report import explain  # noqa: PLC0415 - for those who ask
+
+        return explain(self, store, result)
 
     def bind(self, parameters: Any = None) -> ParameterSet:
         """Check parameters and return them as an immutable set.

@@ -51,7 +51,8 @@ def _options(command: _F) -> _F:
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[ResultStore]:
+def opened_store(path: Path | None) -> Iterator[ResultStore]:
+    """Open a store that is there, by default the user's."""
     path = path or default_store()
     if not path.exists():
         raise click.UsageError(f"there is no store {path} yet; `bgsim run` makes it")
@@ -71,7 +72,7 @@ def store_group() -> None:
 @_options
 def store_ls(store: Path | None, as_json: bool) -> None:
     """List the results, the last used first."""
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         results = opened.results()
     if as_json:
         _print_json([result.as_json() for result in results])
@@ -88,7 +89,7 @@ def store_ls(store: Path | None, as_json: bool) -> None:
 @_options
 def store_show(hash_prefix: str, store: Path | None, as_json: bool) -> None:
     """Show one result: what it was computed from, and a summary. The first digits of its hash will do."""
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         result = opened.get(opened.resolve(hash_prefix))
     assert result is not None
     if as_json:
@@ -108,7 +109,7 @@ def store_show(hash_prefix: str, store: Path | None, as_json: bool) -> None:
 @_options
 def store_slots(store: Path | None, as_json: bool) -> None:
     """Show each workspace's primary (newest) and secondary slot."""
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         if as_json:
             _print_json({name: _slots_json(opened.slots(name)) for name in opened.workspaces()})
         else:
@@ -124,7 +125,7 @@ def store_compare(workspace: str | None, confidence: float, store: Path | None, 
 
     With one seed the runs share their random numbers, and the differences are taken replicate by replicate.
     """
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         found = opened.compare(_workspace(opened, workspace), confidence=confidence)
     if as_json:
         _print_json(_comparison_json(found))
@@ -142,7 +143,7 @@ def store_compare(workspace: str | None, confidence: float, store: Path | None, 
 @_options
 def store_export(hash_prefix: str, path: Path, store: Path | None, as_json: bool) -> None:
     """Write a result to PATH, which ends in .npz, .csv or .parquet."""
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         result_hash = opened.resolve(hash_prefix)
         opened.export(result_hash, path)
     if as_json:
@@ -154,7 +155,7 @@ def store_export(hash_prefix: str, path: Path, store: Path | None, as_json: bool
 @_options
 def store_import(path: Path, store: Path | None, as_json: bool) -> None:
     """Take in an exported .npz file, or all of another store."""
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         hashes = opened.import_(path)
     _print_lines(hashes, as_json)
 
@@ -164,7 +165,7 @@ def store_import(path: Path, store: Path | None, as_json: bool) -> None:
 @_options
 def store_rm(hash_prefixes: tuple[str, ...], store: Path | None, as_json: bool) -> None:
     """Delete results, from their slots too."""
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         hashes = list(dict.fromkeys(opened.resolve(prefix) for prefix in hash_prefixes))
         for result_hash in hashes:
             opened.delete(result_hash)
@@ -177,7 +178,7 @@ def store_rm(hash_prefixes: tuple[str, ...], store: Path | None, as_json: bool) 
 @_options
 def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path | None, as_json: bool) -> None:
     """Delete what is too old or too much, never a slot's result, and shrink the file."""
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         if max_bytes is not None:
             opened.max_storage_bytes = max_bytes
         if max_age_days is not None:
@@ -197,7 +198,7 @@ def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path |
 @_options
 def store_check(repair: bool, store: Path | None, as_json: bool) -> None:
     """Read everything and compare it with its checksums; exit with 1 if something is wrong and not repaired."""
-    with _opened(store) as opened:
+    with opened_store(store) as opened:
         report = opened.check(repair=repair)
     if as_json:
         _print_json({**dataclasses.asdict(report), "ok": report.ok})

@@ -247,8 +247,10 @@ def _all_extensions() -> Iterator[tuple[Any, types.FunctionType, Any]]:
                 yield id(function), template._overload_func, template
     for template in list(functions):
         rule = getattr(template, "generic", None)
-        if isinstance(rule, types.FunctionType):
-            yield id(getattr(template, "key", None)), rule, None
+        held = [contents_of(cell) for cell in getattr(rule, "__closure__", None) or ()]  # `type_callable` holds it so
+        for function in (rule, *held):
+            if isinstance(function, types.FunctionType):
+                yield id(getattr(template, "key", None)), function, None
     for template in list(attributes):
         if isinstance(getattr(template, "_overload_func", None), types.FunctionType):
             yield template._attr, template._overload_func, template

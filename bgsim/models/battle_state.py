@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numba.core.registry import CPUDispatcher
-from numba.extending import overload
+from numba.extending import lower_builtin, type_callable
 
 from bgsim.models.battle_tables import (
     ARMOR,
@@ -118,9 +118,14 @@ def note(event: int, creature: int, other: int, row: int, first: float, second: 
     """Write a line of the combat log; see `bgsim.models.battle_log`. Compiled it does nothing, and costs nothing."""
 
 
-@overload(note)
-def _compiled_note(event: int, creature: int, other: int, row: int, first: float, second: float) -> Any:
-    return lambda event, creature, other, row, first, second: None
+@type_callable(note)
+def _note_type(context: Any) -> Any:
+    return lambda event, creature, other, row, first, second: types.none
+
+
+@lower_builtin(note, types.VarArg(types.Any))
+def _note_code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return context.get_dummy_value()
 
 
 @compiled

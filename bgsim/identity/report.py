@@ -1,0 +1,130 @@
+"""What counts in a simulation's identity, and what of it differs from a stored result, for people to read."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bgsim.errors import StoreError
+
+if TYPE_CHECKING:
+    from bgsim.simulation import Simulation
+    from bgsim.storage.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityReport:
+    """What counts in a simulation's identity; made by `Simulation.explain`, prints as a table.
+
+    Attributes
+    ----------
+    simulation, fingerprint : str
+    parts : mapping of str to str
+        Of each dependency a short hash, by its name.
+    limits : tuple of str
+        What cannot be followed, each with where it is used and why.
+    draws : tuple of str
+        What draws random numbers from elsewhere than the replicate's stream.
+    stored : str or None
+        The hash of the stored result that it was compared with.
+    stored_fingerprint : str or None
+        That of the code that computed it.
+    stored_parts : mapping of str to str
+        Its dependencies; empty if the store does not know them.
+    """
+
+    simulation: str
+    fingerprint: str
+    parts: Mapping[str, str]
+    limits: tuple[str, ...] = ()
+    draws: tuple[str, ...] = ()
+    stored: str | None = None
+    stored_fingerprint: str | None = None
+    stored_parts: Mapping[str, str] | None = None
+
+    @property
+    def differences(self) -> dict[str, str]:
+        """How each dependency differs from the stored result's: ``changed``, ``added`` or ``removed``, by its name."""
+        return part_differences(self.parts, self.stored_parts or {}) if self.stored_parts else {}
+
+    @property
+    def verdict(self) -> str | None:
+        """What follows for the stored result, in a sentence; None if there is none."""
+        if self.stored is None:
+            return None
+        if self.stored_fingerprint == self.fingerprint:
+            return f"the stored result {self.stored[:12]} was computed by this code"
+        if not self.stored_parts:
+            return f"the stored result {self.stored[:12]} was computed by other code; what that consisted of is not known"
+        names = [f"{name} {how}" for name, how in self.differences.items()] or ["only what its parts refer to differs"]
+        return f"the stored result {self.stored[:12]} was computed by other code: {', '.join(names)}"
+
+    def table(self) -> list[tuple[str, str, str]]:
+        """Return a row a dependency: its name, its short hash, and how it differs from the stored result's."""
+        differences = self.differences
+        rows = [(name, short, differences.get(name, "")) for name, short in self.parts.items()]
+        rows += [(name, "", how) for name, how in differences.items() if how == "removed"]
+        return rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON can hold it."""
+        return {
+            "simulation": self.simulation,
+            "fingerprint": self.fingerprint,
+            "parts": dict(self.parts),
+            "limits": list(self.limits),
+            "draws": list(self.draws),
+            "stored": self.stored,
+            "stored_fingerprint": self.stored_fingerprint,
+            "differences": self.differences,
+        }
+
+    def __str__(self) -> str:
+        rows = self.table()
+        width = max((len(name) for name, _, _ in rows), default=0)
+        lines = [f"{self.simulation}, identity {self.fingerprint}"]
+        lines += [f"  {name.ljust(width)}  {short:12}  {how}".rstrip() for name, short, how in rows]
+        lines += [f"cannot be followed: {limit}" for limit in self.limits]
+        lines += [f"draws from elsewhere than rng: {draw}" for draw in self.draws]
+        if self.verdict is not None:
+            lines.append(self.verdict)
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def part_differences(now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """Return how the parts of one identity differ from those of another: ``changed``, ``added`` or ``removed``."""
+    found = {}
+    for name in {**now, **before}:
+        if now.get(name) != before.get(name):
+            found[name] = "added" if name not in before else "removed" if name not in now else "changed"
+    return found
+
+
+def explain(simulation: Simulation, store: Store | None, result: str | None) -> IdentityReport:
+    """Return the report of a simulation as it is now; see `Simulation.explain`."""
+    identity = simulation.revision().identity
+    found = IdentityReport(
+        simulation.name, identity.fingerprint, dict(identity.parts), identity.limits, identity.draws
+    )
+    if store is None:
+        return found
+    if result is None:
+        record = next((r.record for r in store.results() if r.simulation == simulation.name), None)
+    else:
+        described = store.get(store.resolve(result))
+        record = None if described is None else described.record
+        if record is not None and record.simulation != simulation.name:
+            raise StoreError(f"result {record.hash[:12]} is of {record.simulation}, not of {simulation.name}")
+    if record is None:
+        return found
+    return replace(
+        found,
+        stored=record.hash,
+        stored_fingerprint=record.fingerprint,
+        stored_parts=store.parts(record.fingerprint),
+    )
