@@ -69,5 +69,9 @@ def report_fraction(control: NDArray[np.int64], fraction: float) -> None:
 
 
 def register_compiled_forms() -> None:
-    """Let `stop_requested` and `report_fraction` compile in anybody's kernel; numba's extension entry point."""
+    """Let `stop_requested` and `report_fraction` compile in anybody's kernel; numba's extension entry point.
+
+    numba calls it before it compiles anything, so machine code gets its names from here on.
+    """
     importlib.import_module("bgsim.atomics")
+    importlib.import_module("bgsim.kernel_cache").name_apart()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import logging
 import os
 import pickle
@@ -21,6 +22,7 @@ from typing import Any
 
 import llvmlite
 import numba
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -31,6 +33,15 @@ MOST_FILES = 2000
 """Beyond it the files that were used longest ago go."""
 
 _CHECKSUM_BYTES = 32
+
+
+def name_apart() -> None:
+    """Have numba number the functions that it compiles from a number that no other process begins with.
+
+    The number stands in the name of the machine code, and machine code is found by its name. So what this process
+    compiles and what it loads of another one, both of a method that was edited in between, must not have one name.
+    """
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(42) << 20)
 
 
 class KernelCache(NullCache):  # type: ignore[misc]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import typing
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bgsim.errors import CompileError, SimulationChangedError, StreamError
+from bgsim.fields import fields_of
 from bgsim.identity.look import Identity, look
 from bgsim.identity.report import part_differences
 
@@ -50,12 +52,16 @@ class Revision:
         self._name = simulation.name
         self._outputs = simulation.outputs
         self._takes_control = simulation.takes_control
-        self._answered_for = bool(simulation.version or simulation.depends_on)
+        self._answered_for = bool(simulation.version) or simulation.depends_on is not None
         self._look = lambda function: _look(simulation, function, compiles=compiles)
         self._compiled: dict[Any, CompiledKernel] = {}  # by the layout of the parameters; set in one step each
         self._warned = False
         self.identity: Identity = self._look(simulation.function)
         self._frozen = self._freeze(simulation.function) if compiles else None
+
+    def renew(self, same: Revision) -> None:
+        """Take over what a later look at the same code has found: it may hold equal values in other objects."""
+        self.identity, self._frozen = same.identity, same._frozen
 
     @property
     def is_followed(self) -> bool:
@@ -115,8 +121,8 @@ class Revision:
             return
         raise SimulationChangedError(
             f"{self._name} has changed since the job was submitted: {changes(self.identity, now)}. Nothing of the job "
-            "is stored, for its rows would mix the two; submit it again. If the simulation itself changes that, it is no "
-            "function of its parameters and seed"
+            "is stored, for its rows would mix the two; submit it again. If the simulation itself changes that and it makes "
+            "no difference, name what counts: @simulation(depends_on=(...))"
         )
 
     # ---- compiling -----------------------------------------------------------------------------------
@@ -178,8 +184,8 @@ def changes(old: Identity, new: Identity) -> str:
 def _look(simulation: Simulation, function: Any, *, compiles: bool) -> Identity:
     outputs = [(o.name, np.lib.format.dtype_to_descr(o.dtype), o.shape) for o in simulation.outputs]
     values = [function, simulation.version, repr(outputs), compiles]
-    if not compiles:
-        values.append(simulation.parameters_class)  # plain Python gets an instance, with all its methods
+    if not compiles:  # plain Python gets an instance, with all its methods
+        values += [simulation.parameters_class, _field_classes(simulation.parameters_class)]
     return look(
         simulation.name,
         simulation.function.__module__,
@@ -188,6 +194,17 @@ def _look(simulation: Simulation, function: Any, *, compiles: bool) -> Identity:
         declared=simulation.depends_on,
         own=("bgsim.frozen",),
     )
+
+
+def _field_classes(parameters_class: type | None) -> list[Any]:
+    """Return the classes that the fields are annotated with: an Enum, say, whose members have methods."""
+    found, left = [], [] if parameters_class is None else [f.annotation for f in fields_of(parameters_class)]
+    while left:
+        annotation = left.pop()
+        left += typing.get_args(annotation)
+        if isinstance(annotation, type) and not typing.get_args(annotation):
+            found.append(annotation)
+    return found
 
 
 def _stream_error(name: str, identity: Identity) -> StreamError:

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import threading
+import types
 import typing
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -51,8 +52,8 @@ class Simulation:
         The last part of it.
     version : str
         Part of the identity: what its author says of what cannot be followed.
-    depends_on : tuple
-        What counts besides the code that is followed: names, objects, modules, files.
+    depends_on : tuple or None
+        What its author says that counts, besides code and constants.
     fingerprint : str
         32 hexadecimal digits over everything that results depend on, as it is now.
     outputs : tuple of Output
@@ -76,7 +77,7 @@ class Simulation:
         outputs: Mapping[str, Any],
         name: str | None = None,
         version: str = "",
-        depends_on: tuple[Any, ...] = (),
+        depends_on: tuple[Any, ...] | None = None,
         compile: bool = True,
         priority: Priority | str = "normal",
         timeout_s: float | None = None,
@@ -84,6 +85,13 @@ class Simulation:
         retry: Retry | None = None,
         replay: Callable[[ParameterSet, np.random.Generator], Any] | None = None,
     ) -> None:
+        if compile and not isinstance(function, types.FunctionType):
+            raise ParameterError(
+                f"a simulation that numba compiles must be a plain function; got {function!r}. Give the function that "
+                "it is made from, or compile=False",
+                field="function",
+                value=function,
+            )
         self.function = function
         self.name = name or f"{function.__module__}.{function.__qualname__}"
         self.short_name = self.name.rpartition(".")[2]
@@ -126,7 +134,7 @@ class Simulation:
         with self._lock:
             kept = self._revisions.pop(new.identity.fingerprint, new)
             if kept is not new:
-                kept.identity = new.identity  # the same, with other things to watch
+                kept.renew(new)
             self._revisions[new.identity.fingerprint] = kept
             while len(self._revisions) > _REVISIONS_KEPT:
                 self._revisions.popitem(last=False)
@@ -314,7 +322,9 @@ def _layout_of(view: Any) -> tuple[Any, ...]:
     return type(view), *[(v.dtype, v.ndim) if isinstance(v, np.ndarray) else type(v) for v in view]
 
 
-def _read_depends_on(name: str, declared: Any) -> tuple[Any, ...]:
+def _read_depends_on(name: str, declared: Any) -> tuple[Any, ...] | None:
+    if declared is None:
+        return None
     if not isinstance(declared, tuple | list):
         raise InvalidInputError(
             f"depends_on of {name} must be a tuple of names, objects, modules and paths of files; got {declared!r}",
@@ -354,7 +364,7 @@ def simulation(
     outputs: Mapping[str, Any],
     name: str | None = ...,
     version: str = ...,
-    depends_on: tuple[Any, ...] = ...,
+    depends_on: tuple[Any, ...] | None = ...,
     compile: bool = ...,
     priority: Priority | str = ...,
     timeout_s: float | None = ...,
@@ -369,7 +379,7 @@ def simulation(
     outputs: Mapping[str, Any],
     name: str | None = ...,
     version: str = ...,
-    depends_on: tuple[Any, ...] = ...,
+    depends_on: tuple[Any, ...] | None = ...,
     compile: bool = ...,
     priority: Priority | str = ...,
     timeout_s: float | None = ...,
@@ -383,7 +393,7 @@ def simulation(
     outputs: Mapping[str, Any],
     name: str | None = None,
     version: str = "",
-    depends_on: tuple[Any, ...] = (),
+    depends_on: tuple[Any, ...] | None = None,
     compile: bool = True,
     priority: Priority | str = "normal",
     timeout_s: float | None = None,
@@ -408,9 +418,10 @@ def simulation(
     version : str, optional
         Says that its author answers for what cannot be followed, and is changed by hand when that changes.
     depends_on : tuple, optional
-        What counts besides the code that is followed, and in the place of what cannot be: a text names a global of the
-        function's module, a `pathlib.Path` a file whose content counts; a module counts with all that it holds; any
-        other object is followed.
+        What counts besides code and constants, in the place of what cannot be followed and of what can change in place,
+        such as a list: a text names a global of the function's module, a `pathlib.Path` a file whose content counts; a
+        module counts with all that it holds; any other object is followed. An empty tuple says that nothing else does,
+        which a simulation needs that writes to a list or a cache of its own.
     compile : bool, default True
         False runs the function as plain Python, with the same streams.
     priority, timeout_s, group, retry

@@ -14,6 +14,9 @@ from hypothesis import HealthCheck, settings
 HANDSHAKE_S = 30.0
 """Bound on any wait in a test: reached only by a bug."""
 
+# Machine code is kept from one run of the tests to the next, and apart from that of the user.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "numba"))
+
 # The same examples each time, so that a change and not chance makes a test fail; BGSIM_EXPLORE=1 looks for others.
 settings.register_profile(
     "bgsim",

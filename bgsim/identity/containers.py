@@ -9,6 +9,7 @@ import enum
 import io
 import os
 import types
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,10 @@ def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
     elif isinstance(value, enum.Enum):
         out.append(f"enum {value._name_}")
         walk.write(kind, out)
+    elif not walk.counts_state and _is_state(value):
+        out.append("state")
+        if walk.ownership.installed(kind.__module__) is None and not is_extension(kind.__module__):
+            walk.write(kind, out)
     elif kind in _BUILTIN_BASES:
         walk.number(value)
         _write_builtin(walk, value, kind, out)
@@ -60,6 +65,16 @@ def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
         _write_instance(walk, value, kind, out)
     else:
         _write_reduced(walk, value, kind, out)
+
+
+def _is_state(value: Any) -> bool:
+    """Tell whether something can change in place."""
+    if isinstance(value, np.ndarray):
+        return bool(value.flags.writeable)
+    if isinstance(value, tuple | frozenset | types.MappingProxyType):
+        return False
+    settings = getattr(type(value), "__dataclass_params__", None)
+    return settings is None or not settings.frozen
 
 
 def _write_builtin(walk: Walk, value: Any, base: type, out: list[str]) -> None:
@@ -171,7 +186,7 @@ def _write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
         out.append(f"installed {installed} {kind.__module__}.{reduced}")
         return
     out.append(f"reduced {installed}")
-    parts = [list(part) if hasattr(part, "__next__") else part for part in reduced]
+    parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
     walk.write_all("parts", parts, out)
     walk.watch.contents(_same_reduced, value, _texts(walk, parts))
 
@@ -182,7 +197,7 @@ def _same_reduced(value: Any, seen: Any) -> bool:
         reduced = value.__reduce_ex__(4)
     except Exception:
         return False
-    parts = [list(part) if hasattr(part, "__next__") else part for part in reduced]
+    parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
     fresh = walk_type(ownership, compiled=compiled)
     return bool(fresh.root("", parts).digest == text)
 

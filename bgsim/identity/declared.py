@@ -23,9 +23,10 @@ def write_declared(walk: Walk, function: Any, declared: tuple[Any, ...], out: li
     Raises
     ------
     InvalidInputError
-        If there is no such name, or the file cannot be read.
+        If there is no such name, the file cannot be read, or the object itself cannot be followed.
     """
     for item in declared:
+        before = len(walk.limits)
         if isinstance(item, str):
             value = walk.lookup.of_name(function, tuple(item.split(".")))[0]
             if value is ABSENT:
@@ -37,6 +38,12 @@ def write_declared(walk: Walk, function: Any, declared: tuple[Any, ...], out: li
             _write(walk, item, value, out)
         else:
             _write(walk, getattr(item, "__name__", str(type(item).__name__)), item, out)
+        if len(walk.limits) > before:
+            raise InvalidInputError(
+                f"depends_on names {walk.limits[before]}; name what can be followed, or answer for it with version=",
+                field="depends_on",
+                value=item,
+            )
 
 
 def _write(walk: Walk, name: str, value: Any, out: list[str]) -> None:

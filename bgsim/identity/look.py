@@ -46,11 +46,11 @@ class Identity:
 
 def look(
     label: str,
-    module: str,
+    module: str | None,
     values: tuple[Any, ...],
     *,
     compiled: bool,
-    declared: tuple[Any, ...] = (),
+    declared: tuple[Any, ...] | None = None,
     own: tuple[str, ...] = (),
 ) -> Identity:
     """Look at all that some values reach.
@@ -59,14 +59,14 @@ def look(
     ----------
     label : str
         For people.
-    module : str
+    module : str or None
         Whose package is followed wherever it is installed.
     values : tuple
         The first is a function.
     compiled : bool
         Whether numba compiles them.
-    declared : tuple
-        What the author says that counts as well.
+    declared : tuple, optional
+        What the author says that counts, besides code and constants.
     own : tuple of str
         Further packages and modules to follow.
     """

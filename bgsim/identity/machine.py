@@ -154,7 +154,8 @@ def _look_at_machine_code(walk: Walk, dispatcher: Any, out: list[str]) -> None:
     if dispatcher is None or walk.ownership.installed(dispatcher.py_func.__globals__.get("__name__")) is not None:
         return
     name = f"{dispatcher.py_func.__module__}.{dispatcher.py_func.__qualname__}"
-    if getattr(dispatcher._cache, "_impl", None) is not None:
+    cache = getattr(dispatcher, "_cache", None) or getattr(dispatcher, "cache", None)
+    if getattr(cache, "_impl", None) is not None:
         walk.refuse(name, _CACHED, out)
         return
     walk.watch.contents(_same_overloads, dispatcher.overloads, len(dispatcher.overloads))

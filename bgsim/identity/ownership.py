@@ -50,9 +50,9 @@ class Ownership:
         return f"{top} {_version_of(top)}".rstrip()
 
 
-def own_modules(module: str) -> tuple[str, ...]:
+def own_modules(module: str | None) -> tuple[str, ...]:
     """Return what is followed for a simulation of this module: its topmost package, and bgsim's models."""
-    top = module.partition(".")[0]
+    top = (module or "__main__").partition(".")[0]
     return ("bgsim.models",) if top == "bgsim" else (top, "bgsim.models")
 
 

@@ -106,6 +106,7 @@ class Walk:
         self.draws: list[Problem] = []
         self.stale: list[Problem] = []
         self.extensions: dict[Any, list[Any]] | None = None  # of numba by the user, once they are looked for
+        self.counts_state = True  # whether what can change in place counts
         self.within = 0  # how many instances what is written lies within: of them nothing is compiled anew
         self._hash = hashlib.sha256()
         self._parts: dict[str, str] = {}
@@ -114,9 +115,10 @@ class Walk:
         self._nodes: deque[Node] = deque()
         self._edges = _Edges()
         self._member: str | None = None  # of the class that is written
+        self._apart: list[slice] = []  # what is a part of its own in the text of the node that is written
         self._reading = ""  # the name under which a value was read
 
-    def root(self, label: str, *values: Any, declared: tuple[Any, ...] = ()) -> Found:
+    def root(self, label: str, *values: Any, declared: tuple[Any, ...] | None = None) -> Found:
         """Follow some values, the first of them a function, and return what was found.
 
         Parameters
@@ -124,15 +126,17 @@ class Walk:
         label : str
             For people.
         *values : object
-        declared : tuple
-            What the author of a simulation says that counts as well; see `write_declared`.
+        declared : tuple, optional
+            What the author of a simulation says that counts besides code and constants; see `write_declared`. Then
+            nothing else that can change in place does.
         """
         self.here = Node(0, label, None)
         out: list[str] = []
+        if declared is not None:
+            write_declared(self, values[0], declared, out)
+            self.counts_state = False
         for value in values:
             self.write(value, out)
-        if declared:
-            write_declared(self, values[0], declared, out)
         self._feed(out)
         while self._nodes:
             self.here = self._nodes.popleft()
@@ -212,6 +216,7 @@ class Walk:
         written = out[before:]
         if value is not ABSENT and not written[0].startswith(("installed ", "#")):
             self._part(f"{label} (options of jit)" if written[0] == "jitted" else label, written)
+            self._apart.append(slice(before, len(out)))
 
     def as_member(self, name: str, value: Any, out: list[str]) -> None:
         """Append a member of a class, which counts as executed only where code asks for its name."""
@@ -318,6 +323,7 @@ class Walk:
 
     def _write_node(self, node: Node) -> None:
         out: list[str] = []
+        self._apart = []
         try:
             if isinstance(node.subject, type):
                 write_class(self, node.subject, out)
@@ -326,6 +332,8 @@ class Walk:
         except RecursionError:
             self.refuse(node.label, "what it holds is nested too deeply", out)
         self._feed([f"node {node.number}", *out])
+        for span in reversed(self._apart):
+            del out[span]
         self._part(node.label, out)
 
     def _write_own_function(self, function: types.FunctionType, out: list[str]) -> None:
