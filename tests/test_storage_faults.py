@@ -411,18 +411,16 @@ def _set_version(path: Path, version: int) -> None:
 
 def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> None:
     fill(path, 2)
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 2)
-    monkeypatch.setattr(
-        schema,
-        "MIGRATIONS",
-        {2: ("ALTER TABLE results ADD COLUMN note TEXT",), 3: ("UPDATE results SET note = 'moved'",)},
-    )
+    old = schema.SCHEMA_VERSION
+    steps = {old: ("ALTER TABLE results ADD COLUMN note TEXT",), old + 1: ("UPDATE results SET note = 'moved'",)}
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", old + 2)
+    monkeypatch.setattr(schema, "MIGRATIONS", steps)
     store = ResultStore(path)
     assert same(store.load(key(0)), columns(key(0), 400))
     store_now(store, key(5), 10)
     store.close()
-    (copy,) = path.parent.glob("s.db.schema-2-*")
-    for file, version in ((path, 4), (copy, 2)):
+    (copy,) = path.parent.glob(f"s.db.schema-{old}-*")
+    for file, version in ((path, old + 2), (copy, old)):
         connection = sqlite3.connect(file)
         assert connection.execute("PRAGMA user_version").fetchone() == (version,)
         connection.close()
@@ -431,9 +429,9 @@ def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> No
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch) -> None:
     fill(path, 2)
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
         failing = ("ALTER TABLE results ADD COLUMN note TEXT", "UPDATE nobody SET x = 1")
-        patched.setattr(schema, "MIGRATIONS", {2: failing})
+        patched.setattr(schema, "MIGRATIONS", {schema.SCHEMA_VERSION: failing})
+        patched.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
         with pytest.raises(StoreError, match="no such table"):
             ResultStore(path)
     store = ResultStore(path)

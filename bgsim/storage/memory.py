@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from operator import index
+from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import StoreError
 from bgsim.parameters import ResultKey
@@ -18,6 +19,9 @@ from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.segments import moments
 from bgsim.storage.slots import SlotPair, place, swap
 from bgsim.storage.times import now_text, time_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class _Held:
@@ -45,7 +49,8 @@ class _Held:
     def described(self) -> StoredResult:
         summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in self.columns.items()}
         record, times = self.record, (time_text(self.created_s), time_text(self.used_s))
-        return StoredResult(record, record.values(), self.replicates, self.nbytes, *times, summary)
+        versions = self.columns.versions
+        return StoredResult(record, record.values(), self.replicates, self.nbytes, *times, summary, versions)
 
 
 class MemoryStore(Store):
@@ -86,12 +91,19 @@ class MemoryStore(Store):
             self._held[held.key.hash] = self._held.pop(held.key.hash)
             held.used_s = time.time()
             held.used = time.monotonic()
-            return {name: column[:wanted] for name, column in held.columns.items()}
+            if wanted is None or wanted >= held.replicates:
+                return held.columns.copy()
+            return held.columns.first(wanted)
+
+    def parts(self, fingerprint: str) -> dict[str, str]:
+        with self._lock:
+            kept = (h.key.parts for h in self._held.values() if h.key.fingerprint == fingerprint and h.key.parts)
+            return dict(next(kept, {}))
 
     def store(
         self,
         key: ResultKey | Record,
-        columns: Columns,
+        columns: Mapping[str, NDArray[Any]],
         *,
         workspace: str | None = None,
         held: int | None = None,  # noqa: ARG002 - nothing is encoded
@@ -121,6 +133,7 @@ class MemoryStore(Store):
             if old is None or old.replicates < new.replicates:
                 if old is not None:
                     new.created_s = old.created_s
+                    new.key = old.key if old.key.parts else key
                     self._drop(result_hash)
                 self._held[result_hash] = new
                 self._total += new.nbytes
