@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.calls import Calls
 from bgsim.control import YIELD
-from bgsim.storage.columns import versions_of
+from bgsim.environment import versions_of
 from bgsim.worker import Task, Worker
 
 if TYPE_CHECKING:

@@ -57,6 +57,11 @@ def first_rows(versions: Versions, rows: int) -> Versions:
     return joined([*cut, (rows - sum(count for count, _ in cut), "")])
 
 
+def versions_of(columns: object, rows: int) -> Versions:
+    """Return the runs of the first rows of `bgsim.storage.Columns`; those of a plain dict have unknown versions."""
+    return first_rows(getattr(columns, "versions", ()), rows)
+
+
 def extended(versions: Versions, rows: int, text: str) -> Versions:
     """Return the runs with one more, up to so many rows, computed with these versions."""
     if not versions:

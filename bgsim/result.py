@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.environment import mixture
+from bgsim.environment import mixture, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, nearest
-from bgsim.storage.columns import versions_of
 
 if TYPE_CHECKING:
     import pandas

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bgsim.environment import Versions, first_rows
+from bgsim.environment import Versions, first_rows, versions_of
 from bgsim.errors import StoreError
 
 if TYPE_CHECKING:
@@ -37,11 +37,6 @@ class Columns(dict[str, "NDArray[Any]"]):
         found = Columns({name: column[:replicates] for name, column in self.items()})
         found.versions = first_rows(self.versions, replicates)
         return found
-
-
-def versions_of(columns: Mapping[str, NDArray[Any]], replicates: int) -> Versions:
-    """Return the versions of the first replicates; those of a plain dict are unknown."""
-    return first_rows(getattr(columns, "versions", ()), replicates)
 
 
 def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from operator import index
@@ -72,6 +73,8 @@ class MemoryStore(Store):
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}  # the last used last
         self._total = 0  # bytes of `_held`
+        self._results_of: Counter[str] = Counter()  # how many of `_held` have a fingerprint
+        self._parts: dict[str, Mapping[str, str]] = {}  # what these fingerprints were made of, where that is known
         self._slots: dict[str, SlotPair] = {}
         self._closed = False
 
@@ -97,8 +100,7 @@ class MemoryStore(Store):
 
     def parts(self, fingerprint: str) -> dict[str, str]:
         with self._lock:
-            kept = (h.key.parts for h in self._held.values() if h.key.fingerprint == fingerprint and h.key.parts)
-            return dict(next(kept, {}))
+            return dict(self._parts.get(fingerprint, {}))
 
     def store(
         self,
@@ -131,12 +133,14 @@ class MemoryStore(Store):
                     f"another result is stored under the hash {result_hash}; it is kept, this one is not stored"
                 )
             if old is None or old.replicates < new.replicates:
+                self._results_of[key.fingerprint] += 1
                 if old is not None:
                     new.created_s = old.created_s
-                    new.key = old.key if old.key.parts else key
                     self._drop(result_hash)
                 self._held[result_hash] = new
                 self._total += new.nbytes
+            if key.parts:
+                self._parts.setdefault(key.fingerprint, key.parts)
             if workspace is not None:
                 self._place(result_hash, new.replicates, workspace)
             self._evict(result_hash)
@@ -233,6 +237,11 @@ class MemoryStore(Store):
         held = self._held.pop(result_hash, None)
         if held is not None:
             self._total -= held.nbytes
+            fingerprint = held.key.fingerprint
+            self._results_of[fingerprint] -= 1
+            if not self._results_of[fingerprint]:
+                del self._results_of[fingerprint]
+                self._parts.pop(fingerprint, None)
         return held is not None
 
     def _evict(self, newest: str) -> CleanupReport:

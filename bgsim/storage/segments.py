@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.environment import first_rows, joined
+from bgsim.environment import first_rows, joined, versions_of
 from bgsim.errors import DamagedResultError
 from bgsim.storage.codec import BLOCK_BYTES, Layout, decode, encode_block, layout_of, rows_per_block
-from bgsim.storage.columns import Columns, versions_of
+from bgsim.storage.columns import Columns
 from bgsim.storage.parallel import CORES, for_each
 
 if TYPE_CHECKING:

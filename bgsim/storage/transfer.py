@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.environment import as_json, from_json
+from bgsim.environment import as_json, from_json, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, StoreError
-from bgsim.storage.columns import Columns, versions_of
+from bgsim.storage.columns import Columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
