@@ -10,12 +10,13 @@ import sqlite3
 import threading
 import warnings
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import HANDSHAKE_S
-from store_helpers import columns, key, same, store_now
+from store_helpers import NEW, OLD, columns, key, same, store_now, versioned
 from test_storage_processes import finish, start
 
 import bgsim
@@ -40,12 +41,14 @@ def store(path):
 
 
 def fill(path: Path, count: int = 6, *, grown: bool = True) -> None:
-    """Make a file with results of two segments, or of one, and slots."""
+    """Make a file with results of two segments and versions, or of one, with slots, and parts of their fingerprint."""
     store = ResultStore(path)
     for x in range(count):
+        of = replace(key(x), parts={"tests.model": "0123abcd"})
         if grown:
-            store_now(store, key(x), 50)
-        store_now(store, key(x), 400, "w" if x < 2 else None)
+            store.store(of, versioned(of, (50, OLD)))
+        store.store(of, versioned(of, (50, OLD if grown else NEW), (350, NEW)), workspace="w" if x < 2 else None)
+        store.flush()
     store.close()
 
 
