@@ -80,10 +80,13 @@ def from_json(value: Any) -> Versions:
 
     Raises
     ------
-    KeyError, TypeError
+    KeyError, TypeError, ValueError
         If the value is none of that.
     """
-    return joined((int(run["count"]), str(run["versions"])) for run in value)
+    runs = [(int(run["count"]), str(run["versions"])) for run in value]
+    if any(count < 1 for count, _ in runs):
+        raise ValueError("a run of rows has one row or more")
+    return joined(runs)
 
 
 def mixture(versions: Versions) -> str:

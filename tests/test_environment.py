@@ -43,7 +43,9 @@ def test_runs_are_what_the_rows_say(given_runs, wanted, more, text) -> None:
     assert from_json(as_json(versions)) == versions
 
 
-@pytest.mark.parametrize("wrong", [7, [{}], [{"first": 0, "count": "many", "versions": ""}], ["ab"]])
+@pytest.mark.parametrize(
+    "wrong", [7, [{}], [{"first": 0, "count": "many", "versions": ""}], [{"count": 0, "versions": ""}], ["ab"]]
+)
 def test_what_is_no_list_of_runs_is_refused(wrong) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         from_json(wrong)

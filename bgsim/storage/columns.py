@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bgsim.environment import Versions, first_rows, versions_of
+from bgsim.environment import Versions, versions_of
 from bgsim.errors import StoreError
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ class Columns(dict[str, "NDArray[Any]"]):
     def copy(self) -> Columns:
         """Return the same columns in another dict, with their versions."""
         found = Columns(self)
-        found.versions = self.versions
+        found.versions = getattr(self, "versions", ())
         return found
 
     def first(self, replicates: int) -> Columns:
         """Return the first replicates of columns that have at least so many, with their versions."""
         found = Columns({name: column[:replicates] for name, column in self.items()})
-        found.versions = first_rows(self.versions, replicates)
+        found.versions = versions_of(self, replicates)
         return found
 
 
