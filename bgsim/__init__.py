@@ -6,6 +6,7 @@ any number of workers, cancel and resume, a stored result that grows, the replay
 The map of the package, lowest first; a module imports only from those above it::
 
     errors          the tree of errors
+    environment     which NumPy and numba computed which rows
     waiting/        the parts of the queue: requests, entries, who is next, limits, times
     queue_manager   the queue, from these parts
     retry           when a failure is tried again

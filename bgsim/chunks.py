@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bgsim.bus.rate import Rate
+from bgsim.environment import environment, extended, first_rows
 from bgsim.logs import JobLog
+from bgsim.storage.columns import Columns
 from bgsim.streams import stream_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bgsim.environment import Versions
     from bgsim.job import Job
     from bgsim.queue_manager import Entry
     from bgsim.simulation import ChunkRunner
-    from bgsim.storage import Columns
     from bgsim.submission import Submission
     from bgsim.worker import Worker
 
@@ -79,6 +81,8 @@ class Run:
         Replicates that are done, chunks in progress not counted.
     from_store : int
         How many of them came from the store.
+    stored_versions : Versions
+        Which NumPy and numba computed those.
     workers : dict of Worker to Chunk or None
         Who is on it, and with what; None while preparing.
     stopping : bool
@@ -107,8 +111,9 @@ class Run:
     __slots__ = (
         "_chunk_rate", "_last_count", "_moved", "_pending", "attempts", "cache", "columns", "completed", "context",
         "entry", "error", "eta", "failed_at", "followers", "follows", "from_store", "jobs", "key", "length", "loaded",
-        "log", "missed_at", "moved_at", "parameters", "phase", "retry", "revision", "runner", "seed", "shown", "simulation",
-        "stalled", "started", "stopping", "store_error", "stream_key", "turn", "workers",
+        "log", "missed_at", "moved_at", "parameters", "phase", "retry", "revision", "runner", "seed", "shown",
+        "simulation", "stalled", "started", "stopping", "store_error", "stored_versions", "stream_key", "turn",
+        "workers",
     )  # fmt: skip
 
     def __init__(self, submission: Submission, job_id: str, missed_at: float = -math.inf) -> None:
@@ -132,6 +137,7 @@ class Run:
         self.length = 0
         self.completed = 0
         self.from_store = 0
+        self.stored_versions: Versions = ()
         self.workers: dict[Worker, Chunk | None] = {}
         self.stopping = False
         self.error: BaseException | None = None
@@ -194,8 +200,11 @@ class Run:
         return sum([min(stop, target) - first for first, stop in self._pending if first < target])
 
     def result_columns(self, replicates: int) -> Columns:
-        """Return the first replicates, by output name."""
-        return {o.name: c[:replicates] for o, c in zip(self.simulation.outputs, self.columns, strict=True)}
+        """Return the first replicates, by output name, and which versions computed them."""
+        found = Columns({o.name: c[:replicates] for o, c in zip(self.simulation.outputs, self.columns, strict=True)})
+        stored = first_rows(self.stored_versions, min(replicates, self.from_store)) if self.from_store else ()
+        found.versions = extended(stored, replicates, environment())
+        return found
 
     # ---- preparing: by one worker, without the lock --------------------------------------------------
 
@@ -207,12 +216,13 @@ class Run:
             new[: len(values)] = values[:target]
         return columns
 
-    def adopt(self, columns: tuple[NDArray[Any], ...], stored: int) -> None:
-        """Take new columns; `stored` replicates at their start come from the store."""
+    def adopt(self, columns: tuple[NDArray[Any], ...], stored: int, versions: Versions = ()) -> None:
+        """Take new columns; `stored` replicates at their start come from the store, computed with these versions."""
         length = len(columns[0])
         if not self.loaded:
             self.loaded = True
             self.from_store = self.completed = stored
+            self.stored_versions = versions
             self.length = stored
         if length > self.length:
             bisect.insort(self._pending, (self.length, length))

@@ -23,6 +23,8 @@ from rich.console import Console
 from bgsim import __version__
 from bgsim.config import EngineConfig
 from bgsim.engine import Engine
+from bgsim.environment import as_json as versions_as_json
+from bgsim.environment import mixture
 from bgsim.errors import (
     BgsimError,
     CompileError,
@@ -127,6 +129,9 @@ def run(
     elapsed = time.monotonic() - began
     source = f", {status.from_store:,} of them from the store" if status.from_store else ""
     _remark(f"{replicates:,} replicates in {elapsed:.2f} s{source}")
+    mixed = mixture(result.versions)
+    if mixed and not as_json:
+        _remark(mixed)
     if status.store_error:
         _remark(f"warning: the result is not stored: {status.store_error}")
 
@@ -304,6 +309,7 @@ def _as_json(result: SimulationResult, from_store: int) -> dict[str, Any]:
         "seed": result.seed,
         "replicates": result.replicates,
         "from_store": from_store,
+        "versions": versions_as_json(result.versions),
         "outputs": outputs,
     }
 

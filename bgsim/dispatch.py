@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.calls import Calls
 from bgsim.control import YIELD
+from bgsim.environment import versions_of
 from bgsim.worker import Task, Worker
 
 if TYPE_CHECKING:
     from bgsim.chunks import Run
+    from bgsim.environment import Versions
     from bgsim.queue_manager import Entry, Priority
     from bgsim.scheduler import Scheduler
 
@@ -77,16 +79,19 @@ class Dispatch:
             elif run.cache == "refresh":
                 self._scheduler.settlement.try_store(run, lambda: self._scheduler.store.delete(run.key.hash))
         held = len(next(iter(stored.values()))) if stored else 0
+        versions = versions_of(stored, held) if stored else ()
         columns = run.allocate(target, stored)
         runner = run.runner
         if runner is None and max(held, run.length) < target:
             runner = run.simulation.prepare(run.parameters, run.revision)
-        return columns, held, runner
+        return columns, held, versions, runner
 
-    def prepared(self, worker: Worker, run: Run, columns: Any, held: int, runner: Any) -> Task | None:
+    def prepared(
+        self, worker: Worker, run: Run, columns: Any, held: int, versions: Versions, runner: Any
+    ) -> Task | None:
         """Take what `prepare` returned; return the worker's next task, most often the first chunk of the run."""
         with self._lock:
-            run.adopt(columns, held)
+            run.adopt(columns, held, versions)
             run.runner = runner
             run.phase = "running"
             del run.workers[worker]

@@ -174,14 +174,18 @@ class ResultKey:
         Name and fingerprint of the simulation.
     seed : int
     parameters : ParameterSet
+    parts : mapping of str to str
+        What the fingerprint was made of: the label of each dependency, and a short hash of it. Empty if unknown. It
+        counts in no comparison, nor in the identity: the store keeps it so that a user can see which one changed.
     identity : str
-        SHA-256 over all of it, 64 hexadecimal digits.
+        SHA-256 over simulation, fingerprint, seed and parameters, 64 hexadecimal digits.
     """
 
     simulation: str
     fingerprint: str
     seed: int
     parameters: ParameterSet
+    parts: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     identity: str = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.environment import mixture, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, nearest
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from bgsim.parameters import ParameterSet
     from bgsim.simulation import Simulation
-    from bgsim.storage import Columns
 
 QUANTILES = (0.05, 0.5, 0.95)
 """Those that a summary has unless told otherwise."""
@@ -72,9 +72,19 @@ def summarize(column: NDArray[Any], quantiles: tuple[float, ...] = QUANTILES) ->
 
 
 class Summary(Mapping[str, ColumnSummary]):
-    """The `ColumnSummary` of each output, by name; prints as a table of the scalar ones."""
+    """The `ColumnSummary` of each output, by name; prints as a table of the scalar ones.
 
-    def __init__(self, columns: Columns, quantiles: tuple[float, ...] = QUANTILES) -> None:
+    Attributes
+    ----------
+    remark : str
+        If several versions of NumPy or numba computed the rows: which versions computed which, in a sentence. It is
+        printed below the table. Otherwise empty.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, NDArray[Any]], quantiles: tuple[float, ...] = QUANTILES, remark: str = ""
+    ) -> None:
+        self.remark = remark
         self._quantiles = quantiles
         self._summaries = {name: summarize(column, quantiles) for name, column in columns.items()}
 
@@ -103,16 +113,18 @@ class Summary(Mapping[str, ColumnSummary]):
         headings, rows = self.table()
         widths = [max(len(line[i]) for line in (headings, *rows)) for i in range(len(headings))]
         widths[1:] = [max(width, 9) for width in widths[1:]]
-        return "\n".join(
+        lines = [
             "  " + "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
             for line in (headings, *rows)
-        )
+        ]
+        return "\n".join([*lines, *([self.remark] if self.remark else [])])
 
     def _repr_html_(self) -> str:
         headings, rows = self.table()
         head = "".join(f"<th>{html.escape(h)}</th>" for h in headings)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        remark = f"<p>{html.escape(self.remark)}</p>" if self.remark else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{remark}"
 
 
 class SimulationResult(Mapping[str, "NDArray[Any]"]):
@@ -124,20 +136,27 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
     parameters : ParameterSet
     seed : int
     replicates : int
+    versions : tuple of (int, int, str)
+        Which versions of NumPy and numba computed which replicates: runs of (first, count, text), such as
+        ``((0, 1000, "numpy 2.4.6, numba 0.68.1"),)``. The text is empty where they are not known. A result that mixes
+        versions says so where it is printed.
     """
 
-    def __init__(self, simulation: Simulation, parameters: ParameterSet, seed: int, columns: Columns) -> None:
+    def __init__(
+        self, simulation: Simulation, parameters: ParameterSet, seed: int, columns: Mapping[str, NDArray[Any]]
+    ) -> None:
         for column in columns.values():
             column.flags.writeable = False
         self.simulation = simulation
         self.parameters = parameters
         self.seed = seed
         self.replicates = len(next(iter(columns.values())))
+        self.versions = versions_of(columns, self.replicates)
         self._columns = columns
 
     def summary(self, quantiles: tuple[float, ...] = QUANTILES) -> Summary:
         """Return count, mean, standard deviation, standard error and quantiles of each output."""
-        return Summary(self._columns, quantiles)
+        return Summary(self._columns, quantiles, mixture(self.versions))
 
     def replay(self, index: int) -> Any:
         """Run replicate `index` again with its own stream: as plain Python, or as the simulation's `replay` does.

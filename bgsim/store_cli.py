@@ -100,6 +100,9 @@ def store_show(hash_prefix: str, store: Path | None, as_json: bool) -> None:
             click.echo("parameters")
             for field, content in result.parameters.items():
                 click.echo(f"  {field:22} {content!r}")
+        elif name == "versions":
+            for first, count, text in result.versions:
+                click.echo(f"{name:14} {first:,} to {first + count - 1:,}: {text or 'unknown'}")
         elif name != "summary":
             click.echo(f"{name:14} {value}")
     data_console().print(_summary_table(result))

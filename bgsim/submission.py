@@ -130,8 +130,10 @@ class Submission:
         self.size_bytes = self.replicates * self.simulation.replicate_bytes(self.parameters)
         self.revision = self.simulation.revision()
         self._check_revision()
-        fingerprint = self.revision.identity.fingerprint
-        self.key = ResultKey(self.simulation.name, fingerprint, self.seed, self.parameters)
+        identity = self.revision.identity
+        self.key = ResultKey(
+            self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts
+        )
 
     def _check_revision(self) -> None:
         """Refuse code that is no function of the seed; share and store nothing of code that cannot be followed."""

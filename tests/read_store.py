@@ -14,16 +14,14 @@ PIECE_BYTES, MAX_BLOCK_BYTES = 2**20, 64 * 2**20
 
 
 def read_block(row):
-    shape = tuple(json.loads(row["shape"]))
-    structure = row["dtype"].startswith("[")
-    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(row["dtype"]) if structure else row["dtype"])
+    shape, text = tuple(json.loads(row["shape"])), row["dtype"]
+    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text) if text.startswith("[") else text)
     assert not dtype.hasobject and row["filter"] in ("none", "shuffle", "bits")
     raw_bytes = math.prod(shape) * dtype.itemsize
     assert raw_bytes == row["raw_bytes"] <= MAX_BLOCK_BYTES
     filtered_bytes = (raw_bytes + 7) // 8 if row["filter"] == "bits" else raw_bytes
     assert zstandard.frame_content_size(row["data"]) == filtered_bytes
-    filtered = np.frombuffer(zstandard.ZstdDecompressor().decompress(row["data"]), np.uint8)
-    raw = filtered.tobytes()
+    raw = (filtered := np.frombuffer(zstandard.ZstdDecompressor().decompress(row["data"]), np.uint8)).tobytes()
     if row["filter"] == "shuffle":
         step = max(1, PIECE_BYTES // dtype.itemsize) * dtype.itemsize
         pieces = [filtered[i : i + step].reshape(dtype.itemsize, -1).T for i in range(0, raw_bytes, step)]
@@ -36,22 +34,24 @@ def read_block(row):
 
 
 def read_store(path):
-    """Yield the row of each result, and its columns by name."""
+    """Yield the row of each result, with the versions of its blocks and its parts, and its columns by name."""
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     assert connection.execute("PRAGMA application_id").fetchone()[0] == 0x42475349
-    assert connection.execute("PRAGMA user_version").fetchone()[0] in (1, 2)
+    schema = connection.execute("PRAGMA user_version").fetchone()[0]
+    assert schema in (1, 2, 3)
+    parts = dict(connection.execute("SELECT * FROM identities").fetchall() if schema > 2 else [])
     for result in connection.execute("SELECT * FROM results").fetchall():
         fields = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
         assert zlib.crc32("\0".join(result[k] for k in fields).encode()) == result["checksum"]
-        columns, query = {}, "SELECT * FROM blocks WHERE hash = ? ORDER BY position, first"
+        columns, versions, query = {}, [], "SELECT * FROM blocks WHERE hash = ? ORDER BY position, first"
         for row in connection.execute(query, (result["hash"],)):
             assert row["first"] == sum(map(len, columns.setdefault(row["name"], [])))
             columns[row["name"]].append(read_block(row))
+            versions += [(row["first"], row["count"], row["versions"])] if schema > 2 and not row["position"] else []
         columns = {name: np.concatenate(blocks) for name, blocks in columns.items()}
-        assert len(columns) == result["outputs"]
-        assert all(len(column) == result["replicates"] for column in columns.values())
-        yield dict(result), columns
+        assert len(columns) == result["outputs"] and {*map(len, columns.values())} == {result["replicates"]}
+        yield {**result, "versions": versions, "parts": json.loads(parts.get(result["fingerprint"], "{}"))}, columns
     connection.close()
 
 

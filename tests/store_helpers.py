@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bgsim.environment import joined
 from bgsim.parameters import ParameterSet, ResultKey
+from bgsim.storage import Columns
 from bgsim.storage.journal import PendingRequest
 from bgsim.storage.times import time_text
 
@@ -23,6 +25,16 @@ def columns(of: ResultKey, replicates: int) -> dict[str, np.ndarray]:
         "won": rows[:, 2] < 0.3,
         "path": np.ascontiguousarray(rows[:, 1:4].astype(np.float32)),
     }
+
+
+OLD, NEW = "numpy 2.3.0, numba 0.61.0", "numpy 2.4.6, numba 0.68.1"
+
+
+def versioned(of: ResultKey, *runs: tuple[int, str]) -> Columns:
+    """Return `columns` of which these runs of rows, as (count, text), were computed with these versions."""
+    found = Columns(columns(of, sum(count for count, _ in runs)))
+    found.versions = joined(runs)
+    return found
 
 
 def same(a: dict[str, np.ndarray] | None, b: dict[str, np.ndarray]) -> bool:

@@ -61,7 +61,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_imports_run_one_way() -> None:
     """The order in the map of the package is the order of the imports, outside of functions and type checking."""
-    order = ["errors", "waiting", "queue_manager"]
+    order = ["errors", "environment", "waiting", "queue_manager"]
     order += ["retry", "defaults", "encoding", "fields", "parameters", "streams", "control"]
     order += ["outputs", "fingerprint", "kernel", "simulation", "result"]
     order += ["bus", "progress", "storage"]

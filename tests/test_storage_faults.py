@@ -10,12 +10,13 @@ import sqlite3
 import threading
 import warnings
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import HANDSHAKE_S
-from store_helpers import columns, key, same, store_now
+from store_helpers import NEW, OLD, columns, key, same, store_now, versioned
 from test_storage_processes import finish, start
 
 import bgsim
@@ -40,12 +41,14 @@ def store(path):
 
 
 def fill(path: Path, count: int = 6, *, grown: bool = True) -> None:
-    """Make a file with results of two segments, or of one, and slots."""
+    """Make a file with results of two segments and versions, or of one, with slots, and parts of their fingerprint."""
     store = ResultStore(path)
     for x in range(count):
+        of = replace(key(x), parts={"tests.model": "0123abcd"})
         if grown:
-            store_now(store, key(x), 50)
-        store_now(store, key(x), 400, "w" if x < 2 else None)
+            store.store(of, versioned(of, (50, OLD)))
+        store.store(of, versioned(of, (50, OLD if grown else NEW), (350, NEW)), workspace="w" if x < 2 else None)
+        store.flush()
     store.close()
 
 
@@ -411,18 +414,16 @@ def _set_version(path: Path, version: int) -> None:
 
 def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> None:
     fill(path, 2)
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 2)
-    monkeypatch.setattr(
-        schema,
-        "MIGRATIONS",
-        {2: ("ALTER TABLE results ADD COLUMN note TEXT",), 3: ("UPDATE results SET note = 'moved'",)},
-    )
+    old = schema.SCHEMA_VERSION
+    steps = {old: ("ALTER TABLE results ADD COLUMN note TEXT",), old + 1: ("UPDATE results SET note = 'moved'",)}
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", old + 2)
+    monkeypatch.setattr(schema, "MIGRATIONS", steps)
     store = ResultStore(path)
     assert same(store.load(key(0)), columns(key(0), 400))
     store_now(store, key(5), 10)
     store.close()
-    (copy,) = path.parent.glob("s.db.schema-2-*")
-    for file, version in ((path, 4), (copy, 2)):
+    (copy,) = path.parent.glob(f"s.db.schema-{old}-*")
+    for file, version in ((path, old + 2), (copy, old)):
         connection = sqlite3.connect(file)
         assert connection.execute("PRAGMA user_version").fetchone() == (version,)
         connection.close()
@@ -431,9 +432,9 @@ def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> No
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch) -> None:
     fill(path, 2)
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
         failing = ("ALTER TABLE results ADD COLUMN note TEXT", "UPDATE nobody SET x = 1")
-        patched.setattr(schema, "MIGRATIONS", {2: failing})
+        patched.setattr(schema, "MIGRATIONS", {schema.SCHEMA_VERSION: failing})
+        patched.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
         with pytest.raises(StoreError, match="no such table"):
             ResultStore(path)
     store = ResultStore(path)

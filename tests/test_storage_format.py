@@ -69,6 +69,11 @@ def golden_columns(name: str) -> dict[str, np.ndarray]:
     }
 
 
+GOLDEN_VERSIONS = ((0, 20, "numpy 2.3.0, numba 0.61.0"), (20, 23, "numpy 2.4.6, numba 0.68.1"))
+"""Which rows of the golden stores' result "int" were computed with what, from version 3 on; of all others it is unknown."""
+
+GOLDEN_PARTS = {"golden.model": "0123abcd", "golden.RATE": "4567ef00"}
+
 GOLDEN_JOURNAL = (
     [request(0, "golden"), request(1, "golden", started=True, crashes=2, options='{"priority": 2}')],
     [
@@ -138,7 +143,26 @@ def test_golden_stores_open_for_ever(tmp_path, file) -> None:
     assert (pair.primary.hash, pair.secondary.hash) == (golden_key("empty").hash, golden_key("two").hash)
     found = store.journal.interrupted(), store.journal.dead_letters(), store.journal.schedules()
     assert found == (([], [], []) if file.name == "store-1.db" else GOLDEN_JOURNAL)
+    known = file.name not in ("store-1.db", "store-2.db")
+    for name in PARAMETERS:
+        expected = GOLDEN_VERSIONS if known and name == "int" else ((0, 40 + len(name), ""),)
+        assert store.load(golden_key(name)).versions == store.get(golden_key(name).hash).versions == expected
+    assert store.parts(golden_key("int").fingerprint) == (GOLDEN_PARTS if known else {})
     store.close()
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("store-*.db")), ids=lambda file: file.name)
+def test_golden_stores_are_imported_for_ever(tmp_path, file) -> None:
+    """Without being migrated: a file that is imported is only read."""
+    before = file.read_bytes()
+    store = ResultStore(tmp_path / "s.db")
+    assert len(store.import_(file)) == len(PARAMETERS)
+    assert all(same(store.load(golden_key(name)), golden_columns(name)) for name in PARAMETERS)
+    known = file.name not in ("store-1.db", "store-2.db")
+    assert store.load(golden_key("int")).versions == (GOLDEN_VERSIONS if known else ((0, 43, ""),))
+    assert store.parts(golden_key("int").fingerprint) == (GOLDEN_PARTS if known else {})
+    store.close()
+    assert file.read_bytes() == before
 
 
 def test_every_golden_store_is_read_by_the_reader_as_it_was_written() -> None:
@@ -151,10 +175,11 @@ def test_every_golden_store_is_read_by_the_reader_as_it_was_written() -> None:
         assert all(same(found[golden_key(name).hash], golden_columns(name)) for name in PARAMETERS)
 
 
-def test_an_older_store_becomes_one_of_this_version_with_a_copy_before(tmp_path) -> None:
+@pytest.mark.parametrize("old", range(1, SCHEMA_VERSION))
+def test_an_older_store_becomes_one_of_this_version_with_a_copy_before(tmp_path, old) -> None:
     """Three processes open it at once: one migrates, and the copy is of what was there before."""
     path = tmp_path / "s.db"
-    shutil.copy(GOLDEN / "store-1.db", path)
+    shutil.copy(GOLDEN / f"store-{old}.db", path)
     processes = [start("write", path, number) for number in range(3)]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
@@ -164,8 +189,8 @@ def test_an_older_store_becomes_one_of_this_version_with_a_copy_before(tmp_path)
     for process in processes:
         finish(process)
     (copy,) = tmp_path.glob("s.db.schema-*")
-    assert copy.name.startswith("s.db.schema-1-")
-    for file, version in ((path, SCHEMA_VERSION), (copy, 1)):
+    assert copy.name.startswith(f"s.db.schema-{old}-")
+    for file, version in ((path, SCHEMA_VERSION), (copy, old)):
         with closing(sqlite3.connect(file)) as connection:
             assert connection.execute("PRAGMA user_version").fetchone() == (version,)
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -175,8 +200,9 @@ def test_an_older_store_becomes_one_of_this_version_with_a_copy_before(tmp_path)
     store.close()
 
 
-def test_a_new_store_and_a_migrated_one_have_the_same_schema(tmp_path) -> None:
-    shutil.copy(GOLDEN / "store-1.db", tmp_path / "old.db")
+@pytest.mark.parametrize("old", range(1, SCHEMA_VERSION))
+def test_a_new_store_and_a_migrated_one_have_the_same_schema(tmp_path, old) -> None:
+    shutil.copy(GOLDEN / f"store-{old}.db", tmp_path / "old.db")
     schemas = []
     for name in ("old.db", "new.db"):
         ResultStore(tmp_path / name).close()

@@ -7,17 +7,36 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from store_helpers import columns, key, request, same
+from store_helpers import NEW, OLD, columns, key, request, same, versioned
 
-from bgsim.storage import MemoryStore, PendingRequest, ResultStore
+from bgsim.storage import Columns, MemoryStore, PendingRequest, ResultStore
 
 KEYS = [key(x) for x in range(5)]
+PARTS = {"tests.model": "0123abcd"}
 keys = st.sampled_from(KEYS)
 counts = st.integers(1, 400)
 workspaces = st.sampled_from(["a", "b"])
+
+
+TEXTS = ["", OLD, NEW]
+"""Versions; the column "made" says row by row which of them computed it."""
+
+
+def made_columns(of, runs: list[tuple[int, int]]) -> Columns:
+    found = versioned(of, *((count, TEXTS[text]) for count, text in runs))
+    found["made"] = np.repeat([text for _, text in runs], [count for count, _ in runs])
+    return found
+
+
+def agrees_with(found: Columns, of, count: int) -> bool:
+    """Tell whether these are the first replicates, each with the versions that computed it."""
+    made = found.pop("made")
+    texts = [text for _, run, text in found.versions for _ in range(run)]
+    return same(found, columns(of, count)) and texts == [TEXTS[text] for text in made]
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -26,6 +45,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.held: dict[str, int] = {}
+        self.described = False  # whether a result came with parts since there was last none
         self.slots: dict[str, list[tuple[str, int]]] = {}
         self.directory = Path(tempfile.mkdtemp())
         self.store = self.open()
@@ -37,12 +57,21 @@ class StoreMachine(RuleBasedStateMachine):
         if of.hash in self.held:
             self.held[of.hash] = self.held.pop(of.hash)
 
-    @rule(of=keys, count=counts, workspace=st.none() | workspaces)
-    def keep(self, of, count, workspace) -> None:
+    @rule(
+        of=keys,
+        runs=st.lists(st.tuples(st.integers(1, 150), st.integers(0, 2)), min_size=1, max_size=3),
+        workspace=st.none() | workspaces,
+        held=st.none() | counts,
+        parts=st.booleans(),
+    )
+    def keep(self, of, runs, workspace, held, parts) -> None:
+        count = sum(run for run, _ in runs)
         errors: list[Exception | None] = []
-        self.store.store(of, columns(of, count), workspace=workspace, on_stored=errors.append)
+        described = replace(of, parts=PARTS) if parts else of
+        self.store.store(described, made_columns(of, runs), workspace=workspace, held=held, on_stored=errors.append)
         self.store.flush()
         assert errors == [None]
+        self.described = self.described or parts
         if count > self.held.get(of.hash, 0):
             self.held.pop(of.hash, None)
             self.held[of.hash] = count
@@ -53,7 +82,7 @@ class StoreMachine(RuleBasedStateMachine):
     def load(self, of, count) -> None:
         found = self.store.load(of, count)
         held = self.held.get(of.hash, 0)
-        assert found is None if not held else same(found, columns(of, min(count, held)))
+        assert found is None if not held else agrees_with(found, of, min(count, held))
         self.used(of)
 
     @rule(of=keys, count=counts, workspace=workspaces)
@@ -107,6 +136,10 @@ class StoreMachine(RuleBasedStateMachine):
         for of in KEYS:
             assert self.store.find(of) == self.held.get(of.hash, 0)
         assert {r.hash: r.replicates for r in self.store.results()} == self.held
+        for result in self.store.results():
+            assert sum(count for _, count, _ in result.versions) == result.replicates
+        self.described = self.described and bool(self.held)
+        assert self.store.parts(KEYS[0].fingerprint) == (PARTS if self.described else {})
         assert self.store.workspaces() == sorted(self.slots)
         for workspace, slots in self.slots.items():
             assert [(s.hash, s.replicates) for s in self.store.slots(workspace)] == slots

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from store_helpers import columns, key, same, store_now
+from store_helpers import NEW, OLD, columns, key, same, store_now, versioned
 
 import bgsim
 from bgsim.errors import InvalidInputError, StoreError
 from bgsim.parameters import ParameterSet
 from bgsim.storage import MemoryStore, ResultStore
+from bgsim.storage.explain import changed_parts
 from bgsim.storage.records import Record
 
 
@@ -105,6 +107,91 @@ def test_loaded_columns_are_read_only(store) -> None:
     for replicates in (10, 5):
         with pytest.raises(ValueError, match="read-only"):
             store.load(key(), replicates)["value"][0] = 1.0
+
+
+# ---- versions and parts --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workspace", [None, "w"])
+def test_versions_stay_with_the_rows_when_a_result_grows(store, workspace) -> None:
+    """From the file and from a slot, whole and cut."""
+    store.store(key(), versioned(key(), (100, OLD)), workspace=workspace)
+    store.flush()
+    assert store.load(key(), 100).versions == ((0, 100, OLD),)
+    store.store(key(), versioned(key(), (100, OLD), (150, NEW)), workspace=workspace)
+    store.flush()
+    mixed = ((0, 100, OLD), (100, 150, NEW))
+    for wanted, expected in (
+        (None, mixed),
+        (250, mixed),
+        (999, mixed),
+        (101, ((0, 100, OLD), (100, 1, NEW))),
+        (100, ((0, 100, OLD),)),
+        (7, ((0, 7, OLD),)),
+    ):
+        for _ in range(2):
+            assert store.load(key(), wanted).versions == expected
+    assert store.get(key().hash).versions == store.results()[0].versions == mixed
+    assert same(store.load(key(), 250), columns(key(), 250))
+    assert store.check().ok
+
+
+def test_the_versions_of_a_plain_dict_are_unknown(store) -> None:
+    store_now(store, key(), 10, "w")
+    assert store.load(key(), 10).versions == ((0, 10, ""),)
+    store.store(key(), versioned(key(), (10, ""), (5, NEW)))
+    store.flush()
+    assert store.load(key()).versions == ((0, 10, ""), (10, 5, NEW))
+
+
+def test_a_result_that_is_stored_anew_keeps_all_its_versions(store) -> None:
+    """Another process has deleted what was extended: the store writes all of it, block by block."""
+    store.store(key(), versioned(key(), (100, OLD), (50, NEW), (50, OLD)), held=100)
+    store.flush()
+    assert store.load(key()).versions == ((0, 100, OLD), (100, 50, NEW), (150, 50, OLD))
+    assert same(store.load(key(), 170), columns(key(), 170))
+    assert store.check().ok
+
+
+def with_parts(of, **parts: str):
+    return replace(of, parts=parts)
+
+
+def test_parts_are_kept_as_long_as_a_result_has_the_fingerprint(store) -> None:
+    fingerprint = key().fingerprint
+    assert store.parts(fingerprint) == {}
+    store_now(store, key(1), 10)
+    assert store.parts(fingerprint) == {}
+    for x in (1, 2, 3):
+        store_now(store, with_parts(key(x), a="1", b="ü"), 20)
+    assert store.parts(fingerprint) == {"a": "1", "b": "ü"}
+    store_now(store, key(3), 30)
+    for x in (1, 2):
+        store.delete(key(x).hash)
+    assert store.parts(fingerprint) == {"a": "1", "b": "ü"}
+    store.delete(key(3).hash)
+    assert store.parts(fingerprint) == {}
+    store_now(store, with_parts(key(3), c="2"), 10)
+    assert store.parts(fingerprint) == {"c": "2"}
+    assert store.check().ok
+
+
+def test_parts_go_with_the_last_result_that_is_evicted(store) -> None:
+    others = [replace(with_parts(key(x), a=str(x)), fingerprint=f"{x}" * 32) for x in (1, 2)]
+    for of in others:
+        store_now(store, of, 10)
+    store.max_storage_bytes = 1
+    store.cleanup()
+    assert [store.parts(of.fingerprint) for of in others] == [{}, {}]
+    store.max_storage_bytes = 2**30
+    store_now(store, others[0], 10)
+    assert store.parts(others[0].fingerprint) == {"a": "1"}
+
+
+def test_parts_count_neither_in_the_key_nor_in_its_hash() -> None:
+    assert with_parts(key(), a="1") == key()
+    assert hash(with_parts(key(), a="1")) == hash(key())
+    assert with_parts(key(), a="1").identity == key().identity
 
 
 def test_results_say_what_is_there(store) -> None:
@@ -357,6 +444,40 @@ def test_explain_names_seed_and_code(store) -> None:
     assert "code" in said.reason
 
 
+def test_explain_names_the_dependencies_that_changed(store) -> None:
+    """The wanted side is the simulation's, the stored side is what the store keeps."""
+    bound = call.bind(Call())
+    of = bgsim.parameters.ResultKey("s", "a" * 32, 0, bound, {"m.RATE": "1", "m.f": "2", "m.g": "3", "m.h": "4"})
+    store.store(of, {"value": np.zeros(5)})
+    store.flush()
+
+    class Edited:
+        name, fingerprint, parts = "s", "b" * 32, {"m.RATE": "9", "m.f": "2", "m.g": "8", "m.new": "7"}
+        bind = staticmethod(call.bind)
+
+    said = store.explain(Edited, Call(), replicates=5)
+    assert said.changed == ("m.RATE changed", "m.g changed", "m.new added", "m.h removed")
+    assert said.reason.endswith("but its code has changed (m.RATE changed, m.g changed, m.new added and 1 more)")
+    Edited.parts = {}
+    said = store.explain(Edited, Call(), replicates=5)
+    assert said.changed == ()
+    assert "the simulation's code, what it uses, or its version has changed" in said.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stored", "changed"),
+    [
+        ({}, {"a": "1"}, ()),
+        ({"a": "1"}, {}, ()),
+        ({"a": "1"}, {"a": "1"}, ()),
+        ({"a": "1"}, {"a": "2"}, ("a changed",)),
+        ({"b": "1", "a": "1"}, {"c": "1"}, ("b added", "a added", "c removed")),
+    ],
+)
+def test_changed_parts(wanted, stored, changed) -> None:
+    assert changed_parts(wanted, stored) == changed
+
+
 def test_most_similar(store) -> None:
     assert store.most_similar(Call()) is None
     near, far = keep(store, Call(spot=101.0), 5), keep(store, Call(spot=300.0, steps=99), 5)
@@ -398,6 +519,42 @@ def test_npz_goes_out_and_comes_back(store, tmp_path) -> None:
     assert store.find(of) == 50
     assert same(store.load(of, 50), columns(of, 50))
     assert store.get(of.hash).record == before.record
+
+
+@pytest.mark.parametrize("kind", ["npz", "db"])
+def test_versions_and_parts_go_out_and_come_back(store, tmp_path, kind) -> None:
+    of = with_parts(key(), a="1")
+    other = ResultStore(tmp_path / "other.db") if kind == "db" else store
+    other.store(of, versioned(of, (10, OLD), (20, NEW)))
+    other.flush()
+    if kind == "db":
+        other.close()
+    else:
+        store.export(of.hash, tmp_path / "other.npz")
+        store.delete(of.hash)
+    store.import_(tmp_path / f"other.{kind}")
+    assert store.load(of).versions == ((0, 10, OLD), (10, 20, NEW))
+    assert store.parts(of.fingerprint) == {"a": "1"}
+
+
+def test_an_export_of_an_older_bgsim_comes_in(store, tmp_path) -> None:
+    store_now(store, with_parts(key(), a="1"), 5)
+    store.export(key().hash, tmp_path / "r.npz")
+    store.delete(key().hash)
+    with np.load(tmp_path / "r.npz") as file:
+        content = dict(file)
+    described = json.loads(str(content["__bgsim__"]))
+    for name, wrong in (("parts", {"a": 1}), ("versions", [{}])):
+        content["__bgsim__"] = np.array(json.dumps({**described, name: wrong}))
+        np.savez(tmp_path / "wrong.npz", **content)
+        with pytest.raises(StoreError, match="no result that bgsim has exported"):
+            store.import_(tmp_path / "wrong.npz")
+    del described["parts"], described["versions"]
+    content["__bgsim__"] = np.array(json.dumps(described))
+    np.savez(tmp_path / "r.npz", **content)
+    store.import_(tmp_path / "r.npz")
+    assert store.load(key()).versions == ((0, 5, ""),)
+    assert store.parts(key().fingerprint) == {}
 
 
 def test_csv_has_a_row_a_replicate(store, tmp_path) -> None:
@@ -504,3 +661,31 @@ def test_a_commit_within_the_limits_looks_at_no_result_but_the_oldest(tmp_path: 
             ]
     assert any("results_by_use (used_at<?)" in plan for plan in plans)
     assert not [plan for plan in plans if plan.startswith(("SCAN results", "SCAN blocks"))]
+
+
+def test_parts_are_written_once_and_again_when_somebody_else_may_have_removed_them(tmp_path: Path) -> None:
+    statements: list[str] = []
+
+    def written() -> int:
+        found = sum(statement.startswith("INSERT OR IGNORE INTO identities") for statement in statements)
+        statements.clear()
+        return found
+
+    of = [with_parts(key(x), a="1") for x in range(9)]
+    with closing(ResultStore(tmp_path / "s.db")) as store:
+        store._file.writer.connection.set_trace_callback(statements.append)
+        for each in of[:3]:
+            store_now(store, each, 10)
+        assert written() == 1
+        with closing(ResultStore(tmp_path / "s.db")) as other:
+            for each in of[:3]:
+                other.delete(each.hash)
+        assert store.parts(key().fingerprint) == {}
+        store_now(store, of[3], 10)
+        assert written() == 1
+        assert store.parts(key().fingerprint) == {"a": "1"}
+        store.delete(of[3].hash)
+        store_now(store, of[4], 10)
+        assert written() == 1
+        assert store.parts(key().fingerprint) == {"a": "1"}
+        store._file.writer.connection.set_trace_callback(None)

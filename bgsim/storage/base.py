@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.errors import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from bgsim.parameters import ResultKey
     from bgsim.simulation import Simulation
@@ -55,7 +57,8 @@ class Store(abc.ABC):
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         """Return the first `replicates` of a result, or as many as there are; None if there are none.
 
-        The arrays are read-only and may be shared. A result that turns out to be damaged is set aside, and none.
+        The arrays are read-only and may be shared; `Columns.versions` says what computed them. A result that turns out
+        to be damaged is set aside, and none.
 
         Parameters
         ----------
@@ -66,10 +69,17 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
+    def parts(self, fingerprint: str) -> dict[str, str]:
+        """Return what a stored result's fingerprint was made of: the label of each dependency, and a short hash of it.
+
+        It is empty for a fingerprint of which no result is stored, or whose results were stored without it.
+        """
+
+    @abc.abstractmethod
     def store(
         self,
         key: ResultKey | Record,
-        columns: Columns,
+        columns: Mapping[str, NDArray[Any]],
         *,
         workspace: str | None = None,
         held: int | None = None,
@@ -83,8 +93,9 @@ class Store(abc.ABC):
         Parameters
         ----------
         key : ResultKey or Record
-        columns : dict of str to ndarray
-            From replicate 0 on; must not change any more.
+            Its `parts` are kept as long as the store has a result of its fingerprint.
+        columns : Columns or dict of str to ndarray
+            From replicate 0 on; must not change any more. The versions of a plain dict's rows are unknown.
         workspace : str, optional
             None places it in no slot.
         held : int, optional

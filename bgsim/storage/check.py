@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.storage import journal_tables, segments, tables
 from bgsim.storage.database import SQLITE_ERRORS
-from bgsim.storage.records import Record
+from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.reports import CheckReport
 
 
@@ -29,7 +30,7 @@ class Findings:
         By hash: why a result cannot be used.
     problems : list of str
         These and all others.
-    journal : list of (str, int, str)
+    journal, identities : list of (str, int, str)
         Table, row and reason of what makes no sense there.
     file_damaged : bool
         Whether the database itself is damaged, so that it has to be made anew.
@@ -40,6 +41,7 @@ class Findings:
     damaged: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     journal: list[tuple[str, int, str]] = field(default_factory=list)
+    identities: list[tuple[str, int, str]] = field(default_factory=list)
     file_damaged: bool = False
 
     def report(self, *repaired: str) -> CheckReport:
@@ -55,8 +57,12 @@ def check_file(connection: sqlite3.Connection) -> Findings:
         for (result_hash,) in connection.execute("SELECT hash FROM results ORDER BY hash").fetchall():
             _check_result(connection, result_hash, found)
         _check_references(connection, found)
+        _check_identities(connection, found)
         found.journal = journal_tables.find_wrong(connection)
-        found.problems += [f"row {row} of {table} makes no sense: {reason}" for table, row, reason in found.journal]
+        found.problems += [
+            f"row {row} of {table} makes no sense: {reason}"
+            for table, row, reason in (*found.journal, *found.identities)
+        ]
     except (*SQLITE_ERRORS, TypeError) as error:
         found.problems.append(f"the database cannot be read: {error}")
         found.file_damaged = True
@@ -67,7 +73,7 @@ def mend(connection: sqlite3.Connection, found: Findings) -> None:
     """Set damaged results aside, remove what refers to others that are not there, and add sizes up again."""
     for result_hash, reason in found.damaged.items():
         tables.set_aside(connection, result_hash, reason)
-    for table, rowid, _ in found.journal:
+    for table, rowid, _ in (*found.journal, *found.identities):
         connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
     connection.execute("DELETE FROM blocks WHERE hash NOT IN (SELECT hash FROM results)")
     connection.execute("DELETE FROM slots WHERE hash NOT IN (SELECT hash FROM results)")
@@ -102,6 +108,20 @@ def _check_references(connection: sqlite3.Connection, found: Findings) -> None:
         "SELECT workspace, count(*) FROM slots GROUP BY workspace HAVING count(*) > 2"
     ):
         found.problems.append(f"workspace {workspace!r} has {count} slots")
+
+
+def _check_identities(connection: sqlite3.Connection, found: Findings) -> None:
+    rows = connection.execute(
+        "SELECT rowid, parts, fingerprint IN (SELECT fingerprint FROM results) FROM identities ORDER BY rowid"
+    )
+    for row, text, used in rows:
+        try:
+            checked_parts(json.loads(text))
+        except ValueError as error:
+            found.identities.append(("identities", row, str(error)))
+        else:
+            if not used:
+                found.identities.append(("identities", row, "no result has this fingerprint"))
 
 
 def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findings) -> None:
@@ -139,11 +159,14 @@ def _check_columns(connection: sqlite3.Connection, result_hash: str, replicates:
     with closing(connection.execute(segments.SELECT, (result_hash, replicates))) as rows:
         columns = segments.join(rows, result_hash, replicates)
     described = connection.execute(
-        "SELECT name, first, count, mean, squares, minimum, maximum FROM blocks WHERE hash = ?", (result_hash,)
+        "SELECT name, first, count, versions, mean, squares, minimum, maximum FROM blocks WHERE hash = ?",
+        (result_hash,),
     ).fetchall()
-    for name, first, count, *moments in described:
+    for name, first, count, text, *moments in described:
         if name not in columns or first + count > replicates:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
+        if not any(f <= first and first + count <= f + c and text == t for f, c, t in columns.versions):
+            raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} have other versions")
         computed = segments.moments(columns[name][first : first + count])
         if not all(map(_same, moments, computed)):
             raise DamagedResultError(f"the summary of replicates {first} to {first + count} of {name!r} is wrong")

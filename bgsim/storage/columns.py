@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from bgsim.environment import Versions, versions_of
 from bgsim.errors import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Columns: TypeAlias = "dict[str, NDArray[Any]]"
-"""Output name to values, in the order of the outputs; the first axis is the replicates, from 0 on."""
+
+class Columns(dict[str, "NDArray[Any]"]):
+    """Output name to values, in the order of the outputs; the first axis is the replicates, from 0 on.
+
+    Attributes
+    ----------
+    versions : tuple of (int, int, str)
+        Which rows were computed with which NumPy and numba, as `bgsim.environment.Versions` has it. Whoever makes the
+        columns sets it; until then, and of a plain dict, `versions_of` says that they are unknown.
+    """
+
+    __slots__ = ("versions",)  # a dict of attributes would cost a hit from a slot a tenth
+
+    versions: Versions
+
+    def copy(self) -> Columns:
+        """Return the same columns in another dict, with their versions."""
+        found = Columns(self)
+        found.versions = getattr(self, "versions", ())
+        return found
+
+    def first(self, replicates: int) -> Columns:
+        """Return the first replicates of columns that have at least so many, with their versions."""
+        found = Columns({name: column[:replicates] for name, column in self.items()})
+        found.versions = versions_of(self, replicates)
+        return found
 
 
-def checked_columns(columns: Columns, max_bytes: int) -> Columns:
-    """Return the columns read-only, without memory that they do not use.
+def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Columns:
+    """Return the columns read-only, with their versions, without memory that they do not use.
 
     Raises
     ------
@@ -33,7 +59,8 @@ def checked_columns(columns: Columns, max_bytes: int) -> Columns:
             f"a result of {size:,} bytes is larger than max_storage_bytes={max_bytes:,}; raise that, or ask for fewer "
             "replicates"
         )
-    found = {}
+    found = Columns()
+    found.versions = versions_of(columns, lengths.pop())
     for name, column in columns.items():
         base = column.base
         lone = column.copy() if getattr(base, "nbytes", 0) > 2 * column.nbytes + 4096 else column

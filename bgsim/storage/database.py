@@ -228,6 +228,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
         "count(DISTINCT hash) FROM slots",
         "count(*), sum(crashes) FROM requests",
         "count(*), sum(pid) FROM owners",
+        "count(*) FROM identities",
     ):
         connection.execute(f"SELECT {probe}").fetchone()
     connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bgsim.storage.base import Store
     from bgsim.storage.records import StoredResult
 
+_SHOWN = 3
+"""Names in a sentence."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -36,6 +39,9 @@ class Explanation:
     differences : dict of str to (object, object)
         Of a miss: what keeps it from being that result, wanted and stored: parameters by their names, and ``seed``
         and ``fingerprint``.
+    changed : tuple of str
+        Of a miss where the fingerprint differs: the dependencies that were changed, added or removed since the nearest
+        result was stored, such as ``"mymodule.RATE changed"``. Empty where the dependencies of either are not known.
     """
 
     outcome: str
@@ -45,6 +51,7 @@ class Explanation:
     reason: str
     nearest: StoredResult | None = None
     differences: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
 
 def explain(store: Store, simulation: Simulation, parameters: Any, replicates: int, seed: int) -> Explanation:
@@ -72,7 +79,7 @@ def explain(store: Store, simulation: Simulation, parameters: Any, replicates: i
     if stored:
         reason = f"{stored:,} are stored, {replicates - stored:,} are computed"
         return Explanation("extend", key.hash, stored, replicates, reason)
-    return _explain_miss(store, key, replicates)
+    return _explain_miss(store, key, replicates, getattr(simulation, "parts", {}))
 
 
 def most_similar(
@@ -103,7 +110,30 @@ def most_similar(
     return best
 
 
-def _explain_miss(store: Store, key: ResultKey, replicates: int) -> Explanation:
+def changed_parts(wanted: Mapping[str, str], stored: Mapping[str, str]) -> tuple[str, ...]:
+    """Return which dependencies of a simulation differ from those that a stored result was computed with.
+
+    Parameters
+    ----------
+    wanted, stored : mapping of str to str
+        The label of each dependency, and a short hash of it; empty if unknown.
+
+    Returns
+    -------
+    tuple of str
+        The labels, each followed by ``" changed"``, ``" added"`` or ``" removed"``, in this order. Empty if either is
+        unknown.
+    """
+    if not wanted or not stored:
+        return ()
+    return (
+        *(f"{label} changed" for label, part in wanted.items() if stored.get(label, part) != part),
+        *(f"{label} added" for label in wanted if label not in stored),
+        *(f"{label} removed" for label in stored if label not in wanted),
+    )
+
+
+def _explain_miss(store: Store, key: ResultKey, replicates: int, parts: Mapping[str, str]) -> Explanation:
     candidates = [result for result in store.results() if result.simulation == key.simulation]
     # Of equally similar parameters the same code counts more than the same seed.
     candidates.sort(key=lambda r: (r.record.fingerprint != key.fingerprint, r.seed != key.seed))
@@ -113,19 +143,30 @@ def _explain_miss(store: Store, key: ResultKey, replicates: int) -> Explanation:
     nearest, _ = found
     differences = parameter_differences(_as_stored(key.parameters), nearest.parameters)
     names = list(differences)
-    reasons = [f"{name} is {a!r} here and {b!r} there" for name, (a, b) in list(differences.items())[:3]]
+    reasons = [f"{name} is {a!r} here and {b!r} there" for name, (a, b) in list(differences.items())[:_SHOWN]]
     if len(names) > len(reasons):
         reasons.append(f"{len(names) - len(reasons)} more parameters differ")
     if key.seed != nearest.seed:
         differences["seed"] = (key.seed, nearest.seed)
         reasons.append(f"the seed is {key.seed} here and {nearest.seed} there")
+    changed: tuple[str, ...] = ()
     if key.fingerprint != nearest.record.fingerprint:
         differences["fingerprint"] = (key.fingerprint, nearest.record.fingerprint)
-        reasons.append("the simulation's code, what it uses, or its version has changed")
+        changed = changed_parts(parts, store.parts(nearest.record.fingerprint))
+        reasons.append(_code_reason(changed))
     if not differences:
         reasons.append("its parameters have other types")
     reason = f"the nearest stored result is {nearest.hash[:12]}, but {', and '.join(reasons)}"
-    return Explanation("miss", key.hash, 0, replicates, reason, nearest, differences)
+    return Explanation("miss", key.hash, 0, replicates, reason, nearest, differences, changed)
+
+
+def _code_reason(changed: tuple[str, ...]) -> str:
+    """Say in a sentence's part what has changed of the code; at most three names."""
+    if not changed:
+        return "the simulation's code, what it uses, or its version has changed"
+    shown = ", ".join(changed[:_SHOWN])
+    more = len(changed) - _SHOWN
+    return f"its code has changed ({shown}{f' and {more} more' if more > 0 else ''})"
 
 
 def _as_stored(parameters: Any) -> dict[str, Any]:

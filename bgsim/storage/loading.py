@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -15,16 +15,14 @@ from numpy import frombuffer
 from bgsim.errors import DamagedResultError
 from bgsim.storage import segments
 from bgsim.storage.codec import Layout, decode, decompress, layout_of
-
-if TYPE_CHECKING:
-    from bgsim.storage.columns import Columns
+from bgsim.storage.columns import Columns
 
 _BYTE = np.dtype(np.uint8)
 
 _SMALL_STORED_BYTES = 2**16
 
 _SELECT_SMALL = (
-    "SELECT r.identity, r.replicates, r.outputs, b.name, b.dtype, b.shape, b.filter, b.checksum, b.data "
+    "SELECT r.identity, r.replicates, r.outputs, b.name, b.dtype, b.shape, b.filter, b.checksum, b.data, b.versions "
     "FROM results r LEFT JOIN blocks b "
     f"ON b.hash = r.hash AND b.first = 0 AND r.stored_bytes < {_SMALL_STORED_BYTES} "
     "WHERE r.hash = ? ORDER BY b.position"
@@ -50,7 +48,7 @@ def read(
 
     Returns
     -------
-    (str, dict of str to ndarray) or None
+    (str, Columns) or None
         Read-only arrays; None if there is no such result.
 
     Raises
@@ -90,9 +88,9 @@ def _read_blocks(
 
 def _join_small(rows: list[tuple[Any, ...]], result_hash: str, wanted: int) -> Columns | None:
     """Decode rows of `_SELECT_SMALL`; None if a column has several blocks."""
-    columns: Columns = {}
+    columns = Columns()
     begun = crc32(result_hash.encode())
-    for _, held, _, name, dtype, shape, kind, checksum, data in rows:
+    for _, held, _, name, dtype, shape, kind, checksum, data, _ in rows:
         layout, count, described, quick = _described(len(columns), name, dtype, shape, kind)
         replicates = held if held < wanted else wanted
         if count < replicates:
@@ -109,6 +107,7 @@ def _join_small(rows: list[tuple[Any, ...]], result_hash: str, wanted: int) -> C
         columns[name] = column if count == replicates else column[:replicates]
     if len(columns) != rows[0][2]:
         raise DamagedResultError(f"{len(columns)} of {rows[0][2]} columns are there")
+    columns.versions = ((0, replicates, rows[0][-1]),)
     return columns
 
 

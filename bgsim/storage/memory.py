@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from operator import index
+from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import StoreError
 from bgsim.parameters import ResultKey
@@ -18,6 +20,9 @@ from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.segments import moments
 from bgsim.storage.slots import SlotPair, place, swap
 from bgsim.storage.times import now_text, time_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class _Held:
@@ -45,7 +50,8 @@ class _Held:
     def described(self) -> StoredResult:
         summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in self.columns.items()}
         record, times = self.record, (time_text(self.created_s), time_text(self.used_s))
-        return StoredResult(record, record.values(), self.replicates, self.nbytes, *times, summary)
+        versions = self.columns.versions
+        return StoredResult(record, record.values(), self.replicates, self.nbytes, *times, summary, versions)
 
 
 class MemoryStore(Store):
@@ -67,6 +73,8 @@ class MemoryStore(Store):
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}  # the last used last
         self._total = 0  # bytes of `_held`
+        self._results_of: Counter[str] = Counter()  # how many of `_held` have a fingerprint
+        self._parts: dict[str, Mapping[str, str]] = {}  # what these fingerprints were made of, where that is known
         self._slots: dict[str, SlotPair] = {}
         self._closed = False
 
@@ -86,12 +94,18 @@ class MemoryStore(Store):
             self._held[held.key.hash] = self._held.pop(held.key.hash)
             held.used_s = time.time()
             held.used = time.monotonic()
-            return {name: column[:wanted] for name, column in held.columns.items()}
+            if wanted is None or wanted >= held.replicates:
+                return held.columns.copy()
+            return held.columns.first(wanted)
+
+    def parts(self, fingerprint: str) -> dict[str, str]:
+        with self._lock:
+            return dict(self._parts.get(fingerprint, {}))
 
     def store(
         self,
         key: ResultKey | Record,
-        columns: Columns,
+        columns: Mapping[str, NDArray[Any]],
         *,
         workspace: str | None = None,
         held: int | None = None,  # noqa: ARG002 - nothing is encoded
@@ -119,11 +133,14 @@ class MemoryStore(Store):
                     f"another result is stored under the hash {result_hash}; it is kept, this one is not stored"
                 )
             if old is None or old.replicates < new.replicates:
+                self._results_of[key.fingerprint] += 1
                 if old is not None:
                     new.created_s = old.created_s
                     self._drop(result_hash)
                 self._held[result_hash] = new
                 self._total += new.nbytes
+            if key.parts:
+                self._parts.setdefault(key.fingerprint, key.parts)
             if workspace is not None:
                 self._place(result_hash, new.replicates, workspace)
             self._evict(result_hash)
@@ -220,6 +237,11 @@ class MemoryStore(Store):
         held = self._held.pop(result_hash, None)
         if held is not None:
             self._total -= held.nbytes
+            fingerprint = held.key.fingerprint
+            self._results_of[fingerprint] -= 1
+            if not self._results_of[fingerprint]:
+                del self._results_of[fingerprint]
+                self._parts.pop(fingerprint, None)
         return held is not None
 
     def _evict(self, newest: str) -> CleanupReport:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from bgsim.environment import Versions, as_json
 from bgsim.errors import StoreError
 from bgsim.parameters import ParameterSet
 
@@ -27,6 +28,8 @@ class Record:
         As in `ResultKey`.
     seed, parameters : str
         Decimal; JSON.
+    parts : mapping of str to str
+        As in `ResultKey`, of a record that is to be stored. A store gives it out by `Store.parts`.
     """
 
     hash: str
@@ -35,20 +38,22 @@ class Record:
     fingerprint: str
     seed: str
     parameters: str
+    parts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, key: ResultKey) -> Record:
         """Return the record of a key."""
-        return cls(key.hash, key.identity, key.simulation, key.fingerprint, str(key.seed), key.parameters.to_json())
+        parameters = key.parameters.to_json()
+        return cls(key.hash, key.identity, key.simulation, key.fingerprint, str(key.seed), parameters, key.parts)
 
     @property
     def row(self) -> tuple[str, ...]:
-        """All of it, in this order."""
+        """All of it but the parts, in this order."""
         return (self.hash, self.identity, self.simulation, self.fingerprint, self.seed, self.parameters)
 
     @property
     def checksum(self) -> int:
-        """CRC-32 of all of it, zero bytes between."""
+        """CRC-32 of the row, zero bytes between."""
         return zlib.crc32("\0".join(self.row).encode())
 
     def values(self) -> dict[str, Any]:
@@ -63,6 +68,19 @@ class Record:
             return ParameterSet.values_from_json(self.parameters)
         except (ValueError, TypeError, KeyError) as error:
             raise StoreError(f"the parameters of result {self.hash} cannot be read: {error}") from error
+
+
+def checked_parts(value: Any) -> dict[str, str]:
+    """Return the parts of an identity, as JSON has given them.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    if not isinstance(value, dict) or not all(isinstance(part, str) for part in value.values()):
+        raise ValueError(f"the parts of an identity must be an object of texts; got {str(value)[:50]}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +131,8 @@ class StoredResult:
         ISO-8601, UTC.
     summary : mapping of str to OutputSummary
         By output.
+    versions : tuple of (int, int, str)
+        Which rows were computed with which NumPy and numba, as `bgsim.environment.Versions` has it.
     """
 
     record: Record
@@ -122,6 +142,7 @@ class StoredResult:
     created_at: str
     used_at: str
     summary: Mapping[str, OutputSummary] = field(default_factory=dict)
+    versions: Versions = ()
 
     @property
     def hash(self) -> str:
@@ -155,6 +176,7 @@ class StoredResult:
             "stored_bytes": self.stored_bytes,
             "created_at": self.created_at,
             "used_at": self.used_at,
+            "versions": as_json(self.versions),
             "summary": {
                 name: {n: getattr(s, n) for n in ("dtype", "mean", "sd", "minimum", "maximum")}
                 for name, s in self.summary.items()

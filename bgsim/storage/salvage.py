@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgsim.errors import StoreError
@@ -108,6 +108,8 @@ def _save(damaged: Path, new: Path) -> int:
         for record, columns in readable_results(damaged):
             target.execute("BEGIN IMMEDIATE")
             tables.write_results(target, [tables.NewResult(record, columns, segments.split(columns, 0, record.hash))])
+            if record.parts:
+                tables.write_identities(target, {record.fingerprint: record.parts})
             target.execute("COMMIT")
             saved += 1
         with closing(connect(damaged, create=False)) as source:
@@ -128,6 +130,7 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
     use = forks.Use(path)
     connection = connect(path, create=False)
     try:
+        select = _select(connection)
         for result_hash in _hashes(connection):
             try:
                 row = connection.execute(
@@ -137,15 +140,25 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
                 record = Record(*row[:6])
                 if record.checksum != row[6]:
                     raise StoreError("its record does not match its checksum")
-                with closing(connection.execute(segments.SELECT, (result_hash, row[7]))) as rows:
+                with closing(connection.execute(select, (result_hash, row[7]))) as rows:
                     columns = segments.join(rows, result_hash, row[7])
             except (*SQLITE_ERRORS, StoreError, TypeError, ValueError, OverflowError) as error:
                 logger.warning("result %s in %s cannot be read: %s", result_hash, path, error)
             else:
-                yield record, columns
+                yield replace(record, parts=_readable_parts(connection, record.fingerprint)), columns
     finally:
         connection.close()
         use.end()
+
+
+def _select(connection: sqlite3.Connection) -> str:
+    """Return `segments.SELECT` for a file of this schema or an older one, whose blocks have no versions."""
+    query = "SELECT count(*) FROM pragma_table_info('blocks') WHERE name = 'versions'"
+    try:
+        (known,) = connection.execute(query).fetchone()
+    except SQLITE_ERRORS:  # damage
+        return segments.SELECT
+    return segments.SELECT if known else segments.SELECT.replace("b.versions", "''")
 
 
 def _set_aside(path: Path) -> Path:
@@ -173,6 +186,13 @@ def _hashes(connection: sqlite3.Connection) -> list[str]:
             for (result_hash,) in connection.execute(f"SELECT hash FROM results ORDER BY {order}"):
                 found[result_hash] = None
     return [result_hash for result_hash in found if isinstance(result_hash, str)]
+
+
+def _readable_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, str]:
+    try:
+        return tables.read_parts(connection, fingerprint)
+    except SQLITE_ERRORS:  # damage, or an older file
+        return {}
 
 
 def _readable_slots(connection: sqlite3.Connection) -> dict[str, SlotPair]:

@@ -10,7 +10,7 @@ from pathlib import Path
 APPLICATION_ID = 0x42475349
 """Bytes 68 to 71 of the file: ``BGSI``."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 PAGE_BYTES = 8192
 """Twice SQLite's: large blobs are read and written faster, small results are no slower."""
@@ -33,7 +33,7 @@ def create(connection: sqlite3.Connection) -> bool:
         connection.execute("ROLLBACK")
         return False
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    for statement in (*_RESULTS, *_JOURNAL):
+    for statement in (*_RESULTS, *_JOURNAL, *_ORIGINS):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
@@ -232,5 +232,24 @@ _JOURNAL = (
     """,
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {1: _JOURNAL}
+_ORIGINS = (
+    # NumPy's and numba's that computed the block's rows, such as numpy 2.4.6, numba 0.68.1; empty where unknown
+    "ALTER TABLE blocks ADD COLUMN versions TEXT NOT NULL DEFAULT ''",
+    """
+    CREATE TABLE identities (            -- what the fingerprints of stored results were made of
+        fingerprint TEXT PRIMARY KEY,
+        parts TEXT NOT NULL              -- a JSON object: the label of each dependency, and a short hash of it
+    ) STRICT
+    """,
+    "CREATE INDEX results_by_fingerprint ON results(fingerprint)",
+    """
+    CREATE TRIGGER identity_of_no_result AFTER DELETE ON results
+    WHEN NOT EXISTS (SELECT 1 FROM results WHERE fingerprint = OLD.fingerprint)
+    BEGIN
+        DELETE FROM identities WHERE fingerprint = OLD.fingerprint;
+    END
+    """,
+)
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {1: _JOURNAL, 2: _ORIGINS}
 """From a schema version, the statements that lead to the next one; those that lead to a released one never change."""

@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.environment import first_rows, joined, versions_of
 from bgsim.errors import DamagedResultError
 from bgsim.storage.codec import BLOCK_BYTES, Layout, decode, encode_block, layout_of, rows_per_block
+from bgsim.storage.columns import Columns
 from bgsim.storage.parallel import CORES, for_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.storage.columns import Columns
-
-INSERT = "INSERT INTO blocks"
+INSERT = (
+    "INSERT INTO blocks (hash, position, first, count, name, dtype, shape, filter, raw_bytes, checksum, mean, squares, "
+    "minimum, maximum, data, versions)"
+)
 """Of rows as `split` makes them."""
 
 SELECT = (
     "SELECT r.identity, r.replicates, r.outputs, b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, "
-    "b.raw_bytes, b.checksum, b.data FROM results r JOIN blocks b ON b.hash = r.hash WHERE r.hash = ? AND b.first < ? "
-    "ORDER BY b.position, b.first"
+    "b.raw_bytes, b.checksum, b.data, b.versions FROM results r JOIN blocks b ON b.hash = r.hash "
+    "WHERE r.hash = ? AND b.first < ? ORDER BY b.position, b.first"
 )
 """The rows of a result's first replicates, as `join` takes them; the result's own columns stand before."""
 
@@ -38,6 +41,9 @@ MOST = 2**62
 _PARALLEL_BYTES = 2 * BLOCK_BYTES
 """From so much on the other cores help: their threads take 0.1 ms to start."""
 
+
+_DATA = -2
+"""Where the bytes stand in a row."""
 
 _PIECE = 8192
 """Values that `moments` works on at a time."""
@@ -53,27 +59,31 @@ class Segments:
 
 
 def split(columns: Columns, first: int, result_hash: str) -> Segments:
-    """Encode what comes after the first replicates, in blocks; on all cores where it is much.
+    """Encode what comes after the first replicates, in blocks of one version each; on all cores where it is much.
 
     Raises
     ------
     StoreError
         If a column cannot be stored.
     """
+    versions = versions_of(columns, len(next(iter(columns.values()))))
     jobs = []
     for position, (name, column) in enumerate(columns.items()):
         rows = rows_per_block(column.dtype, column.shape[1:])
-        jobs += [(position, name, start, column[start : start + rows]) for start in range(first, len(column), rows)]
+        for begin, count, text in versions:
+            end = begin + count
+            for start in range(max(first, begin), end, rows):
+                jobs.append((position, name, start, column[start : min(start + rows, end)], text))
     found: list[Any] = [None] * len(jobs)
 
     def encode(index: int) -> None:
-        position, name, start, values = jobs[index]
+        position, name, start, values, text = jobs[index]
         block, data = encode_block(values, _label(result_hash, position, name, start))
         described = (block.dtype, json.dumps(block.shape), block.filter, block.raw_bytes, block.checksum)
-        found[index] = (result_hash, position, start, len(values), name, *described, *moments(values), data)
+        found[index] = (result_hash, position, start, len(values), name, *described, *moments(values), data, text)
 
     for_each(encode, range(len(jobs)), helpers=_helpers(sum(job[3].nbytes for job in jobs)))
-    return Segments(first, found, sum(len(row[-1]) for row in found))
+    return Segments(first, found, sum(len(row[_DATA]) for row in found))
 
 
 def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> Columns:
@@ -89,7 +99,7 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
 
     Returns
     -------
-    dict of str to ndarray
+    Columns
         Read-only.
 
     Raises
@@ -97,9 +107,10 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
     DamagedResultError
         If one is damaged or missing.
     """
-    columns: Columns = {}
+    columns = Columns()
+    runs: list[tuple[int, str]] = []
     try:
-        decodings = _decodings(rows, columns, result_hash, replicates)
+        decodings = _decodings(rows, columns, runs, result_hash, replicates)
         first = next(decodings, None)
         if first is not None:  # a column of several blocks
             for_each(_call, chain((first,), decodings), helpers=_helpers(_PARALLEL_BYTES))
@@ -107,19 +118,24 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
         raise DamagedResultError(f"a block's description makes no sense: {error}") from error
     for column in columns.values():
         column.flags.writeable = False
+    columns.versions = first_rows(joined(runs), replicates)
     return columns
 
 
 def _decodings(
-    rows: Iterable[tuple[Any, ...]], columns: Columns, result_hash: str, replicates: int
+    rows: Iterable[tuple[Any, ...]],
+    columns: Columns,
+    runs: list[tuple[int, str]],
+    result_hash: str,
+    replicates: int,
 ) -> Iterator[Callable[[], object]]:
     """Put short columns in place, and yield a function for each block of a longer one, which decodes it into its place.
 
-    On the way, check that the rows follow each other.
+    On the way, check that the rows follow each other, and note the versions of the first column's blocks in `runs`.
     """
     filled: list[int] = []  # replicates of each column so far
     outputs, current = 0, None  # the column that rows are of
-    for _, _, declared, position, first, count, name, dtype, shape, kind, raw_bytes, checksum, data in rows:
+    for _, _, declared, position, first, count, name, dtype, shape, kind, raw_bytes, checksum, data, text in rows:
         layout = layout_of(dtype, shape_of(shape))
         if position == len(filled) and name not in columns:
             filled.append(0)
@@ -130,6 +146,8 @@ def _decodings(
         if (position, name) != expected or first != filled[position] or layout.shape[0] != count:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
         filled[position] += count
+        if not position:
+            runs.append((count, text))
         outputs = declared
         label = f"{result_hash} {position} {name} {first} {layout.text} {kind}"
         block = (layout, kind, raw_bytes, checksum, data, zlib.crc32(label.encode()))

@@ -7,12 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bgsim.errors import StoreError
-
-if TYPE_CHECKING:
-    from bgsim.storage.columns import Columns
+from bgsim.storage.columns import Columns
 
 MEMORY_BYTES = 512 * 2**20
 """Decoded results that are kept for the slots; beyond it those used least recently are read from the file again."""
@@ -137,7 +134,7 @@ class SlotMemory:
                 self._held[result_hash] = self._held.pop(result_hash)
         if replicates == held.replicates:
             return held.columns.copy()
-        return {name: column[:replicates] for name, column in held.columns.items()}
+        return held.columns.first(replicates)
 
     def _look_up(self, result_hash: str) -> bool:
         try:
@@ -156,7 +153,7 @@ class SlotMemory:
                 held is None or held.identity != identity or held.replicates < replicates
             ):
                 self._held.pop(result_hash, None)
-                self._held[result_hash] = _Held(identity, replicates, dict(columns))
+                self._held[result_hash] = _Held(identity, replicates, columns.copy())
                 self._shrink()
 
     def pin(self, hashes: Collection[str]) -> None:

@@ -12,10 +12,11 @@ Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``databa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from operator import index
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.parameters import ResultKey
@@ -33,6 +34,9 @@ from bgsim.storage.tables import NewResult
 from bgsim.storage.times import now_text
 from bgsim.storage.upkeep import Upkeep
 from bgsim.storage.writer import Task, Writer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class ResultStore(Store):
@@ -143,6 +147,10 @@ class ResultStore(Store):
         self._file.set_aside(result_hash, damage)
         return None
 
+    def parts(self, fingerprint: str) -> dict[str, str]:
+        with self._readers.reading() as reader:
+            return tables.read_parts(reader, fingerprint)
+
     def results(self) -> list[StoredResult]:
         return self._results(None)
 
@@ -172,7 +180,7 @@ class ResultStore(Store):
     def store(
         self,
         key: ResultKey | Record,
-        columns: Columns,
+        columns: Mapping[str, NDArray[Any]],
         *,
         workspace: str | None = None,
         held: int | None = None,
@@ -182,23 +190,23 @@ class ResultStore(Store):
         done = on_stored or _ignore
         record = Record.of(key) if isinstance(key, ResultKey) else key
         try:
-            columns = checked_columns(columns, self.max_storage_bytes)
+            checked = checked_columns(columns, self.max_storage_bytes)
             first = self._replicates(record.hash) if held is None else held
-            new = segments.split(columns, first, record.hash)
+            new = segments.split(checked, first, record.hash)
         except StoreError as error:
             done(error)
             return
-        replicates, ended = len(next(iter(columns.values()))), tuple(finishes)
+        replicates, ended = len(next(iter(checked.values()))), tuple(finishes)
 
         def work(_: object) -> None:
-            self._upkeep.store(NewResult(record, columns, new))
+            self._upkeep.store(NewResult(record, checked, new))
             if workspace is not None:
                 self._upkeep.place(workspace, record.hash, replicates)
             self._file.journal.end(ended)
 
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
-                self._memory.keep(record.hash, record.identity, columns)
+                self._memory.keep(record.hash, record.identity, checked)
             done(error)
 
         self._file.submit(Task(work, stored, new.size_bytes))

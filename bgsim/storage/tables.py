@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bgsim.environment import joined
 from bgsim.errors import StoreError
 from bgsim.storage import bulk, segments
 from bgsim.storage.columns import Columns
-from bgsim.storage.records import OutputSummary, Record, StoredResult
+from bgsim.storage.records import OutputSummary, Record, StoredResult, checked_parts
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import Slot, SlotPair, pair_of
 from bgsim.storage.times import now_text, time_text
@@ -37,6 +39,12 @@ def read_results(
         f"FROM stored_outputs {where}",
         arguments,
     )
+    blocks = "SELECT hash, count, versions FROM blocks WHERE position = 0"
+    if result_hash is not None:
+        blocks += " AND hash = ?"
+    runs: dict[str, list[tuple[int, str]]] = {}
+    for owner, *run in connection.execute(f"{blocks} ORDER BY hash, first", arguments):
+        runs.setdefault(owner, []).append((run[0], run[1]))
     summaries: dict[str, dict[str, OutputSummary]] = {}
     found, unreadable = [], {}
     for owner, name, *described in outputs:
@@ -48,8 +56,10 @@ def read_results(
         record = Record(*row[:6])
         replicates, stored_bytes, created_at, used_at = row[6:]
         summary = summaries.get(record.hash, {})
+        versions = joined(runs.get(record.hash, ()))
+        described = (replicates, stored_bytes, created_at, used_at, summary, versions)
         try:
-            found.append(StoredResult(record, record.values(), replicates, stored_bytes, created_at, used_at, summary))
+            found.append(StoredResult(record, record.values(), *described))
         except StoreError as error:
             unreadable[record.hash] = str(error)
     return found, unreadable
@@ -149,6 +159,21 @@ def _check_outputs(connection: sqlite3.Connection, result_hash: str, columns: Co
     held = [row[0] for row in rows]
     if held != list(columns):
         raise StoreError(f"result {result_hash} has the outputs {', '.join(held)}; got {', '.join(columns)}")
+
+
+def write_identities(connection: sqlite3.Connection, parts: Mapping[str, Mapping[str, str]]) -> None:
+    """Keep what fingerprints were made of; what is there stays. Each has to have a result."""
+    rows = [(fingerprint, json.dumps(dict(content))) for fingerprint, content in parts.items()]
+    bulk.insert(connection, "INSERT OR IGNORE INTO identities (fingerprint, parts)", rows)
+
+
+def read_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, str]:
+    """Return what a fingerprint was made of, empty if that is unknown or makes no sense."""
+    row = connection.execute("SELECT parts FROM identities WHERE fingerprint = ?", (fingerprint,)).fetchone()
+    try:
+        return checked_parts(json.loads(row[0])) if row is not None else {}
+    except ValueError:
+        return {}
 
 
 def set_aside(connection: sqlite3.Connection, result_hash: str, reason: str) -> None:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.environment import as_json, from_json, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, StoreError
+from bgsim.storage.columns import Columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.storage.base import Store
-    from bgsim.storage.columns import Columns
     from bgsim.storage.records import Record, StoredResult
 
 METADATA = "__bgsim__"
@@ -30,7 +31,8 @@ def export_result(store: Store, result_hash: str, path: str | Path) -> None:
     """Write a result to a file; the suffix says which kind.
 
     ``.npz``
-        An array for each output, and `METADATA`; `import_results` reads it.
+        An array for each output, and `METADATA`, with the rows' versions and the parts of the fingerprint;
+        `import_results` reads it.
     ``.csv``
         A row a replicate; an array output becomes a column for each element.
     ``.parquet``
@@ -54,7 +56,8 @@ def export_result(store: Store, result_hash: str, path: str | Path) -> None:
     result, columns = store.get(result_hash), store.load(result_hash)
     if result is None or columns is None:
         raise StoreError(f"there is no result {result_hash} in {store.location}")
-    writers[path.suffix](path, result, columns)
+    described = _metadata(result, columns, store.parts(result.record.fingerprint))
+    writers[path.suffix](path, columns, described)
 
 
 def import_results(store: Store, path: str | Path) -> list[str]:
@@ -98,43 +101,47 @@ def rows_of(columns: Columns) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _write_npz(path: Path, result: StoredResult, columns: Columns) -> None:
-    np.savez_compressed(path, **{METADATA: np.array(_metadata(result))}, **columns)  # type: ignore[arg-type]
+def _write_npz(path: Path, columns: Columns, described: str) -> None:
+    np.savez_compressed(path, **{METADATA: np.array(described)}, **columns)  # type: ignore[arg-type]
 
 
-def _write_csv(path: Path, result: StoredResult, columns: Columns) -> None:
+def _write_csv(path: Path, columns: Columns, _: str) -> None:
     flat = rows_of(columns)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["replicate", *flat])
-        writer.writerows(zip(range(result.replicates), *(c.tolist() for c in flat.values()), strict=True))
+        rows = zip(*(c.tolist() for c in flat.values()), strict=True)
+        writer.writerows((replicate, *row) for replicate, row in enumerate(rows))
 
 
-def _write_parquet(path: Path, result: StoredResult, columns: Columns) -> None:
+def _write_parquet(path: Path, columns: Columns, described: str) -> None:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError('a .parquet file needs pyarrow: pip install "bgsim[parquet]"') from error
     table = pa.table({name: pa.array(np.ascontiguousarray(column)) for name, column in rows_of(columns).items()})
-    pq.write_table(table.replace_schema_metadata({METADATA: _metadata(result)}), path)
+    pq.write_table(table.replace_schema_metadata({METADATA: described}), path)
 
 
-def _metadata(result: StoredResult) -> str:
+def _metadata(result: StoredResult, columns: Columns, parts: dict[str, str]) -> str:
     record = result.record
     fields = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
-    return json.dumps({**{name: getattr(record, name) for name in fields}, "checksum": record.checksum})
+    described = {name: getattr(record, name) for name in fields}
+    versions = as_json(versions_of(columns, len(next(iter(columns.values())))))
+    return json.dumps({**described, "checksum": record.checksum, "versions": versions, "parts": parts})
 
 
 def _read_npz(path: Path) -> tuple[Record, Columns]:
-    from bgsim.storage.records import Record  # noqa: PLC0415 - it imports this module, when it is used
+    from bgsim.storage.records import Record, checked_parts  # noqa: PLC0415 - it imports this module, when it is used
 
     try:
         with np.load(path, allow_pickle=False) as file:
             described = json.loads(str(file[METADATA]))
-            columns = {name: file[name] for name in file.files if name != METADATA}
+            columns = Columns({name: file[name] for name in file.files if name != METADATA})
         checksum = described.pop("checksum")
-        record = Record(**described)
+        columns.versions = from_json(described.pop("versions", []))  # an older bgsim wrote none, and no parts
+        record = Record(**{**described, "parts": checked_parts(described.get("parts", {}))})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(f"{path} is no result that bgsim has exported: {error}") from error
     if record.checksum != checksum or record.hash != record.identity[:32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from bgsim.storage import tables
 from bgsim.storage.reports import CleanupReport
@@ -36,6 +36,7 @@ class Upkeep:
         self._newest: list[str] = []  # what it has stored
         self._placed: dict[str, list[tuple[str, int, str]]] = {}  # by workspace, what it has placed in slots
         self._total: tuple[int, int] | None = None  # the file's data version, and the stored bytes then
+        self._kept: tuple[int, set[str]] = (0, set())  # the same, and fingerprints whose parts are in the file
 
     def used(self, result_hash: str) -> None:
         """Note that a result was loaded."""
@@ -54,6 +55,7 @@ class Upkeep:
         results, self._results = self._results, []
         added = tables.write_results(connection, results)
         self._newest += [result.record.hash for result in results]
+        self._write_identities(connection, results)
         if self._total is not None:
             self._total = (self._total[0], self._total[1] + sum(added))
         placed, self._placed = self._placed, {}
@@ -65,9 +67,22 @@ class Upkeep:
         if placed:
             self._pin(tables.pinned(connection))
 
+    def _write_identities(self, connection: sqlite3.Connection, results: Sequence[NewResult]) -> None:
+        """Write down what the results' fingerprints were made of, once each unless somebody else has written."""
+        parts = {result.record.fingerprint: result.record.parts for result in results if result.record.parts}
+        if not parts:
+            return
+        version = _data_version(connection)
+        if self._kept[0] != version:
+            self._kept = (version, set())
+        kept = self._kept[1]
+        tables.write_identities(connection, {f: content for f, content in parts.items() if f not in kept})
+        kept.update(parts)
+
     def recount(self) -> None:
-        """Add the sizes up again the next time: something was deleted or undone."""
+        """Look at sizes and identities again the next time: something was deleted or undone."""
         self._total = None
+        self._kept = (0, set())
 
     def undo(self) -> None:
         """Forget what was done in a transaction that was rolled back, but for the loads, which were."""
@@ -106,8 +121,14 @@ class Upkeep:
 
     def _stored_bytes(self, connection: sqlite3.Connection) -> int:
         """Return the size of all results, added up again only when somebody else has written."""
-        version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+        version = _data_version(connection)
         if self._total is None or self._total[0] != version:
             (found,) = connection.execute("SELECT coalesce(sum(stored_bytes), 0) FROM results").fetchone()
             self._total = (version, found)
         return self._total[1]
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes when another connection has written; a new connection begins with another count."""
+    found: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return found
