@@ -16,10 +16,10 @@ import numpy as np
 
 from bgsim import control as block
 from bgsim.defaults import JobDefaults
-from bgsim.errors import ParameterError
-from bgsim.fields import fields_of
+from bgsim.errors import CompileError, ParameterError
 from bgsim.fingerprint import Dependencies
 from bgsim.outputs import put_replicate, read_outputs
+from bgsim.parameter_class import fields_of, unreachable_attribute
 from bgsim.parameters import ParameterSet
 from bgsim.streams import generator_at, replicate_rng
 
@@ -114,7 +114,7 @@ class Simulation:
         Parameters
         ----------
         parameters : instance of `parameters_class`, mapping, ParameterSet or None
-            None takes every default.
+            None takes every default. An instance is taken as it is; of a mapping the class is called once.
 
         Raises
         ------
@@ -170,7 +170,13 @@ class Simulation:
             if not self._compiled:
                 self._dispatcher = make_dispatcher(self.function, self.fingerprint)
         self._warn_of_biased_draws()
-        compiled = CompiledKernel(self._dispatcher, self.name, view, self.outputs, self.takes_control)
+        try:
+            compiled = CompiledKernel(self._dispatcher, self.name, view, self.outputs, self.takes_control)
+        except CompileError as error:
+            remedy = unreachable_attribute(self.parameters_class, str(error))
+            if remedy is None:
+                raise
+            raise CompileError(f"{remedy}\n{error}") from error.__cause__
         with self._lock:
             self._compiled[_layout_of(view)] = compiled
         return functools.partial(compiled, view)
@@ -279,7 +285,7 @@ def _read_signature(name: str, function: Callable[..., Any]) -> tuple[type | Non
         ) from error
     if not isinstance(annotation, type) or issubclass(annotation, Mapping) or annotation in (typing.Any, object):
         return None, len(arguments) == 3
-    fields_of(annotation)  # type: ignore[arg-type] # refuses what is neither a frozen dataclass nor a NamedTuple
+    fields_of(annotation)  # refuses what is neither a frozen dataclass nor a NamedTuple
     return annotation, len(arguments) == 3
 
 
