@@ -301,9 +301,10 @@ def _coerce_enum(value: Any, kind: type[enum.Enum]) -> enum.Enum:
 def _checked_member(member: enum.Enum) -> enum.Enum:
     """Return a member; refuse one whose value has no canonical form, for the value counts in the hash."""
     if not is_encodable(member.value):
+        kind = _article(type(member.value).__name__)
         raise TypeError(
-            f"the value of {type(member).__name__}.{member.name} is a {type(member.value).__name__}; that of an Enum "
-            "parameter may be a number, text, bytes, None, an array, or a tuple of these"
+            f"the value of {type(member).__name__}.{member.name} is {kind}; that of an Enum parameter may be a number, "
+            "text, bytes, None, an array, or a tuple of these"
         )
     return member
 
