@@ -152,6 +152,30 @@ class ParameterSet(Mapping[str, Any]):
         values: dict[str, Any] = json.loads(text, object_hook=from_jsonable)
         return values
 
+    def arguments(self) -> dict[str, Any]:
+        """Return what the class makes an equal set of: to be changed, and given again.
+
+        Raises
+        ------
+        ParameterError
+            If the class makes another set of these values, as one does that normalises them.
+        """
+        if self.parameters_class is None:
+            return dict(self._values)
+        taken = parameter_class(self.parameters_class).arguments
+        given = {name: value for name, value in self._values.items() if name in taken}
+        try:
+            again = ParameterSet(given, self.parameters_class)
+        except ParameterError:
+            again = None
+        if again != self:
+            raise ParameterError(
+                f"{self.parameters_class.__name__} makes other values of those in {self!r}; give what that was made of",
+                field="parameters",
+                value=self,
+            )
+        return given
+
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 

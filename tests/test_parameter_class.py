@@ -378,6 +378,32 @@ def test_a_set_of_a_class_that_was_defined_again_keeps_its_values() -> None:
     assert dict(ParameterSet.of(ParameterSet.of({"percent": 50}, define()), define())) == {"percent": 0.5}
 
 
+def test_a_sweep_around_a_set_does_not_construct_from_what_the_class_has_changed() -> None:
+    """A set gives its arguments again where the class makes the same set of them."""
+    with bgsim.Engine(immediate=True) as engine:
+        base = compiled_rate.bind({"percent": 20})
+        with pytest.raises(ParameterError, match="Rate makes other values of those in Rate"):
+            engine.sweep(plain_rate, {"percent": [50]}, base, replicates=1)
+
+        @dataclass(frozen=True)
+        class Sum:
+            a: float = 1.0
+            b: float = 2.0
+            total: float = field(init=False)
+
+            def __post_init__(self) -> None:
+                object.__setattr__(self, "total", self.a + self.b)
+
+        def run(p: typing.Any, rng: typing.Any) -> float:
+            return p.total
+
+        run.__annotations__["p"] = Sum
+        summed = bgsim.simulation(run, outputs={"x": "f8"}, compile=False)
+        jobs = engine.sweep(summed, {"a": [1, 2]}, summed.bind({"b": 5}), replicates=1)
+        assert [job.result()["x"][0] for job in jobs] == [6.0, 7.0]
+    assert ParameterSet({"x": 1.0}).arguments() == {"x": 1.0}
+
+
 def test_a_default_that_is_an_array_is_each_instances_own() -> None:
     """So a class may normalise it in place."""
 
