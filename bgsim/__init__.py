@@ -12,7 +12,9 @@ The map of the package, lowest first; a module imports only from those above it:
     retry           when a failure is tried again
     defaults        what a simulation declares for its jobs
     encoding        values as canonical bytes and as JSON
-    fields          the fields of a parameter class, and the check of values
+    coercion        values in the type of their field
+    fields          one field of a parameter class, and the check of values
+    parameter_class   what a parameter class takes, and how an instance is made, read and restored
     parameters      parameter sets, their hash and similarity
     streams         replicate i's random stream
     control         the control block that a worker shares with a kernel

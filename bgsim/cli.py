@@ -34,8 +34,9 @@ from bgsim.errors import (
     SimulationNotFoundError,
     StoreError,
 )
-from bgsim.fields import fields_of
+from bgsim.fields import Field, brief
 from bgsim.job import Job, JobState
+from bgsim.parameter_class import parameter_class
 from bgsim.queue_manager import Priority
 from bgsim.registry import find_simulation, simulation_names
 from bgsim.result import SimulationResult
@@ -158,10 +159,13 @@ def describe(name: str) -> None:
     if simulation.parameters_class is None:
         click.echo("  any, given with --set KEY=VALUE")
     else:
-        for field in fields_of(simulation.parameters_class):
-            default = "required" if field.required else f"default {field.default!r}"
-            details = [field.type_name, default, field.limits.unit, field.limits.describe(), field.limits.doc]
-            click.echo(f"  {field.name:22} {', '.join(d for d in details if d)}")
+        declared = parameter_class(simulation.parameters_class)
+        for field in declared.fields:
+            details = [field.type_name, _default_text(field), field.limits.unit, field.limits.describe()]
+            click.echo(f"  {field.name:22} {', '.join(d for d in [*details, field.limits.doc] if d)}")
+        for argument in declared.arguments:
+            if argument not in declared.names:
+                click.echo(f"  {argument:22} taken by the class, which derives others from it")
         if hasattr(simulation.parameters_class, "from_file"):
             click.echo("  or all of them from a file, with --scenario FILE")
     click.echo("\nOutputs:")
@@ -255,7 +259,8 @@ def _parameters(simulation: Simulation, scenario: Path | None, rules: str | None
 
 
 def _read_settings(simulation: Simulation, settings: tuple[str, ...]) -> dict[str, Any]:
-    known = {f.name: f for f in fields_of(simulation.parameters_class)} if simulation.parameters_class else {}
+    found = simulation.parameters_class
+    known = {f.name: f for f in parameter_class(found).fields} if found else {}
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -312,6 +317,12 @@ def _as_json(result: SimulationResult, from_store: int) -> dict[str, Any]:
         "versions": versions_as_json(result.versions),
         "outputs": outputs,
     }
+
+
+def _default_text(field: Field) -> str:
+    if field.derived:
+        return "derived"
+    return "required" if field.required else f"default {brief(field.new_default())}"
 
 
 def _first_line(simulation: Simulation) -> str:

@@ -10,7 +10,7 @@ float       f     IEEE 754 double, big end first; every NaN the same, -0.0 kept
 complex     c     two doubles
 str         s     UTF-8
 bytes       y     as they are
-Enum        e     name of the class, then of the member
+Enum        e     names of the class and of the member, as str, then its value
 tuple       t     count, then each item (a list is taken as a tuple)
 ndarray     a     dtype, shape, then C order, small end first
 ==========  ====  ==============================================================
@@ -24,6 +24,7 @@ import base64
 import enum
 import math
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,10 @@ def encode(value: Any, parts: list[bytes]) -> None:
     """Append the canonical bytes of a value."""
     if type(value) is int:  # as most are, and the seed
         tag, body = b"i", b"%d" % value
-    elif isinstance(value, tuple):
-        items: list[bytes] = []
-        for item in value:
-            encode(item, items)
-        tag, body = b"t", _length(len(value)) + b"".join(items)
+    elif isinstance(value, enum.Enum):  # which may be an int, a str or a tuple, too
+        tag, body = b"e", _encode_all((f"{type(value).__qualname__}.{value.name}", value.value))
+    elif isinstance(value, tuple | list):
+        tag, body = b"t", _length(len(value)) + _encode_all(value)
     elif isinstance(value, np.ndarray):
         tag, body = b"a", _encode_array(value)
     else:
@@ -47,11 +47,27 @@ def encode(value: Any, parts: list[bytes]) -> None:
     parts += (tag, _length(len(body)), body)
 
 
+def is_encodable(value: Any) -> bool:
+    """Return whether `encode` takes a value."""
+    if isinstance(value, enum.Enum):
+        return is_encodable(value.value)
+    if isinstance(value, tuple | list):
+        return all(map(is_encodable, value))
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "biufc"
+    return value is None or isinstance(value, bool | int | float | complex | str | bytes)
+
+
+def _encode_all(values: Iterable[Any]) -> bytes:
+    parts: list[bytes] = []
+    for value in values:
+        encode(value, parts)
+    return b"".join(parts)
+
+
 def _encode_scalar(value: Any) -> tuple[bytes, bytes]:
     if value is None:
         return b"n", b""
-    if isinstance(value, enum.Enum):
-        return b"e", f"{type(value).__qualname__}.{value.name}".encode()
     if isinstance(value, bool):
         return b"b", b"\1" if value else b"\0"
     if isinstance(value, int):
@@ -74,10 +90,16 @@ def _encode_array(array: np.ndarray) -> bytes:
     return _length(len(head)) + head + array.tobytes()
 
 
+class MemberName(str):
+    """The name of an Enum's member, as JSON keeps it; its class alone makes the member of it again."""
+
+    __slots__ = ()
+
+
 def to_jsonable(value: Any) -> Any:
     """Return a value as JSON can hold it, from which `from_jsonable` makes it again; a tuple becomes a list."""
     if isinstance(value, enum.Enum):
-        return {"__enum__": value.name}
+        return {"__enum__": value.name or ""}  # a Flag of nothing has no name
     if isinstance(value, float) and not math.isfinite(value):
         return {"__float__": str(value)}
     if isinstance(value, complex):
@@ -96,7 +118,7 @@ def to_jsonable(value: Any) -> Any:
 def from_jsonable(found: dict[str, Any]) -> Any:
     """Return the value that an object read from JSON stands for; the ``object_hook`` of `json.loads`."""
     if "__enum__" in found:
-        return found["__enum__"]
+        return MemberName(found["__enum__"])
     if "__float__" in found:
         return float(found["__float__"])
     if "__complex__" in found:

@@ -42,6 +42,7 @@ from bgsim.errors import InvalidInputError, nearest
 from bgsim.executor import EngineExecutor
 from bgsim.health import EngineStats, Health, health_of, stats_of
 from bgsim.job import Job, JobStatus
+from bgsim.parameters import ParameterSet
 from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.queue_manager import Priority
 from bgsim.recovery import Heartbeat, Recovery
@@ -272,8 +273,8 @@ class Engine:
             As for `submit`.
         grid : mapping of str to sequence
             The values of each parameter that is varied.
-        parameters : mapping, optional
-            The others.
+        parameters : mapping or ParameterSet, optional
+            The others. Of a set its class must be able to make the same set again; see `ParameterSet.arguments`.
         """
         found = _simulation(simulation)
         if not isinstance(grid, Mapping) or not all(_is_axis(values) for values in grid.values()):
@@ -282,7 +283,7 @@ class Engine:
                 field="grid",
                 value=grid,
             )
-        fixed = dict(parameters or {})
+        fixed = parameters.arguments() if isinstance(parameters, ParameterSet) else dict(parameters or {})
 
         def submit_at(point: dict[str, Any]) -> Submission:
             return _submission(found, fixed | point, replicates=replicates, **options)

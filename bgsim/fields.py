@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import cmath
 import dataclasses
-import enum
-import functools
-import inspect
 import json
 import math
-import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from bgsim.coercion import article, coerce
 from bgsim.errors import ParameterError, nearest
 
 REQUIRED: Any = dataclasses.MISSING
 """The default of a field that has none."""
-
-_NUMERIC_KINDS = "biufc"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,24 +75,43 @@ def parameter(default: Any = REQUIRED, **limits: Any) -> Any:
     ...     rate: float = bgsim.parameter(0.1, unit="per second", gt=0)
     """
     metadata = {"bgsim": Limits(**limits)}
-    if isinstance(default, np.ndarray | list):
-        return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+    if isinstance(default, np.ndarray | list):  # each instance gets its own
+        return dataclasses.field(default_factory=default.copy().copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a parameter class."""
+    """One field of a parameter class.
+
+    Attributes
+    ----------
+    name : str
+    annotation : type
+    default : object
+        `REQUIRED` if it has none, or a factory.
+    limits : Limits
+    factory : callable or None
+        Makes the default, for each instance its own.
+    derived : bool
+        Whether the class computes it, and does not take it.
+    """
 
     name: str
     annotation: Any
     default: Any
     limits: Limits
+    factory: Callable[[], Any] | None = None
+    derived: bool = False
 
     @property
     def required(self) -> bool:
-        """Whether it has no default."""
-        return self.default is REQUIRED
+        """Whether it has to be given."""
+        return self.default is REQUIRED and self.factory is None and not self.derived
+
+    def new_default(self) -> Any:
+        """Return the default of a field that has one."""
+        return self.default if self.factory is None else self.factory()
 
     @property
     def type_name(self) -> str:
@@ -106,26 +121,48 @@ class Field:
         return str(self.annotation).replace("typing.", "").replace("numpy.", "np.")
 
     def coerce(self, value: Any) -> Any:
+        """Return the value in the field's type, within its limits.
+
+        Raises
+        ------
+        ParameterError
+            If its type or its value is not allowed.
+        """
+        converted = self.convert(value)
+        self.check(converted)
+        return converted
+
+    def convert(self, value: Any) -> Any:
         """Return the value in the field's type.
 
         Raises
         ------
         ParameterError
-            If its type, its value or its shape is not allowed.
+            If its type is not allowed.
         """
+        if type(value) is float and self.annotation is float:  # as most are
+            return value
         try:
-            converted = _coerce(value, self.annotation)
+            return coerce(value, self.annotation)
         except (TypeError, ValueError, OverflowError) as error:
-            raise self._refusal(value, f"must be {_article(self.type_name)}: {error}") from error
-        if not self.limits.allow_nan and _has_nan(converted):
+            raise self._refusal(value, f"must be {article(self.type_name)}: {error}") from error
+
+    def check(self, value: Any) -> None:
+        """Refuse a value of the field's type that is out of its limits.
+
+        Raises
+        ------
+        ParameterError
+        """
+        limits = self.limits
+        if not limits.allow_nan and _has_nan(value):
             raise self._refusal(value, "must not be NaN")
-        if self.limits.choices is not None:
-            if converted not in self.limits.choices:
-                hint = nearest(converted, self.limits.choices) if isinstance(converted, str) else ""
-                raise self._refusal(value, f"must be {self.limits.describe()}{hint}")
-        elif not _within(converted, self.limits):
-            raise self._refusal(value, f"must satisfy {self.limits.describe()}")
-        return converted
+        if limits.choices is not None:
+            if value not in limits.choices:
+                hint = nearest(value, limits.choices) if isinstance(value, str) else ""
+                raise self._refusal(value, f"must be {limits.describe()}{hint}")
+        elif not _within(value, limits):
+            raise self._refusal(value, f"must satisfy {limits.describe()}")
 
     def parse(self, text: str) -> Any:
         """Return the value that a user typed: JSON where it is JSON, else the text itself."""
@@ -143,161 +180,10 @@ class Field:
         )
 
 
-@functools.cache
-def fields_of(parameters_class: type) -> tuple[Field, ...]:
-    """Return the fields of a frozen dataclass or NamedTuple, in their order.
-
-    Raises
-    ------
-    ParameterError
-        If the class is neither.
-    """
-    frozen = dataclasses.is_dataclass(parameters_class) and parameters_class.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    is_named_tuple = issubclass(parameters_class, tuple) and hasattr(parameters_class, "_fields")
-    if not (frozen or is_named_tuple):
-        raise ParameterError(
-            f"{parameters_class.__name__} must be a dataclass with frozen=True or a NamedTuple",
-            field="parameters",
-            value=parameters_class,
-        )
-    hints = typing.get_type_hints(parameters_class)
-    if is_named_tuple:
-        defaults: dict[str, Any] = parameters_class._field_defaults  # type: ignore[attr-defined]
-        names: tuple[str, ...] = parameters_class._fields  # type: ignore[attr-defined]
-        return tuple(Field(n, hints.get(n, Any), defaults.get(n, REQUIRED), Limits()) for n in names)
-    comments = _field_comments(parameters_class)
-    return tuple(
-        Field(
-            f.name,
-            hints.get(f.name, Any),
-            f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default,
-            f.metadata.get("bgsim") or Limits(doc=comments.get(f.name, "")),
-        )
-        for f in dataclasses.fields(parameters_class)
-        if f.init
-    )
-
-
-def _field_comments(parameters_class: type) -> dict[str, str]:
-    """Return the trailing comments of the fields, where the source is at hand."""
-    try:
-        lines = inspect.getsource(parameters_class).splitlines()
-    except (OSError, TypeError):
-        return {}
-    found = {}
-    for line in lines:
-        code, mark, comment = line.partition("  # ")
-        name, colon, _ = code.strip().partition(":")
-        if mark and colon and name.isidentifier():
-            found[name] = comment.strip()
-    return found
-
-
-def _coerce(value: Any, annotation: Any) -> Any:
-    if annotation is Any or annotation in _SCALARS:
-        return _coerce_scalar(value, annotation)
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _coerce(value, typing.get_args(annotation)[0])
-    if origin is typing.Literal:
-        if value not in typing.get_args(annotation):
-            raise ValueError(f"allowed are {', '.join(map(repr, typing.get_args(annotation)))}")
-        return _normal(value)
-    if origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(annotation):
-            try:
-                return _coerce(value, option)
-            except (TypeError, ValueError):
-                continue
-        raise TypeError(f"it is a {type(value).__name__}")
-    if annotation is np.ndarray or origin is np.ndarray:
-        return _coerce_array(value, typing.get_args(annotation))
-    if annotation is tuple or origin is tuple:
-        return _coerce_tuple(value, typing.get_args(annotation))
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _coerce_enum(value, annotation)
-    return _coerce_scalar(value, type(None) if annotation is None else annotation)
-
-
-def _coerce_scalar(value: Any, annotation: Any) -> Any:
-    value = _normal(value)
-    if type(value) is annotation:
-        return value
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool | enum.Enum):
-        return float(value)
-    if annotation is complex and isinstance(value, int | float) and not isinstance(value, bool | enum.Enum):
-        return complex(value)
-    if annotation in _SCALARS:
-        raise TypeError(f"it is {_article(type(value).__name__)}")
-    return value
-
-
-_SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
-
-
-def _normal(value: Any) -> Any:
-    """Return the value in one of the encodable types."""
-    if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
-        return value
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, enum.Enum) or value is None:
-        return value
-    if isinstance(value, bool | float | complex | str | bytes):
-        return value
-    if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise OverflowError("integers must fit in 64 bits")
-        return value
-    if isinstance(value, np.ndarray):
-        return _coerce_array(value, ())
-    if isinstance(value, tuple | list):
-        return tuple(_normal(item) for item in value)
-    raise TypeError(f"a {type(value).__name__} cannot be a parameter")
-
-
-def _coerce_array(value: Any, type_args: tuple[Any, ...]) -> np.ndarray:
-    array = np.asarray(value)
-    if type_args:
-        wanted = typing.get_args(type_args[-1])
-        if wanted and isinstance(wanted[0], type) and issubclass(wanted[0], np.generic):
-            if array.size and not np.can_cast(array.dtype, wanted[0], "same_kind"):
-                raise TypeError(f"it holds {array.dtype}, not {np.dtype(wanted[0])}")
-            array = array.astype(wanted[0], copy=False)
-    if array.dtype.kind not in _NUMERIC_KINDS:
-        raise TypeError(f"an array of {array.dtype} cannot be a parameter")
-    array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
-    array.flags.writeable = False
-    return array
-
-
-def _coerce_tuple(value: Any, items: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not isinstance(value, tuple | list | np.ndarray):
-        raise TypeError(f"it is {_article(type(value).__name__)}")
-    if not items:
-        return tuple(_normal(item) for item in value)
-    if len(items) == 2 and items[1] is Ellipsis:
-        items = (items[0],) * len(value)
-    if len(items) != len(value):
-        raise ValueError(f"it has {len(value)} items, not {len(items)}")
-    return tuple(_coerce(item, kind) for item, kind in zip(value, items, strict=True))
-
-
-def _coerce_enum(value: Any, kind: type[enum.Enum]) -> enum.Enum:
-    if isinstance(value, kind):
-        return value
-    if isinstance(value, str) and value in kind.__members__:
-        return kind[value]
-    try:
-        return kind(value)
-    except ValueError:
-        raise ValueError(f"allowed are {', '.join(kind.__members__)}") from None
-
-
 def _has_nan(value: Any) -> bool:
-    if type(value) is int:
-        return False
-    if isinstance(value, float | complex):
+    if isinstance(value, float):
+        return math.isnan(value)
+    if isinstance(value, complex):
         return cmath.isnan(value)
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fc" and bool(np.isnan(value).any())
@@ -307,18 +193,21 @@ def _has_nan(value: Any) -> bool:
 def _within(value: Any, limits: Limits) -> bool:
     if isinstance(value, tuple):
         return all(_within(item, limits) for item in value)
-    if not isinstance(value, int | float | np.ndarray):
+    if isinstance(value, np.ndarray):
+        return bool(
+            (limits.ge is None or np.all(value >= limits.ge))
+            and (limits.gt is None or np.all(value > limits.gt))
+            and (limits.le is None or np.all(value <= limits.le))
+            and (limits.lt is None or np.all(value < limits.lt))
+        )
+    if not isinstance(value, int | float):
         return True  # bounds are for numbers
-    return bool(
-        (limits.ge is None or np.all(value >= limits.ge))
-        and (limits.gt is None or np.all(value > limits.gt))
-        and (limits.le is None or np.all(value <= limits.le))
-        and (limits.lt is None or np.all(value < limits.lt))
+    return (
+        (limits.ge is None or value >= limits.ge)
+        and (limits.gt is None or value > limits.gt)
+        and (limits.le is None or value <= limits.le)
+        and (limits.lt is None or value < limits.lt)
     )
-
-
-def _article(word: str) -> str:
-    return f"an {word}" if word[:1] in "aeio" else f"a {word}"
 
 
 def brief(value: Any) -> str:

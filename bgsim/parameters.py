@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from bgsim.encoding import encode, from_jsonable, to_jsonable
-from bgsim.errors import ParameterError, nearest
-from bgsim.fields import REQUIRED, Field, Limits, brief, fields_of
+from bgsim.encoding import MemberName, encode, from_jsonable, to_jsonable
+from bgsim.errors import ParameterError
+from bgsim.fields import REQUIRED, Field, Limits, brief
+from bgsim.parameter_class import parameter_class
 
 KEY_FORMAT = b"bgsim-key-1"
 """Changes when the encoding does, so that an old key never meets a new one."""
@@ -38,63 +39,80 @@ class ParameterSet(Mapping[str, Any]):
 
     Parameters
     ----------
-    values : mapping of str to object
-        Bool, int, float, complex, str, bytes, Enum, None, ndarray, or tuples of these.
+    given : instance of `parameters_class`, mapping, ParameterSet or None
+        None means every default. Values are bool, int, float, complex, str, bytes, Enum, None, ndarray, or tuples of
+        these. An instance is taken as it is; of a mapping the class is called once, and makes one.
     parameters_class : type, optional
-        The class that the values were checked against.
+        None takes any mapping, each field as it is.
+
+    Raises
+    ------
+    ParameterError
+        Naming the field, the value, what is allowed, and the nearest name.
     """
 
     __slots__ = ("_encoding", "_instance", "_json", "_values", "parameters_class")
 
-    def __init__(self, values: Mapping[str, Any], parameters_class: type | None = None) -> None:
-        self._values: dict[str, Any] = {name: values[name] for name in sorted(values)}
+    def __init__(self, given: Any = None, parameters_class: type | None = None) -> None:
+        if isinstance(given, ParameterSet):
+            made_by = given.parameters_class
+            is_kind = parameters_class is not None and made_by is not None and issubclass(made_by, parameters_class)
+            given = given.instance() if is_kind else given._values
+        if parameters_class is None:
+            self._hold(_check_mapping(given), None, None)
+            return
+        declared = parameter_class(parameters_class)
+        if not isinstance(given, parameters_class):
+            if not (given is None or isinstance(given, Mapping)):
+                raise ParameterError(
+                    f"parameters must be a {parameters_class.__name__} or a mapping of its fields; "
+                    f"got {type(given).__name__}",
+                    field="parameters",
+                    value=given,
+                )
+            given = declared.construct(given or {})
+        self._hold(*declared.read(given), parameters_class)
+
+    def _hold(self, values: dict[str, Any], instance: Any, parameters_class: type | None) -> None:
+        names = sorted(values) if parameters_class is None else parameter_class(parameters_class).names
+        self._values: dict[str, Any] = {name: values[name] for name in names}
         self.parameters_class = parameters_class
         self._encoding: bytes | None = None
-        self._instance: Any = None
+        self._instance: Any = instance
         self._json: str | None = None
 
     @classmethod
     def of(cls, given: Any, parameters_class: type | None) -> ParameterSet:
-        """Check what a caller gave against the parameter class, if there is one.
+        """Return a set of this class: the given one, if it is one, else a new one."""
+        if isinstance(given, ParameterSet):
+            if given.parameters_class is parameters_class:
+                return given
+            if _is_again(given.parameters_class, parameters_class):
+                return cls.restore(given, parameters_class)
+        return cls(given, parameters_class)
+
+    @classmethod
+    def restore(cls, values: Mapping[str, Any], parameters_class: type | None) -> ParameterSet:
+        """Return a set again from what was stored of it; the class is not called.
 
         Parameters
         ----------
-        given : instance of `parameters_class`, mapping, ParameterSet or None
-            None means every default.
+        values : mapping
+            From `values_from_json`.
         parameters_class : type or None
-            None takes any mapping, each field as it is.
+            That of the set. Its fields may have changed since: a new one takes its default.
 
         Raises
         ------
         ParameterError
-            Naming the field, the value, what is allowed, and the nearest name.
+            If a value is not allowed by now, or a field is gone or cannot be filled.
         """
-        if isinstance(given, ParameterSet):
-            if given.parameters_class is parameters_class:
-                given.instance()  # it may have been made by hand
-                return given
-            given = given._values
+        restored = cls.__new__(cls)
         if parameters_class is None:
-            return cls(_check_mapping(given))
-        if isinstance(given, parameters_class):
-            declared = fields_of(parameters_class)
-            values = {f.name: getattr(given, f.name) for f in declared}
-        elif given is None or isinstance(given, Mapping):
-            declared = fields_of(parameters_class)
-            values = _fill(dict(given or {}), declared, parameters_class)
+            restored._hold(_check_mapping(values), None, None)
         else:
-            raise ParameterError(
-                f"parameters must be a {parameters_class.__name__} or a mapping of its fields; "
-                f"got {type(given).__name__}",
-                field="parameters",
-                value=given,
-            )
-        checked = {f.name: f.coerce(values[f.name]) for f in declared}
-        for f in declared:
-            _check_shape(f, checked)
-        result = cls(checked, parameters_class)
-        result.instance()  # the class's own __post_init__ may refuse them
-        return result
+            restored._hold(*parameter_class(parameters_class).restore(values), parameters_class)
+        return restored
 
     @property
     def encoding(self) -> bytes:
@@ -110,17 +128,7 @@ class ParameterSet(Mapping[str, Any]):
     def instance(self) -> Any:
         """Return an instance of the parameter class, or a namedtuple of a mapping's fields."""
         if self._instance is None:
-            if self.parameters_class is None:
-                self._instance = view_class(tuple(self._values))(*self._values.values())
-            else:
-                try:
-                    self._instance = self.parameters_class(**self._values)
-                except (TypeError, ValueError) as error:
-                    raise ParameterError(
-                        f"{self.parameters_class.__name__} refuses these parameters: {error}",
-                        field="parameters",
-                        value=dict(self._values),
-                    ) from error
+            self._instance = view_class(tuple(self._values))(*self._values.values())
         return self._instance
 
     def kernel_view(self) -> Any:
@@ -140,9 +148,33 @@ class ParameterSet(Mapping[str, Any]):
 
     @staticmethod
     def values_from_json(text: str) -> dict[str, Any]:
-        """Return what `to_json` wrote as plain values, to be given to `of`."""
+        """Return what `to_json` wrote as plain values, to be given to `restore`."""
         values: dict[str, Any] = json.loads(text, object_hook=from_jsonable)
         return values
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the class makes an equal set of: to be changed, and given again.
+
+        Raises
+        ------
+        ParameterError
+            If the class makes another set of these values, as one does that normalises them.
+        """
+        if self.parameters_class is None:
+            return dict(self._values)
+        taken = parameter_class(self.parameters_class).arguments
+        given = {name: value for name, value in self._values.items() if name in taken}
+        try:
+            again = ParameterSet(given, self.parameters_class)
+        except ParameterError:
+            again = None
+        if again != self:
+            raise ParameterError(
+                f"{self.parameters_class.__name__} makes other values of those in {self!r}; give what that was made of",
+                field="parameters",
+                value=self,
+            )
+        return given
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -243,6 +275,13 @@ def _view_repr(self: Any) -> str:
     return f"parameters({', '.join(f'{n}={brief(v)}' for n, v in zip(self._fields, self, strict=True))})"
 
 
+def _is_again(first: type | None, second: type | None) -> bool:
+    """Return whether a class is another by being defined again, as in a notebook's cell that is run again."""
+    if first is None or second is None:
+        return False
+    return (first.__module__, first.__qualname__) == (second.__module__, second.__qualname__)
+
+
 def _check_mapping(given: Any) -> dict[str, Any]:
     if given is None:
         return {}
@@ -268,49 +307,12 @@ def _free_field(name: str) -> Field:
     return Field(name, Any, REQUIRED, Limits())
 
 
-def _fill(given: dict[str, Any], declared: tuple[Field, ...], parameters_class: type) -> dict[str, Any]:
-    """Add the defaults; refuse what is unknown or missing."""
-    names = [f.name for f in declared]
-    for name, value in given.items():
-        if name not in names:
-            raise ParameterError(
-                f"{parameters_class.__name__} has no parameter {name!r}{nearest(str(name), names)} "
-                f"(it has {', '.join(names)})",
-                field=str(name),
-                value=value,
-            )
-    for f in declared:
-        if f.name not in given:
-            if f.required:
-                raise ParameterError(
-                    f"parameter {f.name!r} ({f.type_name}) of {parameters_class.__name__} must be given",
-                    field=f.name,
-                )
-            given[f.name] = f.default
-    return given
-
-
-def _check_shape(declared: Field, values: dict[str, Any]) -> None:
-    if declared.limits.shape is None:
-        return
-    wanted = tuple(values[n] if isinstance(n, str) else n for n in declared.limits.shape)
-    shape = np.shape(values[declared.name])
-    if len(shape) != len(wanted) or any(w not in (None, s) for s, w in zip(shape, wanted, strict=True)):
-        names = ", ".join("any" if n is None else str(n) for n in declared.limits.shape)
-        raise ParameterError(
-            f"parameter {declared.name!r} must have the shape ({names}) = "
-            f"{tuple('any' if w is None else w for w in wanted)}; got {shape}",
-            field=declared.name,
-            value=values[declared.name],
-        )
-
-
 def _kernel_value(value: Any) -> Any:
     """Return what the kernel sees of a value, None if nothing."""
     if type(value) in (float, int):
         return value
-    if isinstance(value, enum.IntEnum):
-        return int(value)
+    if isinstance(value, enum.Enum):
+        return int(value) if isinstance(value, int) else float(value) if isinstance(value, float) else None
     if isinstance(value, bool | int | float | complex | np.ndarray):
         return value
     if isinstance(value, tuple) and value and all(isinstance(v, bool | int | float) for v in value):
@@ -333,7 +335,8 @@ def _alike(a: Any, b: Any) -> float:
                 distance = np.where(a == b, 0.0, np.abs(a - b) / scale)
             return float(np.mean(1.0 - np.clip(np.nan_to_num(distance, nan=1.0), 0.0, 1.0)))
         return float(np.array_equal(a, b))
-    return float(type(a) is type(b) and a == b)
+    is_name = isinstance(a, MemberName) or isinstance(b, MemberName)  # the other may be typed by a user
+    return float((is_name or type(a) is type(b)) and a == b)
 
 
 def _is_number(value: Any) -> bool:

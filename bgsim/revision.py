@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.errors import CompileError, SimulationChangedError, StreamError
-from bgsim.fields import fields_of
 from bgsim.identity.look import Identity, look
 from bgsim.identity.report import part_differences
+from bgsim.parameter_class import fields_of, unreachable_attribute
 
 if TYPE_CHECKING:
     from bgsim.kernel import CompiledKernel
@@ -51,6 +51,7 @@ class Revision:
         self.compiles = compiles
         self._name = simulation.name
         self._outputs = simulation.outputs
+        self._parameters_class = simulation.parameters_class
         self._takes_control = simulation.takes_control
         self._answered_for = bool(simulation.version) or simulation.depends_on is not None
         self._look = lambda function: _look(simulation, function, compiles=compiles)
@@ -143,7 +144,13 @@ class Revision:
         self._warn_of_biased_draws()
         kept_as = self.identity.fingerprint if self.is_followed else None
         dispatcher = make_dispatcher(self._frozen, kept_as, self._approve)
-        found = CompiledKernel(dispatcher, self._name, view, self._outputs, self._takes_control)
+        try:
+            found = CompiledKernel(dispatcher, self._name, view, self._outputs, self._takes_control)
+        except CompileError as error:
+            remedy = unreachable_attribute(self._parameters_class, str(error))
+            if remedy is None:
+                raise
+            raise CompileError(f"{remedy}\n{error}") from error.__cause__
         self._compiled[layout] = found
         return found
 

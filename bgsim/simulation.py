@@ -20,8 +20,8 @@ import numpy as np
 from bgsim import control as block
 from bgsim.defaults import JobDefaults
 from bgsim.errors import InvalidInputError, ParameterError
-from bgsim.fields import fields_of
 from bgsim.outputs import put_replicate, read_outputs
+from bgsim.parameter_class import fields_of, unreachable_attribute
 from bgsim.parameters import ParameterSet
 from bgsim.streams import generator_at, replicate_rng
 
@@ -165,7 +165,7 @@ class Simulation:
         Parameters
         ----------
         parameters : instance of `parameters_class`, mapping, ParameterSet or None
-            None takes every default.
+            None takes every default. An instance is taken as it is; of a mapping the class is called once.
 
         Raises
         ------
@@ -353,7 +353,7 @@ def _read_signature(name: str, function: Callable[..., Any]) -> tuple[type | Non
         ) from error
     if not isinstance(annotation, type) or issubclass(annotation, Mapping) or annotation in (typing.Any, object):
         return None, len(arguments) == 3
-    fields_of(annotation)  # type: ignore[arg-type] # refuses what is neither a frozen dataclass nor a NamedTuple
+    fields_of(annotation)  # refuses what is neither a frozen dataclass nor a NamedTuple
     return annotation, len(arguments) == 3
 
 

@@ -242,8 +242,7 @@ def read_submission(
         given["at"] = datetime.fromisoformat(given["at"])
     if "retry" in given:
         given["retry"] = Retry.from_json(given["retry"])
-    values: Any = ParameterSet.values_from_json(parameters)
-    given |= {"replicates": replicates, "seed": int(seed), "parameters": values}
+    given |= {"replicates": replicates, "seed": int(seed), "parameters": None}
     allowed = [name for name, f in Submission.__dataclass_fields__.items() if f.init and name != "simulation"]
     for name, value in (changes or {}).items():
         if name not in allowed:
@@ -253,6 +252,9 @@ def read_submission(
                 value=value,
             )
     given |= changes or {}
+    if changes is None or "parameters" not in changes:  # they were constructed when they were submitted
+        values = ParameterSet.values_from_json(parameters)
+        given["parameters"] = ParameterSet.restore(values, simulation.parameters_class)
     given["parameters"] = simulation.bind(given["parameters"])
     return Submission(simulation, **given)
 

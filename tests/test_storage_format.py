@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from read_store import read_store
 from store_helpers import columns, key, request, same, store_now
 from test_storage_processes import finish, start
 
+from bgsim.fields import parameter
 from bgsim.parameters import ParameterSet, ResultKey
 from bgsim.storage import ResultStore
 from bgsim.storage.journal import DeadLetter, ScheduledRequest
@@ -44,8 +47,17 @@ PARAMETERS = {
 """A parameter set of every type; the golden store holds a result of each."""
 
 
+@dataclass(frozen=True)
+class Anything:
+    """One parameter of any type, NaN included."""
+
+    x: Any = parameter(allow_nan=True)
+
+
 def golden_key(name: str) -> ResultKey:
-    return ResultKey("golden.model", "0123456789abcdef" * 2, 2**70, ParameterSet(PARAMETERS[name]))
+    values = PARAMETERS[name]
+    bound = ParameterSet(values, Anything if "x" in values else None)
+    return ResultKey("golden.model", "0123456789abcdef" * 2, 2**70, bound)
 
 
 def golden_columns(name: str) -> dict[str, np.ndarray]:
