@@ -714,11 +714,11 @@ class Edit:
     def statement(self) -> str:
         """Return what gives the edited leaf its new value in the process, in its module's namespace."""
         sets = self.edited.kind.jit_sets if self.style else self.edited.kind.sets
-        return _filled(sets[self.way % len(sets)], self.edited.number, self.new, self.style)
+        return _uncached(_filled(sets[self.way % len(sets)], self.edited.number, self.new, self.style))
 
     def cell(self) -> str:
         """Return the edited leaf's source with the new value."""
-        return self.edited.source(self.new, self.style)
+        return _uncached(self.edited.source(self.new, self.style))
 
     def module(self) -> str:
         """Return the name of the module that the edited leaf is in."""
@@ -782,6 +782,11 @@ class Edit:
 
     def _values(self, edited: bool) -> list[float]:
         return [self.new if edited and leaf is self.edited else leaf.value for leaf in self.leaves]
+
+
+def _uncached(text: str) -> str:
+    """Return what is no file's, so that numba would refuse to cache it."""
+    return text.replace("(cache=True)", "")
 
 
 def _filled(text: str, number: int, value: float, style: str) -> str:
@@ -864,18 +869,24 @@ def leaves(draw: st.DrawFn, number: int, kinds: list[Kind], style: str, value: f
     return Leaf(kind, number, value, tuple(draw(st.lists(wrappers, max_size=2))), place)
 
 
+def kinds_of(compiles: bool) -> list[Kind]:
+    """Return the kinds that a compiled simulation, or a plain one, can depend on."""
+    return [kind for kind in KINDS if (kind.jits if compiles else kind.plain)]
+
+
 @st.composite
-def edits(draw: st.DrawFn, compiles: bool) -> Edit:
-    """Make edits of modules with one to three leaves."""
-    style = draw(st.sampled_from(STYLES[1:] if compiles else [""] * 8 + STYLES[1:]))
-    kinds = [k for k in KINDS if (k.jits if style else k.plain) and not k.slow]
+def edits(draw: st.DrawFn, kind: Kind, compiles: bool) -> Edit:
+    """Make edits of a leaf of this kind, in modules with one to three leaves."""
+    style = draw(st.sampled_from(STYLES[1:])) if compiles else ""
+    if kind.jits and not kind.parameters and not compiles and draw(st.integers(0, 5)) == 5:
+        style = "njit"  # helpers that are compiled, in a simulation that is not
+    others = [k for k in KINDS if (k.jits if style else k.plain) and not k.parameters and not k.slow]
     if style and not compiles:
-        kinds = [k for k in kinds if not k.parameters and k.name != "helper that is only compiled"]
+        others = [k for k in others if k.plain]
     old, new = draw(st.lists(st.sampled_from(VALUES), min_size=2, max_size=2, unique=True))
-    first = draw(leaves(1, kinds, style, old))
+    first = draw(leaves(1, [kind], style, old))
     if first.kind.name == "truth":
         first, new = replace(first, value=3.0), 7.0
-    others = [k for k in kinds if not k.parameters]
     rest = [draw(leaves(n, others, style, 4.0)) for n in range(2, 2 + draw(st.integers(0, 2)))]
     return Edit(
         (first, *rest),
@@ -888,14 +899,13 @@ def edits(draw: st.DrawFn, compiles: bool) -> Edit:
     )
 
 
-def each_kind(compiles: bool) -> list[Edit]:
-    """Return a bare edit of each kind in each mode; of a kind that is slow, and of compiled ones, in one mode alone."""
+def each_kind(compiles: bool, modes: int) -> list[Edit]:
+    """Return a bare edit of each kind, in so many of its modes; a kind that is slow in one."""
     found = []
-    for index, kind in enumerate(KINDS):
-        style = "njit" if compiles else ""
-        if not (kind.jits if compiles else kind.plain):
-            continue
-        modes = modes_of(kind, style)
-        for mode in [modes[index % len(modes)]] if compiles else modes:
-            found.append(Edit((Leaf(kind, 1, 3.0),), 7.0, mode, style, compiles, index, index))
+    style = "njit" if compiles else ""
+    for index, kind in enumerate(kinds_of(compiles)):
+        possible = modes_of(kind, style)
+        for turn in range(min(1 if kind.slow else modes, len(possible))):
+            mode = possible[(index + turn * 2 + turn // 3) % len(possible)]
+            found.append(Edit((Leaf(kind, 1, 3.0),), 7.0, mode, style, compiles, index + turn, index))
     return found

@@ -25,17 +25,21 @@ from pathlib import Path
 from typing import Any
 
 import edited_modules
+import hypothesis
 import numpy as np
 import pytest
-from edited_modules import KINDS, Edit
+from edited_modules import Edit
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import bgsim
 
 EDITS = int(os.environ.get("BGSIM_EDITS", "0"))
-COUNTS = {"plain": 3 * EDITS // 4 or 240, "compiled": EDITS // 4 or 50}
-"""How many edits are drawn, besides one of each kind."""
+DRAWN = {"plain": 2, "compiled": 1}
+"""How many edits of each kind are drawn; with BGSIM_EDITS more, until there are so many in all."""
+
+MODES = {"plain": 6 if EDITS else 4, "compiled": 6 if EDITS else 1}
+"""In how many modes each kind is edited alone, besides."""
 
 BATCH = {"plain": 120, "compiled": 20}
 """How many modules share a process."""
@@ -209,16 +213,29 @@ def found(answer: dict[str, Any]) -> int | None:
 
 
 def drawn(form: str) -> list[Edit]:
-    """Return one edit of each kind, and what hypothesis makes."""
-    compiles, made = form == "compiled", []  # type: bool, list[Edit]
+    """Return edits of each kind alone, and what hypothesis makes with each."""
+    compiles = form == "compiled"
+    kinds, made = edited_modules.kinds_of(compiles), edited_modules.each_kind(compiles, MODES[form])
+    share = EDITS // 4 if compiles else EDITS - EDITS // 4
+    for index, kind in enumerate(kinds):
+        count = 1 if kind.slow else max(DRAWN[form], share // len(kinds))
+        made += examples(edited_modules.edits(kind, compiles), count, index)
+    return made
 
-    @settings(max_examples=COUNTS[form], phases=[Phase.generate], database=None)
-    @given(edited_modules.edits(compiles))
+
+def examples(strategy: st.SearchStrategy[Edit], count: int, number: int) -> list[Edit]:
+    """Return what a strategy makes: the same each time, or other ones where the profile explores."""
+    found: list[Edit] = []
+
+    @settings(max_examples=count + 1, phases=[Phase.generate], database=None)
+    @given(strategy)
     def collect(edit: Edit) -> None:
-        made.append(edit)
+        found.append(edit)
 
+    if settings().derandomize:
+        collect = hypothesis.seed(number)(collect)
     collect()
-    return [*edited_modules.each_kind(compiles), *made]
+    return found[1:]  # the first is the simplest, which `each_kind` makes
 
 
 def run_edits(folder: Path, edits: list[Edit], batch: int) -> list[Outcome]:
@@ -295,7 +312,7 @@ def test_each_kind_is_edited(outcomes: list[Outcome]) -> None:
     """A row of the table that no edit reaches would be a promise that nothing keeps."""
     compiled = outcomes[0].edit.compiles
     reached = {outcome.edit.edited.kind.name for outcome in outcomes}
-    assert reached == {kind.name for kind in KINDS if (kind.jits if compiled else kind.plain)}
+    assert reached == {kind.name for kind in edited_modules.kinds_of(compiled)}
     assert len(outcomes) >= 50
 
 
@@ -327,7 +344,7 @@ def test_an_option_of_a_jitted_helper_counts(option: str, tmp_path: Path) -> Non
 
 
 @settings(max_examples=60)
-@given(edit=st.booleans().flatmap(edited_modules.edits))
+@given(edit=st.sampled_from(edited_modules.kinds_of(False)).flatmap(lambda k: edited_modules.edits(k, False)))
 def test_cosmetic_edits_of_the_generator_change_no_code(edit: Edit) -> None:
     """The other tests prove nothing if what they take for cosmetic computes something else."""
     for text, other in zip(edit.files(True).values(), edit.cosmetic(edit.files(True)).values(), strict=True):
