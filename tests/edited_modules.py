@@ -12,6 +12,7 @@ elsewhere; so does ``JIT(`` become ``njit(`` or ``(``.
 from __future__ import annotations
 
 import ast
+import os
 import random
 import re
 import threading
@@ -20,6 +21,9 @@ from dataclasses import dataclass, field, replace
 from hypothesis import strategies as st
 
 VALUES = [float(v) for v in range(2, 10)]
+
+WANTED = os.environ.get("BGSIM_EDITS_OF", "")
+"""Only kinds whose name matches are edited."""
 
 HEAD = """import collections, dataclasses, datetime, decimal, enum, fractions, functools, importlib, math, pathlib, re, types
 from dataclasses import dataclass
@@ -146,7 +150,9 @@ CLASSES = [
         jit_sets=("C@N@ = T@N@(1.0, @V@)",),
     ),
     Kind("value of an enum", "class E@N@(enum.Enum):\n    A = @V@\n    B = 'b'\n", "E@N@.A.value"),
-    Kind("integer enum", "class E@N@(enum.IntEnum):\n    A = int(@V@)\n    B = 99\n", "(E@N@.A * 1.0)", jits=True),
+    Kind(
+        "integer enum", "class E@N@(enum.IntEnum):\n    A = int(@V@)\n    B = 99\n", "(E@N@.A.value * 1.0)", jits=True
+    ),
     Kind("class attribute", "class K@N@:\n    RATE = @V@\n", "K@N@.RATE", ("K@N@.RATE = @V@",)),
     Kind(
         "inherited class attribute",
@@ -703,6 +709,11 @@ class Edit:
     def followed(self) -> bool:
         return all(leaf.kind.followed for leaf in self.leaves)
 
+    @property
+    def trusts_numba(self) -> bool:
+        """Tell whether helpers are cached by numba itself, so that the plain function may call stale machine code."""
+        return any("cache=True" in text for text in self.files(False).values())
+
     def expected(self, edited: bool) -> float:
         """Return what the leaves add to the random number."""
         yields = [
@@ -870,8 +881,8 @@ def leaves(draw: st.DrawFn, number: int, kinds: list[Kind], style: str, value: f
 
 
 def kinds_of(compiles: bool) -> list[Kind]:
-    """Return the kinds that a compiled simulation, or a plain one, can depend on."""
-    return [kind for kind in KINDS if (kind.jits if compiles else kind.plain)]
+    """Return the kinds to edit that a compiled simulation, or a plain one, can depend on."""
+    return [kind for kind in KINDS if (kind.jits if compiles else kind.plain) and re.search(WANTED, kind.name)]
 
 
 @st.composite

@@ -8,7 +8,8 @@ Each edit (see `edited_modules`) goes through four processes, which share a stor
 4. *undone*: the module as it was at first: answered from the store, too.
 
 Every answer has to be what the code as it is now says, or a refusal. Many modules share a process, for numba takes long
-to import. `BGSIM_EDITS=5000` makes so many edits, `BGSIM_EXPLORE=1` others than the last time.
+to import. Settings for runs by hand: `BGSIM_EDITS=5000` makes so many edits, `BGSIM_EXPLORE=1` others than the last time,
+`BGSIM_EDITS_OF=closure` only those of kinds with such a name.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ BATCH = {"plain": 120, "compiled": 20}
 
 PROCESSES = 2
 SHOWN = 5
-NO_REFUSALS = {"CompileError", "ReplicateError", "StoreError", "OutputError"}
+NO_REFUSALS = {"ReplicateError", "StoreError", "OutputError"}
 """Errors of bgsim that refuse no code: the generated simulations have none of these faults."""
 
 pytestmark = pytest.mark.timeout(max(600, 4 * EDITS))
@@ -163,11 +164,13 @@ def judge_rows(outcome: Outcome, seed: int, step: str, answer: dict[str, Any], r
     edit, expected = outcome.edit, rows_of(outcome.edit, seed, changed, replicates)
     if edit.style and not edit.compiles and step == "first":
         expected = answer["plain"]  # a jitted helper that numba has compiled keeps its value, in plain Python, too
-    elif (not edit.compiles or step != "first") and not same(answer["plain"], expected):
+    elif not (edit.compiles and (step == "first" or edit.trusts_numba)) and not same(answer["plain"], expected):
         outcome.invalid.append(f"{step}: the plain function says {answer['plain']}, and not {expected}")
     for engine, got in answer["got"].items():
         where = f"{step}, {engine}"
-        if "failed" in got:
+        if got.get("refused") == "CompileError":
+            outcome.invalid.append(f"{where}: {got['text']}")
+        elif "failed" in got:
             outcome.old.append(f"{where}: failed: {got['failed']}")
         elif "refused" in got and got["refused"] in NO_REFUSALS:
             outcome.old.append(f"{where}: {got['refused']}: {got['text']}")
@@ -185,6 +188,8 @@ def judge_hits(outcome: Outcome) -> None:
     edited, cosmetic, undone = answers["edited"][0], answers["cosmetic"][0], answers["undone"][0]
     if kept(edited) == 6 and found(cosmetic) != 6:
         outcome.missed.append(f"cosmetic: {found(cosmetic)} of 6 replicates were found")
+    if not edit.followed:
+        return  # what is not stored needs no identity
     if edited["fingerprint"] != cosmetic["fingerprint"]:
         outcome.missed.append("cosmetic: another fingerprint")
     if edited["fingerprint"] == undone["fingerprint"]:
@@ -313,7 +318,6 @@ def test_each_kind_is_edited(outcomes: list[Outcome]) -> None:
     compiled = outcomes[0].edit.compiles
     reached = {outcome.edit.edited.kind.name for outcome in outcomes}
     assert reached == {kind.name for kind in edited_modules.kinds_of(compiled)}
-    assert len(outcomes) >= 50
 
 
 OPTIONS = ["fastmath=True", "error_model='numpy'", "boundscheck=True", "locals={'y': numba.float32}"]
