@@ -192,7 +192,8 @@ def judge_hits(outcome: Outcome) -> None:
         return  # what is not stored needs no identity
     if edited["fingerprint"] != cosmetic["fingerprint"]:
         outcome.missed.append("cosmetic: another fingerprint")
-    if edited["fingerprint"] == undone["fingerprint"]:
+    by_value = edit.edited.kind.parameters != ""  # a default, or an enum's value, may count with the parameters instead
+    if edited["fingerprint"] == undone["fingerprint"] and not by_value:
         outcome.old.append("undone: the same fingerprint as after the edit")
     first = answers["first"][0]
     if edit.mode not in ("saved", "set first"):  # where the source is not that of the code, the byte code counts
