@@ -79,7 +79,9 @@ class KernelCache(NullCache):  # type: ignore[misc]
             loaded = CompileResult._rebuild(target_context, *pickle.loads(data))
         except FileNotFoundError:
             return None
-        except Exception as error:  # whatever another numba has written, or what its modules raise when they are imported
+        except (
+            Exception
+        ) as error:  # whatever another numba has written, or what its modules raise when they are imported
             logger.debug("machine code in %s cannot be loaded, so it is compiled anew: %s", path, error)
             return None
         with contextlib.suppress(OSError):
@@ -128,7 +130,9 @@ def _folder(chosen: str) -> Path | None:
         if not _is_ours(folder):
             raise PermissionError(f"{folder} belongs to another user")
     except (OSError, RuntimeError) as error:  # the latter where there is no home directory
-        _say_once(f"machine code cannot be kept, so each process compiles again; NUMBA_CACHE_DIR names a folder: {error}")
+        _say_once(
+            f"machine code cannot be kept, so each process compiles again; NUMBA_CACHE_DIR names a folder: {error}"
+        )
         return None
     return folder
 

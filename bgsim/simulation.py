@@ -241,7 +241,9 @@ class Simulation:
 
     def _run_one(self, parameters: ParameterSet, seed: int, index: int) -> Any:
         rng = replicate_rng(seed, index)
-        return self.function(self._argument(parameters), rng, *([block.new_control_block()] if self.takes_control else []))
+        return self.function(
+            self._argument(parameters), rng, *([block.new_control_block()] if self.takes_control else [])
+        )
 
     def check_replicate(self, parameters: ParameterSet, seed: int, index: int) -> None:
         """Replay one replicate and refuse what it returns if that is not what `outputs` declares.

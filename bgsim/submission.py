@@ -131,9 +131,7 @@ class Submission:
         self.revision = self.simulation.revision()
         self._check_revision()
         identity = self.revision.identity
-        self.key = ResultKey(
-            self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts
-        )
+        self.key = ResultKey(self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts)
 
     def _check_revision(self) -> None:
         """Refuse code that is no function of the seed; share and store nothing of code that cannot be followed."""

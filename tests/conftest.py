@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ HANDSHAKE_S = 30.0
 
 # Machine code is kept from one run of the tests to the next, and apart from that of the user.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "numba"))
+# A parent that ignores Ctrl-C (nohup, a job runner, `&` in a script) hands that down to us and to all whom we start.
+# Python then installs no handler, so what tests send and raise would be lost: here we are as at a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time, so that a change and not chance makes a test fail; BGSIM_EXPLORE=1 looks for others.
 settings.register_profile(

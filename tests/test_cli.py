@@ -211,6 +211,25 @@ def test_ctrl_c_keeps_the_finished_replicates_and_running_again_resumes(folder: 
     assert json.loads(fewer.stdout)["from_store"] == kept
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere no parent hands down that Ctrl-C is ignored")
+def test_ctrl_c_that_the_parent_ignores_does_not_end_a_run(folder: Path) -> None:
+    """As `nohup bgsim run` and a script's `bgsim run &` want it."""
+    command = [sys.executable, "-m", "bgsim", "run", "mine:slow", "-n", "60000", "--json"]
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=environment(folder),
+    )
+    wait_for_progress(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["replicates"] == 60_000
+
+
 def test_a_live_bar_is_drawn_on_a_terminal(folder: Path) -> None:
     """A real pseudo-terminal: the bar is redrawn in place, and the data goes elsewhere."""
     master, slave = pty.openpty()

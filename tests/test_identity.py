@@ -181,7 +181,7 @@ VALUES = {
     "np.vectorize": ("np.vectorize(f)", "np.vectorize(g)"),
     "polynomial": ("np.polynomial.Polynomial([1, 2])", "np.polynomial.Polynomial([1, 3])"),
 }
-HELPERS = '''
+HELPERS = """
 import collections, datetime, decimal, enum, fractions, functools, operator, re, types
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -265,7 +265,7 @@ VALUE = {value}
 @bgsim.simulation(outputs={{"x": "f8"}}, compile=False)
 def sim(p, rng):
     return float(VALUE is None)
-'''
+"""
 
 
 @pytest.mark.parametrize("kind", VALUES)
@@ -303,7 +303,9 @@ def test_every_kind_has_one_identity_in_each_process(tmp_path: Path) -> None:
     assert {kinds[i] for i in range(len(names)) if first[i] != second[i]} == set()
 
 
-GOLDEN = HELPERS.format(value="(E.A, C(1), S(1), D(1), N(1), f, make(1), wrapping(2)(f), klass(1), {'a', 'b'}, np.arange(3))")
+GOLDEN = HELPERS.format(
+    value="(E.A, C(1), S(1), D(1), N(1), f, make(1), wrapping(2)(f), klass(1), {'a', 'b'}, np.arange(3))"
+)
 
 
 def test_a_file_has_one_identity_under_every_python(fingerprint: Callable[[str], str]) -> None:
@@ -358,7 +360,9 @@ def test_bgsims_own_interface_counts_by_name_only() -> None:
     assert len([name for name in battle.parts if name.startswith("bgsim.models.battle")]) > 100
 
 
-def test_what_a_function_imports_itself_counts(tmp_path: Path, fingerprint: Callable[[str], str], monkeypatch: Any) -> None:
+def test_what_a_function_imports_itself_counts(
+    tmp_path: Path, fingerprint: Callable[[str], str], monkeypatch: Any
+) -> None:
     """Each form of import, of the names that are read."""
     monkeypatch.syspath_prepend(tmp_path)
     for form in (
@@ -367,7 +371,9 @@ def test_what_a_function_imports_itself_counts(tmp_path: Path, fingerprint: Call
         "from own_constants import K\n    return K",
         "from own_constants import f as g\n    return g()",
     ):
-        source = f"import bgsim\n@bgsim.simulation(outputs={{'x': 'f8'}}, compile=False)\ndef sim(p, rng):\n    {form}\n"
+        source = (
+            f"import bgsim\n@bgsim.simulation(outputs={{'x': 'f8'}}, compile=False)\ndef sim(p, rng):\n    {form}\n"
+        )
         found = []
         for value in (1.0, 2.0):
             load(tmp_path, "own_constants", f"K = {value}\nOTHER = {value}\ndef f():\n    return K\n")
@@ -517,7 +523,9 @@ def test_a_change_in_the_process_is_seen_at_the_next_submission(monkeypatch: pyt
         assert again.status().from_store == 3
 
 
-def test_a_compiled_simulation_is_compiled_anew_with_its_helpers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_compiled_simulation_is_compiled_anew_with_its_helpers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """numba itself keeps what it compiled of a helper; a request that waits is computed as it was made."""
     module = load(
         tmp_path,
@@ -549,7 +557,9 @@ def test_a_compiled_simulation_is_compiled_anew_with_its_helpers(monkeypatch: py
     assert module.helper(1.0) == 2.0  # the user's own stays as it is
 
 
-def test_plain_code_that_changes_while_it_runs_fails_and_stores_nothing(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_code_that_changes_while_it_runs_fails_and_stores_nothing(
+    gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its rows would be of two constants."""
     stopper = gate.stop_here
 
@@ -668,7 +678,9 @@ def _unfollowed(p: Any, rng: Any) -> float:
         ("getattr(mine, 'K')", "the module mine"),
     ],
 )
-def test_what_cannot_be_followed_is_warned_of_by_name_and_not_kept(tmp_path: Path, monkeypatch: Any, body: str, said: str) -> None:
+def test_what_cannot_be_followed_is_warned_of_by_name_and_not_kept(
+    tmp_path: Path, monkeypatch: Any, body: str, said: str
+) -> None:
     """It runs all the same; what it computes is neither stored, joined, nor answered from the store."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mine.py").write_text("K = 1.0\n")
@@ -697,7 +709,11 @@ def test_what_cannot_be_followed_is_warned_of_by_name_and_not_kept(tmp_path: Pat
         assert engine.store.results() == []
         with pytest.raises(NotStoredError, match="cannot follow"):
             engine.submit(module.sim, replicates=2, cache="only")
-    with bgsim.Engine(identity="strict") as engine, pytest.raises(IdentityError, match=said), pytest.warns(IdentityWarning):
+    with (
+        bgsim.Engine(identity="strict") as engine,
+        pytest.raises(IdentityError, match=said),
+        pytest.warns(IdentityWarning),
+    ):
         engine.submit(bgsim.simulation(module.sim.function, outputs={"x": "f8"}, compile=False), replicates=2)
 
 

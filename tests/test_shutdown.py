@@ -46,7 +46,6 @@ PRELUDE = """
 import os, signal, sys, threading
 import bgsim
 from crash_kernels import HOOKS, hooked, patient, stubborn
-signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run, it may be ignored
 
 def here():
     print('here', flush=True)
@@ -674,6 +673,42 @@ def test_ctrl_c_under_the_lock_is_raised_when_all_is_done() -> None:
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored() -> None:
+    """Whoever starts a program so that Ctrl-C does not reach it (nohup, a job runner) finds it so under our lock, too."""
+    lock, done = DeferringLock(), []
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with lock:
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGINT)
+            done.append("under the lock")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == ["under the lock"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere no parent hands down that Ctrl-C is ignored")
+def test_the_tests_of_ctrl_c_pass_where_the_parent_ignores_it() -> None:
+    """As under nohup or a job runner: one that raises it, one that forks, and one that starts a command."""
+    here = Path(__file__).parent
+    tests = [
+        f"{here / 'test_shutdown.py'}::test_ctrl_c_in_a_call_of_an_immediate_engine_ends_it_at_once",
+        f"{here / 'test_storage_forks.py'}::test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go",
+        f"{here / 'test_cli.py'}::test_ctrl_c_keeps_the_finished_replicates_and_running_again_resumes",
+    ]
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests],
+        capture_output=True,
+        text=True,
+        cwd=here.parent,
+        timeout=3 * HANDSHAKE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
 
 
 @needs_fork

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -363,9 +364,11 @@ def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go(store
     def check() -> None:
         assert open_files(path) == []
 
+    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         in_child(check)
         threading.Event().wait(HANDSHAKE_S)
+    assert time.monotonic() - began < HANDSHAKE_S / 2, "it did not wake the thread that waits"
     for thread in (reader, other):
         thread.join(HANDSHAKE_S)
 

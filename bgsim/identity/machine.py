@@ -122,9 +122,7 @@ def _write_jitclass(walk: Walk, value: Any, out: list[str]) -> None:
     members = {
         **{f"method {name}": f for name, f in made.jit_methods.items()},
         **{f"static {name}": f for name, f in made.jit_static_methods.items()},
-        **{
-            f"property {name} {way}": f for name, ways in made.jit_props.items() for way, f in ways.items()
-        },
+        **{f"property {name} {way}": f for name, ways in made.jit_props.items() for way, f in ways.items()},
     }
     for name in sorted(members):
         out.append(name)

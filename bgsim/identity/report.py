@@ -57,7 +57,9 @@ class IdentityReport:
         if self.stored_fingerprint == self.fingerprint:
             return f"the stored result {self.stored[:12]} was computed by this code"
         if not self.stored_parts:
-            return f"the stored result {self.stored[:12]} was computed by other code; what that consisted of is not known"
+            return (
+                f"the stored result {self.stored[:12]} was computed by other code; what that consisted of is not known"
+            )
         names = [f"{name} {how}" for name, how in self.differences.items()] or ["only what its parts refer to differs"]
         return f"the stored result {self.stored[:12]} was computed by other code: {', '.join(names)}"
 
@@ -108,9 +110,7 @@ def part_differences(now: Mapping[str, str], before: Mapping[str, str]) -> dict[
 def explain(simulation: Simulation, store: Store | None, result: str | None) -> IdentityReport:
     """Return the report of a simulation as it is now; see `Simulation.explain`."""
     identity = simulation.revision().identity
-    found = IdentityReport(
-        simulation.name, identity.fingerprint, dict(identity.parts), identity.limits, identity.draws
-    )
+    found = IdentityReport(simulation.name, identity.fingerprint, dict(identity.parts), identity.limits, identity.draws)
     if store is None:
         return found
     if result is None:

@@ -8,11 +8,11 @@ anew when they need them. To start a program with `subprocess` is no such fork.
 
 from __future__ import annotations
 
-import _thread
 import concurrent.futures.thread  # noqa: F401 - see `register_at_fork` below
 import gc
 import logging
 import os
+import signal
 import threading
 import time
 import weakref
@@ -168,7 +168,14 @@ def _after() -> None:
     _go_on()
     _one_fork.release()
     if _let_go_ctrl_c() is not None:
-        threading.Timer(_SOON_S, _thread.interrupt_main).start()  # a moment after the fork
+        threading.Timer(_SOON_S, _interrupt_main).start()  # a moment after the fork
+
+
+def _interrupt_main() -> None:
+    """Send Ctrl-C as the terminal does: `_thread.interrupt_main` would leave a main thread that sleeps asleep."""
+    main = threading.main_thread().ident
+    if main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
 
 
 def _go_on() -> None:
