@@ -19,11 +19,14 @@ The map of the package, lowest first; a module imports only from those above it:
     streams         replicate i's random stream
     control         the control block that a worker shares with a kernel
     outputs         declared outputs, and the check of what comes back
-    fingerprint     a hash of the code that a result depends on
+    identity/       all the code and values that a result depends on, taken from what runs
+    frozen          a copy of a kernel with the values of the moment, for compiling
     atomics         the compiled side of the control block (imports numba)
     worker_stream   a worker's random stream, placed by compiled code (imports numba)
     kernel_address  a compiled kernel as an argument of compiled code (imports numba)
+    kernel_cache    machine code on disk, by identity (imports numba)
     kernel          the compiled side: the loop over a chunk, and a kernel compiled for it (imports numba)
+    revision        a simulation at one look: its identity, and what is compiled of it
     simulation      @simulation
     result          columns, summary, replay
     bus/            the parts of the progress bus: updates, filters, subscriptions, delivery, batches, bars

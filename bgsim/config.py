@@ -11,7 +11,6 @@ from typing import Any
 from bgsim.errors import InvalidInputError, nearest
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
 
-
 IDENTITY_MODES = ("warn", "strict")
 
 

@@ -55,7 +55,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
         Called with what was compiled anew, before that is kept.
     """
 
-    def __init__(self, identity: str | None, approve: Callable[[Any], None] = lambda compiled: None) -> None:
+    def __init__(self, identity: str | None, approve: Callable[[Any], None] | None = None) -> None:
         self._identity = identity
         self._approve = approve
 
@@ -90,7 +90,8 @@ class KernelCache(NullCache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, cres: Any) -> None:
         """Keep what was compiled for a signature, if that can be done."""
-        self._approve(cres)
+        if self._approve is not None:
+            self._approve(cres)
         path = self._path(sig, cres.target_context.codegen())
         if path is None or cres.library.has_dynamic_globals or any(not lifted.can_cache for lifted in cres.lifted):
             return

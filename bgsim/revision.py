@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Revision:
         self._parameters_class = simulation.parameters_class
         self._takes_control = simulation.takes_control
         self._answered_for = bool(simulation.version) or simulation.depends_on is not None
-        self._look = lambda function: _look(simulation, function, compiles=compiles)
+        self._look: Callable[[Any], Identity] = lambda function: _look(simulation, function, compiles=compiles)
         self._compiled: dict[Any, CompiledKernel] = {}  # by the layout of the parameters; set in one step each
         self._warned = False
         self.identity: Identity = self._look(simulation.function)
@@ -122,8 +123,8 @@ class Revision:
             return
         raise SimulationChangedError(
             f"{self._name} has changed since the job was submitted: {changes(self.identity, now)}. Nothing of the job "
-            "is stored, for its rows would mix the two; submit it again. If the simulation itself changes that and it makes "
-            "no difference, name what counts: @simulation(depends_on=(...))"
+            "is stored, for its rows would mix the two; submit it again. If the simulation itself changes that and it "
+            "makes no difference, name what counts: @simulation(depends_on=(...))"
         )
 
     # ---- compiling -----------------------------------------------------------------------------------

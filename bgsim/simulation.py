@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import math
 import os
@@ -21,7 +20,7 @@ from bgsim import control as block
 from bgsim.defaults import JobDefaults
 from bgsim.errors import InvalidInputError, ParameterError
 from bgsim.outputs import put_replicate, read_outputs
-from bgsim.parameter_class import fields_of, unreachable_attribute
+from bgsim.parameter_class import fields_of
 from bgsim.parameters import ParameterSet
 from bgsim.streams import generator_at, replicate_rng
 

@@ -657,7 +657,7 @@ def test_plain_code_is_not_stored_with_a_helper_that_numba_has_compiled_before(t
 
 # ---- what cannot be followed -------------------------------------------------------------------------
 
-HANDLE = (lambda: (yield))()
+HANDLE = (number for number in ())
 
 
 def _unfollowed(p: Any, rng: Any) -> float:
@@ -783,10 +783,10 @@ def test_methods_that_nothing_asks_for_are_no_reason_to_warn() -> None:
             return 1.0
 
         def saved(self) -> str:
-            return open("model").read()  # noqa: PTH123, SIM115
+            return open("model").read()  # noqa: PTH123
 
         def shaken(self) -> float:
-            return float(np.random.random())  # noqa: NPY002
+            return float(np.random.random())
 
     model = Model()
     sim = bgsim.simulation(lambda p, rng: model.value(), outputs={"x": "f8"}, compile=False)
@@ -807,12 +807,12 @@ SHARED = np.random.default_rng(1)
 
 
 def _draws_np(p: Any, rng: Any) -> float:
-    return np.random.random()  # noqa: NPY002
+    return np.random.random()
 
 
 @njit
 def _jitted_draw() -> float:
-    return np.random.random()  # noqa: NPY002
+    return np.random.random()
 
 
 @pytest.mark.parametrize(
@@ -844,7 +844,7 @@ def test_a_draw_that_numba_does_not_compile_is_allowed() -> None:
     def sim(p: Any, rng: Any) -> float:
         flag = None
         if flag is not None:
-            return np.random.random()  # noqa: NPY002
+            return np.random.random()
         return 1.0
 
     assert bgsim.run(sim, replicates=1)["x"][0] == 1.0

@@ -63,7 +63,7 @@ def test_imports_run_one_way() -> None:
     """The order in the map of the package is the order of the imports, outside of functions and type checking."""
     order = ["errors", "environment", "waiting", "queue_manager"]
     order += ["retry", "defaults", "encoding", "fields", "parameters", "streams", "control"]
-    order += ["outputs", "fingerprint", "kernel", "simulation", "result"]
+    order += ["outputs", "identity", "frozen", "kernel_cache", "kernel", "revision", "simulation", "result"]
     order += ["bus", "progress", "storage"]
     order += ["registry", "clock", "submission", "job", "logs", "chunks", "calls", "worker", "dispatch"]
     order += ["resolver", "ledger", "settlement"]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from kernels import Walk, walk
-from numba import njit
 
 import bgsim
 from bgsim.errors import OutputError, ParameterError, SimulationNotFoundError

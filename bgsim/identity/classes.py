@@ -14,15 +14,52 @@ if TYPE_CHECKING:
     from bgsim.identity.walk import Walk
 
 _MADE_BY_DATACLASS = frozenset(
-    "__init__ __repr__ __eq__ __lt__ __le__ __gt__ __ge__ __hash__ __setattr__ __delattr__ __replace__ __getstate__ "
-    "__setstate__".split()
+    [
+        "__init__",
+        "__repr__",
+        "__eq__",
+        "__lt__",
+        "__le__",
+        "__gt__",
+        "__ge__",
+        "__hash__",
+        "__setattr__",
+        "__delattr__",
+        "__replace__",
+        "__getstate__",
+        "__setstate__",
+    ]
 )
 _UNSEEN = frozenset(
-    "__doc__ __module__ __qualname__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ "
-    "__annotations_cache__ __firstlineno__ __static_attributes__ __classcell__ __classdictcell__ __parameters__ "
-    "__orig_bases__ __abstractmethods__ _abc_impl __dataclass_fields__ __dataclass_params__ __match_args__ __slots__ "
-    "_is_protocol _is_runtime_protocol __protocol_attrs__ __non_callable_proto_members__ __type_params__ "
-    "__static_attributes__".split()
+    [
+        "__doc__",
+        "__module__",
+        "__qualname__",
+        "__dict__",
+        "__weakref__",
+        "__annotations__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__classcell__",
+        "__classdictcell__",
+        "__parameters__",
+        "__orig_bases__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+        "__match_args__",
+        "__slots__",
+        "_is_protocol",
+        "_is_runtime_protocol",
+        "__protocol_attrs__",
+        "__non_callable_proto_members__",
+        "__type_params__",
+        "__static_attributes__",
+    ]
 )
 _OF_C = (
     types.MemberDescriptorType,
@@ -89,8 +126,7 @@ def _is_made(cls: type, name: str, value: Any) -> bool:
     if issubclass(cls, enum.Enum):
         return (
             name in cls.__members__
-            or name.startswith("_")
-            and not name.startswith("__")
+            or (name.startswith("_") and not name.startswith("__"))
             or (code is None and name[:2] == "__")
             or (code is not None and _home(function) == "enum")
             or not isinstance(function, types.FunctionType | property | functools.cached_property | int | float | str)

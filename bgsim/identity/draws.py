@@ -44,7 +44,7 @@ def why(value: Any) -> str | None:
     owner = getattr(value, "__self__", None)
     if isinstance(value, types.BuiltinFunctionType | types.MethodType) and isinstance(owner, _SOURCES):
         home = "random" if isinstance(owner, random.Random) else "np.random"
-        shared = owner is np.random.mtrand._rand or owner is random._inst  # type: ignore[attr-defined]
+        shared = owner is np.random.mtrand._rand or owner is random._inst
         return f"{home}.{value.__name__}()" if shared else f"{type(owner).__name__}.{value.__name__}()"
     if isinstance(value, _SOURCES):
         return f"a {type(value).__name__} that replicates share"

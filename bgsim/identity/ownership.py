@@ -1,4 +1,4 @@
-"""Whose code something is: the user's own, which is followed, or an installed package's, which counts by its version."""
+"""Whose code something is: the user's own, which is followed, or an installed package's, which counts by version."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ text under every Python, whatever its comments, docstrings and layout.
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import functools
 import linecache
@@ -176,8 +176,9 @@ def _canonical(node: Any, code: types.CodeType) -> str:
 
 
 def _arguments(arguments: ast.arguments) -> str:
-    groups = [arguments.posonlyargs, arguments.args, [arguments.vararg], arguments.kwonlyargs, [arguments.kwarg]]
-    return "(" + "/".join(",".join(a.arg for a in group if a is not None) for group in groups) + ")"
+    a = arguments
+    groups: list[list[Any]] = [a.posonlyargs, a.args, [a.vararg], a.kwonlyargs, [a.kwarg]]
+    return "(" + "/".join(",".join(one.arg for one in group if one is not None) for group in groups) + ")"
 
 
 def _write(value: Any, parts: list[str], keep_constants: bool) -> None:

@@ -112,5 +112,5 @@ def seen_array(array: np.ndarray) -> tuple[Any, ...]:
 
 def array_digest(array: np.ndarray) -> bytes:
     """Return SHA-256 over an array's elements in C order."""
-    whole = np.ascontiguousarray(array)
-    return hashlib.sha256(whole.reshape(-1).view(np.uint8) if whole.size else b"").digest()
+    whole = np.ascontiguousarray(array).reshape(-1)
+    return hashlib.sha256(whole.view(np.uint8).data if whole.size else b"").digest()
