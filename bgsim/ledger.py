@@ -284,7 +284,11 @@ class Ledger:
             metadata=metadata(job, record.from_store if run is None else run.from_store),
         )
         self._remember(record)
-        result = None if columns is None else SimulationResult(job.simulation, job.parameters, job.seed, columns)
+        result = (
+            None
+            if columns is None
+            else SimulationResult(job.simulation, job.parameters, job.seed, columns, job.submission.key.fingerprint)
+        )
         if not self._lock.owes and job._resolve_quietly(result, error):  # else after what is owed, its dead letter say
             return
         self.unresolved[job.id] = job

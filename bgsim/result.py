@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.environment import mixture, versions_of
-from bgsim.errors import InvalidInputError, MissingExtraError, nearest
+from bgsim.errors import InvalidInputError, MissingExtraError, SimulationChangedError, nearest
 
 if TYPE_CHECKING:
     import pandas
@@ -135,6 +135,8 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
     simulation : Simulation
     parameters : ParameterSet
     seed : int
+    fingerprint : str
+        Of the code that computed it.
     replicates : int
     versions : tuple of (int, int, str)
         Which versions of NumPy and numba computed which replicates: runs of (first, count, text), such as
@@ -143,13 +145,19 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
     """
 
     def __init__(
-        self, simulation: Simulation, parameters: ParameterSet, seed: int, columns: Mapping[str, NDArray[Any]]
+        self,
+        simulation: Simulation,
+        parameters: ParameterSet,
+        seed: int,
+        columns: Mapping[str, NDArray[Any]],
+        fingerprint: str,
     ) -> None:
         for column in columns.values():
             column.flags.writeable = False
         self.simulation = simulation
         self.parameters = parameters
         self.seed = seed
+        self.fingerprint = fingerprint
         self.replicates = len(next(iter(columns.values())))
         self.versions = versions_of(columns, self.replicates)
         self._columns = columns
@@ -170,10 +178,17 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         ------
         InvalidInputError
             If there is no such replicate.
+        SimulationChangedError
+            If the simulation has changed since.
         """
         if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < self.replicates:
             raise InvalidInputError(
                 f"index must be an integer from 0 to {self.replicates - 1}; got {index!r}", field="index", value=index
+            )
+        if self.simulation.fingerprint != self.fingerprint:
+            raise SimulationChangedError(
+                f"{self.simulation.name} is no longer what computed this result, so a replay would be of other code; "
+                "submit it again"
             )
         return self.simulation.replay(self.parameters, self.seed, int(index))
 

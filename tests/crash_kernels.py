@@ -20,7 +20,7 @@ class Hooked:
     scale: float = 1.0
 
 
-@bgsim.simulation(outputs={"x": "f8", "n": "i4"}, compile=False)
+@bgsim.simulation(outputs={"x": "f8", "n": "i4"}, compile=False, depends_on=())
 def hooked(p: Hooked, rng: Any) -> Any:
     """Two draws; in between, the hooks."""
     x = p.scale * rng.standard_normal()
@@ -29,21 +29,21 @@ def hooked(p: Hooked, rng: Any) -> Any:
     return x, rng.integers(0, 100)
 
 
-@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
 def deadly(p: Any, rng: Any) -> float:
     """Ends its process at once, as a fault in compiled code does."""
     os.kill(os.getpid(), signal.SIGKILL)
     return 0.0
 
 
-@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
 def stubborn(p: Any, rng: Any) -> float:
     """Takes no notice of the engine, and never ends."""
     while True:
         time.sleep(3600)
 
 
-@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
 def patient(p: Any, rng: Any, control: Any) -> float:
     """Runs until it is asked to stop."""
     while not bgsim.stop_requested(control):

@@ -71,7 +71,7 @@ class Question:
     lab: str = ""
 
 
-@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
 def question(p: Question, rng: Any) -> float:
     x = float(rng.random())
     LABS[p.lab].call(x)

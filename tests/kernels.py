@@ -97,7 +97,7 @@ class Held:
     name: str = ""
 
 
-@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
 def held(p: Held, rng: Any, control: Any) -> float:
     """Stops in its hold, if there is one, until a test lets it go on or the engine asks it to stop."""
     hold = HOLDS.get(p.name)

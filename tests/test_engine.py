@@ -287,7 +287,7 @@ def test_equal_jobs_take_turns() -> None:
     served: list[int] = []
     both = threading.Event()
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def notes(p: Any, rng: Any) -> float:
         served.append(p.number)
         assert both.wait(HANDSHAKE_S)
@@ -306,7 +306,7 @@ def test_one_job_uses_all_workers() -> None:
     """Several replicates of one job are in hand at once."""
     inside = threading.Barrier(3)
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def meets(p: Any, rng: Any) -> float:
         inside.wait(HANDSHAKE_S)
         return 0.0
@@ -365,7 +365,7 @@ def test_a_kernel_that_does_not_let_go_holds_no_place(hold: Hold) -> None:
 def test_of_several_failures_the_lowest_replicate_is_reported(gate: Gate) -> None:
     """However late it fails."""
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def all_fail(p: Any, rng: Any) -> float:
         if rng.random() == bgsim.replicate_rng(0, 0).random():
             gate.stop_here()
@@ -747,7 +747,7 @@ def test_no_lock_is_held_when_callbacks_kernels_and_the_store_run() -> None:
             probe(engine._scheduler)
             super().store(*args, **kwargs)
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def probing(p: Any, rng: Any) -> float:
         probe(engine._scheduler)
         return 0.0

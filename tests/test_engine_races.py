@@ -201,7 +201,7 @@ def test_a_cancel_that_comes_after_resume_wins_over_it(hold: Hold) -> None:
 def test_a_cancel_that_comes_while_a_chunk_fails_ends_the_retries(gate: Gate) -> None:
     """The chunk fails with what may pass after the job was cancelled: it is not tried again."""
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def fails_late(p: Any, rng: Any) -> float:
         gate.stop_here()
         raise OSError("it may pass")
@@ -220,7 +220,7 @@ def test_a_cancel_that_comes_while_a_chunk_fails_ends_the_retries(gate: Gate) ->
 def test_a_cancel_between_two_attempts_holds_no_worker() -> None:
     waiting = threading.Event()
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def fails(p: Any, rng: Any) -> float:
         raise OSError("it may pass")
 
@@ -506,7 +506,7 @@ def test_an_exception_without_a_text_costs_no_worker() -> None:
         def __str__(self) -> str:
             raise RuntimeError("no text")
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def mute(p: Any, rng: Any) -> float:
         raise Mute
 

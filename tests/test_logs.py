@@ -16,7 +16,7 @@ logger = logging.getLogger("of_a_test")
 user: ContextVar[str] = ContextVar("user", default="nobody")
 
 
-@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
 def talks(p: Any, rng: Any) -> float:
     logger.info("%s says %s", user.get(), p.word)
     return 0.0
@@ -69,7 +69,7 @@ def test_logs_are_forgotten_with_the_job() -> None:
 def test_context_variables_go_with_a_submission_and_do_not_come_back() -> None:
     seen = []
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def looks(p: Any, rng: Any) -> float:
         seen.append(user.get())
         user.set("the simulation")
@@ -88,7 +88,7 @@ def test_every_job_of_a_batch_has_the_context_of_its_maker() -> None:
     """Also those that are submitted as others end, in the threads that end them."""
     seen = []
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def looks(p: Any, rng: Any) -> float:
         seen.append(user.get())
         return 0.0

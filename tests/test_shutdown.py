@@ -602,7 +602,7 @@ class Unspeakable(Exception):
 
 
 def test_an_exception_whose_text_cannot_be_made_fails_its_job_only() -> None:
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def unspeakable(p: Any, rng: Any) -> float:
         raise Unspeakable
 

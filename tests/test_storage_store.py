@@ -385,7 +385,7 @@ def test_a_result_beyond_the_limit_is_refused_with_what_to_do(make) -> None:
 def test_a_run_whose_result_is_beyond_the_limit_is_refused_before_it_starts(make) -> None:
     ran = []
 
-    @bgsim.simulation(outputs={"a": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"a": "f8"}, compile=False, depends_on=())
     def model(p, rng):
         ran.append(1)
         return 1.0

@@ -188,7 +188,7 @@ def test_a_run_that_fails_while_it_is_suspended_waits_all_the_same() -> None:
     failures = iter([OSError("it may pass")])
     clock = bgsim.clock.ManualClock()
 
-    @bgsim.simulation(outputs={"x": "f8"}, compile=False)
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def fails_once(p: Any, rng: Any) -> float:
         reached.set()
         assert go_on.wait(HANDSHAKE_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import copyreg
 import ctypes
 import enum
 import io
@@ -176,7 +177,7 @@ def _write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
     try:
         if installed is None or kind.__module__.partition(".")[0] in ("ctypes", "_ctypes", "cffi", "_cffi_backend"):
             raise TypeError("it is machine code")
-        reduced = value.__reduce_ex__(4)
+        reduced = _reduced(value)
     except Exception as error:  # whatever its class raises
         walk.number(value)
         walk.refuse(_shown(value), f"it is an object of {kind.__module__}.{kind.__qualname__} ({error})", out)
@@ -191,10 +192,16 @@ def _write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
     walk.watch.contents(_same_reduced, value, _texts(walk, parts))
 
 
+def _reduced(value: Any) -> Any:
+    """Return what pickling an object keeps of it."""
+    registered = copyreg.dispatch_table.get(type(value))
+    return value.__reduce_ex__(4) if registered is None else registered(value)
+
+
 def _same_reduced(value: Any, seen: Any) -> bool:
     walk_type, ownership, compiled, text = seen
     try:
-        reduced = value.__reduce_ex__(4)
+        reduced = _reduced(value)
     except Exception:
         return False
     parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
