@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bgsim.identity.machine import numba_is_here
 from bgsim.identity.watch import ABSENT, contents_of
 
 HOME = __name__
@@ -36,8 +37,7 @@ class _Copies:
     """Copies made so far, by the address of the original, which is kept so that the address stays its own."""
 
     def __init__(self, tag: str) -> None:
-        numba = sys.modules.get("numba.core.dispatcher")  # without it nothing is jitted
-        self._jitted: Any = () if numba is None else numba.Dispatcher
+        self._jitted: Any = sys.modules["numba.core.dispatcher"].Dispatcher if numba_is_here() else ()
         self._tag = tag
         self._made: dict[int, tuple[Any, Any]] = {}
 

@@ -312,9 +312,9 @@ def _run_plain(
 
 def _numba_is_off() -> bool:
     """Tell whether numba compiles nothing."""
-    config = sys.modules.get("numba.core.config")
-    if config is not None:
-        return bool(config.DISABLE_JIT)
+    found = getattr(sys.modules.get("numba.core.config"), "DISABLE_JIT", None)
+    if found is not None:
+        return bool(found)
     return os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
 
 

@@ -28,6 +28,12 @@ _first_seen: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 """What a dispatcher's code and values were when a walk first met it."""
 
 
+def numba_is_here() -> bool:
+    """Tell whether numba has been imported; while another thread imports it, none of its objects can be reached yet."""
+    spec = getattr(sys.modules.get("numba"), "__spec__", None)
+    return spec is not None and not getattr(spec, "_initializing", False)
+
+
 def is_machine_class(value: type) -> bool:
     """Tell whether a class is a jitclass."""
     return type(value).__name__ == "JitClassType" and hasattr(value, "class_type")
@@ -41,7 +47,7 @@ def write(walk: Walk, value: Any, out: list[str]) -> bool:
         out.append(f"simulation {value.version!r} {value.compiles}")
         walk.write(value.function, out)
         return True
-    if "numba" not in sys.modules:
+    if not numba_is_here():
         return False
     return _write_numba(walk, value, out)
 
@@ -75,7 +81,7 @@ def _write_numba(walk: Walk, value: Any, out: list[str]) -> bool:
 
 def write_overloads(walk: Walk, function: Any, out: list[str]) -> None:
     """Append what the user's modules have taught numba of a function: overloads, type rules and their machine code."""
-    if "numba" not in sys.modules:
+    if not numba_is_here():
         return
     for extension, template in _extensions(walk).get(id(function), ()):
         out.append("extended by")
@@ -85,7 +91,7 @@ def write_overloads(walk: Walk, function: Any, out: list[str]) -> None:
 
 def write_methods(walk: Walk, names: Any, out: list[str]) -> None:
     """Append what the user's `overload_method` and `overload_attribute` have made of attributes."""
-    if "numba" not in sys.modules:
+    if not numba_is_here():
         return
     extensions = _extensions(walk)
     for name in sorted(names & extensions.keys()):
