@@ -524,6 +524,18 @@ def test_a_change_in_the_process_is_seen_at_the_next_submission(monkeypatch: pyt
         assert again.status().from_store == 3
 
 
+def test_a_default_of_a_keyword_that_is_set_in_place_is_seen() -> None:
+    """Its dictionary is the same one as before."""
+
+    def helper(*, k: float = 2.0) -> float:
+        return k
+
+    sim = bgsim.simulation(lambda p, rng: helper(), outputs={"x": "f8"}, compile=False)
+    before = sim.fingerprint
+    helper.__kwdefaults__["k"] = 3.0
+    assert sim.fingerprint != before
+
+
 def test_a_result_of_other_code_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the replay would compute is not what stands in the column."""
     result = bgsim.run(bgsim.simulation(_plain, outputs={"x": "f8"}, compile=False), replicates=2)

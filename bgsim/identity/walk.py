@@ -258,6 +258,8 @@ class Walk:
         self.watch.function(function)
         self.write_all("defaults", function.__defaults__ or (), out)
         keywords = function.__kwdefaults__ or {}
+        if keywords:  # a dictionary that can change in place
+            self.watch.contents(same_mapping, keywords, seen_mapping(keywords))
         for name in sorted(keywords):
             out.append(f"default {name}")
             self.write(keywords[name], out)
