@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.defaults import check_word
 from bgsim.errors import (
     BgsimError,
     EngineClosedError,
@@ -18,7 +19,6 @@ from bgsim.errors import (
     JobTimeoutError,
     MissingExtraError,
     QueueFullError,
-    nearest,
 )
 from bgsim.job import Job, JobState
 
@@ -303,13 +303,7 @@ class Sweep(Batch):
             import xarray  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise MissingExtraError('to_xarray() needs xarray: pip install "bgsim[xarray]"') from error
-        if statistic not in STATISTICS:
-            raise InvalidInputError(
-                f"statistic must be one of {', '.join(STATISTICS)}{nearest(str(statistic), STATISTICS)}; "
-                f"got {statistic!r}",
-                field="statistic",
-                value=statistic,
-            )
+        check_word("statistic", statistic, STATISTICS)
         results = self.results()
         sizes = [len(values) for values in self.grid.values()]
         variables = {}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from bgsim.defaults import check_word
 from bgsim.errors import InvalidInputError, nearest
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
 
@@ -112,13 +113,7 @@ class EngineConfig:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise InvalidInputError(f"{name} must be a number above 0; got {value!r}", field=name, value=value)
 
-        if self.identity not in IDENTITY_MODES:
-            raise InvalidInputError(
-                f"identity must be one of {', '.join(IDENTITY_MODES)}{nearest(str(self.identity), IDENTITY_MODES)}; "
-                f"got {self.identity!r}",
-                field="identity",
-                value=self.identity,
-            )
+        check_word("identity", self.identity, IDENTITY_MODES)
 
     @classmethod
     def of(cls, config: EngineConfig | None, settings: Mapping[str, Any]) -> EngineConfig:

@@ -1,12 +1,13 @@
-"""What a simulation declares for its jobs, and the check of seconds that it shares with a submission."""
+"""What a simulation declares for its jobs, and the checks that it shares with a submission."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bgsim.errors import InvalidInputError
+from bgsim.errors import InvalidInputError, nearest
 from bgsim.queue_manager import Priority
 from bgsim.retry import Retry
 
@@ -41,6 +42,16 @@ def check_seconds(holder: Any, *, above_zero: tuple[str, ...], from_zero: tuple[
         least, words = (0.0, "0 seconds or more") if name in from_zero else (math.ulp(0.0), "more than 0 seconds")
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
             raise InvalidInputError(f"{name} must be {words}; got {value!r}", field=name, value=value)
+
+
+def check_word(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse what is not one of the allowed words, naming the nearest."""
+    if value not in allowed:
+        raise InvalidInputError(
+            f"{name} must be one of {', '.join(allowed)}{nearest(str(value), allowed)}; got {value!r}",
+            field=name,
+            value=value,
+        )
 
 
 def check_retry(retry: object) -> None:

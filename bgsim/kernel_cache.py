@@ -79,9 +79,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
             loaded = CompileResult._rebuild(target_context, *pickle.loads(data))
         except FileNotFoundError:
             return None
-        except (
-            Exception
-        ) as error:  # whatever another numba has written, or what its modules raise when they are imported
+        except Exception as error:  # whatever another numba has written, or its modules raise when they are imported
             logger.debug("machine code in %s cannot be loaded, so it is compiled anew: %s", path, error)
             return None
         with contextlib.suppress(OSError):

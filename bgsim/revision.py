@@ -11,7 +11,7 @@ import numpy as np
 
 from bgsim.errors import CompileError, SimulationChangedError, StreamError
 from bgsim.identity.look import Identity, look
-from bgsim.identity.report import part_differences
+from bgsim.identity.report import few_of, part_differences
 from bgsim.parameter_class import fields_of, unreachable_attribute
 
 if TYPE_CHECKING:
@@ -182,11 +182,7 @@ class Revision:
 
 def changes(old: Identity, new: Identity) -> str:
     """Return which dependencies differ, at most three by name."""
-    names = list(part_differences(new.parts, old.parts))
-    if not names:
-        return "what its parts refer to"
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return few_of(list(part_differences(new.parts, old.parts))) or "what its parts refer to"
 
 
 def _look(simulation: Simulation, function: Any, *, compiles: bool) -> Identity:

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgsim.cron import Cron
+from bgsim.defaults import check_word
 from bgsim.errors import InvalidInputError, RequestNotFoundError, nearest
 
 MISFIRES = ("once", "skip", "all")
@@ -102,13 +103,7 @@ class Schedule:
                 raise InvalidInputError(
                     f"{field} must be a text, and not empty; got {value!r}", field=field, value=value
                 )
-        if self.misfire not in MISFIRES:
-            raise InvalidInputError(
-                f"misfire must be one of {', '.join(MISFIRES)}{nearest(str(self.misfire), MISFIRES)}; "
-                f"got {self.misfire!r}",
-                field="misfire",
-                value=self.misfire,
-            )
+        check_word("misfire", self.misfire, MISFIRES)
         if isinstance(self.grace_s, bool) or not isinstance(self.grace_s, int | float) or not self.grace_s > 0:
             raise InvalidInputError(
                 f"grace_s must be a number of seconds above 0; got {self.grace_s!r}",

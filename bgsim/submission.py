@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.defaults import check_retry, check_seconds
+from bgsim.defaults import check_retry, check_seconds, check_word
 from bgsim.errors import InvalidInputError, NotStoredError, nearest
 from bgsim.parameters import ParameterSet, ResultKey
 from bgsim.queue_manager import Priority, SimulationRequest
@@ -93,13 +93,7 @@ class Submission:
                 value=self.allow_deduplication,
             )
         self.allow_deduplication = bool(self.allow_deduplication)
-        if self.cache not in CACHE_MODES:
-            raise InvalidInputError(
-                f"cache must be one of {', '.join(CACHE_MODES)}{nearest(str(self.cache), CACHE_MODES)}; "
-                f"got {self.cache!r}",
-                field="cache",
-                value=self.cache,
-            )
+        check_word("cache", self.cache, CACHE_MODES)
         if self.timeout_s is None:
             self.timeout_s = defaults.timeout_s
         if self.group is None:

@@ -58,7 +58,6 @@ _UNSEEN = frozenset(
         "__protocol_attrs__",
         "__non_callable_proto_members__",
         "__type_params__",
-        "__static_attributes__",
     ]
 )
 _OF_C = (

@@ -10,7 +10,8 @@ import enum
 import io
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,8 @@ import numpy as np
 from bgsim.identity.atoms import SYNCHRONISERS, atom_text
 from bgsim.identity.classes import is_derived
 from bgsim.identity.limits import why_not
-from bgsim.identity.lookup import _Later
-from bgsim.identity.ownership import is_extension
+from bgsim.identity.lookup import Later
+from bgsim.identity.ownership import Ownership, is_extension
 from bgsim.identity.watch import (
     array_digest,
     same_array,
@@ -49,7 +50,7 @@ def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
         walk.refuse(_shown(value), why or "it reads what is outside of the program", out)
     elif isinstance(value, SYNCHRONISERS):
         out.append(f"synchroniser {kind.__name__}")
-    elif isinstance(value, _Later):
+    elif isinstance(value, Later):
         out.append(f"installed {walk.ownership.installed(value.name)} {value.name}")
     elif isinstance(value, enum.Enum):
         out.append(f"enum {value._name_}")
@@ -187,32 +188,30 @@ def _write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
         out.append(f"installed {installed} {kind.__module__}.{reduced}")
         return
     out.append(f"reduced {installed}")
-    parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
-    walk.write_all("parts", parts, out)
-    walk.watch.contents(_same_reduced, value, _texts(walk, parts))
+    walk.write_all("parts", reduced, out)
+    digest = partial(_digest_of, type(walk), walk.ownership, walk.compiled)
+    walk.watch.contents(_same_reduced, value, (digest, digest(reduced)))
 
 
 def _reduced(value: Any) -> Any:
-    """Return what pickling an object keeps of it."""
+    """Return what pickling an object keeps of it: the name of a global, or a list."""
     registered = copyreg.dispatch_table.get(type(value))
-    return value.__reduce_ex__(4) if registered is None else registered(value)
+    found = value.__reduce_ex__(4) if registered is None else registered(value)
+    if isinstance(found, str):
+        return found
+    return [list(part) if isinstance(part, Iterator) else part for part in found]
 
 
-def _same_reduced(value: Any, seen: Any) -> bool:
-    walk_type, ownership, compiled, text = seen
+def _digest_of(walk: type[Walk], ownership: Ownership, compiled: bool, reduced: Any) -> str:
+    return walk(ownership, compiled=compiled).root("", reduced).digest
+
+
+def _same_reduced(value: Any, seen: tuple[Callable[[Any], str], str]) -> bool:
+    digest, before = seen
     try:
-        reduced = _reduced(value)
-    except Exception:
+        return digest(_reduced(value)) == before
+    except Exception:  # whatever its class raises by now
         return False
-    parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
-    fresh = walk_type(ownership, compiled=compiled)
-    return bool(fresh.root("", parts).digest == text)
-
-
-def _texts(walk: Walk, parts: list[Any]) -> tuple[Any, ...]:
-    """Return what `_same_reduced` compares with."""
-    fresh = type(walk)(walk.ownership, compiled=walk.compiled)
-    return type(walk), walk.ownership, walk.compiled, fresh.root("", parts).digest
 
 
 def _shown(value: Any) -> str:

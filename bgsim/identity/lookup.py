@@ -66,7 +66,7 @@ class Lookup:
         top = name.partition(".")[0] if imported.top else name
         module = sys.modules.get(top)
         if module is None:
-            return _Later(name), 1
+            return Later(name), 1
         self._watch.name(sys.modules, top, module)
         return self._onward(module, imported.path)
 
@@ -113,7 +113,7 @@ class Lookup:
         return ABSENT
 
 
-class _Later:
+class Later:
     """An installed module that is not imported yet, and need not be for its version to count."""
 
     def __init__(self, name: str) -> None:

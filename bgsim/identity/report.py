@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ from bgsim.errors import StoreError
 if TYPE_CHECKING:
     from bgsim.simulation import Simulation
     from bgsim.storage.base import Store
+
+_LISTED = 3
+"""Names in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,21 @@ class IdentityReport:
 
 
 def part_differences(now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
-    """Return how the parts of one identity differ from those of another: ``changed``, ``added`` or ``removed``."""
-    found = {}
-    for name in {**now, **before}:
-        if now.get(name) != before.get(name):
-            found[name] = "added" if name not in before else "removed" if name not in now else "changed"
-    return found
+    """Return how the parts of one identity differ from those of another: ``changed``, ``added`` or ``removed``.
+
+    In this order.
+    """
+    return {
+        **{name: "changed" for name, short in now.items() if before.get(name, short) != short},
+        **{name: "added" for name in now if name not in before},
+        **{name: "removed" for name in before if name not in now},
+    }
+
+
+def few_of(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them: at most three, and how many more there are."""
+    more = len(names) - _LISTED
+    return f"{', '.join(names[:_LISTED])}{f' and {more} more' if more > 0 else ''}"
 
 
 def explain(simulation: Simulation, store: Store | None, result: str | None) -> IdentityReport:

@@ -164,8 +164,8 @@ class Walk:
             out.append(text)
         elif id(value) in self._numbers:
             self._refer(value, out)
-        elif draws.why(value) is not None:
-            self._write_draw(draws.why(value), out)
+        elif (drawn := draws.why(value)) is not None:
+            self._write_draw(drawn, out)
         elif isinstance(value, types.FunctionType):
             self._write_function(value, out)
         elif isinstance(value, type) and not machine.is_machine_class(value):
@@ -226,7 +226,7 @@ class Walk:
         finally:
             self._member = None
 
-    def _write_draw(self, what: Any, out: list[str]) -> None:
+    def _write_draw(self, what: str, out: list[str]) -> None:
         self.draws.append(Problem(what, self.here, "it draws from a stream that replicates share"))
         out.append(what)
 
@@ -258,8 +258,6 @@ class Walk:
         self.watch.function(function)
         self.write_all("defaults", function.__defaults__ or (), out)
         keywords = function.__kwdefaults__ or {}
-        if keywords:  # a dictionary that can change in place
-            self.watch.contents(same_mapping, keywords, seen_mapping(keywords))
         for name in sorted(keywords):
             out.append(f"default {name}")
             self.write(keywords[name], out)

@@ -39,8 +39,10 @@ class Watch:
             self._names.append((vars(owner) if isinstance(owner, type) else owner, name, value))
 
     def function(self, function: types.FunctionType) -> None:
-        """Watch a function's code and defaults."""
+        """Watch a function's code and defaults; those of its keywords are a dictionary that can change in place."""
         self._functions.append((function, function.__code__, function.__defaults__, function.__kwdefaults__))
+        if function.__kwdefaults__:
+            self.contents(same_mapping, function.__kwdefaults__, seen_mapping(function.__kwdefaults__))
 
     def cell(self, cell: types.CellType) -> None:
         """Watch a variable of an enclosing function."""

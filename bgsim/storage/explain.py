@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bgsim.identity.report import few_of, part_differences
 from bgsim.parameters import ParameterSet, ResultKey, similarity
 from bgsim.storage.compare import parameter_differences
 
@@ -70,7 +71,7 @@ def explain(store: Store, simulation: Simulation, parameters: Any, replicates: i
         If the simulation refuses the parameters.
     """
     bound = simulation.bind(parameters)
-    key = ResultKey(simulation.name, simulation.fingerprint, seed, bound)
+    key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts)
     stored = store.find(key)
     if stored == replicates:
         return Explanation("hit", key.hash, stored, replicates, f"all {replicates:,} replicates are stored")
@@ -79,7 +80,7 @@ def explain(store: Store, simulation: Simulation, parameters: Any, replicates: i
     if stored:
         reason = f"{stored:,} are stored, {replicates - stored:,} are computed"
         return Explanation("extend", key.hash, stored, replicates, reason)
-    return _explain_miss(store, key, replicates, getattr(simulation, "parts", {}))
+    return _explain_miss(store, key, replicates)
 
 
 def most_similar(
@@ -126,14 +127,10 @@ def changed_parts(wanted: Mapping[str, str], stored: Mapping[str, str]) -> tuple
     """
     if not wanted or not stored:
         return ()
-    return (
-        *(f"{label} changed" for label, part in wanted.items() if stored.get(label, part) != part),
-        *(f"{label} added" for label in wanted if label not in stored),
-        *(f"{label} removed" for label in stored if label not in wanted),
-    )
+    return tuple(f"{label} {how}" for label, how in part_differences(wanted, stored).items())
 
 
-def _explain_miss(store: Store, key: ResultKey, replicates: int, parts: Mapping[str, str]) -> Explanation:
+def _explain_miss(store: Store, key: ResultKey, replicates: int) -> Explanation:
     candidates = [result for result in store.results() if result.simulation == key.simulation]
     # Of equally similar parameters the same code counts more than the same seed.
     candidates.sort(key=lambda r: (r.record.fingerprint != key.fingerprint, r.seed != key.seed))
@@ -152,7 +149,7 @@ def _explain_miss(store: Store, key: ResultKey, replicates: int, parts: Mapping[
     changed: tuple[str, ...] = ()
     if key.fingerprint != nearest.record.fingerprint:
         differences["fingerprint"] = (key.fingerprint, nearest.record.fingerprint)
-        changed = changed_parts(parts, store.parts(nearest.record.fingerprint))
+        changed = changed_parts(key.parts, store.parts(nearest.record.fingerprint))
         reasons.append(_code_reason(changed))
     if not differences:
         reasons.append("its parameters have other types")
@@ -164,9 +161,7 @@ def _code_reason(changed: tuple[str, ...]) -> str:
     """Say in a sentence's part what has changed of the code; at most three names."""
     if not changed:
         return "the simulation's code, what it uses, or its version has changed"
-    shown = ", ".join(changed[:_SHOWN])
-    more = len(changed) - _SHOWN
-    return f"its code has changed ({shown}{f' and {more} more' if more > 0 else ''})"
+    return f"its code has changed ({few_of(changed)})"
 
 
 def _as_stored(parameters: Any) -> dict[str, Any]:
