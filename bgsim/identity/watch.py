@@ -68,9 +68,12 @@ class Watch:
             if contents_of(cell) is not value:
                 return False
         try:
-            return all(is_same(holder, seen) for is_same, holder, seen in self._contents)
+            for is_same, holder, seen in self._contents:
+                if not is_same(holder, seen):
+                    return False
         except RuntimeError:  # it changed size while it was looked at
             return False
+        return True
 
 
 def contents_of(cell: types.CellType) -> Any:
