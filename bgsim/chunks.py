@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _GROWTH = 16
 """A chunk is at most this many times the one before, until the rate is known well."""
 
+_MOST_CHECKING = 0.05
+"""Of a worker's time, at most this part goes into looking whether plain code is unchanged: after each chunk, once."""
+
 _SMOOTHING = 0.3
 """Weight of the newest measurement of a chunk's rate."""
 
@@ -254,7 +257,7 @@ class Run:
         self.completed += done
         if done < chunk.count:
             self._return(chunk.first + done, chunk.first + chunk.count)
-        elapsed = time.perf_counter() - chunk.began
+        elapsed = time.perf_counter() - chunk.began - self.revision.check_s
         if done and elapsed > 0:
             rate = done / elapsed
             known = self._chunk_rate > 0 and self._last_count * _GROWTH > done
@@ -296,7 +299,8 @@ class Run:
     def _chunk_size(self, remaining: int, workers: int, target_s: float) -> int:
         if not self._chunk_rate:
             return 1
-        wanted = min(self._chunk_rate * target_s, self._last_count * _GROWTH)
+        chunk_s = max(target_s, self.revision.check_s / _MOST_CHECKING)
+        wanted = min(self._chunk_rate * chunk_s, self._last_count * _GROWTH)
         return max(1, min(int(wanted), -(-remaining // workers)))
 
     def _return(self, first: int, stop: int) -> None:

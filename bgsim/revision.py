@@ -46,10 +46,13 @@ class Revision:
     ----------
     identity : Identity
     compiles : bool
+    check_s : float
+        Seconds that the last look at plain code after a chunk took; 0 for compiled code.
     """
 
     def __init__(self, simulation: Simulation, *, compiles: bool) -> None:
         self.compiles = compiles
+        self.check_s = 0.0
         self._name = simulation.name
         self._outputs = simulation.outputs
         self._parameters_class = simulation.parameters_class

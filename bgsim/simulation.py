@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import threading
+import time
 import types
 import typing
 from collections import OrderedDict
@@ -306,7 +307,9 @@ def _run_plain(
         put_replicate(simulation.name, simulation.outputs, columns, i, returned)
         control[block.FRACTION] = 0
         done = control[block.DONE] = i + 1
+    began = time.perf_counter()
     revision.check_unchanged(simulation)
+    revision.check_s = time.perf_counter() - began
     return done
 
 
