@@ -15,6 +15,15 @@ from bgsim.encoding import MemberName, is_encodable
 
 _NUMERIC_KINDS = "biufc"
 
+_PYTHON_TYPES: dict[Any, type] = {
+    np.bool_: bool,
+    np.integer: int,
+    np.floating: float,
+    np.complexfloating: complex,
+    np.str_: str,
+    np.bytes_: bytes,
+}
+
 _SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 
@@ -35,36 +44,48 @@ def coerce(value: Any, annotation: Any) -> Any:
         if isinstance(value, MemberName):
             members = [m for m in typing.get_args(annotation) if isinstance(m, enum.Enum) and m.name == value]
             value = members[0] if members else value
-        if value not in typing.get_args(annotation):
+        value = _normal(value)
+        if not any(type(allowed) is type(value) and allowed == value for allowed in typing.get_args(annotation)):
             raise ValueError(f"allowed are {', '.join(map(repr, typing.get_args(annotation)))}")
-        return _normal(value)
+        return value
     if origin in (typing.Union, types.UnionType):
         for option in typing.get_args(annotation):
             try:
                 return coerce(value, option)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
-        raise TypeError(f"it is a {type(value).__name__}")
+        raise TypeError(f"it is {article(type(value).__name__)}")
     if annotation is np.ndarray or origin is np.ndarray:
         return _coerce_array(value, typing.get_args(annotation))
     if annotation is tuple or origin is tuple:
         return _coerce_tuple(value, typing.get_args(annotation))
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _coerce_enum(value, annotation)
+    if isinstance(annotation, type) and issubclass(annotation, np.generic):
+        return _coerce_numpy_scalar(value, annotation)
     return _coerce_scalar(value, type(None) if annotation is None else annotation)
 
 
 def _coerce_scalar(value: Any, annotation: Any) -> Any:
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool | enum.Enum):
+        return float(value)
     value = _normal(value)
     if type(value) is annotation:
         return value
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool | enum.Enum):
-        return float(value)
     if annotation is complex and isinstance(value, int | float) and not isinstance(value, bool | enum.Enum):
         return complex(value)
     if annotation in _SCALARS:
         raise TypeError(f"it is {article(type(value).__name__)}")
     return value
+
+
+def _coerce_numpy_scalar(value: Any, annotation: type[np.generic]) -> Any:
+    """Return a number as NumPy's type holds it, in the like type of Python: for ``np.float32`` a float."""
+    kind = next((python for numpy, python in _PYTHON_TYPES.items() if issubclass(annotation, numpy)), None)
+    if kind is None:
+        raise TypeError(f"{annotation.__name__} is no type of a parameter")
+    number = _coerce_scalar(value, kind)
+    return number if annotation in _PYTHON_TYPES else annotation(number).item()
 
 
 def _normal(value: Any) -> Any:
@@ -89,7 +110,7 @@ def _normal(value: Any) -> Any:
         return _coerce_array(value, ())
     if isinstance(value, tuple | list):
         return tuple(_normal(item) for item in value)
-    raise TypeError(f"a {type(value).__name__} cannot be a parameter")
+    raise TypeError(f"{article(type(value).__name__)} cannot be a parameter")
 
 
 def _coerce_array(value: Any, type_args: tuple[Any, ...]) -> np.ndarray:
@@ -147,4 +168,4 @@ def _checked_member(member: enum.Enum) -> enum.Enum:
 
 def article(word: str) -> str:
     """Return a word with its article."""
-    return f"an {word}" if word[:1] in "aeio" else f"a {word}"
+    return f"an {word}" if word[:1].lower() in tuple("aeio") else f"a {word}"

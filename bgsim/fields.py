@@ -15,6 +15,8 @@ import numpy as np
 from bgsim.coercion import article, coerce
 from bgsim.errors import ParameterError, nearest
 
+_ANY = "a number, a text, an array, a member of an Enum, None, or a tuple of these"
+
 REQUIRED: Any = dataclasses.MISSING
 """The default of a field that has none."""
 
@@ -145,7 +147,8 @@ class Field:
         try:
             return coerce(value, self.annotation)
         except (TypeError, ValueError, OverflowError) as error:
-            raise self._refusal(value, f"must be {article(self.type_name)}: {error}") from error
+            kind = _ANY if self.annotation is Any else article(self.type_name)
+            raise self._refusal(value, f"must be {kind}: {error}") from error
 
     def check(self, value: Any) -> None:
         """Refuse a value of the field's type that is out of its limits.

@@ -20,6 +20,9 @@ import numpy as np
 from bgsim.errors import ParameterError, nearest
 from bgsim.fields import REQUIRED, Field, Limits
 
+KEPT_AS = "__bgsim_parameters__"
+"""The attribute of a parameter class under which it holds its `ParameterClass`."""
+
 _REMEDY = "give its parameters anew (engine.retry(id, parameters=...) for a dead letter), or submit it again"
 
 
@@ -85,7 +88,7 @@ class ParameterClass:
 
         Parameters
         ----------
-        instance : instance of the class or of a subclass
+        instance : instance of the class
 
         Returns
         -------
@@ -99,7 +102,7 @@ class ParameterClass:
         ParameterError
             If a value is not allowed, or an attribute is no field and so would be lost.
         """
-        is_own = is_exact = type(instance) is self._class
+        is_exact = True
         values = {}
         for field in self.fields:
             try:
@@ -112,8 +115,7 @@ class ParameterClass:
             values[field.name] = value = field.coerce(held)
             is_exact = is_exact and value is held
         self._check_shapes(values)
-        of_instance = self if is_own else parameter_class(type(instance))  # type: ignore[arg-type]
-        of_instance._refuse_other_attributes(instance)
+        self._refuse_other_attributes(instance)
         return values, instance if is_exact else self._holding(values)
 
     def restore(self, stored: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -209,16 +211,19 @@ class ParameterClass:
         return ParameterError(text, field="parameters", value=arguments)
 
 
-@functools.cache
 def parameter_class(found: type) -> ParameterClass:
-    """Return what bgsim knows of a parameter class.
+    """Return what bgsim knows of a parameter class; the class itself keeps it, and so nothing keeps the class.
 
     Raises
     ------
     ParameterError
         If it is neither a frozen dataclass nor a NamedTuple.
     """
-    return ParameterClass(found)
+    known: ParameterClass | None = vars(found).get(KEPT_AS)
+    if known is None:
+        known = ParameterClass(found)
+        setattr(found, KEPT_AS, known)
+    return known
 
 
 def fields_of(found: type) -> tuple[Field, ...]:

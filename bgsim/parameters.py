@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bgsim.coercion import article
 from bgsim.encoding import MemberName, encode, from_jsonable, to_jsonable
 from bgsim.errors import ParameterError
 from bgsim.fields import REQUIRED, Field, Limits, brief
@@ -62,11 +63,11 @@ class ParameterSet(Mapping[str, Any]):
             self._hold(_check_mapping(given), None, None)
             return
         declared = parameter_class(parameters_class)
-        if not isinstance(given, parameters_class):
+        if type(given) is not parameters_class:
             if not (given is None or isinstance(given, Mapping)):
                 raise ParameterError(
-                    f"parameters must be a {parameters_class.__name__} or a mapping of its fields; "
-                    f"got {type(given).__name__}",
+                    f"parameters must be {article(parameters_class.__name__)} or a mapping of its fields; got "
+                    f"{article(type(given).__name__)}{_how_it_differs(type(given), parameters_class)}",
                     field="parameters",
                     value=given,
                 )
@@ -280,6 +281,15 @@ def _is_again(first: type | None, second: type | None) -> bool:
     if first is None or second is None:
         return False
     return (first.__module__, first.__qualname__) == (second.__module__, second.__qualname__)
+
+
+def _how_it_differs(given: type, wanted: type) -> str:
+    """Return why an instance of one class is none of another that it looks like."""
+    if issubclass(given, wanted):
+        return ", a subclass, whose own fields and methods would be lost; annotate the simulation with that"
+    if _is_again(given, wanted):
+        return ", which was defined again since; define the simulation again, too"
+    return ""
 
 
 def _check_mapping(given: Any) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import functools
+import gc
 import math
 import typing
+import weakref
 from dataclasses import KW_ONLY, InitVar, dataclass, field, make_dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -353,16 +355,70 @@ def test_a_derived_field_without_a_value_is_refused() -> None:
         ParameterSet.of(None, Forgot)
 
 
-def test_an_instance_of_a_subclass_becomes_one_of_the_class() -> None:
-    """With its values, and without being constructed again."""
+def test_an_instance_of_a_subclass_is_refused() -> None:
+    """What it has of its own, fields as well as methods, would count nowhere."""
 
     @dataclass(frozen=True)
     class Faster(Rate):
         factor: float = 2.0
 
     for way in (Faster(50.0), ParameterSet.of(Faster(50.0), Faster)):
-        bound = ParameterSet.of(way, Rate)
-        assert (dict(bound), type(bound.instance())) == ({"percent": 0.5}, Rate)
+        with pytest.raises(ParameterError, match="got a Faster, a subclass, .* annotate the simulation with that"):
+            ParameterSet.of(way, Rate)
+
+
+def test_an_instance_of_a_class_that_was_defined_again_says_so() -> None:
+    """As where the cell of the class was run again in a notebook, and that of the simulation was not."""
+
+    def define() -> type:
+        @dataclass(frozen=True)
+        class Again:
+            n: int = 1
+
+        return Again
+
+    with pytest.raises(ParameterError, match="got an Again, which was defined again since; define the simulation"):
+        ParameterSet.of(define()(), define())
+
+
+def test_a_parameter_class_goes_when_nobody_has_it() -> None:
+    """A notebook's cell that is run a hundred times keeps one class, with the module's tables that it reaches."""
+
+    def define() -> weakref.ref[type]:
+        @dataclass(frozen=True)
+        class Short:
+            n: int = 1
+
+        ParameterSet.of({"n": 2}, Short)
+        return weakref.ref(Short)
+
+    gone = define()
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "held"),
+    [
+        (typing.Literal[1, 2], 1, 1),
+        (typing.Literal[1, 2], 1.0, None),
+        (typing.Literal[1, 2], True, None),
+        (np.float32, 0.1, float(np.float32(0.1))),
+        (np.float32, "abc", None),
+        (np.int8, 300, None),
+        (np.floating, 2, 2.0),
+        (int | float, 2**70, float(2**70)),
+    ],
+)
+def test_one_question_has_one_type(annotation: typing.Any, given: typing.Any, held: typing.Any) -> None:
+    """What equals an allowed value in another type would be another key, so it is converted or refused."""
+    kind = make_dataclass("Kind", [("x", annotation)], frozen=True)
+    if held is None:
+        with pytest.raises(ParameterError, match="parameter 'x' must be"):
+            ParameterSet.of({"x": given}, kind)
+    else:
+        x = ParameterSet.of({"x": given}, kind)["x"]
+        assert (type(x), x) == (type(held), held)
 
 
 def test_a_set_of_a_class_that_was_defined_again_keeps_its_values() -> None:

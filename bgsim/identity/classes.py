@@ -9,6 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from bgsim.identity.watch import same_length
+from bgsim.parameter_class import KEPT_AS
 
 if TYPE_CHECKING:
     from bgsim.identity.walk import Walk
@@ -58,6 +59,7 @@ _UNSEEN = frozenset(
         "__protocol_attrs__",
         "__non_callable_proto_members__",
         "__type_params__",
+        KEPT_AS,
     ]
 )
 _OF_C = (
