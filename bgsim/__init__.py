@@ -6,6 +6,7 @@ any number of workers, cancel and resume, a stored result that grows, the replay
 The map of the package, lowest first; a module imports only from those above it::
 
     errors          the tree of errors
+    user_warnings   warnings that point at the user's line
     environment     which NumPy and numba computed which rows
     waiting/        the parts of the queue: requests, entries, who is next, limits, times
     queue_manager   the queue, from these parts
@@ -81,11 +82,14 @@ if TYPE_CHECKING:
     from bgsim.retry import Retry
     from bgsim.storage import MemoryStore, ResultStore
     from bgsim.streams import replicate_rng
+    from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning
 
 _PUBLIC = {
+    "BiasedDrawWarning": "user_warnings",
     "Clock": "clock",
     "Engine": "engine",
     "EngineConfig": "config",
+    "IdentityWarning": "user_warnings",
     "Job": "job",
     "JobState": "job",
     "JobStatus": "job",
@@ -112,9 +116,11 @@ _MODULES = ("errors", "models", "registry", "storage", "progress")
 __version__ = "0.1.0"
 
 __all__ = [
+    "BiasedDrawWarning",
     "Clock",
     "Engine",
     "EngineConfig",
+    "IdentityWarning",
     "Job",
     "JobState",
     "JobStatus",

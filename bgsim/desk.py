@@ -66,8 +66,10 @@ class Desk:
         simulation = submission.simulation
         self._simulations[simulation.name] = simulation
         self._check_size(submission)
-        if scheduler.config.identity == "strict" and not submission.revision.is_followed:
-            raise IdentityError(submission.revision.not_followed(), field="simulation", value=simulation.name)
+        if scheduler.config.identity == "strict" and submission.not_followed is not None:
+            raise IdentityError(submission.not_followed, field="simulation", value=simulation.name)
+        submission.revision.warn_of_limits(submission.parameters)
+        submission.revision.warn_of_biased_draws()
         if job_id is None:
             job_id = self.new_id(simulation)
         now, wall = scheduler.clock.monotonic(), scheduler.clock.time()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import enum
 import typing
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ from bgsim.errors import CompileError, SimulationChangedError, StreamError
 from bgsim.identity.look import Identity, look
 from bgsim.identity.report import few_of, part_differences
 from bgsim.parameter_class import fields_of, unreachable_attribute
+from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning, warn_user
 
 if TYPE_CHECKING:
     from bgsim.kernel import CompiledKernel
+    from bgsim.parameters import ParameterSet
     from bgsim.simulation import Simulation
 
 BIASED_DRAWS = {
@@ -23,14 +25,6 @@ BIASED_DRAWS = {
     "negative_binomial": "it draws from numba's biased poisson",
 }
 """Generator methods whose compiled form does not follow the distribution, and why."""
-
-
-class BiasedDrawWarning(UserWarning):
-    """A compiled kernel draws from a distribution that numba gets wrong."""
-
-
-class IdentityWarning(UserWarning):
-    """A simulation reaches what cannot be followed, so its results are neither stored nor shared."""
 
 
 class Revision:
@@ -60,7 +54,7 @@ class Revision:
         self._answered_for = bool(simulation.version) or simulation.depends_on is not None
         self._look: Callable[[Any], Identity] = lambda function: _look(simulation, function, compiles=compiles)
         self._compiled: dict[Any, CompiledKernel] = {}  # by the layout of the parameters; set in one step each
-        self._warned = False
+        self._warned: set[type[Warning]] = set()
         self.identity: Identity = self._look(simulation.function)
         self._frozen = self._freeze(simulation.function) if compiles else None
 
@@ -95,20 +89,45 @@ class Revision:
         if self.identity.stale:
             raise CompileError(f"{self._name} reaches {'; '.join(self.identity.stale)}, or start a new process")
 
-    def warn_if_not_followed(self) -> None:
-        """Say, once, what cannot be followed."""
-        if not self.is_followed and not self._warned:
-            self._warned = True
-            warnings.warn(f"{self.not_followed()}; its results are neither stored nor shared", IdentityWarning, 3)
-
-    def not_followed(self) -> str:
-        """Return what cannot be followed, and what its author can do."""
+    def not_followed(self, parameters: ParameterSet) -> str | None:
+        """Return what cannot be followed, and what its author can do; None if nothing is left unseen."""
+        if self._answered_for:
+            return None
         found = self.identity.limits
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        if found:
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            return (
+                f"{self._name} reaches what bgsim cannot follow: {found[0]}{more}. A change of it would go unseen. "
+                'Name what counts with @simulation(depends_on=(...)), or answer for it with version="1"'
+            )
+        unseen = None if self.compiles else _unseen_member(parameters, self._parameters_class)
+        if unseen is None:
+            return None
+        field, kind = unseen
         return (
-            f"{self._name} reaches what bgsim cannot follow: {found[0]}{more}. A change of it would go unseen. Name "
-            'what counts with @simulation(depends_on=(...)), or answer for it with version="1"'
+            f"{self._name} gets a {kind} in its parameter {field!r}, which has methods. A change of them would go "
+            f"unseen, for no annotation of the parameter class names {kind}. Annotate the field with it"
         )
+
+    def warn_of_limits(self, parameters: ParameterSet) -> None:
+        """Say, once, what cannot be followed, if anything."""
+        found = self.not_followed(parameters)
+        if found is not None:
+            self._warn(f"{found}; its results are neither stored nor shared", IdentityWarning)
+
+    def warn_of_biased_draws(self) -> None:
+        """Say, once, which draws of compiled code do not follow their distribution."""
+        for method in sorted(self.identity.attributes & BIASED_DRAWS.keys()) if self.compiles else ():
+            self._warn(
+                f"{self._name} calls {method}() in a compiled kernel: {BIASED_DRAWS[method]}. "
+                "Sum exponential waiting times instead, or use @simulation(compile=False)",
+                BiasedDrawWarning,
+            )
+
+    def _warn(self, message: str, category: type[Warning]) -> None:
+        if category not in self._warned:
+            self._warned.add(category)
+            warn_user(message, category)
 
     def check_unchanged(self, simulation: Simulation) -> None:
         """Refuse to go on with rows of plain Python whose code or values have changed meanwhile.
@@ -145,7 +164,6 @@ class Revision:
         """
         from bgsim.kernel import CompiledKernel, make_dispatcher  # noqa: PLC0415 - imports numba
 
-        self._warn_of_biased_draws()
         kept_as = self.identity.fingerprint if self.is_followed else None
         dispatcher = make_dispatcher(self._frozen, kept_as, self._approve)
         try:
@@ -171,15 +189,6 @@ class Revision:
         if now.fingerprint != self.identity.fingerprint:
             raise SimulationChangedError(
                 f"{self._name} changed while it was compiled: {changes(self.identity, now)}; submit it again"
-            )
-
-    def _warn_of_biased_draws(self) -> None:
-        for method in sorted(self.identity.attributes & BIASED_DRAWS.keys()):
-            warnings.warn(
-                f"{self._name} calls {method}() in a compiled kernel: {BIASED_DRAWS[method]}. "
-                "Sum exponential waiting times instead, or use @simulation(compile=False).",
-                BiasedDrawWarning,
-                stacklevel=2,
             )
 
 
@@ -209,9 +218,32 @@ def _field_classes(parameters_class: type | None) -> list[Any]:
     while left:
         annotation = left.pop()
         left += typing.get_args(annotation)
-        if isinstance(annotation, type) and not typing.get_args(annotation):
+        if isinstance(annotation, enum.Enum):  # of a Literal
+            found.append(type(annotation))
+        elif isinstance(annotation, type) and not typing.get_args(annotation):
             found.append(annotation)
     return found
+
+
+def _unseen_member(parameters: ParameterSet, parameters_class: type | None) -> tuple[str, str] | None:
+    """Return the field and the class of a member of an Enum that has methods and that no annotation names."""
+    for name, value in parameters.items():
+        for item in value if isinstance(value, tuple) else (value,):
+            kind = type(item)
+            if isinstance(item, enum.Enum) and kind not in _field_classes(parameters_class) and _has_methods(kind):
+                return name, kind.__name__
+    return None
+
+
+def _has_methods(kind: type[enum.Enum]) -> bool:
+    """Tell whether an Enum has methods or properties that its author wrote: not those of C, nor of `enum`."""
+    return any(
+        hasattr(value, "__get__") and not hasattr(value, "__objclass__") and getattr(value, "__module__", "") != "enum"
+        for base in kind.__mro__[: kind.__mro__.index(enum.Enum)]
+        if issubclass(base, enum.Enum)
+        for name, value in vars(base).items()
+        if name not in kind.__members__
+    )
 
 
 def _stream_error(name: str, identity: Identity) -> StreamError:

@@ -198,7 +198,9 @@ class Simulation:
         CompileError, OutputError, ParameterError
             As a submission would.
         """
-        self.prepare(self.bind(parameters))
+        revision = self.revision()
+        revision.warn_of_biased_draws()
+        self.prepare(self.bind(parameters), revision)
         return self
 
     def prepare(self, parameters: ParameterSet, revision: Revision | None = None) -> ChunkRunner:

@@ -49,6 +49,8 @@ class Submission:
         Of the result, in memory.
     revision : Revision
         What the simulation's code is, as it was looked at for this submission.
+    not_followed : str or None
+        What of the code cannot be followed: then the result is neither stored nor shared.
     key : ResultKey
         What the result is a function of.
 
@@ -79,6 +81,7 @@ class Submission:
     urgency: Priority = field(init=False)
     size_bytes: int = field(init=False)
     revision: Revision = field(init=False)
+    not_followed: str | None = field(init=False)
     key: ResultKey = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,11 +134,11 @@ class Submission:
         """Refuse code that is no function of the seed; share and store nothing of code that cannot be followed."""
         self.revision.check_streams()
         self.revision.check_machine_code()
-        if self.revision.is_followed:
+        self.not_followed = self.revision.not_followed(self.parameters)
+        if self.not_followed is None:
             return
         if self.cache == "only":
-            raise NotStoredError(self.revision.not_followed())
-        self.revision.warn_if_not_followed()
+            raise NotStoredError(self.not_followed)
         self.cache, self.allow_deduplication = "off", False
 
     def request(self, job_id: str, payload: Any, *, now: float) -> SimulationRequest:

@@ -19,9 +19,9 @@ from bgsim import kernel as compiled_side
 from bgsim import worker_stream
 from bgsim.control import DONE, FRACTION, FRACTION_UNIT, OBSERVED, ORDER, STOP, YIELD, new_control_block
 from bgsim.errors import CompileError, OutputError
-from bgsim.revision import BiasedDrawWarning
 from bgsim.simulation import Simulation
 from bgsim.streams import replicate_rng, stream_key
+from bgsim.user_warnings import BiasedDrawWarning
 from bgsim.worker_stream import WorkerStream
 
 
@@ -244,8 +244,9 @@ def test_a_biased_draw_is_warned_of_by_name() -> None:
     def draws(p: Any, rng: Any) -> int:
         return rng.poisson(12.0)
 
-    with pytest.warns(BiasedDrawWarning, match=r"poisson\(\)"):
+    with pytest.warns(BiasedDrawWarning, match=r"poisson\(\)") as caught:
         draws.warmup()
+    assert caught[0].filename == __file__
 
 
 def test_numba_still_biases_poisson() -> None:

@@ -1,0 +1,25 @@
+"""Warnings about what a user wrote, which point at her line and not at bgsim's."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+_HOME = __file__.removesuffix("user_warnings.py")
+"""How the names of bgsim's own files begin."""
+
+
+class BiasedDrawWarning(UserWarning):
+    """A compiled kernel draws from a distribution that numba gets wrong."""
+
+
+class IdentityWarning(UserWarning):
+    """A simulation reaches what cannot be followed, so its results are neither stored nor shared."""
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn at the line that called bgsim."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
