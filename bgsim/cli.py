@@ -176,7 +176,7 @@ def describe(name: str) -> None:
 
 @cli.command()
 @click.argument("name")
-@click.option("--result", help="First digits of a stored result's hash; by default the one that was used last.")
+@click.option("--result", help="First digits of a stored result's hash; by default the last one of other code.")
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def explain(name: str, result: str | None, store: Path | None, as_json: bool) -> None:
@@ -191,6 +191,8 @@ def explain(name: str, result: str | None, store: Path | None, as_json: bool) ->
         with opened_store(store) as opened:
             found = simulation.explain(opened, result)
     click.echo(json.dumps(found.as_json()) if as_json else str(found))
+    if found.stored is None:
+        _remark(f"no result of {found.simulation} is stored; the name counts, too, with the module's in front")
 
 
 cli.add_command(store_group)

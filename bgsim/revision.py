@@ -199,7 +199,7 @@ def changes(old: Identity, new: Identity) -> str:
 
 def _look(simulation: Simulation, function: Any, *, compiles: bool) -> Identity:
     outputs = [(o.name, np.lib.format.dtype_to_descr(o.dtype), o.shape) for o in simulation.outputs]
-    values = [function, simulation.version, repr(outputs), compiles]
+    values = [function]
     if not compiles:  # plain Python gets an instance, with all its methods
         values += [simulation.parameters_class, _field_classes(simulation.parameters_class)]
     return look(
@@ -207,6 +207,7 @@ def _look(simulation: Simulation, function: Any, *, compiles: bool) -> Identity:
         simulation.function.__module__,
         tuple(values),
         compiled=compiles,
+        settings={"version": simulation.version, "outputs": repr(outputs), "compile": compiles},
         declared=simulation.depends_on,
         own=("bgsim.frozen",),
     )

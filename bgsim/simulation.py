@@ -148,7 +148,8 @@ class Simulation:
         ----------
         store : Store, optional
         result : str, optional
-            First digits of a stored result's hash; by default the simulation's result that was used last.
+            First digits of a stored result's hash; by default the simulation's result that was used last, of other
+            code if there is one.
 
         Raises
         ------

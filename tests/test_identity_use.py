@@ -103,3 +103,38 @@ def test_a_large_table_is_not_looked_at_after_each_replicate(monkeypatch: pytest
         result = engine.submit(sim, replicates=3000).result()
     assert set(result["x"].tolist()) == {3.0}
     assert len(looks) < 300
+
+
+# ---- explain -----------------------------------------------------------------------------------------
+
+
+def _made(**options: Any) -> bgsim.Simulation:
+    return bgsim.simulation(reads_a_table, **{"outputs": {"x": "f8"}, "compile": False, "name": "made", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [({"version": "2"}, "version"), ({"outputs": {"x": "f4"}}, "outputs"), ({"compile": True}, "compile")],
+)
+def test_explain_names_what_its_author_declares(options: dict[str, Any], part: str) -> None:
+    """Those are no code, and each changes the identity."""
+    with bgsim.Engine() as engine:
+        engine.submit(_made(), replicates=2).result()
+        found = _made(**options).explain(engine.store)
+    assert found.differences == {part: "changed"}
+    assert f"was computed by other code: {part} changed" in str(found)
+
+
+def test_explain_says_why_it_was_computed_again_after_that() -> None:
+    """The newest result is of the code as it is now, so the newest of other code is what is compared with."""
+    with bgsim.Engine() as engine:
+        engine.submit(_made(), replicates=2).result()
+        old = engine.store.results()[0].record.hash
+        engine.submit(_made(version="2"), replicates=2).result()
+        new = next(r.record.hash for r in engine.store.results() if r.record.hash != old)
+        found = _made(version="2").explain(engine.store)
+        assert (found.stored, found.current) == (old, new)
+        assert f"{new[:12]} was computed by this code, and {old[:12]} by other: version changed" in str(found)
+        same = _made(version="2").explain(engine.store, new)
+        assert (same.differences, repr(same)) == ({}, str(same))
+        assert "was computed by this code" in repr(same)

@@ -50,6 +50,7 @@ def look(
     values: tuple[Any, ...],
     *,
     compiled: bool,
+    settings: Mapping[str, Any] | None = None,
     declared: tuple[Any, ...] | None = None,
     own: tuple[str, ...] = (),
 ) -> Identity:
@@ -65,13 +66,15 @@ def look(
         The first is a function.
     compiled : bool
         Whether numba compiles them.
+    settings : mapping of str to object, optional
+        What counts besides, each a part of its own by this name.
     declared : tuple, optional
         What the author says that counts, besides code and constants.
     own : tuple of str
         Further packages and modules to follow.
     """
     walk = Walk(Ownership((*own_modules(module), *own)), compiled=compiled)
-    found = walk.root(label, *values, declared=declared)
+    found = walk.root(label, *values, settings=settings, declared=declared)
     return Identity(
         found.digest,
         found.parts,

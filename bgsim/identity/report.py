@@ -17,7 +17,7 @@ _LISTED = 3
 """Names in a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class IdentityReport:
     """What counts in a simulation's identity; made by `Simulation.explain`, prints as a table.
 
@@ -36,6 +36,8 @@ class IdentityReport:
         That of the code that computed it.
     stored_parts : mapping of str to str
         Its dependencies; empty if the store does not know them.
+    current : str or None
+        The hash of the newest stored result of the code as it is now, where an older one was compared with.
     """
 
     simulation: str
@@ -46,11 +48,14 @@ class IdentityReport:
     stored: str | None = None
     stored_fingerprint: str | None = None
     stored_parts: Mapping[str, str] | None = None
+    current: str | None = None
 
     @property
     def differences(self) -> dict[str, str]:
         """How each dependency differs from the stored result's: ``changed``, ``added`` or ``removed``, by its name."""
-        return part_differences(self.parts, self.stored_parts or {}) if self.stored_parts else {}
+        if not self.stored_parts or self.stored_fingerprint == self.fingerprint:
+            return {}
+        return part_differences(self.parts, self.stored_parts)
 
     @property
     def verdict(self) -> str | None:
@@ -59,12 +64,14 @@ class IdentityReport:
             return None
         if self.stored_fingerprint == self.fingerprint:
             return f"the stored result {self.stored[:12]} was computed by this code"
+        if self.current is None:
+            before = f"the stored result {self.stored[:12]} was computed by other code"
+        else:
+            before = f"the stored result {self.current[:12]} was computed by this code, and {self.stored[:12]} by other"
         if not self.stored_parts:
-            return (
-                f"the stored result {self.stored[:12]} was computed by other code; what that consisted of is not known"
-            )
+            return f"{before}; what that consisted of is not known"
         names = [f"{name} {how}" for name, how in self.differences.items()] or ["only what its parts refer to differs"]
-        return f"the stored result {self.stored[:12]} was computed by other code: {', '.join(names)}"
+        return f"{before}: {', '.join(names)}"
 
     def table(self) -> list[tuple[str, str, str]]:
         """Return a row a dependency: its name, its short hash, and how it differs from the stored result's."""
@@ -84,6 +91,7 @@ class IdentityReport:
             "stored": self.stored,
             "stored_fingerprint": self.stored_fingerprint,
             "differences": self.differences,
+            "current": self.current,
         }
 
     def __str__(self) -> str:
@@ -96,6 +104,8 @@ class IdentityReport:
         if self.verdict is not None:
             lines.append(self.verdict)
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -125,8 +135,11 @@ def explain(simulation: Simulation, store: Store | None, result: str | None) -> 
     found = IdentityReport(simulation.name, identity.fingerprint, dict(identity.parts), identity.limits, identity.draws)
     if store is None:
         return found
+    current = None
     if result is None:
-        record = next((r.record for r in store.results() if r.simulation == simulation.name), None)
+        own = [r.record for r in store.results() if r.simulation == simulation.name]
+        current = next((r for r in own if r.fingerprint == identity.fingerprint), None)
+        record = next((r for r in own if r.fingerprint != identity.fingerprint), current)
     else:
         described = store.get(store.resolve(result))
         record = None if described is None else described.record
@@ -139,4 +152,5 @@ def explain(simulation: Simulation, store: Store | None, result: str | None) -> 
         stored=record.hash,
         stored_fingerprint=record.fingerprint,
         stored_parts=store.parts(record.fingerprint),
+        current=None if current is None or current is record else current.hash,
     )

@@ -15,7 +15,7 @@ import functools
 import hashlib
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,7 +118,13 @@ class Walk:
         self._apart: list[slice] = []  # what is a part of its own in the text of the node that is written
         self._reading = ""  # the name under which a value was read
 
-    def root(self, label: str, *values: Any, declared: tuple[Any, ...] | None = None) -> Found:
+    def root(
+        self,
+        label: str,
+        *values: Any,
+        settings: Mapping[str, Any] | None = None,
+        declared: tuple[Any, ...] | None = None,
+    ) -> Found:
         """Follow some values, the first of them a function, and return what was found.
 
         Parameters
@@ -126,6 +132,8 @@ class Walk:
         label : str
             For people.
         *values : object
+        settings : mapping of str to object, optional
+            What counts besides, each a part of its own by this name.
         declared : tuple, optional
             What the author of a simulation says that counts besides code and constants; see `write_declared`. Then
             nothing else that can change in place does.
@@ -135,7 +143,10 @@ class Walk:
         if declared is not None:
             write_declared(self, values[0], declared, out)
             self.counts_state = False
-        for value in values:
+        self.write(values[0], out)
+        for name, value in (settings or {}).items():
+            self.write_named(name, value, out)
+        for value in values[1:]:
             self.write(value, out)
         self._feed(out)
         while self._nodes:
