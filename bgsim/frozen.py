@@ -2,26 +2,33 @@
 
 numba takes the values of globals when it compiles, which may be long after a request was made, and what it has compiled
 of a helper it keeps, whatever happens to the constants that the helper reads. A frozen copy has names of its own for
-what it reads, and helpers of its own that nothing has compiled before. So what is compiled of it is what was looked at.
+what it reads, and helpers of its own that nothing has compiled before; the user's modules and arrays are copied, too.
+So what is compiled of it is what was looked at.
 """
 
 from __future__ import annotations
 
 import builtins
+import operator
 import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from bgsim.identity.machine import numba_is_here
 from bgsim.identity.watch import ABSENT, contents_of
+
+_OBJECT_MODE = "_ObjModeContextType"
+"""The type of numba's ``objmode``, under which a part of a kernel runs as Python."""
 
 HOME = __name__
 """The module that copies name as theirs: numba's cache imports it again, and any process can."""
 
 
-def freeze(function: types.FunctionType, tag: str) -> types.FunctionType:
-    """Return a copy of a kernel whose helpers are copies, too.
+def freeze(function: types.FunctionType, tag: str, is_installed: Callable[[str], Any]) -> types.FunctionType:
+    """Return a copy of a kernel whose helpers, modules and arrays are copies, too.
 
     Parameters
     ----------
@@ -29,17 +36,21 @@ def freeze(function: types.FunctionType, tag: str) -> types.FunctionType:
     tag : str
         Stands in the names of the copies, and so of their machine code: two versions of one function must not meet in
         one process, where machine code is found by its name.
+    is_installed : callable
+        Tells of a module's name whether it is an installed package's, which stays as it is.
     """
-    return _Copies(tag).function(function)
+    return _Copies(tag, is_installed).function(function)
 
 
 class _Copies:
     """Copies made so far, by the address of the original, which is kept so that the address stays its own."""
 
-    def __init__(self, tag: str) -> None:
+    def __init__(self, tag: str, is_installed: Callable[[str], Any]) -> None:
         self._jitted: Any = sys.modules["numba.core.dispatcher"].Dispatcher if numba_is_here() else ()
         self._tag = tag
+        self._is_installed = is_installed
         self._made: dict[int, tuple[Any, Any]] = {}
+        self._read: set[tuple[int, str]] = set()  # addresses of modules, with names that their copies hold copies of
 
     def function(self, function: types.FunctionType) -> types.FunctionType:
         """Return a copy of a function with names of its own for what it reads."""
@@ -61,31 +72,36 @@ class _Copies:
 
     def _fill(self, function: types.FunctionType, copy: types.FunctionType) -> None:
         names = set(_names(function.__code__))
-        for name in names & function.__globals__.keys():
+        for name in sorted(names & function.__globals__.keys()):
             copy.__globals__[name] = self._value(function.__globals__[name], names)
         for cell, original in zip(copy.__closure__ or (), function.__closure__ or (), strict=True):
             value = contents_of(original)
             if value is not ABSENT:
                 cell.cell_contents = self._value(value, names)
+        if "objmode" in names or any(type(value).__name__ == _OBJECT_MODE for value in copy.__globals__.values()):
+            copy.__module__ = None  # type: ignore[assignment] # so numba looks names up here, when that code runs
 
     def _value(self, value: Any, names: set[str]) -> Any:
-        """Return what stands for a value in a copy: copies of jitted functions, all else as it is."""
+        """Return what stands for a value in a copy: copies of what can change, all else as it is."""
         if isinstance(value, self._jitted):
-            return self._once(value, self._dispatcher)
+            return self._dispatcher(value)
         if isinstance(value, types.ModuleType):
-            return self._once(value, lambda module: self._module(module, names))
-        if type(value) is tuple:
-            items = tuple([self._value(item, names) for item in value])
-            return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+            return self._module(value, names)
+        if type(value) is np.ndarray:
+            return self._once(value, lambda: _array(value))
+        if isinstance(value, tuple):
+            items = [self._value(item, names) for item in value]
+            return tuple.__new__(type(value), items) if any(map(operator.is_not, items, value)) else value
         return value
 
-    def _once(self, original: Any, make: Callable[[Any], Any]) -> Any:
+    def _once(self, original: Any, make: Callable[[], Any]) -> Any:
         if id(original) not in self._made:
-            self._made[id(original)] = (original, original)  # for modules that hold each other
-            self._made[id(original)] = (original, make(original))
+            self._made[id(original)] = (original, make())
         return self._made[id(original)][1]
 
     def _dispatcher(self, dispatcher: Any) -> Any:
+        if id(dispatcher) in self._made:
+            return self._made[id(dispatcher)][1]
         function = self._empty(dispatcher.py_func)
         options = {name: option for name, option in dispatcher.targetoptions.items() if name != "cache"}
         copy = type(dispatcher)(function, dispatcher.locals, options, dispatcher._compiler.pipeline_class)
@@ -98,14 +114,33 @@ class _Copies:
         return copy
 
     def _module(self, module: types.ModuleType, names: set[str]) -> types.ModuleType:
-        """Return a module with copies of the jitted functions that are read of it; itself if there are none."""
-        read = {name: vars(module)[name] for name in names & vars(module).keys()}
-        copies = {name: self._value(value, names) for name, value in read.items()}
-        if all(copies[name] is read[name] for name in read):
+        """Return a module with copies of what is read of it by all the functions that were copied so far."""
+        if self._is_installed(module.__name__) and not self._holds_jitted(module, names):
             return module
-        stand_in = types.ModuleType(module.__name__)
-        vars(stand_in).update({**vars(module), **copies})
-        return stand_in
+        copy: types.ModuleType = self._once(module, lambda: _same_names(module))
+        for name in sorted(names & vars(module).keys()):
+            if (id(module), name) not in self._read:
+                self._read.add((id(module), name))  # before it is copied: modules may hold each other
+                setattr(copy, name, self._value(vars(module)[name], names))
+        return copy
+
+    def _holds_jitted(self, module: types.ModuleType, names: set[str]) -> bool:
+        return any(isinstance(vars(module)[name], self._jitted) for name in names & vars(module).keys())
+
+
+def _same_names(module: types.ModuleType) -> types.ModuleType:
+    copy = types.ModuleType(module.__name__)
+    vars(copy).update(vars(module))
+    return copy
+
+
+def _array(array: np.ndarray) -> np.ndarray:
+    """Return a copy of an array that may change, laid out as it is."""
+    if not array.flags.writeable and array.base is None:
+        return array
+    copy = array.copy(order="K")
+    copy.flags.writeable = array.flags.writeable
+    return copy
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from bgsim.errors import CompileError, SimulationChangedError, StreamError
 from bgsim.identity.look import Identity, look
+from bgsim.identity.ownership import Ownership, own_modules
 from bgsim.identity.report import few_of, part_differences
 from bgsim.parameter_class import fields_of, unreachable_attribute
 from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning, warn_user
@@ -179,13 +180,16 @@ class Revision:
     def _freeze(self, function: Any) -> Any:
         from bgsim.frozen import freeze  # noqa: PLC0415 - for what is compiled
 
-        return freeze(function, self.identity.fingerprint[:16])
+        ownership = Ownership(own_modules(function.__module__))
+        return freeze(function, self.identity.fingerprint[:16], ownership.installed)
 
     def _approve(self, draws: bool) -> None:
         """Look at what was compiled anew, before it is used or kept."""
         if draws:
             raise _stream_error(self._name, self.identity)
         now = self._look(self._frozen)
+        if now.stale:
+            raise CompileError(f"{self._name} reaches {'; '.join(now.stale)}, or start a new process")
         if now.fingerprint != self.identity.fingerprint:
             raise SimulationChangedError(
                 f"{self._name} changed while it was compiled: {changes(self.identity, now)}; submit it again"

@@ -21,6 +21,9 @@ from bgsim.identity.watch import ABSENT, contents_of
 if TYPE_CHECKING:
     from bgsim.identity.walk import Walk
 
+_COPIES = "bgsim.frozen"
+"""The module of a copy."""
+
 _KEPT = "numba keeps machine code of it that was compiled with other values; run its definition again"
 _CACHED = "numba's own cache (cache=True) may hold machine code of other values; leave cache=True out"
 
@@ -59,7 +62,7 @@ def _write_numba(walk: Walk, value: Any, out: list[str]) -> bool:
     if isinstance(value, Dispatcher):
         walk.number(value)
         _write_dispatcher(walk, value, out)
-        if walk.within or not walk.compiled:
+        if walk.within or not walk.compiled or _was_not_copied(walk, value):
             _look_at_machine_code(walk, value, out)
     elif isinstance(value, Type):
         out.append(f"type {value}")
@@ -177,6 +180,12 @@ def _look_at_machine_code(walk: Walk, dispatcher: Any, out: list[str]) -> None:
         walk.refuse(name, _KEPT, out)
 
 
+def _was_not_copied(walk: Walk, dispatcher: Any) -> bool:
+    """Tell whether a frozen copy reads a helper as it is, which numba may have compiled before; see `bgsim.frozen`."""
+    reader = getattr(walk.here.subject, "__globals__", {})
+    return reader.get("__name__") == _COPIES and dispatcher.py_func.__globals__.get("__name__") != _COPIES
+
+
 def _same_overloads(overloads: Any, seen: int) -> bool:
     return len(overloads) == seen
 
@@ -199,7 +208,7 @@ def _has_values_of_now(walk: Walk, dispatcher: Any, overload: Any) -> bool:
                 if isinstance(now, types.ModuleType) and walk.ownership.installed(now.__name__) is None:
                     return False  # what was read of it is not kept
             elif isinstance(read, ir.FreeVar):
-                now = contents_of(function.__closure__[read.idx])
+                now = contents_of(function.__closure__[read.index])
             else:
                 continue
             if now is not read.value and not (type(now) is type(read.value) is float and now == read.value):
