@@ -78,7 +78,8 @@ class _Copies:
             value = contents_of(original)
             if value is not ABSENT:
                 cell.cell_contents = self._value(value, names)
-        if "objmode" in names or any(type(value).__name__ == _OBJECT_MODE for value in copy.__globals__.values()):
+        values = [*copy.__globals__.values(), *map(contents_of, copy.__closure__ or ())]
+        if "objmode" in names or any(type(value).__name__ == _OBJECT_MODE for value in values):
             copy.__module__ = None  # type: ignore[assignment] # so numba looks names up here, when that code runs
 
     def _value(self, value: Any, names: set[str]) -> Any:

@@ -206,9 +206,10 @@ class CompiledKernel:
         arguments = (numba.typeof(view), GENERATOR, *([control_type] if takes_control else []))
         try:
             dispatcher.compile(arguments)
-        except numba_errors.NumbaError as error:
+        except (numba_errors.NumbaError, numba_errors.UnsupportedBytecodeError) as error:
+            remedy = "Import at the top of the module, not in the function.\n" if "IMPORT_NAME" in str(error) else ""
             raise CompileError(
-                f"numba cannot compile {name}: {error}\n"
+                f"numba cannot compile {name}: {error}\n{remedy}"
                 "Parameters reach a compiled kernel as numbers and arrays only; "
                 "@simulation(compile=False) runs plain Python."
             ) from error

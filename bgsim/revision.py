@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import typing
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,22 @@ BIASED_DRAWS = {
 """Generator methods whose compiled form does not follow the distribution, and why."""
 
 
+@dataclass(slots=True)
+class Compiled:
+    """What has been made of one identity, and outlives the values that it was looked at with.
+
+    Attributes
+    ----------
+    by_layout : dict
+        Kernels, by the layout of the parameters; set in one step each.
+    warned : set of type
+        Categories of warnings that were given.
+    """
+
+    by_layout: dict[Any, CompiledKernel] = field(default_factory=dict)
+    warned: set[type[Warning]] = field(default_factory=set)
+
+
 class Revision:
     """What a simulation was at one look. Any thread may call any method.
 
@@ -41,6 +58,8 @@ class Revision:
     ----------
     identity : Identity
     compiles : bool
+    compiled : Compiled
+        Shared with other revisions of this identity.
     check_s : float
         Seconds that the last look at plain code after a chunk took; 0 for compiled code.
     """
@@ -54,14 +73,9 @@ class Revision:
         self._takes_control = simulation.takes_control
         self._answered_for = bool(simulation.version) or simulation.depends_on is not None
         self._look: Callable[[Any], Identity] = lambda function: _look(simulation, function, compiles=compiles)
-        self._compiled: dict[Any, CompiledKernel] = {}  # by the layout of the parameters; set in one step each
-        self._warned: set[type[Warning]] = set()
+        self.compiled = Compiled()
         self.identity: Identity = self._look(simulation.function)
         self._frozen = self._freeze(simulation.function) if compiles else None
-
-    def renew(self, same: Revision) -> None:
-        """Take over what a later look at the same code has found: it may hold equal values in other objects."""
-        self.identity, self._frozen = same.identity, same._frozen
 
     @property
     def is_followed(self) -> bool:
@@ -126,8 +140,8 @@ class Revision:
             )
 
     def _warn(self, message: str, category: type[Warning]) -> None:
-        if category not in self._warned:
-            self._warned.add(category)
+        if category not in self.compiled.warned:
+            self.compiled.warned.add(category)
             warn_user(message, category)
 
     def check_unchanged(self, simulation: Simulation) -> None:
@@ -152,10 +166,6 @@ class Revision:
 
     # ---- compiling -----------------------------------------------------------------------------------
 
-    def compiled(self, layout: Any) -> CompiledKernel | None:
-        """Return the kernel that was compiled for a layout of the parameters, None if there is none."""
-        return self._compiled.get(layout)
-
     def compile(self, layout: Any, view: Any) -> CompiledKernel:
         """Compile a kernel for a layout of the parameters; `view` is an example of it.
 
@@ -174,7 +184,7 @@ class Revision:
             if remedy is None:
                 raise
             raise CompileError(f"{remedy}\n{error}") from error.__cause__
-        self._compiled[layout] = found
+        self.compiled.by_layout[layout] = found
         return found
 
     def _freeze(self, function: Any) -> Any:

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from bgsim.identity.report import IdentityReport
     from bgsim.queue_manager import Priority
     from bgsim.retry import Retry
-    from bgsim.revision import Revision
+    from bgsim.revision import Compiled, Revision
     from bgsim.storage.base import Store
     from bgsim.worker_stream import WorkerStream
 
-_REVISIONS_KEPT = 8
-"""Those looked at last keep what was compiled of them: a constant that goes back and forth costs no compilation."""
+_MOST_COMPILED = 4
+"""What was compiled of the identities looked at last is kept: a constant that goes back and forth costs it once."""
 
 
 class Simulation:
@@ -104,7 +104,7 @@ class Simulation:
         self._replay = replay
         self._lock = threading.Lock()  # guards the next two; nothing is looked at or compiled under it
         self._revision: Revision | None = None  # the newest
-        self._revisions: OrderedDict[str, Revision] = OrderedDict()  # by fingerprint, the newest last
+        self._compiled: OrderedDict[str, Compiled] = OrderedDict()  # by fingerprint, the newest last
         functools.update_wrapper(self, function)
 
     @property
@@ -132,14 +132,12 @@ class Simulation:
 
         new = Revision(self, compiles=compiles)
         with self._lock:
-            kept = self._revisions.pop(new.identity.fingerprint, new)
-            if kept is not new:
-                kept.renew(new)
-            self._revisions[new.identity.fingerprint] = kept
-            while len(self._revisions) > _REVISIONS_KEPT:
-                self._revisions.popitem(last=False)
-            self._revision = kept
-        return kept
+            new.compiled = self._compiled.pop(new.identity.fingerprint, new.compiled)
+            self._compiled[new.identity.fingerprint] = new.compiled
+            while len(self._compiled) > _MOST_COMPILED:
+                self._compiled.popitem(last=False)
+            self._revision = new
+        return new
 
     def explain(self, store: Store | None = None, result: str | None = None) -> IdentityReport:
         """Say what counts in the fingerprint and, given a store, what differs from a result that is in it.
@@ -229,7 +227,7 @@ class Simulation:
         if not revision.compiles:
             return functools.partial(_run_plain, self, revision, self._argument(parameters))
         view = parameters.kernel_view()
-        compiled = revision.compiled(_layout_of(view))
+        compiled = revision.compiled.by_layout.get(_layout_of(view))
         return None if compiled is None else functools.partial(compiled, view)
 
     def _argument(self, parameters: ParameterSet) -> Any:
