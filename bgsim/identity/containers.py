@@ -18,9 +18,11 @@ import numpy as np
 
 from bgsim.identity.atoms import SYNCHRONISERS, atom_text
 from bgsim.identity.classes import is_derived
+from bgsim.identity.enums import write_member
 from bgsim.identity.limits import why_not
 from bgsim.identity.lookup import Later
 from bgsim.identity.ownership import Ownership, is_extension
+from bgsim.identity.static import is_a
 from bgsim.identity.watch import (
     array_digest,
     same_array,
@@ -52,9 +54,8 @@ def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
         out.append(f"synchroniser {kind.__name__}")
     elif isinstance(value, Later):
         out.append(f"installed {walk.ownership.installed(value.name)} {value.name}")
-    elif isinstance(value, enum.Enum):
-        out.append(f"enum {value._name_}")
-        walk.write(kind, out)
+    elif is_a(value, enum.Enum):
+        write_member(walk, value, out)
     elif not walk.counts_state and _is_state(value):
         out.append("state")
         if walk.ownership.installed(kind.__module__) is None and not is_extension(kind.__module__):

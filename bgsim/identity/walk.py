@@ -143,7 +143,9 @@ class Walk:
             self._write_node(self.here)
         everything = "getattr" in self.lookup.builtins_read
         reached = self._edges.reached(
-            lambda member: everything or member in self.attributes or (member[:2] == member[-2:] == "__")
+            lambda name: (
+                everything or name in self.attributes or name[:1] == name[-1:] == "_"
+            )  # the language asks for it
         )
         return Found(
             self._hash.hexdigest()[:HASH_DIGITS],
@@ -393,5 +395,6 @@ _WRAPPERS: dict[type, tuple[str, ...]] = {
     staticmethod: ("__func__",),
     classmethod: ("__func__",),
     property: ("fget", "fset", "fdel"),
+    types.DynamicClassAttribute: ("fget", "fset", "fdel"),  # and so `enum.property`
 }
 """What each is made of."""
