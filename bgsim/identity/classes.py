@@ -70,7 +70,7 @@ _OF_C = (
     types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
 )
-_OF_A_FIELD = type(vars(collections.namedtuple("_Any", "field"))["field"])  # noqa: PYI024 - a type of its own is wanted
+_OF_A_FIELD = type(vars(collections.namedtuple("_Any", "field"))["field"])
 
 
 def write_class(walk: Walk, cls: type, out: list[str]) -> None:

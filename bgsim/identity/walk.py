@@ -11,12 +11,12 @@ which nodes are met, so that neither addresses nor names of modules count.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bgsim.identity import draws, machine
@@ -26,11 +26,14 @@ from bgsim.identity.containers import write_contents
 from bgsim.identity.declared import write_declared
 from bgsim.identity.limits import why_not
 from bgsim.identity.lookup import Lookup
+from bgsim.identity.origin import installed_class, installed_function
 from bgsim.identity.ownership import Ownership, is_extension
 from bgsim.identity.problems import Node, Problem
 from bgsim.identity.reads import reads_of
 from bgsim.identity.source import text_of
+from bgsim.identity.static import is_a
 from bgsim.identity.watch import ABSENT, Watch, contents_of, same_mapping, seen_mapping
+from bgsim.identity.wrappers import write_wrapped
 
 HASH_DIGITS = 32
 """Hexadecimal digits of a digest: 128 bits of SHA-256."""
@@ -108,6 +111,10 @@ class Walk:
         self.extensions: dict[Any, list[Any]] | None = None  # of numba by the user, once they are looked for
         self.counts_state = True  # whether what can change in place counts
         self.within = 0  # how many instances what is written lies within: of them nothing is compiled anew
+        self.only_digests = (
+            False  # for one who asks for a digest alone: what is remembered and kept is another's matter
+        )
+        self.within_reduced = False  # whether what is written is a part of an object that is watched by its digest
         self._hash = hashlib.sha256()
         self._parts: dict[str, str] = {}
         self._numbers: dict[int, int] = {}  # by the address of what has been met
@@ -157,6 +164,14 @@ class Walk:
             [p for p in self.stale if p.where.number in reached],
         )
 
+    def digest(self, *values: Any) -> str:
+        """Return a digest over all that some values reach, as a look at them alone finds it."""
+        return self.new_digest()(*values)
+
+    def new_digest(self) -> Callable[..., str]:
+        """Return what `digest` does, without this walk."""
+        return partial(_digest, type(self), self.ownership, self.compiled, self.counts_state)
+
     # ---- values --------------------------------------------------------------------------------------
 
     def write(self, value: Any, out: list[str]) -> None:
@@ -168,16 +183,16 @@ class Walk:
             self._refer(value, out)
         elif (drawn := draws.why(value)) is not None:
             self._write_draw(drawn, out)
-        elif isinstance(value, types.FunctionType):
+        elif is_a(value, types.FunctionType):
             self._write_function(value, out)
-        elif isinstance(value, type) and not machine.is_machine_class(value):
+        elif is_a(value, type) and not machine.is_machine_class(value):
             self._write_type(value, out)
-        elif isinstance(value, types.ModuleType):
+        elif is_a(value, types.ModuleType):
             self._write_module(value, out)
         elif value is ABSENT:
             out.append("absent")
-        elif not (self._write_wrapped(value, out) or machine.write(self, value, out)):
-            if isinstance(value, _OF_C) or type(value).__name__ == "cython_function_or_method":
+        elif not (write_wrapped(self, value, out) or machine.write(self, value, out)):
+            if is_a(value, _OF_C) or type(value).__name__ == "cython_function_or_method":
                 self._write_builtin(value, out)
             else:
                 write_contents(self, value, out)
@@ -238,7 +253,7 @@ class Walk:
         out.append(f"#{number}")
 
     def _write_function(self, function: types.FunctionType, out: list[str]) -> None:
-        installed = self.ownership.installed(function.__globals__.get("__name__"))
+        installed = installed_function(self.ownership, function)
         if installed is None:
             self.enqueue(f"{function.__module__}.{function.__qualname__}", function, out)
             return
@@ -263,7 +278,7 @@ class Walk:
         for name in sorted(keywords):
             out.append(f"default {name}")
             self.write(keywords[name], out)
-        if self.ownership.installed(function.__globals__.get("__name__")) is not None:
+        if installed_function(self.ownership, function) is not None:
             for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
                 self.watch.cell(cell)
                 out.append(f"free {name}")
@@ -276,7 +291,7 @@ class Walk:
             self.write(attributes[name], out)
 
     def _write_type(self, value: type, out: list[str]) -> None:
-        installed = self.ownership.installed(value.__module__)
+        installed = installed_class(self.ownership, value)
         if installed is not None:
             out.append(f"installed {installed} {value.__module__}.{value.__qualname__}")
             machine.write_overloads(self, value, out)
@@ -291,17 +306,6 @@ class Walk:
             self.refuse(f"the module {module.__name__}", "any of its names may be used", out)
         else:
             out.append(f"installed {installed} {module.__name__}")
-
-    def _write_wrapped(self, value: Any, out: list[str]) -> bool:
-        """Append a method, partial, property or the like as what it wraps; tell whether it was one."""
-        for kind, names in _WRAPPERS.items():
-            if isinstance(value, kind):
-                out.append(kind.__name__)
-                self.number(value)
-                for name in names:
-                    self.write(getattr(value, name), out)
-                return True
-        return False
 
     def _write_builtin(self, value: Any, out: list[str]) -> None:
         """Append a function or method of C."""
@@ -385,16 +389,9 @@ class Walk:
 
 _OF_C = (types.BuiltinFunctionType, types.MethodWrapperType, types.MethodDescriptorType, types.WrapperDescriptorType)
 
-_WRAPPERS: dict[type, tuple[str, ...]] = {
-    types.MethodType: ("__func__", "__self__"),
-    functools.partial: ("func", "args", "keywords"),
-    functools.partialmethod: ("func", "args", "keywords"),
-    functools.cached_property: ("func",),
-    functools.singledispatchmethod: ("func",),
-    type(functools.lru_cache(len)): ("__wrapped__",),
-    staticmethod: ("__func__",),
-    classmethod: ("__func__",),
-    property: ("fget", "fset", "fdel"),
-    types.DynamicClassAttribute: ("fget", "fset", "fdel"),  # and so `enum.property`
-}
-"""What each is made of."""
+
+def _digest(kind: type[Walk], ownership: Ownership, compiled: bool, counts_state: bool, *values: Any) -> str:
+    walk = kind(ownership, compiled=compiled)
+    walk.counts_state = counts_state
+    walk.only_digests = walk.within_reduced = True
+    return walk.root("", *values).digest

@@ -13,7 +13,7 @@ import numpy as np
 ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "nothing"})()
 """In the place of what a name does not have."""
 
-_SMALL_BYTES = 4096
+SMALL_BYTES = 4096
 
 
 class Watch:
@@ -111,8 +111,8 @@ def same_array(array: np.ndarray, seen: tuple[Any, ...]) -> bool:
 
 def seen_array(array: np.ndarray) -> tuple[Any, ...]:
     """Return what `same_array` compares with: the bytes of a small array, a hash of a larger one."""
-    data = array.tobytes() if array.nbytes <= _SMALL_BYTES else array_digest(array)
-    return array.dtype, array.shape, data
+    data = array.tobytes() if array.nbytes <= SMALL_BYTES else array_digest(array)
+    return array.dtype, array.shape, array.strides, data
 
 
 def array_digest(array: np.ndarray) -> bytes:
