@@ -39,6 +39,12 @@ def _struct(value: struct.Struct) -> str:
     return f"struct:{value.format!r}"
 
 
+def _is_scalar(value: Any) -> bool:
+    """Tell whether a value is a scalar of NumPy's that cannot change; one with fields can."""
+    kind = type(value)
+    return issubclass(kind, np.generic) and not issubclass(kind, (np.void, np.object_)) and kind is value.dtype.type
+
+
 def _path(value: pathlib.PurePath) -> str:
     return f"path:{value.as_posix()!r}"
 
@@ -73,7 +79,7 @@ def atom_text(value: Any) -> str | None:
     write = _ATOMS.get(type(value))
     if write is not None:
         return write(value)
-    if issubclass(type(value), np.generic) and type(value) is value.dtype.type is not np.void:
+    if _is_scalar(value):
         return _generic(value)
     if issubclass(type(value), np.dtype) and not value.hasobject:
         return f"dtype:{np.lib.format.dtype_to_descr(value)!r}"

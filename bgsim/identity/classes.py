@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
 import enum
 import functools
 import types
+from _abc import _get_dump  # type: ignore[import-not-found] # of the standard library
 from typing import TYPE_CHECKING, Any
 
 from bgsim.identity.enums import is_made_by_enum, write_members
@@ -54,7 +56,6 @@ _UNSEEN = frozenset(
         "_abc_impl",
         "__dataclass_fields__",
         "__dataclass_params__",
-        "__match_args__",
         "__slots__",
         "_is_protocol",
         "_is_runtime_protocol",
@@ -77,6 +78,7 @@ def write_class(walk: Walk, cls: type, out: list[str]) -> None:
     """Append what a class of the user's counts as."""
     space = vars(cls)
     walk.watch.contents(same_length, space, len(space))
+    walk.watch.contents(_same_bases, cls, cls.__bases__)
     walk.write_all("class", cls.__bases__, out)
     if type(cls) not in (type, enum.EnumMeta):
         walk.write(type(cls), out)
@@ -87,6 +89,8 @@ def write_class(walk: Walk, cls: type, out: list[str]) -> None:
     if _is_named_tuple(cls):
         out.append(f"fields {cls._fields}")  # type: ignore[attr-defined]
         walk.write(cls._field_defaults, out)  # type: ignore[attr-defined]
+    if issubclass(type(cls), abc.ABCMeta):
+        _write_registered(walk, cls, out)
     for name in sorted(space):
         value = space[name]
         if name in _UNSEEN or isinstance(value, _OF_C) or _is_made(cls, name, value):
@@ -95,6 +99,27 @@ def write_class(walk: Walk, cls: type, out: list[str]) -> None:
         out.append(f"member {name}")
         same = name == "_generate_next_value_" and type(value) is staticmethod  # a function under Python 3.11
         walk.as_member(name, value.__func__ if same else value, out)
+
+
+def _same_bases(cls: type, seen: tuple[type, ...]) -> bool:
+    return cls.__bases__ == seen
+
+
+def _write_registered(walk: Walk, cls: type, out: list[str]) -> None:
+    """Append the classes that were registered with an abstract one, which `isinstance` asks for."""
+    registered = _registered(cls)
+    walk.watch.contents(_same_registered, cls, registered)
+    if registered:
+        walk.write_all("registered", registered, out)
+
+
+def _registered(cls: type) -> list[type]:
+    held = [reference() for reference in _get_dump(cls)[0]]
+    return sorted((found for found in held if found is not None), key=lambda found: found.__qualname__)
+
+
+def _same_registered(cls: type, seen: list[type]) -> bool:
+    return _registered(cls) == seen
 
 
 def is_derived(cls: type, name: str) -> bool:
@@ -109,6 +134,8 @@ def _write_fields(walk: Walk, cls: Any, out: list[str]) -> None:
         out.append(f"field {field.name} {field.init} {bool(field.kw_only)} {field.compare}")
         walk.write(None if field.default is dataclasses.MISSING else field.default, out)
         walk.write(None if field.default_factory is dataclasses.MISSING else field.default_factory, out)
+        if field.metadata:
+            walk.as_member("metadata", field.metadata, out)
 
 
 def _is_dataclass(cls: type) -> bool:
@@ -122,6 +149,8 @@ def _is_named_tuple(cls: type) -> bool:
 def _is_made(cls: Any, name: str, value: Any) -> bool:
     """Tell whether a member was put there by a decorator or base class of the standard library."""
     function = value.__func__ if type(value) in (staticmethod, classmethod) else value
+    if name == "__match_args__" and (_is_dataclass(cls) or _is_named_tuple(cls)):
+        return bool(value == _match_args(cls))
     if _is_dataclass(cls) and name in _MADE_BY_DATACLASS:
         return _is_generated(function)
     if issubclass(cls, enum.Enum):
@@ -135,6 +164,13 @@ def _is_made(cls: Any, name: str, value: Any) -> bool:
             or str(home).startswith("namedtuple_")
         )
     return False
+
+
+def _match_args(cls: Any) -> tuple[str, ...]:
+    """Return what a dataclass or a named tuple takes by position."""
+    if _is_named_tuple(cls):
+        return tuple(cls._fields)
+    return tuple(field.name for field in dataclasses.fields(cls) if field.init and not field.kw_only)
 
 
 def _is_generated(function: Any) -> bool:

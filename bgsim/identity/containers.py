@@ -61,7 +61,7 @@ def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
         if plain_text(value) is None:  # else equal ones are one, wherever they are
             walk.number(value)
         write_builtin(walk, value, kind, out)
-    elif kind is np.void:
+    elif kind in (np.void, np.record):
         walk.number(value)
         _write_array(walk, np.asarray(value), out, holder=value)
     elif kind in (TypeVar, ParamSpec):

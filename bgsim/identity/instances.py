@@ -63,7 +63,7 @@ def _write_base(walk: Walk, value: Any, kind: type, space: Any, out: list[str]) 
         write_builtin(walk, value, builtin, out)
     if base is object or base is builtin or base in SYNCHRONISERS:
         return
-    reduce = base.__reduce__
+    reduce: Any = base.__reduce__
     if reduce is object.__reduce__:  # which asks the class
         walk.refuse(shown(value), f"it is an object of {base.__module__}.{base.__qualname__}", out)
     else:

@@ -93,6 +93,8 @@ class Lookup:
             except Exception:
                 return ABSENT
             if attribute not in vars(module):
+                if self._ownership.installed(module.__name__) is None:
+                    self._watch.contents(_never_same, module, None)  # what it makes anew may be another
                 return value
         self._watch.name(vars(module), attribute, value)
         return value
@@ -113,6 +115,10 @@ class Lookup:
                 plain = isinstance(found, types.FunctionType | type) or member_of(type(found), "__get__") is None
                 return found if plain else ABSENT
         return ABSENT
+
+
+def _never_same(_module: types.ModuleType, _seen: None) -> bool:
+    return False
 
 
 class Later:

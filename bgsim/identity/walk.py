@@ -26,6 +26,7 @@ from bgsim.identity.containers import write_contents
 from bgsim.identity.declared import write_declared
 from bgsim.identity.limits import why_not
 from bgsim.identity.lookup import Lookup
+from bgsim.identity.names import write_asked_for
 from bgsim.identity.origin import installed_class, installed_function
 from bgsim.identity.ownership import Ownership, is_extension
 from bgsim.identity.problems import Node, Problem
@@ -144,10 +145,10 @@ class Walk:
             self.counts_state = False
         for value in values:
             self.write(value, out)
-        self._feed(out)
-        while self._nodes:
-            self.here = self._nodes.popleft()
-            self._write_node(self.here)
+        self.feed(out)
+        self._write_nodes()
+        write_asked_for(self, self._met)
+        self._write_nodes()
         everything = "getattr" in self.lookup.builtins_read
         reached = self._edges.reached(
             lambda name: (
@@ -327,6 +328,11 @@ class Walk:
 
     # ---- nodes ---------------------------------------------------------------------------------------
 
+    def _write_nodes(self) -> None:
+        while self._nodes:
+            self.here = self._nodes.popleft()
+            self._write_node(self.here)
+
     def _write_node(self, node: Node) -> None:
         out: list[str] = []
         self._apart = []
@@ -337,7 +343,7 @@ class Walk:
                 self._write_own_function(node.subject, out)
         except RecursionError:
             self.refuse(node.label, "what it holds is nested too deeply", out)
-        self._feed([f"node {node.number}", *out])
+        self.feed([f"node {node.number}", *out])
         for span in reversed(self._apart):
             del out[span]
         self._part(node.label, out)
@@ -349,6 +355,8 @@ class Walk:
         reads = reads_of(function.__code__)
         machine.write_methods(self, reads.attributes - self.attributes, out)
         self.attributes |= reads.attributes
+        if "__subclasses__" in reads.attributes:
+            self.refuse("__subclasses__()", "it finds classes wherever they are defined", out)
         for name, value, consumed in self._values_read(function, reads):
             self._write_read(function.__module__, name, value, consumed, out)
         for path in reads.called_bare:
@@ -372,7 +380,7 @@ class Walk:
 
     # ---- hashes --------------------------------------------------------------------------------------
 
-    def _feed(self, out: list[str]) -> None:
+    def feed(self, out: list[str]) -> None:
         for text in out:
             data = text.encode("utf-8", "surrogatepass")
             self._hash.update(b"%d:" % len(data))
