@@ -28,18 +28,20 @@ def is_made_by_python(cls: type) -> bool:
 def installed_class(ownership: Ownership, cls: type) -> str | None:
     """Return the package and version that a class counts by, None if it is the user's own."""
     installed = ownership.installed(cls.__module__)
-    if installed is None or not is_made_by_python(cls) or is_extension(cls.__module__):
+    if installed is None or not is_made_by_python(cls):
         return installed
     module = sys.modules.get(cls.__module__)
     if module is None or _found(module, cls.__qualname__) is cls:
         return installed
-    homes = [_home(function) for function in _functions(cls)]
-    return installed if homes and all(ownership.installed(home) is not None for home in homes) else None
+    homes = {ownership.installed(function.__globals__.get("__name__")) is not None for function in _functions(cls)}
+    return installed if homes == {True} or (not homes and is_extension(cls.__module__)) else None
 
 
 def is_own_class(ownership: Ownership, cls: type) -> bool:
     """Tell whether a class is the user's own, written in Python."""
-    return installed_class(ownership, cls) is None and not is_extension(cls.__module__)
+    if installed_class(ownership, cls) is not None:
+        return False
+    return not is_extension(cls.__module__) or ownership.installed(cls.__module__) is not None
 
 
 def installed_function(ownership: Ownership, function: types.FunctionType) -> str | None:
@@ -84,7 +86,3 @@ def _functions(cls: type) -> Iterator[types.FunctionType]:
         for part in parts:
             if type(part) is types.FunctionType and part.__code__.co_filename != "<string>":
                 yield part
-
-
-def _home(function: types.FunctionType) -> Any:
-    return function.__globals__.get("__name__")

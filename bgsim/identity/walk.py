@@ -27,9 +27,9 @@ from bgsim.identity.declared import write_declared
 from bgsim.identity.limits import why_not
 from bgsim.identity.lookup import Lookup
 from bgsim.identity.names import write_asked_for
-from bgsim.identity.origin import installed_class, installed_function
-from bgsim.identity.ownership import Ownership, is_extension
-from bgsim.identity.problems import Node, Problem
+from bgsim.identity.origin import installed_class, installed_function, is_own_class
+from bgsim.identity.ownership import Ownership
+from bgsim.identity.problems import Found, Node, Problem
 from bgsim.identity.reads import reads_of
 from bgsim.identity.source import text_of
 from bgsim.identity.static import is_a
@@ -40,33 +40,6 @@ HASH_DIGITS = 32
 """Hexadecimal digits of a digest: 128 bits of SHA-256."""
 
 _SHORT_DIGITS = 12
-
-
-@dataclass(slots=True)
-class Found:
-    """What a walk has found.
-
-    Attributes
-    ----------
-    digest : str
-        32 hexadecimal digits over everything.
-    parts : dict of str to str
-        Of each dependency, by a label for people, a short hash.
-    watch : Watch
-    attributes : set of str
-        All that the code reads of anything.
-    limits, draws, stale : list of Problem
-        What cannot be followed; what draws from streams that are not the replicate's; machine code that numba keeps
-        and that is older than what it was compiled from.
-    """
-
-    digest: str
-    parts: dict[str, str]
-    watch: Watch
-    attributes: set[str]
-    limits: list[Problem]
-    draws: list[Problem]
-    stale: list[Problem]
 
 
 @dataclass(slots=True)
@@ -296,10 +269,10 @@ class Walk:
         if installed is not None:
             out.append(f"installed {installed} {value.__module__}.{value.__qualname__}")
             machine.write_overloads(self, value, out)
-        elif is_extension(value.__module__):
-            self.refuse(f"{value.__module__}.{value.__qualname__}", "it is machine code", out)
-        else:
+        elif is_own_class(self.ownership, value):
             self.enqueue(f"{value.__module__}.{value.__qualname__}", value, out)
+        else:
+            self.refuse(f"{value.__module__}.{value.__qualname__}", "it is machine code", out)
 
     def _write_module(self, module: types.ModuleType, out: list[str]) -> None:
         installed = self.ownership.installed(module.__name__)
@@ -381,6 +354,7 @@ class Walk:
     # ---- hashes --------------------------------------------------------------------------------------
 
     def feed(self, out: list[str]) -> None:
+        """Take texts into the digest."""
         for text in out:
             data = text.encode("utf-8", "surrogatepass")
             self._hash.update(b"%d:" % len(data))

@@ -78,7 +78,7 @@ class Watch:
             for is_same, holder, seen in self._contents:
                 if not is_same(holder, seen):
                     return False
-        except RuntimeError:  # it changed size while it was looked at
+        except (RuntimeError, TypeError):  # it changed size while it was looked at, or is of another kind now
             return False
         return True
 
