@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from test_identity import load
 
+import bgsim
+
 HEAD = """
 import abc, array, collections, dataclasses, datetime, decimal, enum, functools, itertools, re, struct, threading, types
 from dataclasses import dataclass, field
@@ -176,6 +178,7 @@ EDITED: dict[str, tuple[str, str]] = {
         "S = {(0, 1), (1, 0), (0, -1)}\nT = {frozenset([1]), frozenset([@V@])}\n",
         "max(max(t) for t in T) if S else 0.0",
     ),
+    "weak reference": ("import weakref\nclass A:\n    r = @V@\na = A()\nw = weakref.ref(a)\n", "w().r"),
     "registered class": (
         "class A(abc.ABC):\n    pass\nclass K:\n    pass\nif @V@ == 7.0:\n    A.register(K)\nC = K()\n",
         "7.0 if isinstance(C, A) else 2.0",
@@ -296,6 +299,17 @@ def test_an_answer_that_is_remembered_belongs_to_the_values_it_came_from(make: M
     exec(remedy, vars(module))
     assert module.sim.revision().identity.limits == ()
     assert answer(module) == 7.0
+
+
+def test_a_simulation_with_a_cached_helper_is_stored(make: Make) -> None:
+    """On the first submission, on the next one, and in the middle of a run."""
+    source = "K = 2.0\n@functools.lru_cache\ndef f(x):\n    return x * K\n"
+    module = make(source, "f(round(rng.random(), 3)) * 0.0 + 2.0")
+    with bgsim.Engine(workers=1) as engine:
+        for replicates, stored in ((20, 0), (20, 20), (50, 20)):
+            job = engine.submit(module.sim, replicates=replicates, seed=1)
+            assert job.result(timeout=60)["x"].tolist() == [2.0] * replicates
+            assert job.status().from_store == stored
 
 
 def test_equal_tuples_are_one_wherever_they_stand(make: Make) -> None:

@@ -9,6 +9,7 @@ import ctypes
 import enum
 import os
 import types
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -64,6 +65,12 @@ def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
     elif kind in (np.void, np.record):
         walk.number(value)
         _write_array(walk, np.asarray(value), out, holder=value)
+    elif kind is weakref.ref:
+        walk.number(value)
+        held = value()
+        walk.watch.contents(_refers_to, value, None if held is None else id(held))
+        out.append("weak reference")
+        walk.write(held, out)
     elif kind in (TypeVar, ParamSpec):
         out.append(f"type variable {value.__name__}")
     elif is_own_class(walk.ownership, kind):
@@ -164,6 +171,11 @@ def _write_array(walk: Walk, value: np.ndarray, out: list[str], holder: Any = No
 
 def _same_objects(holder: Any, seen: tuple[Any, ...]) -> bool:
     return same_items(tuple(np.asarray(holder).ravel().tolist()), seen)
+
+
+def _refers_to(reference: weakref.ref[Any], address: int | None) -> bool:
+    held = reference()
+    return (None if held is None else id(held)) == address
 
 
 def _same_scalar(holder: np.void, seen: tuple[Any, ...]) -> bool:

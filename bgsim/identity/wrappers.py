@@ -36,6 +36,7 @@ _COPIED = frozenset(
         "__isabstractmethod__",
         "__type_params__",
         "__wrapped__",
+        "_method_cache",
         "attrname",
         "cache_parameters",
         "lock",
