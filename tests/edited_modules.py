@@ -151,6 +151,20 @@ CLASSES = [
     ),
     Kind("value of an enum", "class E@N@(enum.Enum):\n    A = @V@\n    B = 'b'\n", "E@N@.A.value"),
     Kind(
+        "private method of an enum",
+        "class E@N@(enum.Enum):\n    A = 1\n    def _scale(self):\n        return @V@\n"
+        "    def scaled(self):\n        return self._scale()\n",
+        "E@N@.A.scaled()",
+        ("E@N@._scale = lambda self: @V@",),
+    ),
+    Kind("long pattern", "C@N@ = re.compile('x' * 250 + '|(@V@)')\n", "float(C@N@.pattern[-4:-1])"),
+    Kind(
+        "dictionary with attributes",
+        "class D@N@(dict):\n    __getattr__ = dict.__getitem__\nC@N@ = D@N@(r=@V@)\n",
+        "C@N@.r",
+        ("C@N@['r'] = @V@",),
+    ),
+    Kind(
         "integer enum", "class E@N@(enum.IntEnum):\n    A = int(@V@)\n    B = 99\n", "(E@N@.A.value * 1.0)", jits=True
     ),
     Kind("class attribute", "class K@N@:\n    RATE = @V@\n", "K@N@.RATE", ("K@N@.RATE = @V@",)),

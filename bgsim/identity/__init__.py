@@ -7,7 +7,11 @@
     lookup     what a name holds
     ownership  the user's own code, which is followed, and installed packages, which count by name and version
     walk       follows all of it: functions here, then
-               classes, containers, atoms, machine (numba's objects)
+               classes, enums, containers, instances, atoms, wrappers, machine (numba's objects)
+    origin     whose a class or a function is, whatever module it names
+    static     reads what types and attributes store, without running code of the user's
+    remembered answers that caches keep of other values than those of now
+    names      what functions and classes are called, where the code asks
     limits     what cannot be followed
     draws      random numbers of other streams than the replicate's
     watch      tells in microseconds whether anything has changed

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
+import _io
 import array
 import collections
-import copyreg
 import ctypes
 import enum
-import io
 import os
 import types
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from bgsim.identity.atoms import SYNCHRONISERS, atom_text
-from bgsim.identity.classes import is_derived
+from bgsim.identity.enums import write_member
+from bgsim.identity.instances import write_instance, write_reduced
 from bgsim.identity.limits import why_not
 from bgsim.identity.lookup import Later
-from bgsim.identity.ownership import Ownership, is_extension
-from bgsim.identity.watch import (
-    array_digest,
-    same_array,
-    same_items,
-    same_mapping,
-    seen_array,
-    seen_mapping,
-)
+from bgsim.identity.origin import is_own_class
+from bgsim.identity.static import is_a, member_of, shown, space_of
+from bgsim.identity.watch import SMALL_BYTES, array_digest, same_array, same_items, same_mapping, seen_array
 
 if TYPE_CHECKING:
     from bgsim.identity.walk import Walk
@@ -37,186 +31,176 @@ _SEQUENCES = (tuple, list, collections.deque)
 _MAPPINGS = (dict, types.MappingProxyType)
 _SETS = (set, frozenset)
 _BYTES = (bytearray, array.array)
-_TEXTS = (int, float, complex, str, bytes)
-_BUILTIN_BASES = (*_SEQUENCES, *_MAPPINGS, *_SETS, *_BYTES, *_TEXTS, np.ndarray)
-_OUTSIDE = (io.IOBase, os._Environ, ctypes.CDLL)
+_TEXTS: dict[type, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    complex: complex.__complex__,
+    str: str.__str__,
+    bytes: bytes.__bytes__,
+}
+BUILTIN_BASES = (*_SEQUENCES, *_MAPPINGS, *_SETS, *_BYTES, *_TEXTS, np.ndarray)
+_OUTSIDE = (_io._IOBase, os._Environ, ctypes.CDLL)
 
 
 def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
     """Append what anything that is no atom, function, class or module counts as."""
     kind = type(value)
     why = why_not(value)
-    if why is not None or isinstance(value, _OUTSIDE):
-        walk.refuse(_shown(value), why or "it reads what is outside of the program", out)
-    elif isinstance(value, SYNCHRONISERS):
+    if why is not None or is_a(value, _OUTSIDE):
+        walk.refuse(shown(value), why or "it reads what is outside of the program", out)
+    elif kind in SYNCHRONISERS:
         out.append(f"synchroniser {kind.__name__}")
-    elif isinstance(value, Later):
+    elif kind is Later:
         out.append(f"installed {walk.ownership.installed(value.name)} {value.name}")
-    elif isinstance(value, enum.Enum):
-        out.append(f"enum {value._name_}")
-        walk.write(kind, out)
+    elif is_a(value, enum.Enum):
+        write_member(walk, value, out)
     elif not walk.counts_state and _is_state(value):
         out.append("state")
-        if walk.ownership.installed(kind.__module__) is None and not is_extension(kind.__module__):
+        if is_own_class(walk.ownership, kind):
             walk.write(kind, out)
-    elif kind in _BUILTIN_BASES:
+    elif kind in BUILTIN_BASES:
+        if plain_text(value) is None:  # else equal ones are one, wherever they are
+            walk.number(value)
+        write_builtin(walk, value, kind, out)
+    elif kind in (np.void, np.record):
         walk.number(value)
-        _write_builtin(walk, value, kind, out)
-    elif walk.ownership.installed(kind.__module__) is None and not is_extension(kind.__module__):
+        _write_array(walk, np.asarray(value), out, holder=value)
+    elif kind is weakref.ref:
         walk.number(value)
-        _write_instance(walk, value, kind, out)
+        held = value()
+        walk.watch.contents(_refers_to, value, None if held is None else id(held))
+        out.append("weak reference")
+        walk.write(held, out)
+    elif kind in (TypeVar, ParamSpec):
+        out.append(f"type variable {value.__name__}")
+    elif is_own_class(walk.ownership, kind):
+        walk.number(value)
+        write_instance(walk, value, kind, out)
     else:
-        _write_reduced(walk, value, kind, out)
+        write_reduced(walk, value, kind, out)
+
+
+def plain_text(value: Any) -> str | None:
+    """Return a text by which values that hold nothing but atoms, and members of enumerations, have an order."""
+    if type(value) in (tuple, frozenset):
+        texts = [plain_text(item) for item in value]
+        if None in texts:
+            return None
+        return f"{type(value).__name__} {texts if type(value) is tuple else sorted(map(str, texts))}"
+    if is_a(value, enum.Enum):
+        return f"enum {type(value).__qualname__} {(space_of(value) or {}).get('_name_')}"
+    return atom_text(value)
 
 
 def _is_state(value: Any) -> bool:
     """Tell whether something can change in place."""
-    if isinstance(value, np.ndarray):
+    if is_a(value, np.ndarray):
         return bool(value.flags.writeable)
-    if isinstance(value, tuple | frozenset | types.MappingProxyType):
+    if is_a(value, (tuple, frozenset, types.MappingProxyType)):
         return False
-    settings = getattr(type(value), "__dataclass_params__", None)
+    settings = member_of(type(value), "__dataclass_params__")
     return settings is None or not settings.frozen
 
 
-def _write_builtin(walk: Walk, value: Any, base: type, out: list[str]) -> None:
-    """Append the items of a container; `base` is the builtin type that it is, or is derived from."""
-    if issubclass(base, np.ndarray):
+def write_builtin(walk: Walk, value: Any, base: Any, out: list[str]) -> None:
+    """Append the items of a container; `base` is the builtin type that it is, or is derived from.
+
+    The methods are those of `base`: what a class of the user's makes of them is not asked.
+    """
+    if base is np.ndarray:
         _write_array(walk, value, out)
-    elif issubclass(base, _MAPPINGS):
-        walk.watch.contents(same_mapping, value, seen_mapping(value))
-        out.append(f"{base.__name__} {len(value)}")
-        for key, item in list(value.items()):
+    elif base in _MAPPINGS:
+        seen = tuple(base.keys(value)), tuple(base.values(value))
+        if type(value) is base:
+            walk.watch.contents(same_mapping, value, seen)
+        else:
+            walk.watch.contents(_same_mapping_of, value, (base, seen))
+        out.append(f"{base.__name__} {len(seen[0])}")
+        for key, item in zip(*seen, strict=True):
             walk.write(key, out)
             walk.write(item, out)
-    elif issubclass(base, _SETS):
-        walk.watch.contents(same_items, value, tuple(value))
-        _write_set(walk, value, out)
-    elif issubclass(base, _BYTES):
-        walk.watch.contents(_same_bytes, value, bytes(value))
-        out.append(f"{base.__name__} {getattr(value, 'typecode', '')} {bytes(value).hex()}")
-    elif issubclass(base, _TEXTS):
-        out.append(str(atom_text(base(value))))
+    elif base in _BYTES:
+        seen_bytes = memoryview(value).tobytes()
+        walk.watch.contents(_same_bytes, value, seen_bytes)
+        out.append(f"{base.__name__} {value.typecode if base is array.array else ''} {seen_bytes.hex()}")
+    elif base in _TEXTS:
+        out.append(str(atom_text(_TEXTS[base](value))))
     else:
-        if not isinstance(value, tuple):
-            walk.watch.contents(same_items, value, tuple(value))
-        walk.write_all(base.__name__, tuple(value), out)
+        items = tuple(base.__iter__(value))
+        if type(value) is base and base not in (tuple, frozenset):
+            walk.watch.contents(same_items, value, items)
+        elif base not in (tuple, frozenset):
+            walk.watch.contents(_same_items_of, value, (base, items))
+        if base in _SETS:
+            _write_set(walk, items, out)
+            return
+        if base is collections.deque and base.maxlen.__get__(value) is not None:
+            out.append(f"at most {base.maxlen.__get__(value)}")
+        walk.write_all(base.__name__, items, out)
 
 
-def _write_array(walk: Walk, value: np.ndarray, out: list[str]) -> None:
+def _same_mapping_of(value: Any, seen: tuple[Any, Any]) -> bool:
+    base, (keys, values) = seen
+    return same_items(tuple(base.keys(value)), keys) and same_items(tuple(base.values(value)), values)
+
+
+def _same_items_of(value: Any, seen: tuple[Any, tuple[Any, ...]]) -> bool:
+    return same_items(tuple(seen[0].__iter__(value)), seen[1])
+
+
+def _write_array(walk: Walk, value: np.ndarray, out: list[str], holder: Any = None) -> None:
+    """Append an array, or a scalar with fields as the array that it is; `holder` is that scalar."""
     plain = np.asarray(value)
     if plain.dtype.hasobject:
         items = tuple(plain.ravel().tolist())
-        walk.watch.contents(lambda holder, seen: same_items(np.asarray(holder).ravel().tolist(), seen), value, items)
+        walk.watch.contents(_same_objects, value if holder is None else holder, items)
         walk.write_all(f"array {plain.dtype} {plain.shape}", items, out)
         return
-    if plain.flags.writeable or plain.base is not None:
+    if holder is not None:
+        walk.watch.contents(_same_scalar, holder, seen_array(plain))
+    elif plain.flags.writeable or plain.base is not None or plain.nbytes <= SMALL_BYTES:
         walk.watch.contents(same_array, plain, seen_array(plain))
+    else:
+        walk.watch.contents(_is_read_only, plain, None)
     out.append(f"array {np.lib.format.dtype_to_descr(plain.dtype)!r} {plain.shape} {array_digest(plain).hex()}")
-    if isinstance(value, np.ma.MaskedArray):
+    if not plain.flags.c_contiguous:
+        out.append(f"strides {plain.strides}")  # sums are taken in the order of the memory
+    if is_a(value, np.ma.MaskedArray):
         walk.write(np.ma.getmaskarray(value), out)
 
 
-def _write_set(walk: Walk, value: Any, out: list[str]) -> None:
+def _same_objects(holder: Any, seen: tuple[Any, ...]) -> bool:
+    return same_items(tuple(np.asarray(holder).ravel().tolist()), seen)
+
+
+def _refers_to(reference: weakref.ref[Any], address: int | None) -> bool:
+    held = reference()
+    return (None if held is None else id(held)) == address
+
+
+def _same_scalar(holder: np.void, seen: tuple[Any, ...]) -> bool:
+    return seen_array(np.asarray(holder)) == seen
+
+
+def _is_read_only(array: np.ndarray, _: None) -> bool:
+    return not array.flags.writeable
+
+
+def _write_set(walk: Walk, items: tuple[Any, ...], out: list[str]) -> None:
     """Append a set's items in an order of their own; that of the set is another in each process."""
+    keys = [plain_text(item) for item in items]
+    if None not in keys and len(set(keys)) == len(keys):
+        items = tuple(item for _, item in sorted(zip(keys, items, strict=True), key=lambda pair: str(pair[0])))
     texts, before = [], walk.count()
-    for item in value:
+    for item in items:
         text: list[str] = []
         walk.write(item, text)
         texts.append("\0".join(text))
     out.append(f"set {len(texts)}")
-    if walk.count() - before > 1:
+    if walk.count() - before > 1 and None in keys:
         walk.refuse("a set of objects", "its order is another in each process", out)
     out += sorted(texts)
 
 
 def _same_bytes(value: Any, seen: bytes) -> bool:
-    return bytes(value) == seen
-
-
-def _write_instance(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
-    """Append an instance of a class of the user's: the class, and each attribute."""
-    out.append("instance")
-    walk.write(kind, out)
-    for base in _BUILTIN_BASES:
-        if isinstance(value, base):
-            _write_builtin(walk, value, base, out)
-            break
-    space = getattr(value, "__dict__", None)
-    attributes: dict[str, Any] = {}
-    if isinstance(space, dict):
-        walk.watch.contents(same_mapping, space, seen_mapping(space))
-        attributes |= {name: item for name, item in space.items() if not is_derived(kind, name)}
-    slots = _slots_of(kind)
-    if slots:
-        walk.watch.contents(_same_slots, value, tuple(getattr(value, name, None) for name in slots))
-        attributes |= {name: getattr(value, name) for name in slots if hasattr(value, name)}
-    walk.within += 1
-    for name in sorted(attributes):
-        out.append(f"attribute {name}")
-        walk.write(attributes[name], out)
-    walk.within -= 1
-
-
-def _slots_of(kind: type) -> list[str]:
-    """Return the names of the slots that a class and its bases declare."""
-    return [
-        name
-        for base in kind.__mro__
-        for name, member in vars(base).items()
-        if isinstance(member, types.MemberDescriptorType)
-    ]
-
-
-def _same_slots(value: Any, seen: tuple[Any, ...]) -> bool:
-    return same_items([getattr(value, name, None) for name in _slots_of(type(value))], seen)
-
-
-def _write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
-    """Append an instance of an installed class, by what pickling it would keep: that is its state, by its own word."""
-    installed = walk.ownership.installed(kind.__module__)
-    try:
-        if installed is None or kind.__module__.partition(".")[0] in ("ctypes", "_ctypes", "cffi", "_cffi_backend"):
-            raise TypeError("it is machine code")
-        reduced = _reduced(value)
-    except Exception as error:  # whatever its class raises
-        walk.number(value)
-        walk.refuse(_shown(value), f"it is an object of {kind.__module__}.{kind.__qualname__} ({error})", out)
-        return
-    walk.number(value)
-    if isinstance(reduced, str):
-        out.append(f"installed {installed} {kind.__module__}.{reduced}")
-        return
-    out.append(f"reduced {installed}")
-    walk.write_all("parts", reduced, out)
-    digest = partial(_digest_of, type(walk), walk.ownership, walk.compiled)
-    walk.watch.contents(_same_reduced, value, (digest, digest(reduced)))
-
-
-def _reduced(value: Any) -> Any:
-    """Return what pickling an object keeps of it: the name of a global, or a list."""
-    registered = copyreg.dispatch_table.get(type(value))
-    found = value.__reduce_ex__(4) if registered is None else registered(value)
-    if isinstance(found, str):
-        return found
-    return [list(part) if isinstance(part, Iterator) else part for part in found]
-
-
-def _digest_of(walk: type[Walk], ownership: Ownership, compiled: bool, reduced: Any) -> str:
-    return walk(ownership, compiled=compiled).root("", reduced).digest
-
-
-def _same_reduced(value: Any, seen: tuple[Callable[[Any], str], str]) -> bool:
-    digest, before = seen
-    try:
-        return digest(_reduced(value)) == before
-    except Exception:  # whatever its class raises by now
-        return False
-
-
-def _shown(value: Any) -> str:
-    """Return how a message names a value: never by what its class says, which may be anything."""
-    name = getattr(value, "__name__", None)
-    if isinstance(name, str):
-        return name
-    return f"a {type(value).__module__}.{type(value).__qualname__}"
+    return memoryview(value).tobytes() == seen

@@ -41,12 +41,12 @@ _SEEDED = {
 
 def why(value: Any) -> str | None:
     """Return the name of what draws from a stream that replicates share, None for anything else."""
-    owner = getattr(value, "__self__", None)
-    if isinstance(value, types.BuiltinFunctionType | types.MethodType) and isinstance(owner, _SOURCES):
+    owner = value.__self__ if type(value) in (types.BuiltinFunctionType, types.MethodType) else None
+    if issubclass(type(owner), _SOURCES):
         home = "random" if isinstance(owner, random.Random) else "np.random"
         shared = owner is np.random.mtrand._rand or owner is random._inst
         return f"{home}.{value.__name__}()" if shared else f"{type(owner).__name__}.{value.__name__}()"
-    if isinstance(value, _SOURCES):
+    if issubclass(type(value), _SOURCES):  # `isinstance` may run code of the user's
         return f"a {type(value).__name__} that replicates share"
     found = _FUNCTIONS.get(id(value))
     return None if found is None else f"{found}()"

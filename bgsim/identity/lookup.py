@@ -9,8 +9,10 @@ import sys
 import types
 from typing import Any
 
+from bgsim.identity.origin import installed_class
 from bgsim.identity.ownership import Ownership
 from bgsim.identity.reads import Import, Path
+from bgsim.identity.static import member_of
 from bgsim.identity.watch import ABSENT, Watch, contents_of
 
 _BUILTINS = vars(builtins)
@@ -91,12 +93,14 @@ class Lookup:
             except Exception:
                 return ABSENT
             if attribute not in vars(module):
+                if self._ownership.installed(module.__name__) is None:
+                    self._watch.contents(_never_same, module, None)  # what it makes anew may be another
                 return value
         self._watch.name(vars(module), attribute, value)
         return value
 
     def _is_plain(self, value: type) -> bool:
-        return type(value) is type and self._ownership.installed(value.__module__) is None
+        return type(value) is type and installed_class(self._ownership, value) is None
 
     def _of_class(self, value: type, attribute: str) -> Any:
         """Return an attribute of a class that is read as it stands; `ABSENT` if the class has a say in it."""
@@ -108,9 +112,13 @@ class Lookup:
                     return ABSENT
                 if isinstance(found, staticmethod):
                     return found.__func__
-                plain = isinstance(found, types.FunctionType | type) or not hasattr(type(found), "__get__")
+                plain = isinstance(found, types.FunctionType | type) or member_of(type(found), "__get__") is None
                 return found if plain else ABSENT
         return ABSENT
+
+
+def _never_same(_module: types.ModuleType, _seen: None) -> bool:
+    return False
 
 
 class Later:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bgsim.identity.problems import Problem
+from bgsim.identity.static import is_a
 from bgsim.identity.watch import ABSENT, contents_of
 
 if TYPE_CHECKING:
@@ -59,14 +60,14 @@ def _write_numba(walk: Walk, value: Any, out: list[str]) -> bool:
     from numba.core.dispatcher import Dispatcher  # noqa: PLC0415 - it is there
     from numba.core.types import Type  # noqa: PLC0415
 
-    if isinstance(value, Dispatcher):
+    if is_a(value, Dispatcher):
         walk.number(value)
         _write_dispatcher(walk, value, out)
         if walk.within or not walk.compiled or _was_not_copied(walk, value):
             _look_at_machine_code(walk, value, out)
-    elif isinstance(value, Type):
+    elif is_a(value, Type):
         out.append(f"type {value}")
-    elif isinstance(value, type) and is_machine_class(value):
+    elif is_a(value, type) and is_machine_class(value):
         walk.number(value)
         _write_jitclass(walk, value, out)
     elif type(value).__module__.partition(".")[0] == "numba":

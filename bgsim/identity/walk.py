@@ -11,12 +11,12 @@ which nodes are met, so that neither addresses nor names of modules count.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bgsim.identity import draws, machine
@@ -26,43 +26,20 @@ from bgsim.identity.containers import write_contents
 from bgsim.identity.declared import write_declared
 from bgsim.identity.limits import why_not
 from bgsim.identity.lookup import Lookup
-from bgsim.identity.ownership import Ownership, is_extension
-from bgsim.identity.problems import Node, Problem
+from bgsim.identity.names import write_asked_for
+from bgsim.identity.origin import installed_class, installed_function, is_own_class
+from bgsim.identity.ownership import Ownership
+from bgsim.identity.problems import Found, Node, Problem
 from bgsim.identity.reads import reads_of
 from bgsim.identity.source import text_of
+from bgsim.identity.static import is_a
 from bgsim.identity.watch import ABSENT, Watch, contents_of, same_mapping, seen_mapping
+from bgsim.identity.wrappers import write_wrapped
 
 HASH_DIGITS = 32
 """Hexadecimal digits of a digest: 128 bits of SHA-256."""
 
 _SHORT_DIGITS = 12
-
-
-@dataclass(slots=True)
-class Found:
-    """What a walk has found.
-
-    Attributes
-    ----------
-    digest : str
-        32 hexadecimal digits over everything.
-    parts : dict of str to str
-        Of each dependency, by a label for people, a short hash.
-    watch : Watch
-    attributes : set of str
-        All that the code reads of anything.
-    limits, draws, stale : list of Problem
-        What cannot be followed; what draws from streams that are not the replicate's; machine code that numba keeps
-        and that is older than what it was compiled from.
-    """
-
-    digest: str
-    parts: dict[str, str]
-    watch: Watch
-    attributes: set[str]
-    limits: list[Problem]
-    draws: list[Problem]
-    stale: list[Problem]
 
 
 @dataclass(slots=True)
@@ -108,6 +85,10 @@ class Walk:
         self.extensions: dict[Any, list[Any]] | None = None  # of numba by the user, once they are looked for
         self.counts_state = True  # whether what can change in place counts
         self.within = 0  # how many instances what is written lies within: of them nothing is compiled anew
+        self.only_digests = (
+            False  # for one who asks for a digest alone: what is remembered and kept is another's matter
+        )
+        self.within_reduced = False  # whether what is written is a part of an object that is watched by its digest
         self._hash = hashlib.sha256()
         self._parts: dict[str, str] = {}
         self._numbers: dict[int, int] = {}  # by the address of what has been met
@@ -148,13 +129,15 @@ class Walk:
             self.write_named(name, value, out)
         for value in values[1:]:
             self.write(value, out)
-        self._feed(out)
-        while self._nodes:
-            self.here = self._nodes.popleft()
-            self._write_node(self.here)
+        self.feed(out)
+        self._write_nodes()
+        write_asked_for(self, self._met)
+        self._write_nodes()
         everything = "getattr" in self.lookup.builtins_read
         reached = self._edges.reached(
-            lambda member: everything or member in self.attributes or (member[:2] == member[-2:] == "__")
+            lambda name: (
+                everything or name in self.attributes or name[:1] == name[-1:] == "_"
+            )  # the language asks for it
         )
         return Found(
             self._hash.hexdigest()[:HASH_DIGITS],
@@ -165,6 +148,14 @@ class Walk:
             [p for p in self.draws if p.where.number in reached],
             [p for p in self.stale if p.where.number in reached],
         )
+
+    def digest(self, *values: Any) -> str:
+        """Return a digest over all that some values reach, as a look at them alone finds it."""
+        return self.new_digest()(*values)
+
+    def new_digest(self) -> Callable[..., str]:
+        """Return what `digest` does, without this walk."""
+        return partial(_digest, type(self), self.ownership, self.compiled, self.counts_state)
 
     # ---- values --------------------------------------------------------------------------------------
 
@@ -177,16 +168,16 @@ class Walk:
             self._refer(value, out)
         elif (drawn := draws.why(value)) is not None:
             self._write_draw(drawn, out)
-        elif isinstance(value, types.FunctionType):
+        elif is_a(value, types.FunctionType):
             self._write_function(value, out)
-        elif isinstance(value, type) and not machine.is_machine_class(value):
+        elif is_a(value, type) and not machine.is_machine_class(value):
             self._write_type(value, out)
-        elif isinstance(value, types.ModuleType):
+        elif is_a(value, types.ModuleType):
             self._write_module(value, out)
         elif value is ABSENT:
             out.append("absent")
-        elif not (self._write_wrapped(value, out) or machine.write(self, value, out)):
-            if isinstance(value, _OF_C) or type(value).__name__ == "cython_function_or_method":
+        elif not (write_wrapped(self, value, out) or machine.write(self, value, out)):
+            if is_a(value, _OF_C) or type(value).__name__ == "cython_function_or_method":
                 self._write_builtin(value, out)
             else:
                 write_contents(self, value, out)
@@ -247,7 +238,7 @@ class Walk:
         out.append(f"#{number}")
 
     def _write_function(self, function: types.FunctionType, out: list[str]) -> None:
-        installed = self.ownership.installed(function.__globals__.get("__name__"))
+        installed = installed_function(self.ownership, function)
         if installed is None:
             self.enqueue(f"{function.__module__}.{function.__qualname__}", function, out)
             return
@@ -272,7 +263,7 @@ class Walk:
         for name in sorted(keywords):
             out.append(f"default {name}")
             self.write(keywords[name], out)
-        if self.ownership.installed(function.__globals__.get("__name__")) is not None:
+        if installed_function(self.ownership, function) is not None:
             for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
                 self.watch.cell(cell)
                 out.append(f"free {name}")
@@ -285,14 +276,14 @@ class Walk:
             self.write(attributes[name], out)
 
     def _write_type(self, value: type, out: list[str]) -> None:
-        installed = self.ownership.installed(value.__module__)
+        installed = installed_class(self.ownership, value)
         if installed is not None:
             out.append(f"installed {installed} {value.__module__}.{value.__qualname__}")
             machine.write_overloads(self, value, out)
-        elif is_extension(value.__module__):
-            self.refuse(f"{value.__module__}.{value.__qualname__}", "it is machine code", out)
-        else:
+        elif is_own_class(self.ownership, value):
             self.enqueue(f"{value.__module__}.{value.__qualname__}", value, out)
+        else:
+            self.refuse(f"{value.__module__}.{value.__qualname__}", "it is machine code", out)
 
     def _write_module(self, module: types.ModuleType, out: list[str]) -> None:
         installed = self.ownership.installed(module.__name__)
@@ -300,17 +291,6 @@ class Walk:
             self.refuse(f"the module {module.__name__}", "any of its names may be used", out)
         else:
             out.append(f"installed {installed} {module.__name__}")
-
-    def _write_wrapped(self, value: Any, out: list[str]) -> bool:
-        """Append a method, partial, property or the like as what it wraps; tell whether it was one."""
-        for kind, names in _WRAPPERS.items():
-            if isinstance(value, kind):
-                out.append(kind.__name__)
-                self.number(value)
-                for name in names:
-                    self.write(getattr(value, name), out)
-                return True
-        return False
 
     def _write_builtin(self, value: Any, out: list[str]) -> None:
         """Append a function or method of C."""
@@ -332,6 +312,11 @@ class Walk:
 
     # ---- nodes ---------------------------------------------------------------------------------------
 
+    def _write_nodes(self) -> None:
+        while self._nodes:
+            self.here = self._nodes.popleft()
+            self._write_node(self.here)
+
     def _write_node(self, node: Node) -> None:
         out: list[str] = []
         self._apart = []
@@ -342,7 +327,7 @@ class Walk:
                 self._write_own_function(node.subject, out)
         except RecursionError:
             self.refuse(node.label, "what it holds is nested too deeply", out)
-        self._feed([f"node {node.number}", *out])
+        self.feed([f"node {node.number}", *out])
         for span in reversed(self._apart):
             del out[span]
         self._part(node.label, out)
@@ -354,6 +339,8 @@ class Walk:
         reads = reads_of(function.__code__)
         machine.write_methods(self, reads.attributes - self.attributes, out)
         self.attributes |= reads.attributes
+        if "__subclasses__" in reads.attributes:
+            self.refuse("__subclasses__()", "it finds classes wherever they are defined", out)
         for name, value, consumed in self._values_read(function, reads):
             self._write_read(function.__module__, name, value, consumed, out)
         for path in reads.called_bare:
@@ -377,7 +364,8 @@ class Walk:
 
     # ---- hashes --------------------------------------------------------------------------------------
 
-    def _feed(self, out: list[str]) -> None:
+    def feed(self, out: list[str]) -> None:
+        """Take texts into the digest."""
         for text in out:
             data = text.encode("utf-8", "surrogatepass")
             self._hash.update(b"%d:" % len(data))
@@ -394,15 +382,9 @@ class Walk:
 
 _OF_C = (types.BuiltinFunctionType, types.MethodWrapperType, types.MethodDescriptorType, types.WrapperDescriptorType)
 
-_WRAPPERS: dict[type, tuple[str, ...]] = {
-    types.MethodType: ("__func__", "__self__"),
-    functools.partial: ("func", "args", "keywords"),
-    functools.partialmethod: ("func", "args", "keywords"),
-    functools.cached_property: ("func",),
-    functools.singledispatchmethod: ("func",),
-    type(functools.lru_cache(len)): ("__wrapped__",),
-    staticmethod: ("__func__",),
-    classmethod: ("__func__",),
-    property: ("fget", "fset", "fdel"),
-}
-"""What each is made of."""
+
+def _digest(kind: type[Walk], ownership: Ownership, compiled: bool, counts_state: bool, *values: Any) -> str:
+    walk = kind(ownership, compiled=compiled)
+    walk.counts_state = counts_state
+    walk.only_digests = walk.within_reduced = True
+    return walk.root("", *values).digest

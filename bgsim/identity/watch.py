@@ -13,21 +13,26 @@ import numpy as np
 ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "nothing"})()
 """In the place of what a name does not have."""
 
-_SMALL_BYTES = 4096
+SMALL_BYTES = 4096
+"""Arrays up to this are kept to be compared, larger ones are hashed."""
 
 
 class Watch:
     """The values that an identity was taken from.
 
     `is_unchanged` compares them with what the names hold now, by identity; of what can change in place it compares the
-    contents. A change that makes no difference may be reported, never the other way round. No code of the user runs.
+    contents. A change that makes no difference may be reported, never the other way round, with one exception: a large
+    array that is read-only and owns its memory is not compared, for as long as it is read-only. No code of the user
+    runs, but that of installed classes by which pickling keeps their objects.
+
+    The time is that of a comparison for each name, function and item, and of a hash over each other array above 4 kB.
     """
 
     __slots__ = ("_cells", "_contents", "_functions", "_names", "_watched")
 
     def __init__(self) -> None:
         self._names: list[tuple[Mapping[str, Any], str, Any]] = []
-        self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
+        self._functions: list[tuple[types.FunctionType, Any, Any, Any, Any]] = []
         self._cells: list[tuple[types.CellType, Any]] = []
         self._contents: list[tuple[Callable[[Any, Any], bool], Any, Any]] = []
         self._watched: set[tuple[int, str]] = set()  # addresses of spaces, with names
@@ -39,8 +44,9 @@ class Watch:
             self._names.append((vars(owner) if isinstance(owner, type) else owner, name, value))
 
     def function(self, function: types.FunctionType) -> None:
-        """Watch a function's code and defaults; those of its keywords are a dictionary that can change in place."""
-        self._functions.append((function, function.__code__, function.__defaults__, function.__kwdefaults__))
+        """Watch a function's code, attributes and defaults; those of its keywords can change in place."""
+        space = seen_mapping(function.__dict__) if function.__dict__ else None
+        self._functions.append((function, function.__code__, function.__defaults__, function.__kwdefaults__, space))
         if function.__kwdefaults__:
             self.contents(same_mapping, function.__kwdefaults__, seen_mapping(function.__kwdefaults__))
 
@@ -54,14 +60,15 @@ class Watch:
 
     def is_unchanged(self) -> bool:
         """Tell whether all of it is as it was. Any thread may call."""
-        for space, name, value in self._names:
-            if space.get(name, ABSENT) is not value:
+        for names, name, value in self._names:
+            if names.get(name, ABSENT) is not value:
                 return False
-        for function, code, defaults, kwdefaults in self._functions:
+        for function, code, defaults, kwdefaults, space in self._functions:
             if (
                 function.__code__ is not code
                 or function.__defaults__ is not defaults
                 or function.__kwdefaults__ is not kwdefaults
+                or (function.__dict__ if space is None else not same_mapping(function.__dict__, space))
             ):
                 return False
         for cell, value in self._cells:
@@ -71,7 +78,7 @@ class Watch:
             for is_same, holder, seen in self._contents:
                 if not is_same(holder, seen):
                     return False
-        except RuntimeError:  # it changed size while it was looked at
+        except (RuntimeError, TypeError):  # it changed size while it was looked at, or is of another kind now
             return False
         return True
 
@@ -111,8 +118,8 @@ def same_array(array: np.ndarray, seen: tuple[Any, ...]) -> bool:
 
 def seen_array(array: np.ndarray) -> tuple[Any, ...]:
     """Return what `same_array` compares with: the bytes of a small array, a hash of a larger one."""
-    data = array.tobytes() if array.nbytes <= _SMALL_BYTES else array_digest(array)
-    return array.dtype, array.shape, data
+    data = array.tobytes() if array.nbytes <= SMALL_BYTES else array_digest(array)
+    return array.dtype, array.shape, array.strides, data
 
 
 def array_digest(array: np.ndarray) -> bytes:

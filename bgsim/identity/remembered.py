@@ -1,0 +1,80 @@
+"""Answers that the user's code remembers: they belong to the code and the values that they were computed with.
+
+`functools.lru_cache` and `functools.cached_property` keep an answer when a constant that it came from is changed. What
+they answer then belongs to no identity of now. So this takes note of what they wrap while they hold nothing yet, or
+when they are first met, and says so where it has changed since.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from bgsim.identity.static import is_a
+
+if TYPE_CHECKING:
+    from bgsim.identity.walk import Walk
+
+LRU_CACHE: Any = type(functools.lru_cache(len))
+
+_CACHE = "it remembers answers that were computed with other values; call its cache_clear()"
+_INSTANCE = "it remembers an answer that was computed with other values; delete that attribute, or call cache_clear()"
+
+_of_caches: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+"""What each cache's function was when the cache was filled; nothing if it may hold answers of several."""
+
+_of_instances: dict[int, tuple[weakref.ref[Any], str]] = {}
+"""The same of instances whose class has caches, by their addresses."""
+
+
+def look_at_cache(walk: Walk, cache: Any, out: list[str]) -> None:
+    """Take note of a cache that has been filled with other values than those of now."""
+    if walk.only_digests:
+        return
+    owner = walk.here.subject if is_a(walk.here.subject, type) else None
+    now = walk.digest(cache.__wrapped__, owner)
+    seen = _of_caches.get(cache)
+    if seen is None or not _is_filled(cache):
+        _of_caches[cache] = now
+    elif seen != now:
+        _of_caches[cache] = ""
+        walk.watch.contents(_is_still_filled, cache, None)
+        walk.refuse(f"{cache.__wrapped__.__qualname__}()", _CACHE, out)
+
+
+def look_at_instance(walk: Walk, value: Any, space: dict[str, Any], out: list[str]) -> None:
+    """Take note of an instance for which its class remembers answers of other values than those of now."""
+    if walk.only_digests:
+        return
+    members = [item for base in type(value).__mro__ for item in vars(base).items()]
+    caches = [member for _, member in members if is_a(member, LRU_CACHE)]
+    derived = [name for name, member in members if is_a(member, functools.cached_property)]
+    if not caches and not derived:
+        return
+    now = walk.digest(value)
+    seen = _of_instances.get(id(value))
+    filled = any(map(_is_filled, caches)) or any(name in space for name in derived)
+    if seen is None or not filled:
+        _note(value, now)
+    elif seen[1] != now:
+        _note(value, "")
+        for cache in caches:
+            walk.watch.contents(_is_still_filled, cache, None)
+        walk.refuse(f"a {type(value).__qualname__}", _INSTANCE, out)
+
+
+def _note(value: Any, digest: str) -> None:
+    address = id(value)
+    try:
+        _of_instances[address] = (weakref.ref(value, lambda _: _of_instances.pop(address, None)), digest)
+    except TypeError:  # it cannot be told when it ends, and so not which instance an address belongs to
+        return
+
+
+def _is_filled(cache: Any) -> bool:
+    return bool(LRU_CACHE.cache_info(cache).currsize)
+
+
+def _is_still_filled(cache: Any, _: None) -> bool:
+    return _is_filled(cache)
