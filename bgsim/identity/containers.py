@@ -9,6 +9,7 @@ import ctypes
 import enum
 import io
 import os
+import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,7 +20,6 @@ import numpy as np
 from bgsim.identity.atoms import SYNCHRONISERS, atom_text
 from bgsim.identity.classes import is_derived
 from bgsim.identity.limits import why_not
-from bgsim.identity.lookup import Later
 from bgsim.identity.ownership import Ownership, is_extension
 from bgsim.identity.watch import (
     array_digest,
@@ -46,12 +46,12 @@ def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
     """Append what anything that is no atom, function, class or module counts as."""
     kind = type(value)
     why = why_not(value)
-    if why is not None or isinstance(value, _OUTSIDE):
+    if any(value is stream for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
+        out.append("standard stream")  # which is written to
+    elif why is not None or isinstance(value, _OUTSIDE):
         walk.refuse(_shown(value), why or "it reads what is outside of the program", out)
     elif isinstance(value, SYNCHRONISERS):
         out.append(f"synchroniser {kind.__name__}")
-    elif isinstance(value, Later):
-        out.append(f"installed {walk.ownership.installed(value.name)} {value.name}")
     elif isinstance(value, enum.Enum):
         out.append(f"enum {value._name_}")
         walk.write(kind, out)
@@ -188,7 +188,8 @@ def _write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
         out.append(f"installed {installed} {kind.__module__}.{reduced}")
         return
     out.append(f"reduced {installed}")
-    walk.write_all("parts", reduced, out)
+    with walk.inside(installed):
+        walk.write_all("parts", reduced, out)
     digest = partial(_digest_of, type(walk), walk.ownership, walk.compiled)
     walk.watch.contents(_same_reduced, value, (digest, digest(reduced)))
 

@@ -11,6 +11,7 @@ which nodes are met, so that neither addresses nor names of modules count.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import types
@@ -24,11 +25,12 @@ from bgsim.identity.atoms import atom_text
 from bgsim.identity.classes import write_class
 from bgsim.identity.containers import write_contents
 from bgsim.identity.declared import write_declared
-from bgsim.identity.limits import why_not
-from bgsim.identity.lookup import Lookup
-from bgsim.identity.ownership import Ownership, is_extension
+from bgsim.identity.limits import why_not, why_not_named
+from bgsim.identity.lookup import Lookup, Named
+from bgsim.identity.methods import Methods
+from bgsim.identity.ownership import Ownership, is_extension, is_of_stdlib
 from bgsim.identity.problems import Node, Problem
-from bgsim.identity.reads import reads_of
+from bgsim.identity.reads import Import, Path, Reads, reads_of
 from bgsim.identity.source import text_of
 from bgsim.identity.watch import ABSENT, Watch, contents_of, same_mapping, seen_mapping
 
@@ -117,6 +119,8 @@ class Walk:
         self._member: str | None = None  # of the class that is written
         self._apart: list[slice] = []  # what is a part of its own in the text of the node that is written
         self._reading = ""  # the name under which a value was read
+        self._inside = 0  # how many objects of installed packages what is written lies within
+        self._methods = Methods()
 
     def root(self, label: str, *values: Any, declared: tuple[Any, ...] | None = None) -> Found:
         """Follow some values, the first of them a function, and return what was found.
@@ -141,6 +145,7 @@ class Walk:
         while self._nodes:
             self.here = self._nodes.popleft()
             self._write_node(self.here)
+        self._methods.judge(self._met, self.limits, self.draws)
         everything = "getattr" in self.lookup.builtins_read
         reached = self._edges.reached(
             lambda member: everything or member in self.attributes or (member[:2] == member[-2:] == "__")
@@ -165,7 +170,9 @@ class Walk:
         elif id(value) in self._numbers:
             self._refer(value, out)
         elif (drawn := draws.why(value)) is not None:
-            self._write_draw(drawn, out)
+            self._write_draw(drawn, value, out)
+        elif isinstance(value, Named):
+            self._write_by_name(value, out)
         elif isinstance(value, types.FunctionType):
             self._write_function(value, out)
         elif isinstance(value, type) and not machine.is_machine_class(value):
@@ -226,9 +233,33 @@ class Walk:
         finally:
             self._member = None
 
-    def _write_draw(self, what: str, out: list[str]) -> None:
-        self.draws.append(Problem(what, self.here, "it draws from a stream that replicates share"))
+    @contextlib.contextmanager
+    def inside(self, installed: str) -> Iterator[None]:
+        """Write what an object of an installed package holds: a generator there draws only if a method is called."""
+        depth = not is_of_stdlib(installed)
+        self._inside += depth
+        try:
+            yield
+        finally:
+            self._inside -= depth
+
+    def _write_draw(self, what: str, value: Any, out: list[str]) -> None:
+        if not self._inside:
+            shown = f"{self._reading} ({what})" if self._reading and draws.is_source(value) else what
+            self.draws.append(Problem(shown, self.here, "it draws from a stream that replicates share"))
         out.append(what)
+
+    def _write_by_name(self, named: Named, out: list[str]) -> None:
+        """Append what a function imports itself of an installed package."""
+        if named.value is not ABSENT:
+            drawn, why = draws.why(named.value), why_not(named.value)
+        else:
+            drawn, why = None, why_not_named(named.name)
+        out.append(f"installed {named.installed} {named.name}")
+        if drawn is not None:
+            self._write_draw(drawn, named.value, out)
+        elif why is not None:
+            self.refuse(f"{named.name}()", why, out)
 
     def _refer(self, value: Any, out: list[str]) -> None:
         number = self._numbers[id(value)]
@@ -277,6 +308,9 @@ class Walk:
         installed = self.ownership.installed(value.__module__)
         if installed is not None:
             out.append(f"installed {installed} {value.__module__}.{value.__qualname__}")
+            why = why_not(value)
+            if why is not None:
+                self.refuse(f"{value.__module__}.{value.__qualname__}", why, out)
             machine.write_overloads(self, value, out)
         elif is_extension(value.__module__):
             self.refuse(f"{value.__module__}.{value.__qualname__}", "it is machine code", out)
@@ -343,21 +377,24 @@ class Walk:
         reads = reads_of(function.__code__)
         machine.write_methods(self, reads.attributes - self.attributes, out)
         self.attributes |= reads.attributes
-        for name, value, consumed in self._values_read(function, reads):
+        values = list(self._values_read(function, reads))
+        for read, name, value, consumed in values:
             self._write_read(function.__module__, name, value, consumed, out)
-        for path in reads.called_bare:
-            unseeded = draws.why_unseeded(self.lookup.of_name(function, path)[0])
-            if unseeded is not None:
-                self._write_draw(unseeded, out)
+            unseeded = read in reads.unseeded and draws.why_unseeded(value.value if isinstance(value, Named) else value)
+            if unseeded:
+                self._write_draw(unseeded, value, out)
+        if not self.compiled:
+            self._methods.add(self.here, reads, [(read, value, consumed) for read, _, value, consumed in values])
 
-    def _values_read(self, function: types.FunctionType, reads: Any) -> Iterator[tuple[str, Any, int]]:
+    def _values_read(self, function: types.FunctionType, reads: Reads) -> Iterator[tuple[Path | Import, str, Any, int]]:
+        """Yield what is read, its name, what it holds, and how many names of the path were needed for that."""
         for path in reads.names:
-            yield ".".join(path), *self.lookup.of_name(function, path)
+            yield path, ".".join(path), *self.lookup.of_name(function, path)
         for path in reads.free:
-            yield ".".join(path), *self.lookup.of_free(function, path)
+            yield path, ".".join(path), *self.lookup.of_free(function, path)
         for imported in reads.imports:
             name = ".".join((imported.module, *imported.path))
-            yield name, *self.lookup.of_import(function, imported)
+            yield imported, name, *self.lookup.of_import(function, imported)
 
     def _write_read(self, module: str, name: str, value: Any, consumed: int, out: list[str]) -> None:
         """Append what a name holds."""
