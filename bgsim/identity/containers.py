@@ -190,7 +190,7 @@ def _write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
     out.append(f"reduced {installed}")
     with walk.inside(installed):
         walk.write_all("parts", reduced, out)
-    digest = partial(_digest_of, type(walk), walk.ownership, walk.compiled)
+    digest = partial(_digest_of, type(walk), walk.ownership, walk.compiled, value)
     walk.watch.contents(_same_reduced, value, (digest, digest(reduced)))
 
 
@@ -203,8 +203,10 @@ def _reduced(value: Any) -> Any:
     return [list(part) if isinstance(part, Iterator) else part for part in found]
 
 
-def _digest_of(walk: type[Walk], ownership: Ownership, compiled: bool, reduced: Any) -> str:
-    return walk(ownership, compiled=compiled).root("", reduced).digest
+def _digest_of(walk: type[Walk], ownership: Ownership, compiled: bool, value: Any, reduced: Any) -> str:
+    fresh = walk(ownership, compiled=compiled)
+    fresh.number(value)  # what it is reduced to may hold it
+    return fresh.root("", reduced).digest
 
 
 def _same_reduced(value: Any, seen: tuple[Callable[[Any], str], str]) -> bool:

@@ -25,13 +25,14 @@ def _by_address(things: dict[str, Any]) -> dict[int, tuple[Any, str]]:
     return {id(thing): (thing, name) for name, thing in things.items()}
 
 
+_NO_DRAWS = ("compare_digest", "SystemRandom")
 _FUNCTIONS = _by_address(
     {
         **{f"os.{name}": getattr(os, name) for name in ("urandom", "getrandom") if hasattr(os, name)},
         "uuid.uuid1": uuid.uuid1,
         "uuid.uuid4": uuid.uuid4,
         "random.SystemRandom": random.SystemRandom,
-        **{f"secrets.{name}": getattr(secrets, name) for name in secrets.__all__ if name not in ("compare_digest", "SystemRandom")},
+        **{f"secrets.{name}": getattr(secrets, name) for name in secrets.__all__ if name not in _NO_DRAWS},
     }
 )
 

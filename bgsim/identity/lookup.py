@@ -9,7 +9,7 @@ import sys
 import types
 from typing import Any, NamedTuple
 
-from bgsim.identity.ownership import Ownership
+from bgsim.identity.ownership import Ownership, can_be_imported
 from bgsim.identity.reads import Import, Path
 from bgsim.identity.watch import ABSENT, Watch, contents_of
 
@@ -65,6 +65,7 @@ class Lookup:
             importlib.import_module(name)
         except Exception:  # the function may catch what its import raises
             self._watch.name(sys.modules, name, sys.modules.get(name, ABSENT))
+            self._watch.contents(_is_found_as_before, name, can_be_imported(name))
             return ABSENT, 1
         top = name.partition(".")[0] if imported.top else name
         module = sys.modules.get(top)
@@ -127,6 +128,10 @@ class Lookup:
                 plain = isinstance(found, types.FunctionType | type) or not hasattr(type(found), "__get__")
                 return found if plain else ABSENT
         return ABSENT
+
+
+def _is_found_as_before(module: str, seen: bool) -> bool:
+    return can_be_imported(module) == seen
 
 
 _WRITTEN_TO = frozenset({"stdout", "stderr", "__stdout__", "__stderr__"})

@@ -68,6 +68,12 @@ def _file_of(name: str) -> str | None:
     return file if isinstance(file, str) else None
 
 
+def can_be_imported(module: str) -> bool:
+    """Tell whether the topmost package of a module would be found, without importing it."""
+    top = module.partition(".")[0]
+    return top in sys.modules or _file_to_import(top) is not None
+
+
 def _file_to_import(top: str) -> str | None:
     """Return the file or folder of a topmost module that would be imported."""
     try:
