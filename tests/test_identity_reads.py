@@ -27,7 +27,7 @@ from bgsim.registry import find_simulation
 from bgsim.revision import IdentityWarning
 
 HEAD = """
-import configparser, io, json, os, pathlib, pickle, random, secrets, sqlite3, subprocess, sys, types
+import configparser, contextlib, io, json, os, pathlib, pickle, random, secrets, sqlite3, subprocess, sys, types
 import numpy as np
 import bgsim
 """
@@ -364,7 +364,7 @@ OUTSIDE = {
     "return 2.0 * len(os.listdir(PATH.parent)[:1])": "listdir",
     "return 2.0 * PATH.is_file()": r"PATH\.is_file\(\)",
     "return float(subprocess.run(['cat', PATH], capture_output=True).stdout)": r"subprocess\.run",
-    "return 2.0 * sqlite3.connect(':memory:').execute('select 1').fetchone()[0]": "connect",
+    "with contextlib.closing(sqlite3.connect(':memory:')):\n    return 2.0": "connect",
     "import importlib.util as u\nreturn 2.0 + 0.0 * (u.spec_from_file_location('a', PATH) is None)": "spec_from_file",
     "return pickle.loads(pickle.dumps(2.0))": "loads",
     "return (lambda: 0).__globals__['TWO']": "__globals__",
