@@ -50,6 +50,11 @@ def find_simulation(name: str) -> Simulation:
     """
     known = simulation_names()
     target = known.get(name, name)
+    file, _, attribute = target.partition(".py:") if ".py:" in target else (target.removesuffix(".py"), "", "NAME")
+    if file != target:
+        raise SimulationNotFoundError(
+            f"{name!r} names a file; write {Path(file).name}:{attribute}, in the folder of that file"
+        )
     if ":" not in target:
         module_name, _, attribute = target.rpartition(".")
         if not module_name:
@@ -61,7 +66,7 @@ def find_simulation(name: str) -> Simulation:
         module_name, _, attribute = target.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # as `python -m` does, so that a script beside the user is found
+        sys.path.insert(0, here)  # as `python -m` does, so that a script beside the user is found
     try:
         found = getattr(importlib.import_module(module_name), attribute, None)
     except ImportError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import subprocess
 import sys
 import textwrap
-import threading
 import types
 import warnings
 from collections.abc import Callable
@@ -28,6 +28,7 @@ from bgsim.errors import (
     SimulationChangedError,
     StreamError,
 )
+from bgsim.identity import source
 from bgsim.simulation import Simulation
 from bgsim.user_warnings import IdentityWarning
 
@@ -877,12 +878,34 @@ def test_a_draw_that_numba_does_not_compile_is_allowed() -> None:
 # ---- threads -----------------------------------------------------------------------------------------
 
 
-def test_many_threads_look_at_once(in_threads: Callable[..., list[Any]]) -> None:
-    """Each gets the identity of the moment, and the parser of CPython 3.11 is used by one at a time."""
-    sims = [bgsim.simulation(_plain, outputs={f"x{i}": "f8"}, compile=False) for i in range(8)]
-    found = in_threads(*(lambda s=s: [s.fingerprint for _ in range(20)] for s in sims))
-    assert all(len(set(one)) == 1 for one in found)  # type: ignore[call-overload]
-    assert threading.active_count() < 50
+def _switch(phase: str, info: dict[str, int]) -> None:
+    """Run Python code when garbage is collected, between whose lines another thread may run."""
+    for _ in range(100):
+        pass
+
+
+def test_many_threads_look_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_threads: Callable[..., list[Any]]
+) -> None:
+    """Each reads files of its own, and the parser of CPython 3.11 is used by one at a time: else it raises.
+
+    It does so where another thread comes while it makes a tree: the collector of garbage, which runs then, lets it.
+    """
+    line = "    x = [f(x, 1) + x * (x - 2) for y in (x, [x]) if not x or y]\n"
+    modules = [load(tmp_path, f"parsed_{i}", f"def f(x):\n{line * 100}    return x + {i}\n") for i in range(8)]
+    monkeypatch.setattr(source, "_TRIES", 1)
+    gc.callbacks.append(_switch)
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(500)
+    try:
+        texts = in_threads(*(lambda m=m: source.text_of(m.f.__code__, vars(m)) for m in modules))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(_switch)
+    assert [str(text).startswith(sys.implementation.cache_tag or "") for text in texts] == [False] * 8
+    assert len(set(texts)) == 8
 
 
 # ---- golden ------------------------------------------------------------------------------------------

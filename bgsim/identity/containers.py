@@ -8,6 +8,7 @@ import collections
 import ctypes
 import enum
 import os
+import sys
 import types
 import weakref
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from bgsim.identity.atoms import SYNCHRONISERS, atom_text
 from bgsim.identity.enums import write_member
 from bgsim.identity.instances import write_instance, write_reduced
 from bgsim.identity.limits import why_not
-from bgsim.identity.lookup import Later
 from bgsim.identity.origin import is_own_class
 from bgsim.identity.static import is_a, member_of, shown, space_of
 from bgsim.identity.watch import SMALL_BYTES, array_digest, same_array, same_items, same_mapping, seen_array
@@ -46,12 +46,12 @@ def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
     """Append what anything that is no atom, function, class or module counts as."""
     kind = type(value)
     why = why_not(value)
-    if why is not None or is_a(value, _OUTSIDE):
+    if any(value is stream for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
+        out.append("standard stream")  # which is written to
+    elif why is not None or is_a(value, _OUTSIDE):
         walk.refuse(shown(value), why or "it reads what is outside of the program", out)
     elif kind in SYNCHRONISERS:
         out.append(f"synchroniser {kind.__name__}")
-    elif kind is Later:
-        out.append(f"installed {walk.ownership.installed(value.name)} {value.name}")
     elif is_a(value, enum.Enum):
         write_member(walk, value, out)
     elif not walk.counts_state and _is_state(value):

@@ -13,30 +13,40 @@ import numpy as np
 
 _SOURCES = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 
-_FUNCTIONS = {
-    id(function): name
-    for name, function in {
-        "os.urandom": os.urandom,
+METHODS: dict[str, str | None] = {"rvs": None, "sample": "pandas"}
+"""Methods of installed packages that draw from the process's own stream unless they are given one.
+
+Of a name that others have as well, with the package that the same function has to use.
+"""
+
+
+def _by_address(things: dict[str, Any]) -> dict[int, tuple[Any, str]]:
+    """Return names by address. The things are kept, so that their addresses stay theirs."""
+    return {id(thing): (thing, name) for name, thing in things.items()}
+
+
+_NO_DRAWS = ("compare_digest", "SystemRandom")
+_FUNCTIONS = _by_address(
+    {
+        **{f"os.{name}": getattr(os, name) for name in ("urandom", "getrandom") if hasattr(os, name)},
         "uuid.uuid1": uuid.uuid1,
         "uuid.uuid4": uuid.uuid4,
-        "secrets.token_bytes": secrets.token_bytes,
-        "secrets.token_hex": secrets.token_hex,
-        "secrets.randbelow": secrets.randbelow,
-        "secrets.choice": secrets.choice,
-        "secrets.randbits": secrets.randbits,
-    }.items()
-}
+        "random.SystemRandom": random.SystemRandom,
+        **{f"secrets.{name}": getattr(secrets, name) for name in secrets.__all__ if name not in _NO_DRAWS},
+    }
+)
 
-_SEEDED = {
-    id(maker): name
-    for name, maker in {
+_SEEDED = _by_address(
+    {
         "np.random.default_rng": np.random.default_rng,
         "np.random.RandomState": np.random.RandomState,
         "np.random.SeedSequence": np.random.SeedSequence,
         **{f"np.random.{kind.__name__}": kind for kind in np.random.BitGenerator.__subclasses__()},
         "random.Random": random.Random,
-    }.items()
-}
+    }
+)
+
+_MODULES = _by_address({"np.random": np.random, "random": random, "secrets": secrets})
 
 
 def why(value: Any) -> str | None:
@@ -48,11 +58,18 @@ def why(value: Any) -> str | None:
         return f"{home}.{value.__name__}()" if shared else f"{type(owner).__name__}.{value.__name__}()"
     if issubclass(type(value), _SOURCES):  # `isinstance` may run code of the user's
         return f"a {type(value).__name__} that replicates share"
+    if id(value) in _MODULES:
+        return f"{_MODULES[id(value)][1]} as a whole"
     found = _FUNCTIONS.get(id(value))
-    return None if found is None else f"{found}()"
+    return None if found is None else f"{found[1]}()"
 
 
 def why_unseeded(value: Any) -> str | None:
     """Return the name of a generator's maker that is called without a seed, None for anything else."""
     found = _SEEDED.get(id(value))
-    return None if found is None else f"{found}() without a seed"
+    return None if found is None else f"{found[1]}() without a seed"
+
+
+def is_source(value: Any) -> bool:
+    """Tell whether something is a generator of random numbers."""
+    return isinstance(value, _SOURCES)

@@ -101,7 +101,8 @@ def _write_reduction(
     out.append(tag)
     outermost = not walk.within_reduced
     walk.within_reduced = True
-    walk.write_all("parts", reduced, out)
+    with walk.inside(tag.removeprefix("reduced").strip() or "builtins"):
+        walk.write_all("parts", reduced, out)
     if outermost:
         walk.within_reduced = False
         walk.watch.contents(_same_reduced, value, (reduce, walk.new_digest(), walk.digest(reduced)))

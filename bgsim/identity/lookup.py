@@ -7,10 +7,10 @@ import importlib
 import importlib.util
 import sys
 import types
-from typing import Any
+from typing import Any, NamedTuple
 
 from bgsim.identity.origin import installed_class
-from bgsim.identity.ownership import Ownership
+from bgsim.identity.ownership import Ownership, can_be_imported
 from bgsim.identity.reads import Import, Path
 from bgsim.identity.static import member_of
 from bgsim.identity.watch import ABSENT, Watch, contents_of
@@ -61,19 +61,33 @@ class Lookup:
             if imported.level:
                 package = function.__globals__.get("__package__") or ""
                 name = importlib.util.resolve_name("." * imported.level + name, package)
-            if self._ownership.installed(name) is None or name in sys.modules:
-                importlib.import_module(name)
+            installed = self._ownership.installed(name, find=True)
+            if installed is not None:
+                return self._of_installed(name, installed, imported)
+            importlib.import_module(name)
         except Exception:  # the function may catch what its import raises
+            self._watch.name(sys.modules, name, sys.modules.get(name, ABSENT))
+            self._watch.contents(_is_found_as_before, name, can_be_imported(name))
             return ABSENT, 1
         top = name.partition(".")[0] if imported.top else name
         module = sys.modules.get(top)
-        if module is None:
-            return Later(name), 1
         self._watch.name(sys.modules, top, module)
         return self._onward(module, imported.path)
 
+    def _of_installed(self, name: str, installed: str, imported: Import) -> tuple[Any, int]:
+        """Return what is imported of an installed package, by name: the same whether the package is there already."""
+        top = name.partition(".")[0] if imported.top else name
+        value, consumed = ABSENT, 1
+        if name in sys.modules:
+            value, consumed = self._onward(sys.modules[top], imported.path)
+        if isinstance(value, types.FunctionType) and self._is_own(value.__globals__.get("__name__")):
+            return value, consumed  # somebody has put it there
+        return Named(installed, ".".join((top, *imported.path)), value), consumed
+
     def _onward(self, value: Any, attributes: Path) -> tuple[Any, int]:
         for count, attribute in enumerate(attributes, 1):
+            if value is sys and attribute in _WRITTEN_TO:
+                return Named("sys", f"sys.{attribute}", ABSENT), 1 + count
             if isinstance(value, types.ModuleType):
                 value = self._of_module(value, attribute)
             elif isinstance(value, type) and self._is_plain(value):
@@ -91,9 +105,9 @@ class Lookup:
             try:
                 value = getattr(module, attribute, ABSENT)  # of a module that makes its attributes when they are asked
             except Exception:
-                return ABSENT
-            if attribute not in vars(module):
-                if self._ownership.installed(module.__name__) is None:
+                value = ABSENT
+            if value is not ABSENT and attribute not in vars(module):
+                if self._is_own(module.__name__):
                     self._watch.contents(_never_same, module, None)  # what it makes anew may be another
                 return value
         self._watch.name(vars(module), attribute, value)
@@ -101,6 +115,9 @@ class Lookup:
 
     def _is_plain(self, value: type) -> bool:
         return type(value) is type and installed_class(self._ownership, value) is None
+
+    def _is_own(self, module: Any) -> bool:
+        return self._ownership.installed(module) is None
 
     def _of_class(self, value: type, attribute: str) -> Any:
         """Return an attribute of a class that is read as it stands; `ABSENT` if the class has a say in it."""
@@ -121,8 +138,26 @@ def _never_same(_module: types.ModuleType, _seen: None) -> bool:
     return False
 
 
-class Later:
-    """An installed module that is not imported yet, and need not be for its version to count."""
+def _is_found_as_before(module: str, seen: bool) -> bool:
+    return can_be_imported(module) == seen
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+
+_WRITTEN_TO = frozenset({"stdout", "stderr", "__stdout__", "__stderr__"})
+"""Streams of the process that are no input. They may be redirected at any time."""
+
+
+class Named(NamedTuple):
+    """Something installed that counts by package, version and the name that it is read under.
+
+    Attributes
+    ----------
+    installed : str
+        Package and version.
+    name : str
+    value : object
+        What it is, for those who warn of it; `ABSENT` if that is not known, since it is not imported yet.
+    """
+
+    installed: str
+    name: str
+    value: Any

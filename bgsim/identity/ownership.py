@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import importlib.util
+import os
 import sys
+import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 _SITE = frozenset({"site-packages", "dist-packages"})
+_STDLIB = frozenset({os.path.dirname(os.__file__), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})  # noqa: PTH120
 _RECORDED_APART = frozenset({"numpy", "numba", "llvmlite"})
 """Their versions stand beside each block of rows: an upgrade must not orphan what is stored."""
 
@@ -25,29 +29,75 @@ class Ownership:
 
     def __init__(self, own: tuple[str, ...]) -> None:
         self.own = own
-        self._known: dict[str, str | None] = {}
+        self._known: dict[str, str | None] = {}  # of modules that are imported, or found to be installed
 
-    def installed(self, module: Any) -> str | None:
+    def installed(self, module: Any, *, find: bool = False) -> str | None:
         """Return the package and version that an installed module counts by; None if it is the user's own.
 
-        `module` is its name; where code has made something else of that, it is the user's own.
+        `module` is its name; where code has made something else of that, it is the user's own. So is a module that is
+        not imported, unless it is to be looked for with `find`, which imports nothing.
         """
         name = module if isinstance(module, str) else "__main__"
-        if name not in self._known:
-            self._known[name] = self._installed(name)
-        return self._known[name]
+        if name in self._known:
+            return self._known[name]
+        found = self._installed(name, find)
+        if found is not None or name in sys.modules:
+            self._known[name] = found
+        return found
 
-    def _installed(self, name: str) -> str | None:
+    def _installed(self, name: str, find: bool) -> str | None:
         if any(name == own or name.startswith(f"{own}.") for own in self.own):
             return None
         top = name.partition(".")[0]
-        if top in ("bgsim", "builtins") or top in sys.stdlib_module_names:
+        if top in ("bgsim", "builtins"):
             return top
-        module = sys.modules.get(name) or sys.modules.get(top)
-        file = getattr(module, "__file__", None)
+        if top in sys.stdlib_module_names:
+            return top if _is_of_stdlib(top) else None
+        file = _file_of(name) or _file_of(top)
+        if file is None and find and name not in sys.modules:
+            file = _file_to_import(top)
         if file is None or not _SITE & set(Path(file).parts):
             return None
-        return f"{top} {_version_of(top)}".rstrip()
+        version = _version_of(top)
+        return None if version is None else f"{top} {version}".rstrip()
+
+
+def _file_of(name: str) -> str | None:
+    """Return the file of a module that is imported, None if there is none."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file if isinstance(file, str) else None
+
+
+def can_be_imported(module: str) -> bool:
+    """Tell whether the topmost package of a module would be found, without importing it."""
+    top = module.partition(".")[0]
+    return top in sys.modules or _file_to_import(top) is not None
+
+
+def _file_to_import(top: str) -> str | None:
+    """Return the file or folder of a topmost module that would be imported."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):  # it has no specification, or a finder has failed
+        return None
+    if spec is None:
+        return None
+    return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or ()), None)
+
+
+def _is_of_stdlib(top: str) -> bool:
+    """Tell whether a module with a name of the standard library is that, and no file of the user's with this name."""
+    module = sys.modules.get(top)
+    file = _file_of(top) if module is not None else _file_to_import(top)
+    if file is None:
+        return module is None or getattr(module, "__spec__", None) is not None
+    path = Path(file)
+    return not _SITE & set(path.parts) and any(path.is_relative_to(folder) for folder in _STDLIB)
+
+
+def is_of_stdlib(installed: str) -> bool:
+    """Tell whether what something installed counts by is of the standard library."""
+    return installed in sys.stdlib_module_names or installed == "builtins"
 
 
 def own_modules(module: str | None) -> tuple[str, ...]:
@@ -63,14 +113,17 @@ def is_extension(module: str | None) -> bool:
 
 
 @functools.cache
-def _version_of(package: str) -> str:
+def _version_of(package: str) -> str | None:
+    """Return the version of an installed package; None if none is known, as of a file that was copied there.
+
+    What is written down where it was installed counts, which is there before it is imported.
+    """
     if package in _RECORDED_APART:
         return ""
-    version = getattr(sys.modules.get(package), "__version__", None)
-    if isinstance(version, str):
-        return version
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        found = importlib.metadata.packages_distributions().get(package, ())
-        return " ".join(sorted(f"{name} {importlib.metadata.version(name)}" for name in found))
+        names = sorted(set(importlib.metadata.packages_distributions().get(package, ())))
+    if len(names) == 1:
+        return importlib.metadata.version(names[0])
+    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in names) or None

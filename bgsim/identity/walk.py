@@ -11,6 +11,7 @@ which nodes are met, so that neither addresses nor names of modules count.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import types
 from collections import deque
@@ -24,13 +25,14 @@ from bgsim.identity.atoms import atom_text
 from bgsim.identity.classes import write_class
 from bgsim.identity.containers import write_contents
 from bgsim.identity.declared import write_declared
-from bgsim.identity.limits import why_not
-from bgsim.identity.lookup import Lookup
+from bgsim.identity.limits import why_not, why_not_named
+from bgsim.identity.lookup import Lookup, Named
+from bgsim.identity.methods import Methods
 from bgsim.identity.names import write_asked_for
 from bgsim.identity.origin import installed_class, installed_function, is_own_class
-from bgsim.identity.ownership import Ownership
+from bgsim.identity.ownership import Ownership, is_of_stdlib
 from bgsim.identity.problems import Found, Node, Problem
-from bgsim.identity.reads import reads_of
+from bgsim.identity.reads import Import, Path, Reads, reads_of
 from bgsim.identity.source import text_of
 from bgsim.identity.static import is_a
 from bgsim.identity.watch import ABSENT, Watch, contents_of, same_mapping, seen_mapping
@@ -98,6 +100,8 @@ class Walk:
         self._member: str | None = None  # of the class that is written
         self._apart: list[slice] = []  # what is a part of its own in the text of the node that is written
         self._reading = ""  # the name under which a value was read
+        self._inside = 0  # how many objects of installed packages what is written lies within
+        self._methods = Methods()
 
     def root(
         self,
@@ -133,6 +137,7 @@ class Walk:
         self._write_nodes()
         write_asked_for(self, self._met)
         self._write_nodes()
+        self._methods.judge(self._met, self.limits, self.draws)
         everything = "getattr" in self.lookup.builtins_read
         reached = self._edges.reached(
             lambda name: (
@@ -167,7 +172,9 @@ class Walk:
         elif id(value) in self._numbers:
             self._refer(value, out)
         elif (drawn := draws.why(value)) is not None:
-            self._write_draw(drawn, out)
+            self._write_draw(drawn, value, out)
+        elif type(value) is Named:
+            self._write_by_name(value, out)
         elif is_a(value, types.FunctionType):
             self._write_function(value, out)
         elif is_a(value, type) and not machine.is_machine_class(value):
@@ -228,9 +235,33 @@ class Walk:
         finally:
             self._member = None
 
-    def _write_draw(self, what: str, out: list[str]) -> None:
-        self.draws.append(Problem(what, self.here, "it draws from a stream that replicates share"))
+    @contextlib.contextmanager
+    def inside(self, installed: str) -> Iterator[None]:
+        """Write what an object of an installed package holds: a generator there draws only if a method is called."""
+        depth = not is_of_stdlib(installed)
+        self._inside += depth
+        try:
+            yield
+        finally:
+            self._inside -= depth
+
+    def _write_draw(self, what: str, value: Any, out: list[str]) -> None:
+        if not self._inside:
+            shown = f"{self._reading} ({what})" if self._reading and draws.is_source(value) else what
+            self.draws.append(Problem(shown, self.here, "it draws from a stream that replicates share"))
         out.append(what)
+
+    def _write_by_name(self, named: Named, out: list[str]) -> None:
+        """Append what a function imports itself of an installed package."""
+        if named.value is not ABSENT:
+            drawn, why = draws.why(named.value), why_not(named.value)
+        else:
+            drawn, why = None, why_not_named(named.name)
+        out.append(f"installed {named.installed} {named.name}")
+        if drawn is not None:
+            self._write_draw(drawn, named.value, out)
+        elif why is not None:
+            self.refuse(f"{named.name}()", why, out)
 
     def _refer(self, value: Any, out: list[str]) -> None:
         number = self._numbers[id(value)]
@@ -279,6 +310,9 @@ class Walk:
         installed = installed_class(self.ownership, value)
         if installed is not None:
             out.append(f"installed {installed} {value.__module__}.{value.__qualname__}")
+            why = why_not(value)
+            if why is not None:
+                self.refuse(f"{value.__module__}.{value.__qualname__}", why, out)
             machine.write_overloads(self, value, out)
         elif is_own_class(self.ownership, value):
             self.enqueue(f"{value.__module__}.{value.__qualname__}", value, out)
@@ -341,21 +375,24 @@ class Walk:
         self.attributes |= reads.attributes
         if "__subclasses__" in reads.attributes:
             self.refuse("__subclasses__()", "it finds classes wherever they are defined", out)
-        for name, value, consumed in self._values_read(function, reads):
+        values = list(self._values_read(function, reads))
+        for read, name, value, consumed in values:
             self._write_read(function.__module__, name, value, consumed, out)
-        for path in reads.called_bare:
-            unseeded = draws.why_unseeded(self.lookup.of_name(function, path)[0])
-            if unseeded is not None:
-                self._write_draw(unseeded, out)
+            unseeded = read in reads.unseeded and draws.why_unseeded(value.value if isinstance(value, Named) else value)
+            if unseeded:
+                self._write_draw(unseeded, value, out)
+        if not self.compiled:
+            self._methods.add(self.here, reads, [(read, value, consumed) for read, _, value, consumed in values])
 
-    def _values_read(self, function: types.FunctionType, reads: Any) -> Iterator[tuple[str, Any, int]]:
+    def _values_read(self, function: types.FunctionType, reads: Reads) -> Iterator[tuple[Path | Import, str, Any, int]]:
+        """Yield what is read, its name, what it holds, and how many names of the path were needed for that."""
         for path in reads.names:
-            yield ".".join(path), *self.lookup.of_name(function, path)
+            yield path, ".".join(path), *self.lookup.of_name(function, path)
         for path in reads.free:
-            yield ".".join(path), *self.lookup.of_free(function, path)
+            yield path, ".".join(path), *self.lookup.of_free(function, path)
         for imported in reads.imports:
             name = ".".join((imported.module, *imported.path))
-            yield name, *self.lookup.of_import(function, imported)
+            yield imported, name, *self.lookup.of_import(function, imported)
 
     def _write_read(self, module: str, name: str, value: Any, consumed: int, out: list[str]) -> None:
         """Append what a name holds."""
