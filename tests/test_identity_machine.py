@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 HEAD = """
 import collections, operator
 from typing import Any, NamedTuple
@@ -55,7 +57,7 @@ def ask(simulation=model.sim):
 def stored(simulation=model.sim):
     with bgsim.Engine() as engine:
         engine.submit(simulation, replicates=1).result()
-        print(engine.submit(simulation, replicates=1).status().from_store)
+        print(engine.submit(simulation, replicates=1).status().from_store > 0)
 """
 
 
@@ -112,3 +114,114 @@ def test_a_file_that_others_may_write_is_not_read(tmp_path: Path) -> None:
         found.append(_is_ours(tmp_path))
     tmp_path.chmod(0o700)
     assert found == [True, True, False, False, True, False, False, True]
+
+
+# ---- machine code that is older than its values ------------------------------------------------------
+
+HELPERS = {
+    "tried with another value": ("K = 2.0\n@njit\ndef f(x):\n    return x * K\n", "model.K = 3.0; model.f(1.0); model.K = 2.0"),
+    "array changed in place": ("T = np.array([2.0])\n@njit\ndef f(x):\n    return x * T[0]\n", "model.f(1.0); model.T[0] = 7.0"),
+    "inner helper compiled again": (
+        "K = 2.0\n@njit\ndef g(x):\n    return x * K\n@njit\ndef f(x):\n    return g(x)\n",
+        "model.f(1.0); model.K = 7.0; model.g.recompile()",
+    ),
+    "C callback": ("K = 2.0\n@cfunc('f8(f8)')\ndef c(x):\n    return x * K\nf = c.ctypes\n", "model.K = 7.0"),
+    "stencil": (
+        "K = 2.0\n@stencil\ndef s(a):\n    return a[0] * K\n@njit\ndef f(x):\n    return s(np.ones(3))[1]\n",
+        "model.K = 7.0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_plain_code_is_not_stored_with_machine_code_of_other_values(tmp_path: Path, name: str) -> None:
+    """The helper is compiled and changed before or after the first look at the simulation."""
+    source, change = HELPERS[name]
+    simulation = '@bgsim.simulation(outputs={"x": "f8"}, compile=False)\ndef sim(p, rng):\n    return f(1.0)\n'
+    write(tmp_path, source + simulation)
+    assert in_process(tmp_path, f"{change}\nstored()") == ["False"]
+    assert in_process(tmp_path, f"model.sim.fingerprint\n{change}\nstored()") == ["False"]
+
+
+@pytest.mark.parametrize("value", ["2.0", "np.array([2.0])"])
+def test_plain_code_is_stored_with_a_helper_that_it_has_compiled_itself(tmp_path: Path, value: str) -> None:
+    write(
+        tmp_path,
+        f"""
+        K = {value}
+        def make(k):
+            @njit
+            def closure(x):
+                return x * k
+            return closure
+        g = make(3.0)
+        @njit
+        def f(x):
+            return g(x) * (K + np.zeros(1))[0]
+        @bgsim.simulation(outputs={{"x": "f8"}}, compile=False)
+        def sim(p, rng):
+            return f(1.0)
+        """,
+    )
+    assert in_process(tmp_path, "stored(); ask(); stored()") == ["True", "6.0", "True"]
+
+
+ENDLESS = """
+def total(t):
+    pass
+
+@overload(total)
+def total_of(t):
+    if len(t) == 0:
+        return lambda t: 0.0
+    scale = 2.0
+    return lambda t: scale * t[0] + total(t[1:])
+
+@register_jitable
+def twice(x):
+    return 2.0 * x
+
+@bgsim.simulation(outputs={"x": "f8"})
+def sim(p, rng):
+    return twice(total((1.0, 2.0, 3.0, 4.0)))
+"""
+
+
+def test_an_overload_that_leads_to_itself_is_looked_at_once(tmp_path: Path) -> None:
+    write(tmp_path, ENDLESS)
+    assert in_process(tmp_path, "ask(); model.sim.fingerprint; ask()") == ["40.0", "40.0"]
+
+
+def test_an_overload_of_an_operator_counts(tmp_path: Path) -> None:
+    found = []
+    for factor in (2.0, 7.0):
+        write(
+            tmp_path,
+            f"""
+            @overload(operator.neg)
+            def negative(a):
+                if hasattr(a, "count"):
+                    return lambda a: a[0] * {factor}
+            @bgsim.simulation(outputs={{"x": "f8"}})
+            def sim(p, rng):
+                return -(1.0, 2.0)
+            """,
+        )
+        found += in_process(tmp_path, "print(model.sim.fingerprint); ask()")
+    assert found[0] != found[2]
+    assert found[1::2] == ["2.0", "7.0"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "f = np.frompyfunc(lambda x: 2.0 * x, 1, 1)",
+        "from numba import vectorize\n@vectorize(['f8(f8)'], target='parallel')\ndef f(x):\n    return x * 2.0",
+        "from numba.typed import List\nT = List([2.0])\ndef f(x):\n    return x * T[0]",
+        "from numba.typed import Dict\nT = Dict()\nT[1] = 2.0\ndef f(x):\n    return x * T[1]",
+    ],
+)
+def test_what_of_numba_cannot_be_looked_into_is_said(tmp_path: Path, source: str) -> None:
+    simulation = '\n@bgsim.simulation(outputs={"x": "f8"}, compile=False)\ndef sim(p, rng):\n    return float(f(1.0))\n'
+    write(tmp_path, source + simulation)
+    assert in_process(tmp_path, "stored(); ask()") == ["False", "2.0"]

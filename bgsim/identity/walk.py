@@ -106,6 +106,7 @@ class Walk:
         self.draws: list[Problem] = []
         self.stale: list[Problem] = []
         self.extensions: dict[Any, list[Any]] | None = None  # of numba by the user, once they are looked for
+        self.machine_code: dict[int, str | None] | None = {}  # by the address of what holds it: why it does not count
         self.counts_state = True  # whether what can change in place counts
         self.within = 0  # how many instances what is written lies within: of them nothing is compiled anew
         self._hash = hashlib.sha256()
