@@ -206,6 +206,11 @@ class CompiledKernel:
         arguments = (numba.typeof(view), GENERATOR, *([control_type] if takes_control else []))
         try:
             dispatcher.compile(arguments)
+        except numba_errors.UnsupportedBytecodeError as error:
+            raise CompileError(
+                f"numba cannot compile {name}: {error}\nImport at the top of the module, not in the function; "
+                "@simulation(compile=False) runs plain Python."
+            ) from error
         except numba_errors.NumbaError as error:
             raise CompileError(
                 f"numba cannot compile {name}: {error}\n"

@@ -57,6 +57,7 @@ class Revision:
         self._answered_for = bool(simulation.version) or simulation.depends_on is not None
         self._look: Callable[[Any], Identity] = lambda function: _look(simulation, function, compiles=compiles)
         self._compiled: dict[Any, CompiledKernel] = {}  # by the layout of the parameters; set in one step each
+        self._function = simulation.function
         self._warned = False
         self.identity: Identity = self._look(simulation.function)
         self._frozen = self._freeze(simulation.function) if compiles else None
@@ -90,7 +91,7 @@ class Revision:
             Naming it.
         """
         if self.identity.stale:
-            raise CompileError(f"{self._name} reaches {'; '.join(self.identity.stale)}, or start a new process")
+            raise self._stale_error(self.identity)
 
     def warn_if_not_followed(self) -> None:
         """Say, once, what cannot be followed."""
@@ -165,10 +166,16 @@ class Revision:
         if draws:
             raise _stream_error(self._name, self.identity)
         now = self._look(self._frozen)
+        if now.stale:
+            raise self._stale_error(now)
         if now.fingerprint != self.identity.fingerprint:
+            named = self._look(self._function)  # with the names that its author knows
             raise SimulationChangedError(
-                f"{self._name} changed while it was compiled: {changes(self.identity, now)}; submit it again"
+                f"{self._name} changed while it was compiled: {changes(self.identity, named)}; submit it again"
             )
+
+    def _stale_error(self, found: Identity) -> CompileError:
+        return CompileError(f"{self._name} reaches {'; '.join(found.stale)}, or start a new process")
 
     def _warn_of_biased_draws(self) -> None:
         for method in sorted(self.identity.attributes & BIASED_DRAWS.keys()):

@@ -119,8 +119,14 @@ def test_a_file_that_others_may_write_is_not_read(tmp_path: Path) -> None:
 # ---- machine code that is older than its values ------------------------------------------------------
 
 HELPERS = {
-    "tried with another value": ("K = 2.0\n@njit\ndef f(x):\n    return x * K\n", "model.K = 3.0; model.f(1.0); model.K = 2.0"),
-    "array changed in place": ("T = np.array([2.0])\n@njit\ndef f(x):\n    return x * T[0]\n", "model.f(1.0); model.T[0] = 7.0"),
+    "tried with another value": (
+        "K = 2.0\n@njit\ndef f(x):\n    return x * K\n",
+        "model.K = 3.0; model.f(1.0); model.K = 2.0",
+    ),
+    "array changed in place": (
+        "T = np.array([2.0])\n@njit\ndef f(x):\n    return x * T[0]\n",
+        "model.f(1.0); model.T[0] = 7.0",
+    ),
     "inner helper compiled again": (
         "K = 2.0\n@njit\ndef g(x):\n    return x * K\n@njit\ndef f(x):\n    return g(x)\n",
         "model.f(1.0); model.K = 7.0; model.g.recompile()",
@@ -225,3 +231,118 @@ def test_what_of_numba_cannot_be_looked_into_is_said(tmp_path: Path, source: str
     simulation = '\n@bgsim.simulation(outputs={"x": "f8"}, compile=False)\ndef sim(p, rng):\n    return float(f(1.0))\n'
     write(tmp_path, source + simulation)
     assert in_process(tmp_path, "stored(); ask()") == ["False", "2.0"]
+
+
+# ---- copies with the values of now -------------------------------------------------------------------
+
+SIM = '\n@bgsim.simulation(outputs={"x": "f8"})\ndef sim(p, rng):\n    return f(1.0)\n'
+
+COPIED = {
+    "named tuple of jitted functions": (
+        "K = 2.0\n@njit\ndef a(x):\n    return x * K\nclass F(NamedTuple):\n    a: Any\n    b: Any\nN = F(a, a)\n"
+        "@njit\ndef f(x):\n    return N.b(x)\n",
+        "model.a(1.0)",
+    ),
+    "one tuple in two functions": (
+        "K = 2.0\n@njit\ndef a(x):\n    return x * K\nT = (a,)\n@njit\ndef g(x):\n    return T[0](x)\n"
+        "@njit\ndef f(x):\n    return g(x) * 1.0 + T[0](0.0)\n",
+        "model.a(1.0)",
+    ),
+    "C callback": (
+        "K = 2.0\n@cfunc('f8(f8)')\ndef c(x):\n    return x * K\n@njit\ndef f(x):\n    return c(x)\n",
+        "pass",
+    ),
+    "object mode": (
+        "K = 2.0\ndef helper(x):\n    return K\n@njit\ndef f(x):\n    with objmode(r='f8'):\n        r = helper(x)\n"
+        "    return r\n",
+        "model.f(1.0)",
+    ),
+    "array": ("K = np.array([2.0])\n@njit\ndef f(x):\n    return x * K[0]\n", "model.f(1.0)"),
+}
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_what_a_compiled_simulation_reaches_is_compiled_with_the_values_of_now(tmp_path: Path, name: str) -> None:
+    source, before = COPIED[name]
+    write(tmp_path, source + SIM)
+    new = "np.array([7.0])" if name == "array" else "7.0"
+    assert in_process(tmp_path, f"import numpy as np; {before}; ask(); model.K = {new}; ask()") == ["2.0", "7.0"]
+    assert in_process(tmp_path, f"import numpy as np; model.K = {new}; ask()") == ["7.0"]
+    assert in_process(tmp_path, "ask()") == ["2.0"]
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_two_functions_read_of_one_module(tmp_path: Path, seed: str) -> None:
+    """The names that each reads of it are copied, whichever comes first."""
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "helpers.py").write_text(
+        "from numba import njit\nK = 2.0\nB = 0.0\n@njit\ndef grow(x):\n    return x + B\n@njit\ndef clip(x):\n    return x * K\n"
+    )
+    write(
+        tmp_path,
+        """
+        import pack.helpers
+        @njit
+        def inner(x):
+            return pack.helpers.clip(x)
+        @bgsim.simulation(outputs={"x": "f8"})
+        def sim(p, rng):
+            return pack.helpers.grow(inner(1.0)) + 0.0 * pack.helpers.K
+        """,
+    )
+    code = "model.pack.helpers.clip(1.0); model.pack.helpers.K = 3.0; ask(); model.pack.helpers.B = 1.0; ask()"
+    assert in_process(tmp_path, code, seed) == ["3.0", "4.0"]
+
+
+def test_a_queued_simulation_is_compiled_with_the_values_of_its_submission(tmp_path: Path) -> None:
+    (tmp_path / "held.py").write_text("K = 2.0\n")
+    write(
+        tmp_path,
+        """
+        import held
+        A = np.array([10.0])
+        B = np.zeros(300_000)
+        @bgsim.simulation(outputs={"x": "f8"})
+        def sim(p, rng):
+            return held.K + A[0] + B[7]
+        """,
+    )
+    code = """
+    revision = model.sim.revision()
+    model.held.K, model.A[0], model.B[7] = 3.0, 20.0, 100.0
+    import numpy as np
+    from bgsim.control import new_control_block
+    from bgsim.worker_stream import WorkerStream
+    parameters = model.sim.bind(None)
+    run = model.sim.prepare(parameters, revision)
+    ask()
+    print(model.sim.prepared(parameters, revision) is not None)
+    columns = (np.zeros(1),)
+    from bgsim.streams import generator_at
+    key = np.zeros(2, np.uint64)
+    run(WorkerStream(generator_at(key, 0)), key, 0, columns, new_control_block())
+    print(columns[0][0])
+    """
+    assert in_process(tmp_path, code) == ["123.0", "True", "12.0"]
+
+
+def test_a_helper_that_has_no_copy_is_refused_if_it_is_older_than_its_values(
+    tmp_path: Path,
+) -> None:
+    """As it would be if numba learnt to call what a container holds that a copy is not made of."""
+    write(tmp_path, "K = 2.0\n@njit\ndef f(x):\n    return x * K\n" + SIM)
+    code = """
+    from bgsim import frozen
+    frozen._Copies._dispatcher = lambda copies, dispatcher: dispatcher
+    model.f(1.0)
+    model.K = 7.0
+    ask()
+    """
+    assert in_process(tmp_path, code) == ["CompileError"]
+
+
+def test_an_import_in_a_kernel_is_a_compile_error(tmp_path: Path) -> None:
+    write(tmp_path, "@njit\ndef f(x):\n    import math\n    return math.sqrt(x)\n" + SIM)
+    assert in_process(tmp_path, "ask()") == ["CompileError"]

@@ -45,6 +45,20 @@ def numba_is_here() -> bool:
     return spec is not None and not getattr(spec, "_initializing", False)
 
 
+def is_copy(value: Any) -> bool:
+    """Tell whether a function is one of a frozen copy."""
+    return str(getattr(value, "__globals__", {}).get("__name__")).startswith("bgsim.frozen")
+
+
+def _is_compiled_anew(walk: Walk, function: Any) -> bool:
+    """Tell whether numba compiles a jitted function that was reached with the values of the moment.
+
+    That is so for what a compiled simulation reaches, as far as it has a frozen copy: what `bgsim.frozen` has not come
+    to is as old as it may be.
+    """
+    return walk.compiled and not walk.within and (not walk.of_copy or is_copy(function))
+
+
 def is_machine_class(value: type) -> bool:
     """Tell whether a class is a jitclass."""
     return type(value).__name__ == "JitClassType" and hasattr(value, "class_type")
@@ -70,7 +84,7 @@ def _write_numba(walk: Walk, value: Any, out: list[str]) -> bool:
     if isinstance(value, Dispatcher):
         walk.number(value)
         _write_dispatcher(walk, value, out)
-        if walk.within or not walk.compiled:
+        if not _is_compiled_anew(walk, value.py_func):
             _look_at_machine_code(walk, value, out)
     elif isinstance(value, Type):
         out.append(f"type {value}")
@@ -88,8 +102,11 @@ def _write_numba(walk: Walk, value: Any, out: list[str]) -> bool:
         walk.number(value)
         out.append(f"numba {type(value).__name__} {_declaration(value)}")
         walk.write(made_from, out)
-        if hasattr(value, "_wrapper_address") or hasattr(value, "kernel_ir"):
+        if hasattr(value, "kernel_ir"):
             _look_at_defined(walk, value, made_from, out)
+        elif hasattr(value, "_wrapper_address"):
+            if not _is_compiled_anew(walk, made_from):
+                _look_at_defined(walk, value, made_from, out)
         else:
             _look_at_machine_code(walk, getattr(value, "_dispatcher", None), out)
     else:
