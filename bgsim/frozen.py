@@ -80,7 +80,7 @@ class _Copies:
                 cell.cell_contents = self._value(value, names)
 
     def _space(self, function: types.FunctionType) -> dict[str, Any]:
-        """Return globals for a copy; those of one that enters object mode are a module's, where numba looks for them."""
+        """Return globals for a copy; those of one that enters object mode are a module's: there numba looks them up."""
         space = {"__name__": HOME, "__builtins__": builtins}
         if not self._enters_object_mode(function):
             return space
@@ -155,18 +155,19 @@ class _Copies:
         All who read of one module have one copy of it, to which each adds what it reads.
         """
         if id(module) in self._entered:  # for modules that hold each other
-            return self._made.get(id(module), (module, module))[1]
+            met: types.ModuleType = self._made.get(id(module), (module, module))[1]
+            return met
         own = type(module) is types.ModuleType and self._ownership.installed(module.__name__) is None
-        stand_in = self._once(module, _empty_module) if own else None
+        stand_in: types.ModuleType | None = self._once(module, _empty_module) if own else None
         self._entered.add(id(module))
         read = {name: vars(module)[name] for name in sorted(names & vars(module).keys())}
         copies = {name: self._value(value, names) for name, value in read.items()}
         self._entered.remove(id(module))
         if stand_in is None and all(copies[name] is read[name] for name in read):
             return module
-        stand_in = stand_in or self._once(module, _whole_module)
-        vars(stand_in).update(copies)
-        return stand_in
+        found: types.ModuleType = stand_in or self._once(module, _whole_module)
+        vars(found).update(copies)
+        return found
 
 
 def _class_of_numba(module: str, name: str) -> Any:

@@ -33,6 +33,24 @@ class IdentityWarning(UserWarning):
     """A simulation reaches what cannot be followed, so its results are neither stored nor shared."""
 
 
+class Kept:
+    """What is kept of a revision for as long as its code may come back: no values, which may be large.
+
+    Attributes
+    ----------
+    compiled : dict of object to CompiledKernel
+        By the layout of the parameters; set in one step each.
+    warned : bool
+        Whether it was said what cannot be followed.
+    """
+
+    __slots__ = ("compiled", "warned")
+
+    def __init__(self) -> None:
+        self.compiled: dict[Any, CompiledKernel] = {}
+        self.warned = False
+
+
 class Revision:
     """What a simulation was at one look. Any thread may call any method.
 
@@ -46,6 +64,8 @@ class Revision:
     ----------
     identity : Identity
     compiles : bool
+    kept : Kept
+        One for all revisions of the same fingerprint.
     """
 
     def __init__(self, simulation: Simulation, *, compiles: bool) -> None:
@@ -56,9 +76,8 @@ class Revision:
         self._takes_control = simulation.takes_control
         self._answered_for = bool(simulation.version) or simulation.depends_on is not None
         self._look: Callable[[Any], Identity] = lambda function: _look(simulation, function, compiles=compiles)
-        self._compiled: dict[Any, CompiledKernel] = {}  # by the layout of the parameters; set in one step each
+        self.kept = Kept()
         self._function = simulation.function
-        self._warned = False
         self.identity: Identity = self._look(simulation.function)
         self._frozen = self._freeze(simulation.function) if compiles else None
 
@@ -95,8 +114,8 @@ class Revision:
 
     def warn_if_not_followed(self) -> None:
         """Say, once, what cannot be followed."""
-        if not self.is_followed and not self._warned:
-            self._warned = True
+        if not self.is_followed and not self.kept.warned:
+            self.kept.warned = True
             warnings.warn(f"{self.not_followed()}; its results are neither stored nor shared", IdentityWarning, 3)
 
     def not_followed(self) -> str:
@@ -132,7 +151,7 @@ class Revision:
 
     def compiled(self, layout: Any) -> CompiledKernel | None:
         """Return the kernel that was compiled for a layout of the parameters, None if there is none."""
-        return self._compiled.get(layout)
+        return self.kept.compiled.get(layout)
 
     def compile(self, layout: Any, view: Any) -> CompiledKernel:
         """Compile a kernel for a layout of the parameters; `view` is an example of it.
@@ -153,7 +172,7 @@ class Revision:
             if remedy is None:
                 raise
             raise CompileError(f"{remedy}\n{error}") from error.__cause__
-        self._compiled[layout] = found
+        self.kept.compiled[layout] = found
         return found
 
     def _freeze(self, function: Any) -> Any:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bgsim.identity.report import IdentityReport
     from bgsim.queue_manager import Priority
     from bgsim.retry import Retry
-    from bgsim.revision import Revision
+    from bgsim.revision import Kept, Revision
     from bgsim.storage.base import Store
     from bgsim.worker_stream import WorkerStream
 
@@ -103,7 +103,7 @@ class Simulation:
         self._replay = replay
         self._lock = threading.Lock()  # guards the next two; nothing is looked at or compiled under it
         self._revision: Revision | None = None  # the newest
-        self._revisions: OrderedDict[str, Revision] = OrderedDict()  # by fingerprint, the newest last
+        self._kept: OrderedDict[str, Kept] = OrderedDict()  # of revisions, by fingerprint, the newest last
         functools.update_wrapper(self, function)
 
     @property
@@ -131,14 +131,16 @@ class Simulation:
 
         new = Revision(self, compiles=compiles)
         with self._lock:
-            kept = self._revisions.pop(new.identity.fingerprint, new)
-            if kept is not new:
-                kept.renew(new)
-            self._revisions[new.identity.fingerprint] = kept
-            while len(self._revisions) > _REVISIONS_KEPT:
-                self._revisions.popitem(last=False)
-            self._revision = kept
-        return kept
+            newest = self._revision
+            if newest is not None and newest.identity.fingerprint == new.identity.fingerprint:
+                newest.renew(new)
+                return newest
+            new.kept = self._kept.pop(new.identity.fingerprint, new.kept)
+            self._kept[new.identity.fingerprint] = new.kept
+            while len(self._kept) > _REVISIONS_KEPT:
+                self._kept.popitem(last=False)
+            self._revision = new
+        return new
 
     def explain(self, store: Store | None = None, result: str | None = None) -> IdentityReport:
         """Say what counts in the fingerprint and, given a store, what differs from a result that is in it.

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+import bgsim
 
 HEAD = """
 import collections, operator
@@ -346,3 +352,20 @@ def test_a_helper_that_has_no_copy_is_refused_if_it_is_older_than_its_values(
 def test_an_import_in_a_kernel_is_a_compile_error(tmp_path: Path) -> None:
     write(tmp_path, "@njit\ndef f(x):\n    import math\n    return math.sqrt(x)\n" + SIM)
     assert in_process(tmp_path, "ask()") == ["CompileError"]
+
+
+def test_values_of_older_revisions_are_not_kept() -> None:
+    """A large array that is bound anew each time leaves nothing behind."""
+    space: dict[str, Any] = {"__name__": "model_of_arrays"}
+    exec("def sim(p, rng):\n    return A[0]\n", space)
+    held = []
+    simulation = None
+    for value in (1.0, 2.0, 3.0):
+        space["A"] = np.full(10, value)
+        held.append(weakref.ref(space["A"]))
+        if simulation is None:
+            simulation = bgsim.simulation(outputs={"x": "f8"}, compile=False)(space["sim"])
+        assert bgsim.run(simulation, replicates=1)["x"].tolist() == [value]
+        simulation.revision()
+    gc.collect()
+    assert [array() is not None for array in held] == [False, False, True]

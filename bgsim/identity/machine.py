@@ -252,7 +252,7 @@ def _report(walk: Walk, function: Any, why: str | None, out: list[str]) -> None:
 
 
 def _why_not(walk: Walk, dispatcher: Any) -> str | None:
-    """Return why the machine code of a dispatcher does not count as compiled from what it reads now, None if it does."""
+    """Return why the machine code of a dispatcher may be of other values than it reads now, None if it is of those."""
     cache = getattr(dispatcher, "_cache", None) or getattr(dispatcher, "cache", None)
     if getattr(cache, "_impl", None) is not None:
         return _CACHED
@@ -271,7 +271,7 @@ def _why_not(walk: Walk, dispatcher: Any) -> str | None:
 
 
 def _looked_at(walk: Walk, function: Any) -> Any:
-    """Return what a walk of its own finds, which looks at no machine code: what that reaches, this walk reaches, too."""
+    """Return what a walk of its own finds, which looks at no machine code: this walk comes to all of it, too."""
     fresh = type(walk)(walk.ownership, compiled=True)
     fresh.machine_code = None
     return fresh.root("", function)
