@@ -46,11 +46,12 @@ class _Copies:
     """Copies made so far, by the address of the original, which is kept so that the address stays its own."""
 
     def __init__(self, tag: str, is_installed: Callable[[str], Any]) -> None:
-        self._jitted: Any = sys.modules["numba.core.dispatcher"].Dispatcher if numba_is_here() else ()
+        self._jitted = _class_of_numba("numba.core.dispatcher", "Dispatcher")
+        self._callback = _class_of_numba("numba.core.ccallback", "CFunc")
         self._tag = tag
         self._is_installed = is_installed
         self._made: dict[int, tuple[Any, Any]] = {}
-        self._read: set[tuple[int, str]] = set()  # addresses of modules, with names that their copies hold copies of
+        self._entered: set[int] = set()  # addresses of modules that are being looked into: they may hold each other
 
     def function(self, function: types.FunctionType) -> types.FunctionType:
         """Return a copy of a function with names of its own for what it reads."""
@@ -86,14 +87,19 @@ class _Copies:
         """Return what stands for a value in a copy: copies of what can change, all else as it is."""
         if isinstance(value, self._jitted):
             return self._dispatcher(value)
+        if isinstance(value, self._callback):
+            return self._once(value, lambda: self._c_callback(value))
         if isinstance(value, types.ModuleType):
             return self._module(value, names)
         if type(value) is np.ndarray:
             return self._once(value, lambda: _array(value))
         if isinstance(value, tuple):
-            items = [self._value(item, names) for item in value]
-            return tuple.__new__(type(value), items) if any(map(operator.is_not, items, value)) else value
+            return self._once(value, lambda: self._tuple(value, names))
         return value
+
+    def _tuple(self, value: Any, names: set[str]) -> Any:
+        items = [self._value(item, names) for item in value]
+        return tuple.__new__(type(value), items) if any(map(operator.is_not, items, value)) else value
 
     def _once(self, original: Any, make: Callable[[], Any]) -> Any:
         if id(original) not in self._made:
@@ -114,19 +120,38 @@ class _Copies:
             copy.disable_compile()
         return copy
 
+    def _c_callback(self, callback: Any) -> Any:
+        """Return a copy of what numba compiled when it was defined."""
+        compiler = callback._compiler
+        copy = type(callback)(
+            self.function(callback._pyfunc),
+            (callback._sig.args, callback._sig.return_type),
+            compiler.locals,
+            compiler.targetoptions,
+            pipeline_class=compiler.pipeline_class,
+        )
+        copy.compile()
+        return copy
+
     def _module(self, module: types.ModuleType, names: set[str]) -> types.ModuleType:
         """Return a module with copies of what is read of it by all the functions that were copied so far."""
         if self._is_installed(module.__name__) and not self._holds_jitted(module, names):
             return module
         copy: types.ModuleType = self._once(module, lambda: _same_names(module))
-        for name in sorted(names & vars(module).keys()):
-            if (id(module), name) not in self._read:
-                self._read.add((id(module), name))  # before it is copied: modules may hold each other
+        if id(module) not in self._entered:
+            self._entered.add(id(module))
+            for name in sorted(names & vars(module).keys()):
                 setattr(copy, name, self._value(vars(module)[name], names))
+            self._entered.remove(id(module))
         return copy
 
     def _holds_jitted(self, module: types.ModuleType, names: set[str]) -> bool:
         return any(isinstance(vars(module)[name], self._jitted) for name in names & vars(module).keys())
+
+
+def _class_of_numba(module: str, name: str) -> Any:
+    """Return a class for `isinstance`; nothing is one where its module is not imported."""
+    return getattr(sys.modules.get(module), name, ()) if numba_is_here() else ()
 
 
 def _same_names(module: types.ModuleType) -> types.ModuleType:

@@ -15,6 +15,7 @@ import logging
 import os
 import pickle
 import secrets
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ import llvmlite
 import numba
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import NullCache
+from numba.core.codegen import RuntimeLinker
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
@@ -68,13 +70,14 @@ class KernelCache(NullCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what was compiled before for a signature, None if there is nothing, or nothing that can be loaded."""
         target_context.refresh()
-        path = self._path(sig, target_context.codegen())
+        key = self._key(sig, target_context.codegen())
+        path = self._path(key)
         try:
             if path is None or not _is_ours(path):
                 return None
             content = path.read_bytes()
             checksum, data = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
-            if hashlib.sha256(data).digest() != checksum:
+            if _checksum(key, data) != checksum:
                 raise ValueError("it does not match its checksum")
             loaded = CompileResult._rebuild(target_context, *pickle.loads(data))
         except FileNotFoundError:
@@ -90,23 +93,44 @@ class KernelCache(NullCache):  # type: ignore[misc]
         """Keep what was compiled for a signature, if that can be done."""
         if self._approve is not None:
             self._approve(cres)
-        path = self._path(sig, cres.target_context.codegen())
-        if path is None or cres.library.has_dynamic_globals or any(not lifted.can_cache for lifted in cres.lifted):
+        key = self._key(sig, cres.target_context.codegen())
+        path = self._path(key)
+        if path is None or not _can_be_kept(cres):
             return
         try:
             data = dumps(cres._reduce())
-            _write(path, hashlib.sha256(data).digest() + data)
+            _write(path, _checksum(key, data) + data)
             _prune(path.parent)
         except Exception as error:  # a full disk, or what cannot be pickled
             _say_once(f"machine code cannot be kept in {path.parent}, so the next process compiles again: {error}")
 
-    def _path(self, sig: Any, codegen: Any) -> Path | None:
-        folder = cache_folder() if self._identity is not None else None
-        if folder is None:
-            return None
+    def _key(self, sig: Any, codegen: Any) -> bytes:
         versions = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
-        text = repr((self._identity, str(sig), codegen.magic_tuple(), versions))
-        return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.kernel"
+        return repr((self._identity, str(sig), codegen.magic_tuple(), versions)).encode()
+
+    def _path(self, key: bytes) -> Path | None:
+        folder = cache_folder() if self._identity is not None else None
+        return None if folder is None else folder / f"{hashlib.sha256(key).hexdigest()[:40]}.kernel"
+
+
+def _checksum(key: bytes, data: bytes) -> bytes:
+    """Return what stands before the machine code in a file; a file of another key does not match it."""
+    return hashlib.sha256(hashlib.sha256(key).digest() + data).digest()
+
+
+def _can_be_kept(cres: Any) -> bool:
+    """Tell whether machine code can run in another process.
+
+    It cannot if it holds an address. Nor can a function that calls itself: numba fills in the address of that call when
+    it compiles, and not when it loads, and a call without an address ends the process.
+    """
+    if cres.library.has_dynamic_globals or any(not lifted.can_cache for lifted in cres.lifted):
+        return False
+    everything_linked = cres.library._final_module
+    return not any(name.name.startswith(_UNRESOLVED) for name in everything_linked.global_variables)
+
+
+_UNRESOLVED = RuntimeLinker.PREFIX
 
 
 def cache_folder() -> Path | None:
@@ -127,7 +151,7 @@ def _folder(chosen: str) -> Path | None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"{folder} cannot be written")
         if not _is_ours(folder):
-            raise PermissionError(f"{folder} belongs to another user")
+            raise PermissionError(f"{folder} can be written by other users")
     except (OSError, RuntimeError) as error:  # the latter where there is no home directory
         _say_once(
             f"machine code cannot be kept, so each process compiles again; NUMBA_CACHE_DIR names a folder: {error}"
@@ -137,16 +161,22 @@ def _folder(chosen: str) -> Path | None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether nobody else can have written a file: reading it runs what it says."""
+    """Tell whether nobody else can have written a file, or have put one into a folder: reading it runs what it says.
+
+    Into a folder with a sticky bit others can put files of their own only, which their owner tells.
+    """
     if not hasattr(os, "getuid"):
         return True
-    return path.stat().st_uid in (os.getuid(), 0)
+    found = path.stat()
+    sticky = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+    return found.st_uid in (os.getuid(), 0) and (sticky or not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file in one step, whoever else writes it."""
     part = path.with_suffix(f".{secrets.token_hex(8)}.part")
     try:
+        part.touch(mode=0o600, exist_ok=False)
         part.write_bytes(content)
         part.replace(path)
     except BaseException:

@@ -74,6 +74,7 @@ class Revision:
         self._answered_for = bool(simulation.version) or simulation.depends_on is not None
         self._look: Callable[[Any], Identity] = lambda function: _look(simulation, function, compiles=compiles)
         self.compiled = Compiled()
+        self._function = simulation.function
         self.identity: Identity = self._look(simulation.function)
         self._frozen = self._freeze(simulation.function) if compiles else None
 
@@ -201,8 +202,9 @@ class Revision:
         if now.stale:
             raise CompileError(f"{self._name} reaches {'; '.join(now.stale)}, or start a new process")
         if now.fingerprint != self.identity.fingerprint:
+            named = self._look(self._function)  # with the names that its author knows
             raise SimulationChangedError(
-                f"{self._name} changed while it was compiled: {changes(self.identity, now)}; submit it again"
+                f"{self._name} changed while it was compiled: {changes(self.identity, named)}; submit it again"
             )
 
 

@@ -573,6 +573,21 @@ OF_NUMBA = [
         bound_early=True,
     ),
     Kind(
+        "named tuple of jitted functions",
+        "@JIT\ndef f@N@(x):\n    return x * @V@\nclass F@N@(NamedTuple):\n    a: object\n    b: object\n"
+        "T@N@ = F@N@(f@N@, f@N@)\n",
+        "T@N@.b(1.0)",
+        jits=True,
+    ),
+    Kind(
+        "C callback",
+        "from numba import cfunc\nC@N@ = @V@\n@cfunc('f8(f8)')\ndef f@N@(x):\n    return x * C@N@\n",
+        "f@N@(1.0)",
+        plain=False,
+        jits=True,
+        jit_sets=("C@N@ = @V@",),
+    ),
+    Kind(
         "method of a jitclass",
         "from numba import float64\nfrom numba.experimental import jitclass\n@jitclass([('k', float64)])\nclass K@N@:\n"
         "    def __init__(self, k):\n        self.k = k\n    def f(self, x):\n        return x * self.k * @V@\n",

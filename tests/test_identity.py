@@ -606,7 +606,7 @@ def test_plain_code_that_changes_while_it_runs_fails_and_stores_nothing(
 
 
 def test_an_array_that_changes_before_it_is_compiled_counts_as_it_was() -> None:
-    """What is compiled is a copy of what was looked at."""
+    """What is compiled has a copy of what was looked at."""
 
     @bgsim.simulation(outputs={"x": "f8"})
     def sim(p: Any, rng: Any) -> float:

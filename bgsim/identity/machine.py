@@ -9,12 +9,17 @@ jitted helper that plain Python calls: there, machine code that is older than th
 
 from __future__ import annotations
 
+import builtins
+import operator
 import sys
 import types
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bgsim.identity.atoms import atom_text
 from bgsim.identity.problems import Problem
 from bgsim.identity.static import is_a
 from bgsim.identity.watch import ABSENT, contents_of
@@ -28,14 +33,34 @@ _COPIES = "bgsim.frozen"
 _KEPT = "numba keeps machine code of it that was compiled with other values; run its definition again"
 _CACHED = "numba's own cache (cache=True) may hold machine code of other values; leave cache=True out"
 
-_first_seen: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-"""What a dispatcher's code and values were when a walk first met it."""
+_DEFINED = "numba compiled it when it was defined, maybe with other values; pass it what it reads, or use njit"
+_UNSEEN = "it changes in place, and its items are numba's own"
+
+_last_seen: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+"""What a dispatcher's code and values were when a walk last met it."""
+
+_compiled_of: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+"""Of each piece of machine code, what it was compiled from; "" where that cannot be told."""
 
 
 def numba_is_here() -> bool:
     """Tell whether numba has been imported; while another thread imports it, none of its objects can be reached yet."""
     spec = getattr(sys.modules.get("numba"), "__spec__", None)
     return spec is not None and not getattr(spec, "_initializing", False)
+
+
+def is_copy(value: Any) -> bool:
+    """Tell whether a function is one of a frozen copy."""
+    return str(getattr(value, "__globals__", {}).get("__name__")).startswith("bgsim.frozen")
+
+
+def _is_compiled_anew(walk: Walk, function: Any) -> bool:
+    """Tell whether numba compiles a jitted function that was reached with the values of the moment.
+
+    That is so for what a compiled simulation reaches, as far as it has a frozen copy: what `bgsim.frozen` has not come
+    to is as old as it may be.
+    """
+    return walk.compiled and not walk.within and (not walk.of_copy or is_copy(function))
 
 
 def is_machine_class(value: type) -> bool:
@@ -63,31 +88,81 @@ def _write_numba(walk: Walk, value: Any, out: list[str]) -> bool:
     if is_a(value, Dispatcher):
         walk.number(value)
         _write_dispatcher(walk, value, out)
-        if walk.within or not walk.compiled or _was_not_copied(walk, value):
+        if not _is_compiled_anew(walk, value.py_func):
             _look_at_machine_code(walk, value, out)
     elif is_a(value, Type):
         out.append(f"type {value}")
     elif is_a(value, type) and is_machine_class(value):
         walk.number(value)
         _write_jitclass(walk, value, out)
+    elif isinstance(value, np.ufunc) and not _is_installed(walk, value):
+        walk.refuse(value.__name__, "it is a ufunc that was made of a function", out)
+    elif any(base.__name__ in _BOXES and base.__module__.startswith("numba.") for base in type(value).__mro__):
+        walk.refuse(f"a {type(value).__module__}.{type(value).__qualname__}", _UNSEEN, out)
     elif type(value).__module__.partition(".")[0] == "numba":
         made_from = _python_function(value)
         if made_from is None:
             return False
         walk.number(value)
-        out.append(f"numba {type(value).__name__}")
+        out.append(f"numba {type(value).__name__} {_declaration(value)}")
         walk.write(made_from, out)
-        _look_at_machine_code(walk, getattr(value, "_dispatcher", None), out)
+        if hasattr(value, "kernel_ir"):
+            _look_at_defined(walk, value, made_from, out)
+        elif hasattr(value, "_wrapper_address"):
+            if not _is_compiled_anew(walk, made_from):
+                _look_at_defined(walk, value, made_from, out)
+        else:
+            _look_at_machine_code(walk, getattr(value, "_dispatcher", None), out)
     else:
         return False
     return True
 
 
+_BOXES = ("List", "Dict", "StructRefProxy")
+
+
+def _is_installed(walk: Walk, ufunc: Any) -> bool:
+    """Tell whether a ufunc stands in an installed module under its name; numba makes some that keep no function."""
+    return getattr(np, ufunc.__name__, None) is ufunc or any(
+        getattr(module, "__dict__", {}).get(ufunc.__name__) is ufunc and walk.ownership.installed(name) is not None
+        for name, module in list(sys.modules.items())
+    )
+
+
+def _declaration(value: Any) -> str:
+    """Return what was declared of a C callback, a stencil or a ufunc beside its code."""
+    signatures = value.types if getattr(value, "_frozen", False) else ""
+    stencil = [getattr(value, name, "") for name in ("mode", "options")] if hasattr(value, "kernel_ir") else ""
+    return f"{getattr(value, '_sig', '')} {getattr(value, 'signature', '')} {signatures} {stencil}"
+
+
 def write_overloads(walk: Walk, function: Any, out: list[str]) -> None:
-    """Append what the user's modules have taught numba of a function: overloads, type rules and their machine code."""
+    """Append what the user's modules have taught numba of a function: overloads, type rules and their machine code.
+
+    Of a function of the user's own that is all that they have taught numba of operators, too: no name tells which of
+    them it uses.
+    """
     if not numba_is_here():
         return
-    for extension, template in _extensions(walk).get(id(function), ()):
+    extensions = _extensions(walk)
+    if not extensions:
+        return
+    _write_extensions(walk, extensions.get(id(function), ()), out)
+    if isinstance(function, types.FunctionType):
+        for name, used in _BY_SYNTAX:
+            if id(used) in extensions:
+                out.append(name)
+                _write_extensions(walk, extensions[id(used)], out)
+
+
+_BY_SYNTAX = [
+    *[(name, value) for name, value in sorted(vars(operator).items()) if callable(value) and name[0] != "_"],
+    *[(used.__name__, used) for used in (bool, getattr, iter, len, next, setattr, slice, str)],
+]
+
+
+def _write_extensions(walk: Walk, extensions: Any, out: list[str]) -> None:
+    for extension, template in extensions:
         out.append("extended by")
         walk.write(extension, out)
         _look_at_overloads(walk, template, out)
@@ -147,6 +222,8 @@ def _python_function(value: Any) -> Any:
         found = getattr(value, name, None)
         if isinstance(found, types.FunctionType):
             return found
+    if hasattr(value, "kernel_ir"):  # a stencil
+        return value.kernel_ir.func_id.func
     dispatcher = getattr(value, "_dispatcher", None)
     return getattr(dispatcher, "py_func", None)
 
@@ -159,62 +236,131 @@ def _look_at_machine_code(walk: Walk, dispatcher: Any, out: list[str]) -> None:
 
     Such code runs as it is, so what it computes does not belong to the code and the values that are written here.
     """
-    if dispatcher is None or walk.ownership.installed(dispatcher.py_func.__globals__.get("__name__")) is not None:
+    if dispatcher is None or walk.machine_code is None:
         return
-    name = f"{dispatcher.py_func.__module__}.{dispatcher.py_func.__qualname__}"
+    if walk.ownership.installed(dispatcher.py_func.__globals__.get("__name__")) is not None:
+        return
+    if id(dispatcher) not in walk.machine_code:
+        walk.machine_code[id(dispatcher)] = _why_not(walk, dispatcher)
+    _report(walk, dispatcher.py_func, walk.machine_code[id(dispatcher)], out)
+
+
+def _report(walk: Walk, function: Any, why: str | None, out: list[str]) -> None:
+    if why is None:
+        return
+    name = f"{function.__module__}.{function.__qualname__}"
+    if walk.compiled and why is not _CACHED:
+        walk.stale.append(Problem(name, walk.here, why))
+    else:
+        walk.refuse(name, why, out)
+
+
+def _why_not(walk: Walk, dispatcher: Any) -> str | None:
+    """Return why the machine code of a dispatcher may be of other values than it reads now, None if it is of those."""
     cache = getattr(dispatcher, "_cache", None) or getattr(dispatcher, "cache", None)
     if getattr(cache, "_impl", None) is not None:
-        walk.refuse(name, _CACHED, out)
-        return
-    walk.watch.contents(_same_overloads, dispatcher.overloads, len(dispatcher.overloads))
+        return _CACHED
+    walk.watch.contents(_same_overloads, dispatcher.overloads, _libraries(dispatcher.overloads))
+    now = _looked_at(walk, dispatcher.py_func).digest
+    before = _last_seen.get(dispatcher)
+    _last_seen[dispatcher] = now
+    stale = False
+    for overload in list(dispatcher.overloads.values()):
+        if overload.library not in _compiled_of:
+            same = _has_values_of_now(walk, dispatcher, overload)
+            believed = same or (same is None and before == now)
+            _compiled_of[overload.library] = now if believed else ""
+        stale = stale or _compiled_of[overload.library] != now
+    return _KEPT if stale else None
+
+
+def _looked_at(walk: Walk, function: Any) -> Any:
+    """Return what a walk of its own finds, which looks at no machine code: this walk comes to all of it, too."""
     fresh = type(walk)(walk.ownership, compiled=True)
-    now = fresh.root("", dispatcher.py_func).digest
-    seen = _first_seen.get(dispatcher)
-    if seen is None or not dispatcher.overloads:
-        _first_seen[dispatcher] = now
-        seen = now
-        if any(not _has_values_of_now(walk, dispatcher, overload) for overload in dispatcher.overloads.values()):
-            seen = _first_seen[dispatcher] = ""
-    if seen != now and walk.compiled:
-        walk.stale.append(Problem(name, walk.here, _KEPT))
-    elif seen != now:
-        walk.refuse(name, _KEPT, out)
+    fresh.machine_code = None
+    return fresh.root("", function)
 
 
-def _was_not_copied(walk: Walk, dispatcher: Any) -> bool:
-    """Tell whether a frozen copy reads a helper as it is, which numba may have compiled before; see `bgsim.frozen`."""
-    reader = getattr(walk.here.subject, "__globals__", {})
-    return reader.get("__name__") == _COPIES and dispatcher.py_func.__globals__.get("__name__") != _COPIES
+def _libraries(overloads: Any) -> tuple[Any, ...]:
+    return tuple([overload.library for overload in list(overloads.values())])
 
 
-def _same_overloads(overloads: Any, seen: int) -> bool:
-    return len(overloads) == seen
+def _same_overloads(overloads: Any, seen: tuple[Any, ...]) -> bool:
+    return _libraries(overloads) == seen
 
 
-def _has_values_of_now(walk: Walk, dispatcher: Any, overload: Any) -> bool:
-    """Tell whether an overload was compiled with the values that its names have now; False where it cannot be told."""
-    from numba.core import ir  # noqa: PLC0415 - it is there
-
+def _has_values_of_now(walk: Walk, dispatcher: Any, overload: Any) -> bool | None:
+    """Tell whether an overload was compiled with the values that its names have now; None where it cannot be told."""
     blocks = getattr(overload.type_annotation, "blocks", None)
     if blocks is None:
-        return False
-    function = dispatcher.py_func
+        return None
+    linked = set(getattr(overload.library, "_linking_libraries", ()))
+    return _all_same(walk, dispatcher, blocks, linked)
+
+
+def _all_same(walk: Walk, dispatcher: Any, blocks: Any, linked: set[Any]) -> bool | None:
+    found: set[bool | None] = {True}
+    for read, now in _reads_in(dispatcher.py_func, blocks):
+        if now is not dispatcher:  # it may call itself
+            found.add(_is_same(walk, read.value, now, linked))
+    return False if False in found else None if None in found else True
+
+
+def _reads_in(function: Any, blocks: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each read of a global or free name in numba's form of a function, and what the name holds now."""
+    from numba.core import ir  # noqa: PLC0415 - it is there
+
     for block in blocks.values():
         for statement in block.find_insts(ir.Assign):
             read = statement.value
             if isinstance(read, ir.Global):
-                now = function.__globals__.get(read.name, ABSENT)
-                if now is ABSENT:
-                    continue  # a builtin
-                if isinstance(now, types.ModuleType) and walk.ownership.installed(now.__name__) is None:
-                    return False  # what was read of it is not kept
+                yield read, function.__globals__.get(read.name, getattr(builtins, read.name, ABSENT))
             elif isinstance(read, ir.FreeVar):
-                now = contents_of(function.__closure__[read.index])
-            else:
-                continue
-            if now is not read.value and not (type(now) is type(read.value) is float and now == read.value):
-                return False
-    return True
+                names = function.__code__.co_freevars  # those of a function that numba put in its place are others
+                held = (function.__closure__ or ())[names.index(read.name)] if read.name in names else None
+                yield read, ABSENT if held is None else contents_of(held)
+
+
+def _is_same(walk: Walk, read: Any, now: Any, linked: set[Any]) -> bool | None:
+    """Tell whether what a name held when it was compiled is what it holds now; None where it cannot be told."""
+    text = atom_text(read)
+    if text is not None:
+        return text == atom_text(now) if now is not ABSENT else None
+    if now is ABSENT:
+        return None
+    if isinstance(read, tuple) and isinstance(now, tuple) and len(read) == len(now):
+        found = {_is_same(walk, old, new, linked) for old, new in zip(read, now, strict=True)}
+        return False if False in found else None if None in found else type(read) is type(now)
+    if read is not now:
+        return False
+    if isinstance(now, types.ModuleType):
+        return None if walk.ownership.installed(now.__name__) is None else True  # what was read of it is not kept
+    if hasattr(now, "py_func") and hasattr(now, "overloads"):  # of the jitted function, what it has now must be in use
+        if walk.ownership.installed(now.py_func.__globals__.get("__name__")) is not None:
+            return True
+        return True if linked & set(_libraries(now.overloads)) else None
+    return True if isinstance(now, _CANNOT_CHANGE) else None
+
+
+_CANNOT_CHANGE = (types.FunctionType, types.BuiltinFunctionType, type, np.ufunc)
+
+
+# ---- what numba compiles where it is defined -----------------------------------------------------------
+
+
+def _look_at_defined(walk: Walk, value: Any, function: Any, out: list[str]) -> None:
+    """Take note of a C callback or a stencil, which keep the values that they were defined with."""
+    if walk.machine_code is None:
+        return
+    if id(value) not in walk.machine_code:
+        kernel = getattr(value, "kernel_ir", None)
+        if kernel is not None:
+            reads = list(_reads_in(function, kernel.blocks))
+            changed = any(_is_same(walk, read.value, now, set()) is False for read, now in reads)
+        else:
+            changed = len(_looked_at(walk, function).parts) > 1  # it reads something
+        walk.machine_code[id(value)] = (_KEPT if kernel is not None else _DEFINED) if changed else None
+    _report(walk, function, walk.machine_code[id(value)], out)
 
 
 # ---- extensions ----------------------------------------------------------------------------------------

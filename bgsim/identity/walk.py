@@ -85,7 +85,9 @@ class Walk:
         self.draws: list[Problem] = []
         self.stale: list[Problem] = []
         self.extensions: dict[Any, list[Any]] | None = None  # of numba by the user, once they are looked for
+        self.machine_code: dict[int, str | None] | None = {}  # by the address of what holds it: why it does not count
         self.counts_state = True  # whether what can change in place counts
+        self.of_copy = False  # whether it looks at a frozen copy: what is no copy in it is not compiled anew
         self.within = 0  # how many instances what is written lies within: of them nothing is compiled anew
         self.only_digests = (
             False  # for one who asks for a digest alone: what is remembered and kept is another's matter
@@ -124,6 +126,7 @@ class Walk:
             nothing else that can change in place does.
         """
         self.here = Node(0, label, None)
+        self.of_copy = machine.is_copy(values[0])
         out: list[str] = []
         if declared is not None:
             write_declared(self, values[0], declared, out)
