@@ -19,8 +19,9 @@ import numpy as np
 
 from bgsim.identity.atoms import SYNCHRONISERS, atom_text
 from bgsim.identity.classes import is_derived
+from bgsim.identity.draws import is_of_process
 from bgsim.identity.limits import why_not
-from bgsim.identity.ownership import Ownership, is_extension
+from bgsim.identity.ownership import Ownership, is_extension, is_of_stdlib
 from bgsim.identity.watch import (
     array_digest,
     same_array,
@@ -152,10 +153,20 @@ def _write_instance(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
         walk.watch.contents(_same_slots, value, tuple(getattr(value, name, None) for name in slots))
         attributes |= {name: getattr(value, name) for name in slots if hasattr(value, name)}
     walk.within += 1
+    package = _package_of(walk, kind)
     for name in sorted(attributes):
         out.append(f"attribute {name}")
-        walk.write(attributes[name], out)
+        if package and is_of_process(attributes[name]):  # as a distribution of scipy's has it
+            out.append(f"generator of {package}")
+        else:
+            walk.write(attributes[name], out)
     walk.within -= 1
+
+
+def _package_of(walk: Walk, kind: type) -> str | None:
+    """Return the package that a class of the user's has a base of, besides the standard library."""
+    installed = (walk.ownership.installed(base.__module__) for base in kind.__mro__)
+    return next((package for package in installed if package and not is_of_stdlib(package)), None)
 
 
 def _slots_of(kind: type) -> list[str]:
@@ -190,8 +201,9 @@ def _write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
     out.append(f"reduced {installed}")
     with walk.inside(installed):
         walk.write_all("parts", reduced, out)
-    digest = partial(_digest_of, type(walk), walk.ownership, walk.compiled, value)
-    walk.watch.contents(_same_reduced, value, (digest, digest(reduced)))
+    if walk.watches:
+        digest = partial(_digest_of, type(walk), walk.ownership, walk.compiled, value)
+        walk.watch.contents(_same_reduced, value, (digest, digest(reduced)))
 
 
 def _reduced(value: Any) -> Any:
@@ -205,6 +217,7 @@ def _reduced(value: Any) -> Any:
 
 def _digest_of(walk: type[Walk], ownership: Ownership, compiled: bool, value: Any, reduced: Any) -> str:
     fresh = walk(ownership, compiled=compiled)
+    fresh.watches = False
     fresh.number(value)  # what it is reduced to may hold it
     return fresh.root("", reduced).digest
 

@@ -119,6 +119,7 @@ class Walk:
         self._member: str | None = None  # of the class that is written
         self._apart: list[slice] = []  # what is a part of its own in the text of the node that is written
         self._reading = ""  # the name under which a value was read
+        self.watches = True  # whether what it is taken from is watched
         self._inside = 0  # how many objects of installed packages what is written lies within
         self._methods = Methods()
 
