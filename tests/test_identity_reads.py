@@ -271,6 +271,14 @@ def test_a_file_in_site_packages_without_a_version_is_followed(tmp_path: Path, m
     assert ownership.installed("versioned") == "versioned 1.2"
 
 
+def test_a_package_in_several_folders_is_looked_at_in_the_users_own(tmp_path: Path, monkeypatch: Any) -> None:
+    """Its modules are then imported, and each counts by where it is."""
+    for folder in (tmp_path / "site-packages", tmp_path):
+        monkeypatch.syspath_prepend(folder)
+        write(folder, "in_several/inner.py", "K = 1\n")
+    assert Ownership(()).installed("in_several.inner", find=True) is None
+
+
 # ---- draws from elsewhere ----------------------------------------------------------------------------
 
 DRAWS = {
@@ -312,6 +320,7 @@ NO_DRAWS = {
     "return stats.norm(1.0).rvs(size=2, random_state=rng)[1]": lambda g: stats_norm()(1.0).rvs(2, random_state=g)[1],
     "return stats.norm.rvs(loc=float(p is None), **{'random_state': rng})": lambda g: stats_norm().rvs(random_state=g),
     "d = stats.norm(2.0)\nd.random_state = rng\nreturn d.rvs()": lambda g: stats_norm()(2.0).rvs(random_state=g),
+    "return OF_OWN.cdf(2.0)": lambda g: 1.0,
     "return Own().rvs() + Own().sample()": lambda g: 3.0,
     "return np.random.default_rng(3).random()": lambda g: np.random.default_rng(3).random(),
     "return np.random.default_rng(seed=3).random()": lambda g: np.random.default_rng(3).random(),
@@ -328,7 +337,8 @@ def stats_norm() -> Any:
 @pytest.mark.parametrize("body", NO_DRAWS)
 def test_what_draws_from_rng_alone_is_run(folder: Path, body: str) -> None:
     """A generator inside an object of an installed package is no draw by itself."""
-    before = "from scipy import stats\nclass Own:\n    def rvs(self): return 1.0\n    def sample(self): return 2.0\n"
+    before = "from scipy import stats\nclass Ramp(stats.rv_continuous):\n    def _cdf(self, x): return 0.0 * x + 1.0\n"
+    before += "OF_OWN = Ramp(a=0.0)\nclass Own:\n    def rvs(self): return 1.0\n    def sample(self): return 2.0\n"
     with bgsim.Engine(identity="strict") as engine:
         rows = engine.submit(simulated(folder, body, before), replicates=3, seed=1).result()["x"]
     assert rows.tolist() == [NO_DRAWS[body](bgsim.replicate_rng(1, index)) for index in range(3)]

@@ -70,6 +70,11 @@ def why_unseeded(value: Any) -> str | None:
     return None if found is None else f"{found[1]}() without a seed"
 
 
+def is_of_process(value: Any) -> bool:
+    """Tell whether something is the generator behind `np.random.normal` and the like, which packages fall back on."""
+    return value is np.random.mtrand._rand
+
+
 def is_source(value: Any) -> bool:
     """Tell whether something is a generator of random numbers."""
     return isinstance(value, _SOURCES)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.identity.atoms import SYNCHRONISERS
 from bgsim.identity.classes import is_derived
+from bgsim.identity.draws import is_of_process
 from bgsim.identity.origin import global_of, installed_class, is_made_by_python
+from bgsim.identity.ownership import is_of_stdlib
 from bgsim.identity.remembered import look_at_instance
 from bgsim.identity.static import shown, slot, slots_of, space_descriptor
 from bgsim.identity.watch import ABSENT, same_items, same_mapping, seen_mapping
@@ -36,11 +38,21 @@ def write_instance(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
         found = {name: slot(value, member, ABSENT) for name, member in slots.items()}
         attributes |= {name: item for name, item in found.items() if item is not ABSENT}
     walk.within += 1
+    package = _package_of(walk, kind)
     for name in sorted(attributes):
         out.append(f"attribute {name}")
-        walk.write(attributes[name], out)
+        if package and is_of_process(attributes[name]):  # as a distribution of scipy's has it
+            out.append(f"generator of {package}")
+        else:
+            walk.write(attributes[name], out)
     walk.within -= 1
     look_at_instance(walk, value, space, out)
+
+
+def _package_of(walk: Walk, kind: type) -> str | None:
+    """Return the package that a class of the user's has a base of, besides the standard library."""
+    installed = (walk.ownership.installed(base.__module__) for base in kind.__mro__)
+    return next((package for package in installed if package and not is_of_stdlib(package)), None)
 
 
 def _same_instance(value: Any, seen: tuple[type, Any, Any]) -> bool:

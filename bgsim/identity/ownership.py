@@ -82,7 +82,10 @@ def _file_to_import(top: str) -> str | None:
         return None
     if spec is None:
         return None
-    return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or ()), None)
+    if spec.has_location:
+        return spec.origin
+    folders = sorted(spec.submodule_search_locations or (), key=lambda folder: bool(_SITE & set(Path(folder).parts)))
+    return folders[0] if folders else None  # of a package in several folders, the user's own
 
 
 def _is_of_stdlib(top: str) -> bool:
