@@ -1,7 +1,7 @@
 """Machine code on disk, by the identity of what it was compiled from, and by nothing else that may be stale.
 
 A file holds the machine code of one function for one signature. Its name is a hash of the identity, the signature, the
-processor, and the versions of Python, numba and llvmlite. A file that cannot be written costs a compilation in the next
+processor, and the versions of Python, numba, llvmlite and bgsim. A file that cannot be written costs a compilation in the next
 process, and one that cannot be read costs it in this one.
 """
 
@@ -28,6 +28,8 @@ from numba.core.caching import NullCache
 from numba.core.codegen import RuntimeLinker
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+
+import bgsim
 
 logger = logging.getLogger("bgsim.kernel")
 
@@ -105,7 +107,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
             _say_once(f"machine code cannot be kept in {path.parent}, so the next process compiles again: {error}")
 
     def _key(self, sig: Any, codegen: Any) -> bytes:
-        versions = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__)
+        versions = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, bgsim.__version__)
         return repr((self._identity, str(sig), codegen.magic_tuple(), versions)).encode()
 
     def _path(self, key: bytes) -> Path | None:
