@@ -1,8 +1,8 @@
 """Machine code on disk, by the identity of what it was compiled from, and by nothing else that may be stale.
 
 A file holds the machine code of one function for one signature. Its name is a hash of the identity, the signature, the
-processor, and the versions of Python, numba, llvmlite and bgsim. A file that cannot be written costs a compilation in the next
-process, and one that cannot be read costs it in this one.
+processor, and the versions of Python, numba, llvmlite and bgsim. A file that cannot be written costs a compilation in
+the next process, and one that cannot be read costs it in this one.
 """
 
 from __future__ import annotations
