@@ -7,12 +7,12 @@
     lookup     what a name holds
     ownership  the user's own code, which is followed, and installed packages, which count by name and version
     walk       follows all of it: functions here, then
-               classes, enums, containers, instances, atoms, wrappers, machine (numba's objects)
+               classes, enums, containers, instances, atoms, wrappers, machine (numba's objects), extensions (its tables)
     origin     whose a class or a function is, whatever module it names
     static     reads what types and attributes store, without running code of the user's
     remembered answers that caches keep of other values than those of now
     names      what functions and classes are called, where the code asks
-    limits     what cannot be followed
+    limits     what cannot be followed; methods that are known by their names alone
     draws      random numbers of other streams than the replicate's
     watch      tells in microseconds whether anything has changed
     look       one look at a simulation: `Identity`

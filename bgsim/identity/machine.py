@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.identity.atoms import atom_text
+from bgsim.identity.extensions import extensions_of
 from bgsim.identity.problems import Problem
 from bgsim.identity.static import is_a
 from bgsim.identity.watch import ABSENT, contents_of
@@ -144,7 +145,7 @@ def write_overloads(walk: Walk, function: Any, out: list[str]) -> None:
     """
     if not numba_is_here():
         return
-    extensions = _extensions(walk)
+    extensions = extensions_of(walk)
     if not extensions:
         return
     _write_extensions(walk, extensions.get(id(function), ()), out)
@@ -172,7 +173,7 @@ def write_methods(walk: Walk, names: Any, out: list[str]) -> None:
     """Append what the user's `overload_method` and `overload_attribute` have made of attributes."""
     if not numba_is_here():
         return
-    extensions = _extensions(walk)
+    extensions = extensions_of(walk)
     for name in sorted(names & extensions.keys()):
         for extension, template in extensions[name]:
             out.append(f"{name} extended by")
@@ -361,77 +362,3 @@ def _look_at_defined(walk: Walk, value: Any, function: Any, out: list[str]) -> N
             changed = len(_looked_at(walk, function).parts) > 1  # it reads something
         walk.machine_code[id(value)] = (_KEPT if kernel is not None else _DEFINED) if changed else None
     _report(walk, function, walk.machine_code[id(value)], out)
-
-
-# ---- extensions ----------------------------------------------------------------------------------------
-
-_index: tuple[tuple[int, ...], dict[Any, list[tuple[Any, Any]]]] = ((), {})
-"""How long numba's tables were, and the extensions in them."""
-
-
-def _extensions(walk: Walk) -> dict[Any, list[tuple[Any, Any]]]:
-    """Return the functions of the user's own modules that extend numba, each with its template, if it has one.
-
-    By the address of the function that they extend, or by the name of the attribute.
-    """
-    global _index  # noqa: PLW0603 - one for the process, as numba's own tables are
-    if walk.extensions is not None:
-        return walk.extensions
-    tables = _tables()
-    sizes = _sizes(tables)
-    walk.watch.contents(_same_sizes, tables, sizes)
-    if _index[0] != sizes:
-        found: dict[Any, list[tuple[Any, Any]]] = {}
-        for key, function, template in _all_extensions():
-            found.setdefault(key, []).append((function, template))
-        _index = (sizes, found)
-    walk.extensions = {}
-    for key, extensions in _index[1].items():
-        own = [item for item in extensions if _is_own(walk, item[0])]
-        if own:
-            walk.extensions[key] = own
-    return walk.extensions
-
-
-def _is_own(walk: Walk, function: Any) -> bool:
-    """Tell whether an extension is of the user's own modules; `register_jitable` makes one around her function."""
-    home = function.__globals__.get("__name__")
-    return walk.ownership.installed(home) is None or "register_jitable" in function.__qualname__
-
-
-def _all_extensions() -> Iterator[tuple[Any, types.FunctionType, Any]]:
-    """Yield key, function and template of what `overload`, `type_callable`, `lower_builtin` and the like have made."""
-    globals_, functions, attributes, lowered = _tables()
-    for function, kind in list(globals_):
-        for template in getattr(kind, "templates", ()):
-            if isinstance(getattr(template, "_overload_func", None), types.FunctionType):
-                yield id(function), template._overload_func, template
-    for template in list(functions):
-        rule = getattr(template, "generic", None)
-        held = [contents_of(cell) for cell in getattr(rule, "__closure__", None) or ()]  # `type_callable` holds it so
-        for function in (rule, *held):
-            if isinstance(function, types.FunctionType):
-                yield id(getattr(template, "key", None)), function, None
-    for template in list(attributes):
-        if isinstance(getattr(template, "_overload_func", None), types.FunctionType):
-            yield template._attr, template._overload_func, template
-    for code, function, *_ in list(lowered):
-        while hasattr(code, "__wrapped__"):
-            code = code.__wrapped__  # noqa: PLW2901 - numba has put its own around it
-        if isinstance(code, types.FunctionType):
-            yield id(function), code, None
-
-
-def _tables() -> tuple[list[Any], ...]:
-    from numba.core.imputils import builtin_registry as lowered  # noqa: PLC0415 - numba is there
-    from numba.core.typing.templates import builtin_registry as typed  # noqa: PLC0415
-
-    return typed.globals, typed.functions, typed.attributes, lowered.functions
-
-
-def _sizes(tables: tuple[list[Any], ...]) -> tuple[int, ...]:
-    return tuple(map(len, tables))
-
-
-def _same_sizes(tables: tuple[list[Any], ...], seen: tuple[int, ...]) -> bool:
-    return _sizes(tables) == seen
