@@ -7,7 +7,7 @@
     lookup     what a name holds
     ownership  the user's own code, which is followed, and installed packages, which count by name and version
     walk       follows all of it: functions here, then
-               classes, enums, containers, instances, atoms, wrappers, machine (numba's objects), extensions (its tables)
+               classes, enums, containers, instances, atoms, wrappers, machine and extensions (of numba)
     origin     whose a class or a function is, whatever module it names
     static     reads what types and attributes store, without running code of the user's
     remembered answers that caches keep of other values than those of now
