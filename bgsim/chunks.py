@@ -35,6 +35,9 @@ _GROWTH = 16
 _MOST_CHECKING = 0.05
 """Of a worker's time, at most this part goes into looking whether plain code is unchanged: after each chunk, once."""
 
+_SHORT_CHECK_S = 1e-3
+"""A look that is shorter than this makes no chunk longer."""
+
 _SMOOTHING = 0.3
 """Weight of the newest measurement of a chunk's rate."""
 
@@ -299,7 +302,8 @@ class Run:
     def _chunk_size(self, remaining: int, workers: int, target_s: float) -> int:
         if not self._chunk_rate:
             return 1
-        chunk_s = max(target_s, self.revision.check_s / _MOST_CHECKING)
+        check_s = self.revision.check_s
+        chunk_s = target_s if check_s < _SHORT_CHECK_S else max(target_s, check_s / _MOST_CHECKING)
         wanted = min(self._chunk_rate * chunk_s, self._last_count * _GROWTH)
         return max(1, min(int(wanted), -(-remaining // workers)))
 

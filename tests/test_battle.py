@@ -188,4 +188,4 @@ def test_one_compilation_serves_all() -> None:
     assert len(layouts) == 1
     for p in ALL.values():
         battle.warmup(p)
-    assert len(battle.revision()._compiled) == 1
+    assert len(battle.revision().compiled.by_layout) == 1
