@@ -55,7 +55,8 @@ class ParameterClass:
         self.names = tuple(sorted(f.name for f in self.fields))
         self._by_name = {f.name: f for f in self.fields}
         self._shaped = tuple(f for f in self.fields if f.limits.shape is not None)
-        self._kept = frozenset(self.names).union(_cached_properties(parameters_class))
+        self._answers = frozenset(_cached_properties(parameters_class))
+        self._kept = self._answers.union(self.names)
         self._other_slots = tuple(name for name in _slots(parameters_class) if name not in self._by_name)
 
     def construct(self, given: Mapping[str, Any]) -> Any:
@@ -117,6 +118,13 @@ class ParameterClass:
         self._check_shapes(values)
         self._refuse_other_attributes(instance)
         return values, instance if is_exact else self._holding(values)
+
+    def forgetful(self, instance: Any, values: dict[str, Any]) -> Any:
+        """Return an instance with these values whose cached properties have computed nothing yet.
+
+        What one has computed may be of code or constants that have changed since.
+        """
+        return instance if self._answers.isdisjoint(getattr(instance, "__dict__", ())) else self._holding(values)
 
     def restore(self, stored: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         """Return what `read` returned, from values that were stored since. The class is not called.

@@ -130,7 +130,9 @@ class ParameterSet(Mapping[str, Any]):
         """Return an instance of the parameter class, or a namedtuple of a mapping's fields."""
         if self._instance is None:
             self._instance = view_class(tuple(self._values))(*self._values.values())
-        return self._instance
+        if self.parameters_class is None:
+            return self._instance
+        return parameter_class(self.parameters_class).forgetful(self._instance, self._values)
 
     def kernel_view(self) -> Any:
         """Return the numeric fields as a namedtuple: what a compiled kernel gets as its first argument."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import functools
+import sys
 import typing
 import warnings
 from dataclasses import dataclass
@@ -82,6 +84,38 @@ def test_other_members_are_kept(function: Any, value: Any) -> None:
     with bgsim.Engine() as engine, warnings.catch_warnings(action="error"):
         engine.submit(sim, {"mode": value}, replicates=2).result()
         assert engine.submit(sim, {"mode": value}, replicates=2).status().from_store == 2
+
+
+RATE = 2.0
+
+
+@dataclass(frozen=True)
+class Derived:
+    a: float = 1.0
+
+    @functools.cached_property
+    def rate(self) -> float:
+        return self.a * RATE
+
+
+def of_derived(p: Derived, rng: np.random.Generator) -> float:
+    return p.rate
+
+
+def test_a_cached_property_of_parameters_is_computed_by_the_code_of_the_submission(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether an instance or a set of parameters is submitted again after a change."""
+    sim = bgsim.simulation(of_derived, outputs={"x": "f8"}, compile=False)
+    given = Derived()
+    bound = sim.bind(given)
+    with bgsim.Engine() as engine:
+        assert engine.submit(sim, given, replicates=2).result()["x"].tolist() == [2.0, 2.0]
+        assert engine.submit(sim, bound, replicates=3).result()["x"].tolist() == [2.0, 2.0, 2.0]
+        assert given.rate == 2.0
+        monkeypatch.setattr(sys.modules[__name__], "RATE", 7.0)
+        for asked in (given, bound):
+            assert engine.submit(sim, asked, replicates=2).result()["x"].tolist() == [7.0, 7.0]
 
 
 # ---- how often plain code is looked at ---------------------------------------------------------------
