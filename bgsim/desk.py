@@ -68,7 +68,7 @@ class Desk:
         self._check_size(submission)
         if scheduler.config.identity == "strict" and submission.not_followed is not None:
             raise IdentityError(submission.not_followed, field="simulation", value=simulation.name)
-        submission.revision.warn_of_limits(submission.parameters)
+        submission.revision.warn_of_limits(submission.not_followed)
         submission.revision.warn_of_biased_draws()
         if job_id is None:
             job_id = self.new_id(simulation)

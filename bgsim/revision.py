@@ -76,6 +76,7 @@ class Revision:
         self.compiled = Compiled()
         self._function = simulation.function
         self.identity: Identity = self._look(simulation.function)
+        self._biased = sorted(self.identity.attributes & BIASED_DRAWS.keys()) if compiles else []
         self._frozen = self._freeze(simulation.function) if compiles else None
 
     @property
@@ -102,8 +103,11 @@ class Revision:
         CompileError
             Naming it.
         """
-        if self.identity.stale:
-            raise CompileError(f"{self._name} reaches {'; '.join(self.identity.stale)}, or start a new process")
+        self._refuse_stale(self.identity)
+
+    def _refuse_stale(self, found: Identity) -> None:
+        if found.stale:
+            raise CompileError(f"{self._name} reaches {'; '.join(found.stale)}, or start a new process")
 
     def not_followed(self, parameters: ParameterSet) -> str | None:
         """Return what cannot be followed, and what its author can do; None if nothing is left unseen."""
@@ -125,15 +129,14 @@ class Revision:
             f"unseen, for no annotation of the parameter class names {kind}. Annotate the field with it"
         )
 
-    def warn_of_limits(self, parameters: ParameterSet) -> None:
-        """Say, once, what cannot be followed, if anything."""
-        found = self.not_followed(parameters)
+    def warn_of_limits(self, found: str | None) -> None:
+        """Say, once, what `not_followed` has found, if anything."""
         if found is not None:
             self._warn(f"{found}; its results are neither stored nor shared", IdentityWarning)
 
     def warn_of_biased_draws(self) -> None:
         """Say, once, which draws of compiled code do not follow their distribution."""
-        for method in sorted(self.identity.attributes & BIASED_DRAWS.keys()) if self.compiles else ():
+        for method in self._biased:
             self._warn(
                 f"{self._name} calls {method}() in a compiled kernel: {BIASED_DRAWS[method]}. "
                 "Sum exponential waiting times instead, or use @simulation(compile=False)",
@@ -199,8 +202,7 @@ class Revision:
         if draws:
             raise _stream_error(self._name, self.identity)
         now = self._look(self._frozen)
-        if now.stale:
-            raise CompileError(f"{self._name} reaches {'; '.join(now.stale)}, or start a new process")
+        self._refuse_stale(now)
         if now.fingerprint != self.identity.fingerprint:
             named = self._look(self._function)  # with the names that its author knows
             raise SimulationChangedError(

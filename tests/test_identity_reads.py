@@ -24,7 +24,7 @@ from bgsim.identity.draws import why
 from bgsim.identity.ownership import Ownership
 from bgsim.identity.reads import reads_of
 from bgsim.registry import find_simulation
-from bgsim.revision import IdentityWarning
+from bgsim.user_warnings import IdentityWarning
 
 HEAD = """
 import configparser, contextlib, io, json, os, pathlib, pickle, random, secrets, sqlite3, subprocess, sys, types

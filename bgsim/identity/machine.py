@@ -52,7 +52,7 @@ def numba_is_here() -> bool:
 
 def is_copy(value: Any) -> bool:
     """Tell whether a function is one of a frozen copy."""
-    return str(getattr(value, "__globals__", {}).get("__name__")).startswith("bgsim.frozen")
+    return str(getattr(value, "__globals__", {}).get("__name__")).startswith(_COPIES)
 
 
 def _is_compiled_anew(walk: Walk, function: Any) -> bool:
@@ -162,9 +162,9 @@ _BY_SYNTAX = [
 ]
 
 
-def _write_extensions(walk: Walk, extensions: Any, out: list[str]) -> None:
+def _write_extensions(walk: Walk, extensions: Any, out: list[str], tag: str = "extended by") -> None:
     for extension, template in extensions:
-        out.append("extended by")
+        out.append(tag)
         walk.write(extension, out)
         _look_at_overloads(walk, template, out)
 
@@ -175,10 +175,7 @@ def write_methods(walk: Walk, names: Any, out: list[str]) -> None:
         return
     extensions = extensions_of(walk)
     for name in sorted(names & extensions.keys()):
-        for extension, template in extensions[name]:
-            out.append(f"{name} extended by")
-            walk.write(extension, out)
-            _look_at_overloads(walk, template, out)
+        _write_extensions(walk, extensions[name], out, f"{name} extended by")
 
 
 def _look_at_overloads(walk: Walk, template: Any, out: list[str]) -> None:

@@ -89,9 +89,7 @@ class Walk:
         self.counts_state = True  # whether what can change in place counts
         self.of_copy = False  # whether it looks at a frozen copy: what is no copy in it is not compiled anew
         self.within = 0  # how many instances what is written lies within: of them nothing is compiled anew
-        self.only_digests = (
-            False  # for one who asks for a digest alone: what is remembered and kept is another's matter
-        )
+        self.only_digests = False  # for one who compares digests: what caches remember is another's matter
         self.within_reduced = False  # whether what is written is a part of an object that is watched by its digest
         self._hash = hashlib.sha256()
         self._parts: dict[str, str] = {}
