@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from bgsim.control import new_control_block
+from bgsim.kernels.stream import WorkerStream
 from bgsim.models.battle import Battle, battle
 from bgsim.streams import stream_key
-from bgsim.worker_stream import WorkerStream
 
 SCENARIOS = Path(__file__).parent.parent / "tests" / "references" / "battle"
 

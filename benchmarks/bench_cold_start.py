@@ -16,7 +16,7 @@ import bgsim
 from bgsim.models.{module} import {name}
 result = bgsim.run({name}, {parameters}, replicates=10)
 print(time.perf_counter() - began)
-from bgsim import kernel
+from bgsim.kernels import compiled as kernel
 assert kernel.run_chunk.stats.cache_misses.total() == 0
 assert {name}._dispatcher.stats.cache_misses.total() == 0
 """

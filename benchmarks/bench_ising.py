@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.harness import Case, compare
 from benchmarks.native import bit_generator_address, compile_c
 from bgsim.control import new_control_block
+from bgsim.kernels.stream import WorkerStream
 from bgsim.models.ising import Ising, ising
 from bgsim.streams import generator_at, stream_key
-from bgsim.worker_stream import WorkerStream
 
 C_SOURCE = """
 #include <math.h>

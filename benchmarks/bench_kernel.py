@@ -15,10 +15,10 @@ from numba import njit, types
 
 from benchmarks.harness import Case, compare
 from bgsim.control import new_control_block
+from bgsim.kernels.stream import WorkerStream, place_stream
 from bgsim.models.options import AsianCall, asian_call
 from bgsim.simulation import simulation
 from bgsim.streams import stream_key
-from bgsim.worker_stream import WorkerStream, place_stream
 
 REPLICATES = 5_000
 CHEAP_REPLICATES = 500_000

@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.harness import Case, compare, cpu_seconds, installed
 from bgsim.control import new_control_block
+from bgsim.kernels.stream import WorkerStream
 from bgsim.models.network import Network
 from bgsim.models.reactions import Reactions, reactions
 from bgsim.streams import stream_key
-from bgsim.worker_stream import WorkerStream
 
 Side = dict[str, int]
 

@@ -10,10 +10,10 @@ import numpy as np
 from benchmarks.harness import Case, compare
 from benchmarks.native import bit_generator_address, compile_c
 from bgsim.control import new_control_block
+from bgsim.kernels.stream import WorkerStream
 from bgsim.models.options import AsianCall, AsianOption, asian_call, asian_option
 from bgsim.simulation import Simulation
 from bgsim.streams import generator_at, stream_key
-from bgsim.worker_stream import WorkerStream
 
 PATHS = 20_000
 NUMPY_BLOCKS = (250, 1000, 4000)

@@ -20,11 +20,11 @@ from numba import njit, types
 
 from benchmarks.harness import Case, compare, installed, report
 from bgsim.control import new_control_block
+from bgsim.kernels.stream import WorkerStream, place_stream
 from bgsim.models.options import asian_call
 from bgsim.progress import ProgressBus, UpdateType
 from bgsim.simulation import simulation
 from bgsim.streams import stream_key
-from bgsim.worker_stream import WorkerStream, place_stream
 
 COUNTS = (0, 1, 10, 100)
 OTHERS = 10_000

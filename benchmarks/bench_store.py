@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Case, compare, installed
-from bgsim.parameters import ParameterSet, ResultKey
+from bgsim.parameters.parameter_set import ParameterSet, ResultKey
 from bgsim.storage import ResultStore
 
 SIZES = {"1 kB": (1000, 30), "1 MB": (10**6, 10), "100 MB": (10**8, 3)}

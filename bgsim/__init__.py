@@ -73,9 +73,9 @@ if TYPE_CHECKING:
     from bgsim.config import EngineConfig
     from bgsim.control import report_fraction, stop_requested
     from bgsim.engine import Engine, run
-    from bgsim.fields import parameter
     from bgsim.job import Job, JobState, JobStatus
     from bgsim.parameters import ParameterSet, similarity
+    from bgsim.parameters.fields import parameter
     from bgsim.progress import ProgressUpdate, UpdateType
     from bgsim.queue_manager import Priority
     from bgsim.result import SimulationResult
@@ -102,7 +102,7 @@ _PUBLIC = {
     "Retry": "retry",
     "SimulationResult": "result",
     "UpdateType": "progress",
-    "parameter": "fields",
+    "parameter": "parameters.fields",
     "replicate_rng": "streams",
     "report_fraction": "control",
     "run": "engine",

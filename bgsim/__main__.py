@@ -1,6 +1,6 @@
 """``python -m bgsim`` is the ``bgsim`` command."""
 
-from bgsim.cli import main
+from bgsim.ui.cli import main
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,7 @@
 
 The engine writes the order, the kernel writes how far it is. Kernels use `stop_requested` and
 `report_fraction` only; both mean the same in compiled and in plain Python. The compiled forms are in
-`bgsim.atomics`: they use atomic loads and stores, since LLVM moves a plain load out of the loop and
+`bgsim.kernels.atomics`: they use atomic loads and stores, since LLVM moves a plain load out of the loop and
 the stop would never be seen.
 """
 
@@ -73,5 +73,5 @@ def register_compiled_forms() -> None:
 
     numba calls it before it compiles anything, so machine code gets its names from here on.
     """
-    importlib.import_module("bgsim.atomics")
-    importlib.import_module("bgsim.kernel_cache").name_apart()
+    importlib.import_module("bgsim.kernels.atomics")
+    importlib.import_module("bgsim.kernels.cache").name_apart()

@@ -12,9 +12,7 @@ How a request flows::
                                         v
                       store (one writer, durable) ──> terminal update ──> future resolved
 
-`Engine` is what callers see, and owns what has to be closed. Submissions come in at `bgsim.desk`; the verbs and the
-lock are in `bgsim.scheduler`, the state machine in `bgsim.runs`, what is known of jobs in `bgsim.ledger`, what happens
-by time in `bgsim.timekeeper`, one run and its chunks in `bgsim.chunks`, a worker's thread in `bgsim.worker`.
+`Engine` is what callers see, and owns what has to be closed; what runs is in `bgsim.running`.
 """
 
 from __future__ import annotations
@@ -33,33 +31,33 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.batch import ORDERS, Batch, Sweep
 from bgsim.clock import Clock, ManualClock
-from bgsim.closing import close as close_scheduler
 from bgsim.config import EngineConfig
-from bgsim.desk import Desk
 from bgsim.errors import InvalidInputError, nearest
-from bgsim.executor import EngineExecutor
-from bgsim.health import EngineStats, Health, health_of, stats_of
 from bgsim.job import Job, JobStatus
-from bgsim.parameters import ParameterSet
+from bgsim.jobs.batch import ORDERS, Batch, Sweep
+from bgsim.jobs.executor import EngineExecutor
+from bgsim.jobs.recovery import Heartbeat, Recovery
+from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.queue_manager import Priority
-from bgsim.recovery import Heartbeat, Recovery
-from bgsim.recurring import RecurringJobs
 from bgsim.registry import find_simulation
+from bgsim.request import Submission
 from bgsim.retry import Retry
-from bgsim.scheduler import Scheduler
+from bgsim.running.scheduler import Scheduler
+from bgsim.running.shutdown import close as close_scheduler
+from bgsim.running.stats import EngineStats, Health, health_of, stats_of
+from bgsim.running.submit import Desk
+from bgsim.schedules.recurring import RecurringJobs
 from bgsim.storage import MemoryStore, ResultStore, Store
 from bgsim.storage.memory_journal import MemoryJournal
-from bgsim.submission import Submission
 
 if TYPE_CHECKING:
     import asyncio
 
     from bgsim.bus.subscription import Subscription
     from bgsim.result import SimulationResult
-    from bgsim.schedules import Schedule
+    from bgsim.schedules.schedule import Schedule
     from bgsim.simulation import Simulation
     from bgsim.storage.journal import DeadLetter, PendingRequest
 

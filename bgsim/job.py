@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import logging
 
     from bgsim.bus.subscription import Subscription
-    from bgsim.parameters import ParameterSet
+    from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.queue_manager import Priority
+    from bgsim.request import Submission
     from bgsim.result import SimulationResult
-    from bgsim.scheduler import Scheduler
+    from bgsim.running.scheduler import Scheduler
     from bgsim.simulation import Simulation
-    from bgsim.submission import Submission
 
 
 class JobState(enum.Enum):

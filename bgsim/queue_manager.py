@@ -4,7 +4,7 @@ A *request* is what one caller asked for. Requests with one key share an *entry*
 larger number of replicates and the highest priority among its members count, and the earliest time it may start.
 Service order is highest priority first (CRITICAL > HIGH > NORMAL > LOW), first in first out within one.
 
-Here is the lock; the rest is in `bgsim.waiting`, where only `sleepers` knows threads, and none a clock::
+Here is the lock; the rest is in `bgsim.queue`, where only `sleepers` knows threads, and none a clock::
 
     requests      what one caller asks for
     entries       what is served: the requests with one key
@@ -34,13 +34,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from bgsim.errors import EngineClosedError, QueueFullError, RequestNotFoundError
-from bgsim.waiting.entries import Entry, EntryState
-from bgsim.waiting.invariants import check
-from bgsim.waiting.requests import Priority, SimulationRequest, check_count
-from bgsim.waiting.roster import CLOSED, Placement, QueueStats, Roster
-from bgsim.waiting.service_line import ServiceLine
-from bgsim.waiting.sleepers import Sleepers
-from bgsim.waiting.timetable import Event
+from bgsim.queue.core import CLOSED, Placement, QueueStats, Roster
+from bgsim.queue.entry import Entry, EntryState
+from bgsim.queue.invariants import check
+from bgsim.queue.order import ServiceLine
+from bgsim.queue.request import Priority, SimulationRequest, check_count
+from bgsim.queue.timetable import Event
+from bgsim.queue.waiters import Sleepers
 
 __all__ = ["Entry", "EntryState", "Placement", "Priority", "QueueStats", "SimulationQueue", "SimulationRequest"]
 

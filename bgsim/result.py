@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas
     from numpy.typing import NDArray
 
-    from bgsim.parameters import ParameterSet
+    from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.simulation import Simulation
 
 QUANTILES = (0.05, 0.5, 0.95)

@@ -20,20 +20,20 @@ import numpy as np
 from bgsim import control as block
 from bgsim.defaults import JobDefaults
 from bgsim.errors import InvalidInputError, ParameterError
-from bgsim.outputs import put_replicate, read_outputs
-from bgsim.parameter_class import fields_of
-from bgsim.parameters import ParameterSet
+from bgsim.kernels.outputs import put_replicate, read_outputs
+from bgsim.parameters.parameter_class import fields_of
+from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.streams import generator_at, replicate_rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.identity.report import IdentityReport
+    from bgsim.kernels.revision import Compiled, Revision
+    from bgsim.kernels.stream import WorkerStream
     from bgsim.queue_manager import Priority
     from bgsim.retry import Retry
-    from bgsim.revision import Compiled, Revision
     from bgsim.storage.base import Store
-    from bgsim.worker_stream import WorkerStream
 
 _MOST_COMPILED = 4
 """What was compiled of the identities looked at last is kept: a constant that goes back and forth costs it once."""
@@ -128,7 +128,7 @@ class Simulation:
         compiles = self.compiles
         if found is not None and found.compiles is compiles and found.identity.is_unchanged():
             return found
-        from bgsim.revision import Revision  # noqa: PLC0415 - it takes longer to import than the decorator
+        from bgsim.kernels.revision import Revision  # noqa: PLC0415 - it takes longer to import than the decorator
 
         new = Revision(self, compiles=compiles)
         with self._lock:

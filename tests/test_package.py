@@ -12,10 +12,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import bgsim
-
-ROOT = Path(__file__).parent.parent
 
 
 def in_new_process(code: str, **options: object) -> str:
@@ -44,7 +43,7 @@ def test_running_plain_python_needs_no_numba() -> None:
     assert in_new_process(code) == "False\n"
 
 
-@pytest.mark.parametrize("first", ["bgsim.engine", "bgsim.models.options", "bgsim.simulation", "bgsim.cli"])
+@pytest.mark.parametrize("first", ["bgsim.engine", "bgsim.models.options", "bgsim.simulation", "bgsim.ui.cli"])
 def test_no_module_hides_a_public_name(first: str) -> None:
     """`bgsim.simulation` and `bgsim.run` are functions, whatever was imported before."""
     code = f"import {first}, bgsim\nprint(callable(bgsim.simulation), callable(bgsim.run), callable(bgsim.parameter))"
@@ -150,7 +149,7 @@ def test_every_command_exists(path: Path, tmp_path: Path) -> None:
                 assert line.split()[2] in targets
 
 
-DOCTESTED = ["bgsim.streams", "bgsim.engine", "bgsim.fields", "bgsim.queue_manager", "bgsim.models.network"]
+DOCTESTED = ["bgsim.streams", "bgsim.engine", "bgsim.parameters.fields", "bgsim.queue_manager", "bgsim.models.network"]
 
 
 @pytest.mark.parametrize("name", DOCTESTED)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgsim.errors import InvalidInputError
+from bgsim.kernels.stream import WorkerStream, place, placing_works
 from bgsim.streams import replicate_rng, stream_key
-from bgsim.worker_stream import WorkerStream, place, placing_works
 
 
 def test_the_definition_is_philox_with_the_index_in_the_counter() -> None:

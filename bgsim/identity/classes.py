@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.identity.enums import is_made_by_enum, write_members
 from bgsim.identity.static import member_of
 from bgsim.identity.watch import same_length
-from bgsim.parameter_class import KEPT_AS
+from bgsim.parameters.parameter_class import KEPT_AS
 
 if TYPE_CHECKING:
     from bgsim.identity.walk import Walk

@@ -3,8 +3,8 @@
 numba is looked at only where the user has imported it.
 
 What numba compiled stays as it is when a constant that it read is changed. A compiled simulation has its jitted helpers
-compiled anew, with the values of the moment (`bgsim.frozen`). That cannot be done for a jitclass, an overload, or a
-jitted helper that plain Python calls: there, machine code that is older than the values is noticed and said.
+compiled anew, with the values of the moment (`bgsim.kernels.frozen`). That cannot be done for a jitclass, an overload,
+or a jitted helper that plain Python calls: there, machine code that is older than the values is noticed and said.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bgsim.identity.watch import ABSENT, contents_of
 if TYPE_CHECKING:
     from bgsim.identity.walk import Walk
 
-_COPIES = "bgsim.frozen"
+_COPIES = "bgsim.kernels.frozen"
 """The module of a copy."""
 
 _KEPT = "numba keeps machine code of it that was compiled with other values; run its definition again"
@@ -58,8 +58,8 @@ def is_copy(value: Any) -> bool:
 def _is_compiled_anew(walk: Walk, function: Any) -> bool:
     """Tell whether numba compiles a jitted function that was reached with the values of the moment.
 
-    That is so for what a compiled simulation reaches, as far as it has a frozen copy: what `bgsim.frozen` has not come
-    to is as old as it may be.
+    That is so for what a compiled simulation reaches, as far as it has a frozen copy: what `bgsim.kernels.frozen` has
+    not come to is as old as it may be.
     """
     return walk.compiled and not walk.within and (not walk.of_copy or is_copy(function))
 

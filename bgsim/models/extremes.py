@@ -16,8 +16,8 @@ from typing import Any
 from numba import njit
 
 from bgsim.errors import ParameterError
-from bgsim.fields import parameter
 from bgsim.models.pricing import BlackScholesContract, exercise, log_drift, lognormal_payoff
+from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
 BETA = 0.5825971579390106

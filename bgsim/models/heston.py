@@ -15,8 +15,8 @@ from typing import Any
 
 from numba import njit
 
-from bgsim.fields import parameter
 from bgsim.models.pricing import Contract, exercise
+from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 
 from bgsim.control import report_fraction, stop_requested
-from bgsim.fields import parameter
+from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
 CRITICAL_TEMPERATURE = 2.0 / math.log(1.0 + math.sqrt(2.0))

@@ -17,8 +17,8 @@ from typing import Any
 
 from numba import njit
 
-from bgsim.fields import parameter
 from bgsim.models.pricing import BlackScholesContract, exercise, log_drift, lognormal_payoff
+from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
 

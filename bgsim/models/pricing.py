@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from bgsim.errors import InvalidInputError
-from bgsim.fields import parameter
+from bgsim.parameters.fields import parameter
 
 SQRT_HALF = math.sqrt(0.5)
 

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from bgsim.errors import ParameterError
-from bgsim.fields import parameter
+from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
 OUTPUTS = {"mean_wait": "f8", "waited": "f8", "last_wait": "f8"}

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from bgsim.control import report_fraction, stop_requested
 from bgsim.errors import ParameterError, ScenarioError
-from bgsim.fields import brief, parameter
 from bgsim.models.direct_method import (
     dense_changes,
     dependents,
@@ -36,6 +35,7 @@ from bgsim.models.direct_method import (
 )
 from bgsim.models.network import MAX_CHANGE, MAX_COUNT, MAX_ORDER, Network
 from bgsim.models.network_file import read_network_file
+from bgsim.parameters.fields import brief, parameter
 from bgsim.simulation import simulation
 
 OUTPUTS = {"counts": ("i8", ("observations", "species"))}

@@ -21,7 +21,6 @@ import numpy as np
 from numba import njit
 
 from bgsim.control import stop_requested
-from bgsim.fields import parameter
 from bgsim.models.direct_method import (
     dense_changes,
     dependents,
@@ -38,6 +37,7 @@ from bgsim.models.direct_method import (
 from bgsim.models.network import MAX_COUNT, MAX_ORDER
 from bgsim.models.poisson import MAX_MEAN, poisson_number
 from bgsim.models.reactions import OUTPUTS, Reactions, look_after
+from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
 LEAP_EVENTS = 10.0

@@ -17,12 +17,12 @@ answered or not, ``transfer`` takes results out and in.
 """
 
 from bgsim.storage.base import Store
-from bgsim.storage.columns import Columns
+from bgsim.storage.codec.columns import Columns
 from bgsim.storage.journal import DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.memory import MemoryStore
 from bgsim.storage.records import StoredResult
 from bgsim.storage.slots import Slot, SlotPair
-from bgsim.storage.store import ResultStore
+from bgsim.storage.sqlite.store import ResultStore
 
 __all__ = [
     "Columns",

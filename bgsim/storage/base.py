@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bgsim.parameters import ResultKey
+    from bgsim.parameters.parameter_set import ResultKey
     from bgsim.simulation import Simulation
-    from bgsim.storage.columns import Columns
+    from bgsim.storage.codec.columns import Columns
     from bgsim.storage.compare import Comparison
     from bgsim.storage.explain import Explanation
     from bgsim.storage.journal import Journal

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bgsim.identity.report import few_of, part_differences
-from bgsim.parameters import ParameterSet, ResultKey, similarity
+from bgsim.parameters.parameter_set import ParameterSet, ResultKey, similarity
 from bgsim.storage.compare import parameter_differences
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def most_similar(
 
     See Also
     --------
-    bgsim.parameters.similarity : How it is measured.
+    bgsim.parameters.parameter_set.similarity : How it is measured.
     """
     name = getattr(simulation, "name", simulation)
     wanted = _as_stored(parameters)

@@ -11,13 +11,13 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import StoreError
-from bgsim.parameters import ResultKey
+from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
-from bgsim.storage.columns import Columns, checked_columns
+from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.codec.segments import moments
 from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.storage.records import OutputSummary, Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
-from bgsim.storage.segments import moments
 from bgsim.storage.slots import SlotPair, place, swap
 from bgsim.storage.times import now_text, time_text
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.environment import Versions, as_json
 from bgsim.errors import StoreError
-from bgsim.parameters import ParameterSet
+from bgsim.parameters.parameter_set import ParameterSet
 
 if TYPE_CHECKING:
-    from bgsim.parameters import ResultKey
+    from bgsim.parameters.parameter_set import ResultKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bgsim.errors import StoreError
-from bgsim.storage.columns import Columns
+from bgsim.storage.codec.columns import Columns
 
 MEMORY_BYTES = 512 * 2**20
 """Decoded results that are kept for the slots; beyond it those used least recently are read from the file again."""

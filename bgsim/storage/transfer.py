@@ -13,7 +13,7 @@ import numpy as np
 
 from bgsim.environment import as_json, from_json, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, StoreError
-from bgsim.storage.columns import Columns
+from bgsim.storage.codec.columns import Columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -150,8 +150,8 @@ def _read_npz(path: Path) -> tuple[Record, Columns]:
 
 
 def _read_store(path: Path) -> Iterator[tuple[Record, Columns]]:
-    from bgsim.storage.database import check_path  # noqa: PLC0415 - for files of this kind only
-    from bgsim.storage.salvage import readable_results  # noqa: PLC0415
+    from bgsim.storage.sqlite.database import check_path  # noqa: PLC0415 - for files of this kind only
+    from bgsim.storage.sqlite.salvage import readable_results  # noqa: PLC0415
 
     check_path(path)
     return readable_results(path)

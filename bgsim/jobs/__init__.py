@@ -1,0 +1,1 @@
+"""Many jobs: batches and sweeps, recovery and dead letters, an executor."""

@@ -1,0 +1,332 @@
+"""Several jobs as one: submitted as the queue has room, with one progress; results in order or as they come."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextvars
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.defaults import check_word
+from bgsim.errors import (
+    BgsimError,
+    EngineClosedError,
+    InvalidInputError,
+    JobTimeoutError,
+    MissingExtraError,
+    QueueFullError,
+)
+from bgsim.job import Job, JobState
+
+if TYPE_CHECKING:
+    import xarray
+
+    from bgsim.bus.batch_progress import BatchProgress, BatchUpdate
+    from bgsim.request import Submission
+    from bgsim.result import SimulationResult
+    from bgsim.running.submit import Desk
+
+ORDERS = ("completion", "submission")
+
+STATISTICS = ("mean", "sd", "standard_error", "minimum", "maximum", "replicates")
+
+
+class Batch(Sequence[Job]):
+    """Jobs that belong together; made by `Engine.submit_many` and `Engine.sweep`.
+
+    A sequence of all its jobs, in the order in which they were asked for. Where the queue has no room for all, the rest
+    follow as jobs end; asking for one of those waits until it is submitted. Any thread may call any method.
+    """
+
+    def __init__(self, desk: Desk, submissions: Sequence[Submission]) -> None:
+        self._desk = desk
+        self._submissions = submissions
+        self._lock = threading.Lock()  # guards all below; nothing is submitted under it
+        self._changed = threading.Condition(self._lock)
+        self._jobs: list[Job] = []
+        self._ended: list[Job] = []  # in the order of their ends
+        self._feeding = False
+        self._refused: BgsimError | None = None  # why the rest cannot be submitted
+        self._watchers: list[BatchProgress] = []
+        self._cancelled = False
+        self._context = contextvars.copy_context()  # all jobs get it, in whatever thread they are submitted
+        self._feed(may_wait=True)
+
+    # ---- feeding -------------------------------------------------------------------------------------
+
+    def _feed(self, *, may_wait: bool) -> None:
+        """Submit while there is room; in the caller's thread, and then in that of whoever ends a job.
+
+        1. Two jobs end at once, in two threads: the first feeds, the second leaves it to that one.
+        2. The queue is full: the next end of a job of ours, of which one at least is under way, goes on.
+        3. The queue is full and none of ours is under way: a thread waits for room; that of a job's end, which may be a
+           worker's or the store's, must not.
+        """
+        with self._lock:
+            if self._feeding:
+                return
+            self._feeding = True
+        while True:
+            with self._lock:
+                number = len(self._jobs)
+                if number == len(self._submissions) or self._cancelled or self._refused is not None:
+                    self._feeding = False
+                    self._tell_watchers()
+                    self._changed.notify_all()
+                    return
+                under_way = number > len(self._ended)
+            try:
+                submission, block = self._submissions[number], may_wait and not under_way
+                job = self._context.run(self._desk.submit, submission, block=block)
+            except QueueFullError as error:
+                with self._lock:
+                    if len(self._jobs) > len(self._ended):
+                        self._feeding = False
+                        return
+                    if block:
+                        self._refused = error  # an immediate engine, in which nothing is due
+                    elif not may_wait:
+                        self._feeding = False
+                        options = {"may_wait": True}
+                        threading.Thread(target=self._feed, kwargs=options, name="bgsim-batch", daemon=True).start()
+                        return
+                continue  # the last of ours ended meanwhile, so nobody else would go on
+            except BgsimError as error:
+                with self._lock:
+                    self._refused = error
+                continue
+            with self._lock:
+                self._jobs.append(job)
+                for watcher in self._watchers:
+                    watcher.add(job.id, job.replicates)
+                self._changed.notify_all()
+            job.add_done_callback(self._job_ended)
+
+    def _job_ended(self, job: Any) -> None:
+        with self._lock:
+            self._ended.append(job)
+            self._changed.notify_all()
+        self._feed(may_wait=False)
+
+    # ---- a sequence ----------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._submissions)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = range(len(self))[index]  # raises an IndexError, and counts from the end
+        self._drive()
+        with self._lock:
+            self._wait_for(lambda: len(self._jobs) > position or self._is_over(), None)
+            if len(self._jobs) > position:
+                return self._jobs[position]
+            raise self._why_not()
+
+    def _tell_watchers(self) -> None:
+        for watcher in self._watchers:
+            watcher.add_no_more()
+        self._watchers.clear()
+
+    def _is_over(self) -> bool:
+        return (self._cancelled or self._refused is not None) and not self._feeding
+
+    def _why_not(self) -> BgsimError:
+        return self._refused or EngineClosedError("the batch was cancelled before this job was submitted")
+
+    # ---- waiting -------------------------------------------------------------------------------------
+
+    def as_completed(self, *, order: str = "completion", timeout_s: float | None = None) -> Iterator[Job]:
+        """Yield the jobs that have ended, waiting for the others.
+
+        Parameters
+        ----------
+        order : {"completion", "submission"}
+        timeout_s : float, optional
+            How long to wait for each.
+
+        Raises
+        ------
+        TimeoutError
+            If none ended in time.
+        """
+        if order not in ORDERS:
+            raise InvalidInputError(
+                f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order
+            )
+        for number in range(len(self)):
+            if order == "submission":
+                job = self[number]
+                _wait(job, timeout_s)
+            else:
+                found = self._wait_for_end(number, timeout_s)
+                if found is None:
+                    return
+                job = found
+            yield job
+
+    def _wait_for_end(self, number: int, timeout_s: float | None) -> Job | None:
+        """Return the job that ended after `number` others; None if so many never will."""
+        self._drive()
+        with self._lock:
+            if not self._wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):
+                raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
+            if len(self._ended) > number:
+                return self._ended[number]
+            if self._refused is not None:
+                raise self._refused
+            return None
+
+    def _all_ended(self) -> bool:
+        return self._is_over() and len(self._ended) == len(self._jobs)
+
+    def results(self) -> list[SimulationResult]:
+        """Wait for all and return their results, in the order of submission; the first failure is raised."""
+        return [job.result() for job in self.as_completed(order="submission")]
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until every job has ended, in whatever way; return whether that came in time."""
+        self._drive()
+        with self._lock:
+            return self._wait_for(lambda: len(self._ended) == len(self) or self._all_ended(), timeout_s)
+
+    def _drive(self) -> None:
+        """Do what is due, where no thread does."""
+        if self._desk.scheduler.config.immediate:
+            self._desk.scheduler.drive()
+
+    def _wait_for(self, reached: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait, under the lock; not in an immediate engine, which has done all that is due.
+
+        Raises
+        ------
+        JobTimeoutError
+            If the wait would have no end.
+        """
+        immediate = self._desk.scheduler.config.immediate
+        if immediate and timeout_s is None and not reached():
+            raise JobTimeoutError(
+                "the batch has not ended, in an immediate engine, and nothing is due; advance its clock, or resume it"
+            )
+        return self._changed.wait_for(reached, 0 if immediate else timeout_s)
+
+    def done(self) -> bool:
+        """Tell whether every job has ended."""
+        return self.wait(0)
+
+    def cancel(self) -> None:
+        """Cancel every job that has not ended, and submit no more."""
+        with self._lock:
+            self._cancelled = True
+            jobs = list(self._jobs)
+            if not self._feeding:
+                self._tell_watchers()
+            self._changed.notify_all()
+        for job in reversed(jobs):  # those that wait come first, or each would take a place that another leaves
+            job.cancel()
+
+    def progress(self, callback: Callable[[BatchUpdate], Any] | None = None) -> BatchProgress:
+        """Return all jobs as one progress, weighted by replicates: to iterate over, or to have a callback called."""
+        with self._lock:
+            later = [s.replicates for s in self._submissions[len(self._jobs) :]]
+            found = self._desk.scheduler.bus.batch(self._jobs, callback, later=later)
+            if later and not self._is_over():
+                self._watchers.append(found)
+            elif later:
+                found.add_no_more()
+            return found
+
+    # ---- what became of them -------------------------------------------------------------------------
+
+    def missing(self) -> list[int]:
+        """Return the positions of the jobs that have no result: not ended yet, failed, cancelled, or not submitted."""
+        return [number for number, job in self._numbered() if job is None or job.state is not JobState.COMPLETED]
+
+    def failed(self) -> dict[int, BaseException]:
+        """Return why jobs failed, by position."""
+        found = {}
+        for number, job in self._numbered():
+            if job is not None and job.state is JobState.FAILED:
+                error = job.exception(timeout=None)
+                assert error is not None
+                found[number] = error
+        return found
+
+    def _numbered(self) -> Iterator[tuple[int, Job | None]]:
+        with self._lock:
+            jobs = list(self._jobs)
+        return enumerate(itertools.chain(jobs, itertools.repeat(None, len(self) - len(jobs))))
+
+    def __repr__(self) -> str:
+        with self._lock:
+            return f"<{type(self).__name__} of {len(self)} jobs: {len(self._jobs)} submitted, {len(self._ended)} ended>"
+
+
+class Sweep(Batch):
+    """A batch over a grid of parameters; made by `Engine.sweep`.
+
+    Attributes
+    ----------
+    grid : dict of str to list
+        The values of each parameter that is varied.
+    points : list of dict
+        The combinations, the last parameter varying fastest; job i has those of ``points[i]``.
+    """
+
+    def __init__(
+        self, desk: Desk, grid: Mapping[str, Sequence[Any]], submit_at: Callable[[dict[str, Any]], Submission]
+    ) -> None:
+        self.grid = {name: list(values) for name, values in grid.items()}
+        self.points = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+        super().__init__(desk, [submit_at(point) for point in self.points])
+
+    def to_xarray(self, statistic: str = "mean") -> xarray.Dataset:
+        """Wait for all and return a dataset over the grid.
+
+        Parameters
+        ----------
+        statistic : str
+            ``mean``, ``sd``, ``standard_error``, ``minimum`` or ``maximum`` of each output over its replicates, or
+            ``replicates`` for every one of them along the dimension ``replicate``.
+
+        Raises
+        ------
+        MissingExtraError
+            Without xarray.
+        """
+        try:
+            import xarray  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise MissingExtraError('to_xarray() needs xarray: pip install "bgsim[xarray]"') from error
+        check_word("statistic", statistic, STATISTICS)
+        results = self.results()
+        sizes = [len(values) for values in self.grid.values()]
+        variables = {}
+        for output in results[0]:
+            of_each = [
+                r[output] if statistic == "replicates" else getattr(r.summary()[output], statistic) for r in results
+            ]
+            cube = np.stack([np.asarray(values) for values in of_each])
+            own = [f"{output}_{axis}" for axis in range(cube.ndim - 1)]
+            if statistic == "replicates":
+                own[0] = "replicate"
+            variables[output] = ([*self.grid, *own], cube.reshape(*sizes, *cube.shape[1:]))
+        return xarray.Dataset(variables, coords=self.grid)
+
+
+def _wait(job: Job, timeout_s: float | None) -> None:
+    """Wait for a job to end, in whatever way."""
+    try:
+        job.exception(timeout_s)
+    except JobTimeoutError:
+        raise  # an immediate engine, in which nothing is due
+    except TimeoutError as error:
+        if not job.done():
+            raise TimeoutError(f"{job.id} did not end within {timeout_s} s") from error
+    except concurrent.futures.CancelledError:
+        pass

@@ -1,0 +1,325 @@
+"""Plain callables on an engine's workers: a `concurrent.futures.Executor` with the standard library's semantics.
+
+::
+
+    submit ──> enqueue ──> the engine's queue ──> a worker runs the call ──> future resolved, callbacks called
+                  └─ withdraw <── future.cancel(), shutdown(cancel_futures=True)
+
+The executor knows the engine by one function, `Enqueue`. Its own lock guards its counts and what is waiting; neither
+`Enqueue`, nor a callback, nor a call runs under it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from bgsim.errors import InvalidInputError
+from bgsim.queue_manager import Priority
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("bgsim.jobs.executor")
+
+
+class Enqueue(Protocol):
+    """What an executor needs of an engine."""
+
+    def __call__(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
+        """Have a worker call the task, once, and without a lock. Any thread may call this.
+
+        The task takes no arguments and never raises. There is room for any number, as in the standard library's
+        executors. An engine that is closed without running what waits calls the executors'
+        ``shutdown(wait=False, cancel_futures=True)``, so that nobody waits for ever.
+
+        Returns
+        -------
+        callable
+            Withdraws the task: returns True if it was waiting and now will not be called, False if it is too late.
+
+        Raises
+        ------
+        EngineClosedError
+            If the engine is closed.
+        """
+        ...
+
+
+class EngineExecutor(Executor):
+    """Runs plain callables on an engine's workers; made by `Engine.executor`. Any thread may call any method.
+
+    Calls wait in the engine's queue, among its simulations, by priority. Each takes a worker from its start to its end,
+    and can be cancelled only until it starts. A call that waits for another, which has not started, needs a second
+    worker, as with any executor. Shutting the executor down leaves the engine as it is.
+
+    Parameters
+    ----------
+    enqueue : Enqueue
+    priority : Priority or str
+        Of all its calls.
+    group : str, optional
+        Counts against ``limits``.
+    """
+
+    def __init__(
+        self, enqueue: Enqueue, *, priority: Priority | str = Priority.NORMAL, group: str | None = None
+    ) -> None:
+        self._enqueue = enqueue
+        self._priority = Priority.of(priority)
+        self._group = group
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._shut_down = False
+        self._unfinished = 0  # calls that were submitted and are neither done nor withdrawn
+        # Those of them that no worker has taken; None until they are in the engine's queue.
+        self._waiting: dict[Future[Any], tuple[_Task, Callable[[], bool]] | None] = {}
+        self._callers: list[int] = []  # the threads that run one, or its callbacks
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have ``fn(*args, **kwargs)`` called by a worker, and return its future.
+
+        Raises
+        ------
+        RuntimeError
+            If the executor is shut down or, as `EngineClosedError`, the engine closed.
+        """
+        future: Future[T] = _CallFuture(self)
+        task = _Task(self, future, fn, args, kwargs)
+        with self._lock:
+            if self._shut_down:
+                raise RuntimeError("cannot schedule new futures after shutdown; engine.executor() gives a new executor")
+            self._unfinished += 1
+            self._waiting[future] = None
+        try:
+            withdraw = self._enqueue(task, priority=self._priority, group=self._group)
+        except BaseException:
+            with self._lock:
+                self._waiting.pop(future, None)
+            self._count_down()
+            raise
+        with self._lock:
+            if future in self._waiting:
+                self._waiting[future] = task, withdraw
+                return future
+        if future.cancelled():  # by another thread that shut the executor down, when there was nothing to withdraw yet
+            self._drop(future, task, withdraw)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Return an iterator over ``fn``'s results for the items of the iterables, in their order.
+
+        The first exception ends it, as a time-out or closing it does; calls that have not started are then cancelled.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds from now after which waiting for a result raises `TimeoutError`.
+        chunksize : int
+            How many calls are one task; more than one is worth it for calls that take less than a task costs.
+        buffersize : int, optional
+            How many tasks are submitted ahead of the results that were taken; the iterables, which may then be endless,
+            are read no further. By default all are submitted at once.
+
+        Raises
+        ------
+        TypeError, InvalidInputError
+            If a size is not an integer of 1 or more.
+        RuntimeError
+            As `submit` does.
+        """
+        _check_size("chunksize", chunksize)
+        if buffersize is not None:
+            _check_size("buffersize", buffersize)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        chunks = _chunks(zip(*iterables, strict=False), chunksize)
+        submissions = (self.submit(_call_each, fn, chunk) for chunk in chunks)
+        return _results(deque(itertools.islice(submissions, buffersize)), submissions, deadline)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more calls. More than once does no harm.
+
+        Parameters
+        ----------
+        wait : bool
+            Return when all calls, and their callbacks, are done.
+        cancel_futures : bool
+            Cancel those that have not started.
+
+        Raises
+        ------
+        RuntimeError
+            If a call of this executor, or a callback, waits: it would wait for itself.
+        """
+        with self._lock:
+            self._shut_down = True
+            waiting = list(self._waiting) if cancel_futures else []
+        for future in waiting:
+            future.cancel()
+        with self._lock:
+            if wait and threading.get_ident() in self._callers:
+                raise RuntimeError("a call cannot wait for its own executor to end; use shutdown(wait=False)")
+            if wait:
+                self._idle.wait_for(lambda: not self._unfinished)
+
+    def __repr__(self) -> str:
+        with self._lock:
+            waiting, running = len(self._waiting), len(self._callers)
+        return f"<EngineExecutor: {running} running, {waiting} waiting{', shut down' if self._shut_down else ''}>"
+
+    def _begin(self, future: Future[Any]) -> None:
+        """Note that a worker has taken a call."""
+        with self._lock:
+            self._waiting.pop(future, None)
+            self._callers.append(threading.get_ident())
+
+    def _end(self) -> None:
+        """Note that this worker has done a call."""
+        with self._lock:
+            self._callers.remove(threading.get_ident())
+        self._count_down()
+
+    def _cancelled(self, future: Future[Any]) -> None:
+        """Take a cancelled call out of the queue, if it is still there."""
+        with self._lock:
+            waiting = self._waiting.pop(future, None)
+        if waiting is not None:
+            self._drop(future, *waiting)
+
+    def _drop(self, future: Future[Any], task: _Task, withdraw: Callable[[], bool]) -> None:
+        """Withdraw a cancelled call, and tell those who wait for its future.
+
+        1. A cancels the future. 2. A worker takes the task. 3. A finds nothing to withdraw, and leaves the rest to the
+        worker, who finds the future cancelled.
+        """
+        if withdraw():
+            task.clear()
+            future.set_running_or_notify_cancel()
+            self._count_down()
+
+    def _count_down(self) -> None:
+        with self._lock:
+            self._unfinished -= 1
+            if not self._unfinished:
+                self._idle.notify_all()
+
+
+class _CallFuture(Future[T]):
+    """A future whose cancelling takes its call out of the queue."""
+
+    def __init__(self, executor: EngineExecutor) -> None:
+        super().__init__()
+        self._executor = executor
+
+    def cancel(self) -> bool:
+        if not super().cancel():
+            return False
+        self._executor._cancelled(self)
+        return True
+
+
+class _Task:
+    """What a worker calls. It lets go of everything before it runs, for a queue may keep it for longer."""
+
+    __slots__ = ("_call",)
+
+    def __init__(
+        self,
+        executor: EngineExecutor,
+        future: Future[Any],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self._call: Any = (executor, future, fn, args, kwargs)
+
+    def clear(self) -> None:
+        """Let go of the call."""
+        self._call = None
+
+    def __call__(self) -> None:
+        executor, future, fn, args, kwargs = self._call
+        self.clear()
+        executor._begin(future)
+        try:
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = fn(*args, **kwargs)
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+        except BaseException:  # of a callback that wants to exit, or of a future that somebody else has resolved
+            logger.critical("a call's future could not be resolved, or its callback raised", exc_info=True)
+        finally:
+            # An exception's traceback keeps this frame, which must not in turn keep what has the exception.
+            del future, fn, args, kwargs
+            executor._end()
+
+
+def _call_each(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> tuple[list[T], BaseException | None]:
+    """Call a function for each of some arguments, up to the first exception."""
+    results: list[T] = []
+    for args in chunk:
+        try:
+            results.append(fn(*args))
+        except BaseException as error:
+            return results, error
+    return results, None
+
+
+def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    while chunk := list(itertools.islice(calls, size)):
+        yield chunk
+
+
+def _results(
+    futures: deque[Future[tuple[list[T], BaseException | None]]],
+    submissions: Iterator[Future[tuple[list[T], BaseException | None]]],
+    deadline: float | None,
+) -> Iterator[T]:
+    """Yield the results of chunks in order, submitting one more for each that is waited for."""
+    try:
+        while futures:
+            futures.extend(itertools.islice(submissions, 1))
+            results, error = _take(futures.popleft(), deadline)
+            results.reverse()
+            while results:
+                yield results.pop()  # and keep no reference to it
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error  # its traceback has this frame
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _take(future: Future[T], deadline: float | None) -> T:
+    """Return a future's result, or cancel it at the deadline."""
+    try:
+        return future.result(None if deadline is None else deadline - time.monotonic())
+    finally:
+        future.cancel()
+
+
+def _check_size(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer of 1 or more; got {value!r}")
+    if value < 1:
+        raise InvalidInputError(f"{name} must be an integer of 1 or more; got {value!r}", field=name, value=value)

@@ -1,0 +1,158 @@
+"""What outlives a crash: the requests that it interrupted, and the dead letters of what failed for good."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError
+from bgsim.storage.journal import DeadLetter, PendingRequest
+from bgsim.storage.times import time_text
+
+if TYPE_CHECKING:
+    from bgsim.job import Job
+    from bgsim.request import Submission
+    from bgsim.running.scheduler import Scheduler
+    from bgsim.running.submit import Desk
+
+logger = logging.getLogger("bgsim.engine")
+
+MAX_CRASHES = 3
+"""A request that ran in so many crashes is not tried again: it is a dead letter."""
+
+_HEARTBEAT_S = 10.0
+"""Well below the time after which an owner that is silent counts as dead."""
+
+
+class Heartbeat:
+    """A chore: says that the engine lives, while it has something to do."""
+
+    def __init__(self, scheduler: Scheduler, owner: str) -> None:
+        self._scheduler = scheduler
+        self._owner = owner
+        self._due_at = scheduler.clock.monotonic() + _HEARTBEAT_S
+
+    def wait_s(self) -> float:
+        """Return in how many seconds the next one is due."""
+        return max(0.0, self._due_at - self._scheduler.clock.monotonic())
+
+    def run(self) -> None:
+        """Say it, if it is due."""
+        now = self._scheduler.clock.monotonic()
+        if now >= self._due_at:
+            self._due_at = now + _HEARTBEAT_S
+            self._scheduler.journal.heartbeat(self._owner)
+
+
+class Recovery:
+    """Requests that a crash interrupted, and dead letters, of one store. Any thread may call any method."""
+
+    def __init__(self, desk: Desk, owner: str | None) -> None:
+        self._desk = desk
+        self._journal = desk.scheduler.journal
+        self._owner = owner
+        self._clock = desk.scheduler.clock
+
+    def interrupted(self) -> list[PendingRequest]:
+        """Return the requests whose engine is gone, the oldest first."""
+        return self._journal.interrupted() if self._owner is not None else []
+
+    def recover(self, ids: Iterable[str] | None) -> list[Job]:
+        """Take interrupted requests over and submit them again; see `Engine.recover`."""
+        if self._owner is None:
+            return []
+        jobs = []
+        for request in self._journal.claim(self._owner, ids):
+            try:
+                if request.crashes >= MAX_CRASHES:
+                    raise InvalidInputError(f"the process has crashed {request.crashes} times while it ran")
+                submission = self._desk.read(request)
+                job = self._desk.submit(
+                    submission, job_id=request.id, crashes=request.crashes, recovered=True, block=True
+                )
+            except (EngineClosedError, QueueFullError):
+                raise  # it stays in the journal, and is interrupted when this engine is closed
+            except Exception as error:  # whatever its module or its options raise, the others have to be recovered
+                logger.warning("%s cannot be recovered, and is a dead letter now: %s", request.id, error)
+                self._bury(request, error)
+            else:
+                jobs.append(job)
+                if job.done():
+                    self._journal.remove(request.id)  # the store had its result
+        return jobs
+
+    def _bury(self, request: PendingRequest, error: Exception) -> None:
+        now = time_text(self._clock.time())
+        attempt = {"at": now, "error": f"{type(error).__name__}: {error}", "traceback": ""}
+        shared = {f.name: getattr(request, f.name) for f in fields(DeadLetter) if hasattr(request, f.name)}
+        self._journal.add_dead_letter(DeadLetter(**shared, failed_at=now, attempts=json.dumps([attempt])))
+        self._journal.remove(request.id)
+
+    # ---- dead letters --------------------------------------------------------------------------------
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return what failed for good, the newest first."""
+        return self._journal.dead_letters()
+
+    def retry(self, letter_id: str, changes: dict[str, Any]) -> Job:
+        """Submit a dead letter again, with changes, and take it out; see `Engine.retry`."""
+        letter = next((letter for letter in self._journal.dead_letters() if letter.id == letter_id), None)
+        if letter is None:
+            raise _unknown(letter_id)
+        submission = self._desk.read(letter, changes)
+        job_id = self._desk.new_id(submission.simulation)
+        self._announce(job_id, submission)
+        taken = None
+        try:
+            taken = self._journal.take_dead_letter(letter_id)
+            if taken is None:
+                raise _unknown(letter_id)  # somebody else was faster
+            job = self._desk.submit(submission, job_id=job_id)
+        except BaseException:
+            if taken is not None:
+                self._journal.add_dead_letter(taken)
+            self._journal.remove(job_id)
+            raise
+        if job.done():
+            self._journal.remove(job_id)
+        return job
+
+    def _announce(self, job_id: str, submission: Submission) -> None:
+        """Have it durable that something will be submitted, before its dead letter goes: a crash would lose it."""
+        if self._owner is None:
+            return
+        self._journal.add(submission.pending(job_id, self._owner, self._clock.time()))
+        self._journal.flush()
+
+    def discard(self, letter_id: str) -> DeadLetter:
+        """Take a dead letter out and return it."""
+        letter = self._journal.take_dead_letter(letter_id)
+        if letter is None:
+            raise _unknown(letter_id)
+        return letter
+
+    def export(self, path: str | Path) -> int:
+        """Write the dead letters to a ``.json`` or ``.csv`` file; return how many; see `Engine.export_dead_letters`."""
+        target = Path(path)
+        rows = [asdict(letter) for letter in self._journal.dead_letters()]
+        if target.suffix == ".json":
+            for row in rows:
+                row |= {name: json.loads(row[name]) for name in ("parameters", "options", "attempts")}
+            target.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+        elif target.suffix == ".csv":
+            with target.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, [f.name for f in fields(DeadLetter)])
+                writer.writeheader()
+                writer.writerows(rows)
+        else:
+            raise InvalidInputError(f"path must end in .json or .csv; got {path}", field="path", value=path)
+        return len(rows)
+
+
+def _unknown(letter_id: str) -> RequestNotFoundError:
+    return RequestNotFoundError(f"there is no dead letter {letter_id!r}; engine.dead_letters() lists them")

@@ -1,0 +1,270 @@
+"""The compiled side: the loop over the replicates of a chunk, and a kernel compiled for it.
+
+This module imports numba, so it is imported when a simulation is first compiled.
+
+numba's on-disk cache never hits for a closure over a dispatcher. So `run_chunk` takes the kernel's address, and is
+compiled once per layout of parameters and outputs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from numba import njit, types
+from numba.core import errors as numba_errors
+from numba.extending import overload
+
+from bgsim import control as block
+from bgsim.errors import CompileError, OutputError
+from bgsim.identity.look import look
+from bgsim.kernels.address import address_of, call_kernel
+from bgsim.kernels.atomics import load_slot, store_slot
+from bgsim.kernels.cache import KernelCache
+from bgsim.kernels.outputs import Output, check_count
+from bgsim.kernels.stream import GENERATOR, WorkerStream, generator_of, place, place_stream, placing_works
+from bgsim.streams import generator_at
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def _put(columns: Any, row: Any, value: Any) -> Any:
+    """Store what one replicate returned; compiled only."""
+    raise NotImplementedError
+
+
+@overload(_put)
+def _compiled_put(columns: Any, row: Any, value: Any) -> Any:
+    if not isinstance(value, types.BaseTuple):
+
+        def compiled_alone(columns: Any, row: Any, value: Any) -> Any:
+            _put_one(columns[0], row, value)
+
+        return compiled_alone
+    if len(value) == 1:
+
+        def compiled_last(columns: Any, row: Any, value: Any) -> Any:
+            _put_one(columns[0], row, value[0])
+
+        return compiled_last
+
+    if len(value) > 4:
+
+        def compiled_four(columns: Any, row: Any, value: Any) -> Any:
+            _put_one(columns[0], row, value[0])
+            _put_one(columns[1], row, value[1])
+            _put_one(columns[2], row, value[2])
+            _put_one(columns[3], row, value[3])
+            _put(columns[4:], row, value[4:])  # four at a time: a slice costs two reference counts a column
+
+        return compiled_four
+
+    def compiled(columns: Any, row: Any, value: Any) -> Any:
+        _put_one(columns[0], row, value[0])
+        _put(columns[1:], row, value[1:])
+
+    return compiled
+
+
+def _put_one(column: Any, row: Any, value: Any) -> Any:
+    """Store one value in one column; compiled only."""
+    raise NotImplementedError
+
+
+@overload(_put_one)
+def _compiled_put_one(column: Any, row: Any, value: Any) -> Any:
+    if isinstance(value, types.Array):
+
+        def compiled_array(column: Any, row: Any, value: Any) -> Any:
+            target = column[row]
+            if target.shape != value.shape:
+                raise OutputError("an array output does not have the declared shape")
+            into, elements = target.ravel(), value.ravel()  # the first is a view, for columns are contiguous
+            for i in range(into.size):
+                into[i] = elements[i]
+
+        return compiled_array
+    if isinstance(value, types.Integer) and isinstance(column.dtype, types.Integer) and column.dtype != value:
+
+        def compiled_narrowing(column: Any, row: Any, value: Any) -> Any:
+            column[row] = value
+            if column[row] != value:
+                raise OverflowError("an integer output does not fit its declared dtype")
+
+        return compiled_narrowing
+
+    def compiled(column: Any, row: Any, value: Any) -> Any:
+        column[row] = value
+
+    return compiled
+
+
+@njit(nogil=True)
+def run_chunk(
+    kernel: Any,
+    p: Any,
+    addresses: Any,
+    state: int,
+    key0: int,
+    key1: int,
+    first: int,
+    count: int,
+    columns: Any,
+    control: Any,
+) -> int:
+    """Run replicates `first` to ``first + count`` without the GIL, until an order in the control block.
+
+    `addresses` are a `WorkerStream`'s. A `state` of 0 leaves the generator where it is. Returns how many are done; when
+    the kernel raises, slot ``DONE`` says so.
+    """
+    rng = generator_of(addresses)
+    for i in range(count):
+        if load_slot(control, block.ORDER) != block.GO:
+            return i
+        if state != 0:
+            place_stream(state, key0, key1, np.uint64(first + i))
+        value = call_kernel(kernel, p, rng, control)
+        if load_slot(control, block.OBSERVED) != 0:
+            return i  # the kernel gave up, so its value does not count
+        _put(columns, i, value)
+        store_slot(control, block.FRACTION, 0)
+        store_slot(control, block.DONE, i + 1)
+    return count
+
+
+def make_dispatcher(function: Any, kept_as: str | None, approve: Callable[[bool], None]) -> Any:
+    """Return a frozen function as a numba dispatcher.
+
+    Parameters
+    ----------
+    function : function
+    kept_as : str or None
+        The identity under which its machine code is kept on disk; None keeps it not.
+    approve : callable
+        Told of what was compiled anew whether it draws from numba's own random streams, before that is kept; refuses it
+        by raising.
+    """
+    dispatcher = njit(nogil=True)(function)
+    dispatcher._cache = KernelCache(kept_as, lambda compiled: approve(_draws(compiled)))
+    return dispatcher
+
+
+def _draws(compiled: Any) -> bool:
+    """Tell whether machine code uses the streams behind `np.random` and `random`, in whatever function it calls."""
+    return any(function.name in _SHARED_STREAMS for function in compiled.library._final_module.functions)
+
+
+_SHARED_STREAMS = ("numba_get_np_random_state", "numba_get_py_random_state")
+
+
+@functools.cache
+def _keep_ours() -> None:
+    """Keep the machine code of what is compiled of bgsim itself on disk, too."""
+    for dispatcher in (run_chunk, place):
+        function = dispatcher.py_func
+        found = look(function.__qualname__, __name__, (function,), compiled=True, own=("bgsim",))
+        dispatcher._cache = KernelCache(found.fingerprint)
+
+
+class CompiledKernel:
+    """A kernel compiled for one layout of parameters and columns; called by any number of threads.
+
+    Parameters
+    ----------
+    dispatcher : numba Dispatcher
+        The kernel, from `make_dispatcher`.
+    name : str
+        Of the simulation, for errors.
+    view : namedtuple
+        Parameters as the kernel sees them; only the types count.
+    outputs : sequence of Output
+        What the simulation declares.
+    takes_control : bool
+        Whether the kernel has a third argument.
+
+    Raises
+    ------
+    CompileError
+        If numba cannot compile it.
+    OutputError
+        If it returns something else than is declared.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Any,
+        name: str,
+        view: Any,
+        outputs: tuple[Output, ...],
+        takes_control: bool,
+    ) -> None:
+        control_type = types.int64[::1]
+        arguments = (numba.typeof(view), GENERATOR, *([control_type] if takes_control else []))
+        try:
+            dispatcher.compile(arguments)
+        except (numba_errors.NumbaError, numba_errors.UnsupportedBytecodeError) as error:
+            remedy = "Import at the top of the module, not in the function.\n" if "IMPORT_NAME" in str(error) else ""
+            raise CompileError(
+                f"numba cannot compile {name}: {error}\n{remedy}"
+                "Parameters reach a compiled kernel as numbers and arrays only; "
+                "@simulation(compile=False) runs plain Python."
+            ) from error
+        returned = dispatcher.overloads[arguments].signature.return_type
+        _check_returned(name, types.unliteral(returned), outputs)
+        column_types = types.Tuple([types.Array(numba.from_dtype(o.dtype), 1 + len(o.shape), "C") for o in outputs])
+        self._kernel, kernel_type = address_of(dispatcher, arguments)
+        self._dispatcher = dispatcher  # keeps the machine code
+        words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
+        layout = (kernel_type, numba.typeof(view), types.uint64[::1], *words, column_types, control_type)
+        _keep_ours()
+        run_chunk.compile(layout)
+        self._entry = run_chunk.overloads[layout].entry_point
+
+    def __call__(
+        self,
+        view: Any,
+        stream: WorkerStream,
+        key: NDArray[np.uint64],
+        first: int,
+        columns: tuple[NDArray[Any], ...],
+        control: NDArray[np.int64],
+    ) -> int:
+        """Run as many replicates as the columns have rows, from `first` on; see `run_chunk`."""
+        count = len(columns[0])
+        if placing_works():
+            done: int = self._entry(
+                self._kernel, view, stream.addresses, stream.state, *key, first, count, columns, control
+            )
+            return done
+        return self._one_by_one(view, key, first, columns, control)
+
+    def _one_by_one(self, view: Any, key: Any, first: int, columns: tuple[NDArray[Any], ...], control: Any) -> int:
+        for i in range(len(columns[0])):
+            rows = tuple(column[i : i + 1] for column in columns)
+            stream = WorkerStream(generator_at(key, first + i))
+            if not self._entry(self._kernel, view, stream.addresses, 0, *key, first + i, 1, rows, control):
+                return i
+            control[block.DONE] = i + 1
+        return len(columns[0])
+
+
+def _check_returned(name: str, returned: Any, outputs: tuple[Output, ...]) -> None:
+    values = list(returned) if isinstance(returned, types.BaseTuple) else [returned]
+    check_count(name, outputs, len(values))
+    for value, output in zip(values, outputs, strict=True):
+        is_array = isinstance(value, types.Array)
+        ndim = value.ndim if is_array else 0
+        try:
+            dtype = numba.np.numpy_support.as_dtype(value.dtype if is_array else value)
+        except (NotImplementedError, numba_errors.NumbaError):
+            dtype = None
+        if dtype is None or ndim != len(output.shape):
+            raise OutputError(
+                f"output {output.name!r} of {name} is declared as {output.describe()}; the function returns {value}",
+                field=output.name,
+            )
+        output.check_dtype(name, dtype)

@@ -1,0 +1,274 @@
+"""A simulation as its code was at one look: its identity, and what has been compiled of it."""
+
+from __future__ import annotations
+
+import enum
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.errors import CompileError, SimulationChangedError, StreamError
+from bgsim.identity.look import Identity, look
+from bgsim.identity.ownership import Ownership, own_modules
+from bgsim.identity.report import few_of, part_differences
+from bgsim.parameters.parameter_class import fields_of, unreachable_attribute
+from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning, warn_user
+
+if TYPE_CHECKING:
+    from bgsim.kernels.compiled import CompiledKernel
+    from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.simulation import Simulation
+
+BIASED_DRAWS = {
+    "poisson": "it is biased for 10 <= lam < 15 in numba 0.68.1",
+    "negative_binomial": "it draws from numba's biased poisson",
+}
+"""Generator methods whose compiled form does not follow the distribution, and why."""
+
+
+@dataclass(slots=True)
+class Compiled:
+    """What has been made of one identity, and outlives the values that it was looked at with.
+
+    Attributes
+    ----------
+    by_layout : dict
+        Kernels, by the layout of the parameters; set in one step each.
+    warned : set of type
+        Categories of warnings that were given.
+    """
+
+    by_layout: dict[Any, CompiledKernel] = field(default_factory=dict)
+    warned: set[type[Warning]] = field(default_factory=set)
+
+
+class Revision:
+    """What a simulation was at one look. Any thread may call any method.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    compiles : bool
+        Whether numba compiles it.
+
+    Attributes
+    ----------
+    identity : Identity
+    compiles : bool
+    compiled : Compiled
+        Shared with other revisions of this identity.
+    check_s : float
+        Seconds that the last look at plain code after a chunk took; 0 for compiled code.
+    """
+
+    def __init__(self, simulation: Simulation, *, compiles: bool) -> None:
+        self.compiles = compiles
+        self.check_s = 0.0
+        self._name = simulation.name
+        self._outputs = simulation.outputs
+        self._parameters_class = simulation.parameters_class
+        self._takes_control = simulation.takes_control
+        self._answered_for = bool(simulation.version) or simulation.depends_on is not None
+        self._look: Callable[[Any], Identity] = lambda function: _look(simulation, function, compiles=compiles)
+        self.compiled = Compiled()
+        self._function = simulation.function
+        self.identity: Identity = self._look(simulation.function)
+        self._biased = sorted(self.identity.attributes & BIASED_DRAWS.keys()) if compiles else []
+        self._frozen = self._freeze(simulation.function) if compiles else None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether a change of anything that it reaches would be seen, or its author answers for the rest."""
+        return self._answered_for or not self.identity.limits
+
+    def check_streams(self) -> None:
+        """Refuse plain Python that draws random numbers from elsewhere; compiled code is looked at when it is compiled.
+
+        Raises
+        ------
+        StreamError
+            Naming what draws.
+        """
+        if self.identity.draws and not self.compiles:
+            raise _stream_error(self._name, self.identity)
+
+    def check_machine_code(self) -> None:
+        """Refuse compiled code in which numba would use what it compiled before something was changed.
+
+        Raises
+        ------
+        CompileError
+            Naming it.
+        """
+        self._refuse_stale(self.identity)
+
+    def _refuse_stale(self, found: Identity) -> None:
+        if found.stale:
+            raise CompileError(f"{self._name} reaches {'; '.join(found.stale)}, or start a new process")
+
+    def not_followed(self, parameters: ParameterSet) -> str | None:
+        """Return what cannot be followed, and what its author can do; None if nothing is left unseen."""
+        if self._answered_for:
+            return None
+        found = self.identity.limits
+        if found:
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            return (
+                f"{self._name} reaches what bgsim cannot follow: {found[0]}{more}. A change of it would go unseen. "
+                'Name what counts with @simulation(depends_on=(...)), or answer for it with version="1"'
+            )
+        unseen = None if self.compiles else _unseen_member(parameters, self._parameters_class)
+        if unseen is None:
+            return None
+        field, kind = unseen
+        return (
+            f"{self._name} gets a {kind} in its parameter {field!r}, which has methods. A change of them would go "
+            f"unseen, for no annotation of the parameter class names {kind}. Annotate the field with it"
+        )
+
+    def warn_of_limits(self, found: str | None) -> None:
+        """Say, once, what `not_followed` has found, if anything."""
+        if found is not None:
+            self._warn(f"{found}; its results are neither stored nor shared", IdentityWarning)
+
+    def warn_of_biased_draws(self) -> None:
+        """Say, once, which draws of compiled code do not follow their distribution."""
+        for method in self._biased:
+            self._warn(
+                f"{self._name} calls {method}() in a compiled kernel: {BIASED_DRAWS[method]}. "
+                "Sum exponential waiting times instead, or use @simulation(compile=False)",
+                BiasedDrawWarning,
+            )
+
+    def _warn(self, message: str, category: type[Warning]) -> None:
+        if category not in self.compiled.warned:
+            self.compiled.warned.add(category)
+            warn_user(message, category)
+
+    def check_unchanged(self, simulation: Simulation) -> None:
+        """Refuse to go on with rows of plain Python whose code or values have changed meanwhile.
+
+        Raises
+        ------
+        SimulationChangedError
+            Naming what is different.
+        """
+        if self.identity.is_unchanged():
+            return
+        now = self._look(simulation.function)
+        if now.fingerprint == self.identity.fingerprint:
+            self.identity = now  # nothing that counts
+            return
+        raise SimulationChangedError(
+            f"{self._name} has changed since the job was submitted: {changes(self.identity, now)}. Nothing of the job "
+            "is stored, for its rows would mix the two; submit it again. If the simulation itself changes that and it "
+            "makes no difference, name what counts: @simulation(depends_on=(...))"
+        )
+
+    # ---- compiling -----------------------------------------------------------------------------------
+
+    def compile(self, layout: Any, view: Any) -> CompiledKernel:
+        """Compile a kernel for a layout of the parameters; `view` is an example of it.
+
+        Raises
+        ------
+        CompileError, OutputError, StreamError
+        """
+        from bgsim.kernels.compiled import CompiledKernel, make_dispatcher  # noqa: PLC0415 - imports numba
+
+        kept_as = self.identity.fingerprint if self.is_followed else None
+        dispatcher = make_dispatcher(self._frozen, kept_as, self._approve)
+        try:
+            found = CompiledKernel(dispatcher, self._name, view, self._outputs, self._takes_control)
+        except CompileError as error:
+            remedy = unreachable_attribute(self._parameters_class, str(error))
+            if remedy is None:
+                raise
+            raise CompileError(f"{remedy}\n{error}") from error.__cause__
+        self.compiled.by_layout[layout] = found
+        return found
+
+    def _freeze(self, function: Any) -> Any:
+        from bgsim.kernels.frozen import freeze  # noqa: PLC0415 - for what is compiled
+
+        ownership = Ownership(own_modules(function.__module__))
+        return freeze(function, self.identity.fingerprint[:16], ownership.installed)
+
+    def _approve(self, draws: bool) -> None:
+        """Look at what was compiled anew, before it is used or kept."""
+        if draws:
+            raise _stream_error(self._name, self.identity)
+        now = self._look(self._frozen)
+        self._refuse_stale(now)
+        if now.fingerprint != self.identity.fingerprint:
+            named = self._look(self._function)  # with the names that its author knows
+            raise SimulationChangedError(
+                f"{self._name} changed while it was compiled: {changes(self.identity, named)}; submit it again"
+            )
+
+
+def changes(old: Identity, new: Identity) -> str:
+    """Return which dependencies differ, at most three by name."""
+    return few_of(list(part_differences(new.parts, old.parts))) or "what its parts refer to"
+
+
+def _look(simulation: Simulation, function: Any, *, compiles: bool) -> Identity:
+    outputs = [(o.name, np.lib.format.dtype_to_descr(o.dtype), o.shape) for o in simulation.outputs]
+    values = [function]
+    if not compiles:  # plain Python gets an instance, with all its methods
+        values += [simulation.parameters_class, _field_classes(simulation.parameters_class)]
+    return look(
+        simulation.name,
+        simulation.function.__module__,
+        tuple(values),
+        compiled=compiles,
+        settings={"version": simulation.version, "outputs": repr(outputs), "compile": compiles},
+        declared=simulation.depends_on,
+        own=("bgsim.kernels.frozen",),
+    )
+
+
+def _field_classes(parameters_class: type | None) -> list[Any]:
+    """Return the classes that the fields are annotated with: an Enum, say, whose members have methods."""
+    found, left = [], [] if parameters_class is None else [f.annotation for f in fields_of(parameters_class)]
+    while left:
+        annotation = left.pop()
+        left += typing.get_args(annotation)
+        if isinstance(annotation, enum.Enum):  # of a Literal
+            found.append(type(annotation))
+        elif isinstance(annotation, type) and not typing.get_args(annotation):
+            found.append(annotation)
+    return found
+
+
+def _unseen_member(parameters: ParameterSet, parameters_class: type | None) -> tuple[str, str] | None:
+    """Return the field and the class of a member of an Enum that has methods and that no annotation names."""
+    for name, value in parameters.items():
+        for item in value if isinstance(value, tuple) else (value,):
+            kind = type(item)
+            if isinstance(item, enum.Enum) and kind not in _field_classes(parameters_class) and _has_methods(kind):
+                return name, kind.__name__
+    return None
+
+
+def _has_methods(kind: type[enum.Enum]) -> bool:
+    """Tell whether an Enum has methods or properties that its author wrote: not those of C, nor of `enum`."""
+    return any(
+        hasattr(value, "__get__") and not hasattr(value, "__objclass__") and getattr(value, "__module__", "") != "enum"
+        for base in kind.__mro__[: kind.__mro__.index(enum.Enum)]
+        if issubclass(base, enum.Enum)
+        for name, value in vars(base).items()
+        if name not in kind.__members__
+    )
+
+
+def _stream_error(name: str, identity: Identity) -> StreamError:
+    found = ", ".join(identity.draws) or "np.random or random, in a function that it calls"
+    return StreamError(
+        f"{name} draws random numbers from elsewhere than rng: {found}. Its replicates would be no function of the "
+        "seed. Draw from rng, the simulation's second argument",
+        field="simulation",
+    )

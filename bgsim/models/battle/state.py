@@ -1,0 +1,167 @@
+"""The state of a battle while it is fought: its arrays, the dice, and the line to the combat log.
+
+All functions here and in the modules that use it run compiled. `note` does nothing there; a replay runs the same
+functions as plain Python with a `note` that writes the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numba.core.registry import CPUDispatcher
+from numba.extending import lower_builtin, type_callable
+
+from bgsim.models.battle.tables import (
+    ARMOR,
+    CONSTANT,
+    END_DIE,
+    FIRST_DIE,
+    HIT_DICE,
+    HIT_DIE_SIDES,
+    LIMIT,
+    MAXIMUM,
+    NUMBER,
+    SAVES,
+    SIDES,
+)
+
+# ---- creatures: int64, one row a creature ------------------------------------------------------------
+
+HP, TEMP, BOUND, ROLLED, FOCUS, FOCUSED_BEFORE, REACTED, DAZED, LIFE, SUCCESSES, FAILURES, PICKED = range(12)
+DEALT_HP, TAKEN_HP, DIED, ORDER, DICE_LEFT = range(12, 17)
+STATE_COLUMNS = DICE_LEFT + len(HIT_DIE_SIDES)
+"""Hit points, temporary ones, bits of the effects on it, how many effects these are, whether it concentrates, whether
+it did when the fight began, whether its reaction is used, whether it is surprised, how it is (`UP` to `DEAD`), death
+saves, the number of the last choice that picked it, hit points dealt and taken, whether it is dead when the
+day ends, and hit dice left of each size. The
+column `ORDER` is of no creature: it lists the fighters by initiative."""
+
+UP, DYING, STABLE, DEAD = range(4)
+
+ARMOR_NOW, SAVE_NOW, INITIATIVE_NOW, LEFT_NOW, WAITING = range(5)
+VALUE_COLUMNS = 5
+
+# ---- counters: int64 ---------------------------------------------------------------------------------
+
+PARTY, FIRST_FOE, END_FOE, PARTY_UP, FOES_UP, ACTIVE, CHOICES, FIGHTERS, FOUGHT, ROUND = range(10)
+"""Size of the party, span of the encounter's monsters, who is up on either side, active effects, choices made, fighters
+in the order of turns, encounters fought, and the round, 0 before the first."""
+
+# ---- results: int64, one row an encounter ------------------------------------------------------------
+
+OUTCOME, LENGTH = range(2)
+"""1 won, -1 lost, 0 undecided; and rounds."""
+
+# ---- active effects: int64, one row an effect on a creature ------------------------------------------
+
+SOURCE, BEARER, WHAT, LEFT, VALID = range(5)
+ACTIVE_COLUMNS = 5
+"""Who put it there, who has it, its row in the table of effects, turns of the source until it ends (0: no limit), and
+whether it counts: under the SRD one of several with the same name does."""
+
+
+class _Both(CPUDispatcher):  # type: ignore[misc]
+    """A function that compiled code calls compiled and Python calls plain: its wrapper for Python is not made."""
+
+    def __call__(self, *args: Any) -> Any:
+        return self.py_func(*args)
+
+
+def _both(function: Any, **options: Any) -> Any:
+    made = njit(**options)(function)
+    if not hasattr(made, "py_func"):
+        return made  # numba is switched off
+    return _Both(made.py_func, made.locals, made.targetoptions)
+
+
+def compiled(function: Any) -> Any:
+    """Let compiled functions call a function, without reference counts, which cost half of the time.
+
+    Whoever calls it holds the arrays, and it may make none.
+    """
+    return _both(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+
+
+def compiled_into(function: Any) -> Any:
+    """Let a large function with one caller become one with it: so it is compiled once, not at each level."""
+    return _both(function, inline="always")
+
+
+class Day(NamedTuple):
+    """All that changes during a day.
+
+    Few arrays: each one that is handed from function to function costs time, above all to compile.
+
+    Attributes
+    ----------
+    state : ndarray of int64, shape (creatures + 1 + encounters, STATE_COLUMNS + encounters)
+        The creatures, then the counters, then the encounters' results. The last columns are the creatures' hit points
+        at the end of each encounter.
+    values : ndarray of float64, shape (creatures + resources, 5)
+        Of a creature armor class, bonus to saves and initiative; of a resource what is left of it, and turns until it
+        recharges.
+    active : ndarray of int64, shape (room, ACTIVE_COLUMNS)
+        Active effects.
+    counters : ndarray of int64, shape (STATE_COLUMNS + encounters,)
+        A row of `state`.
+    """
+
+    state: Any
+    values: Any
+    active: Any
+    counters: Any
+
+
+def note(event: int, creature: int, other: int, row: int, first: float, second: float) -> None:
+    """Write a line of the combat log; see `bgsim.models.battle.log`. Compiled it does nothing, and costs nothing."""
+
+
+@type_callable(note)
+def _note_type(context: Any) -> Any:
+    return lambda event, creature, other, row, first, second: types.none
+
+
+@lower_builtin(note, types.VarArg(types.Any))
+def _note_code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return context.get_dummy_value()
+
+
+@compiled
+def d20(rng: Any) -> int:
+    """Throw a d20. A die is the whole part of a uniform number: its faces are equally likely to 2**-49."""
+    return 1 + int(rng.random() * 20)
+
+
+@compiled
+def roll(p: Any, formula: int, times: int, rng: Any) -> float:
+    """Return the value of a formula with its dice thrown so many times."""
+    total = float(p.numbers[formula, CONSTANT])
+    for die in range(int(p.numbers[formula, FIRST_DIE]), int(p.numbers[formula, END_DIE])):
+        count, sides = p.rows[die, NUMBER], p.rows[die, SIDES]
+        thrown = 0
+        if sides == 1:
+            thrown = abs(count) * times
+        else:
+            for _ in range(abs(count) * times):
+                thrown += 1 + int(rng.random() * sides)
+        total += thrown if count > 0 else -thrown
+    return total
+
+
+@njit
+def new_day(p: Any) -> Day:
+    """Return the state of a day before anything has happened."""
+    state = np.zeros((p.creatures + 1 + p.encounters, STATE_COLUMNS + p.encounters), np.int64)
+    values = np.zeros((p.end_resources, VALUE_COLUMNS))
+    active = np.empty((p.room, ACTIVE_COLUMNS), np.int64) if p.room > 0 else state[:0]
+    for i in range(p.creatures):
+        state[i, HP] = p.rows[i, MAXIMUM]
+        values[i, ARMOR_NOW] = p.numbers[i, ARMOR]
+        values[i, SAVE_NOW] = p.numbers[i, SAVES]
+        for size in range(len(HIT_DIE_SIDES)):
+            state[i, DICE_LEFT + size] = p.rows[i, HIT_DICE + size]
+    for resource in range(p.creatures, p.end_resources):
+        values[resource, LEFT_NOW] = p.numbers[resource, LIMIT]
+    return Day(state, values, active, state[p.creatures])

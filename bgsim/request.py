@@ -1,0 +1,282 @@
+"""What one call of `Engine.submit` asks for, checked; and its form in the journal, from which it can be made again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.defaults import check_retry, check_seconds, check_word
+from bgsim.errors import InvalidInputError, NotStoredError, nearest
+from bgsim.parameters.parameter_set import ParameterSet, ResultKey
+from bgsim.queue_manager import Priority, SimulationRequest
+from bgsim.retry import Retry
+from bgsim.storage.journal import PendingRequest
+from bgsim.storage.times import time_text
+from bgsim.streams import check_seed
+
+if TYPE_CHECKING:
+    from bgsim.kernels.revision import Revision
+    from bgsim.simulation import Simulation
+
+CACHE_MODES = ("use", "refresh", "off", "only")
+
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""Nobody waits so long, and no later time can be written down."""
+
+_FROM_ZERO = ("delay_s", "debounce_s", "max_wait_s")
+_ABOVE_ZERO = ("timeout_s", "queue_timeout_s", "deadline_s")
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """A request as the caller made it, with what the simulation declares where he said nothing. Read-only.
+
+    The attributes are the arguments of `Engine.submit`, which documents them.
+
+    Attributes
+    ----------
+    urgency : Priority
+        The priority, as submitted or as the simulation declares it.
+    size_bytes : int
+        Of the result, in memory.
+    revision : Revision
+        What the simulation's code is, as it was looked at for this submission.
+    not_followed : str or None
+        What of the code cannot be followed: then the result is neither stored nor shared.
+    key : ResultKey
+        What the result is a function of.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the argument, what was given and what is allowed.
+    """
+
+    simulation: Simulation
+    parameters: ParameterSet
+    replicates: int
+    seed: int = 0
+    priority: Priority | str | int | None = None
+    allow_deduplication: bool = True
+    cache: str = "use"
+    workspace: str | None = None
+    supersede: str | None = None
+    debounce_s: float | None = None
+    max_wait_s: float | None = None
+    group: str | None = None
+    delay_s: float = 0.0
+    at: datetime | None = None
+    timeout_s: float | None = None
+    queue_timeout_s: float | None = None
+    deadline_s: float | None = None
+    retry: Retry | None = None
+    urgency: Priority = field(init=False)
+    size_bytes: int = field(init=False)
+    revision: Revision = field(init=False)
+    not_followed: str | None = field(init=False)
+    key: ResultKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        defaults = self.simulation.defaults
+        self.replicates = _check_replicates(self.replicates)
+        self.seed = check_seed(self.seed)
+        self.urgency = Priority.of(self.priority) if self.priority is not None else defaults.priority
+        if not isinstance(self.allow_deduplication, bool | np.bool_):
+            raise InvalidInputError(
+                f"allow_deduplication must be True or False; got {self.allow_deduplication!r}",
+                field="allow_deduplication",
+                value=self.allow_deduplication,
+            )
+        self.allow_deduplication = bool(self.allow_deduplication)
+        check_word("cache", self.cache, CACHE_MODES)
+        if self.timeout_s is None:
+            self.timeout_s = defaults.timeout_s
+        if self.group is None:
+            self.group = defaults.group
+        if self.retry is None:
+            self.retry = defaults.retry
+        else:
+            check_retry(self.retry)
+        check_seconds(self, above_zero=_ABOVE_ZERO, from_zero=_FROM_ZERO)
+        if self.delay_s is None:
+            raise InvalidInputError("delay_s must be 0 seconds or more; got None", field="delay_s", value=None)
+        for name in ("workspace", "supersede", "group"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise InvalidInputError(f"{name} must be a text; got {value!r}", field=name, value=value)
+        if self.at is not None and (not isinstance(self.at, datetime) or self.at.tzinfo is None):
+            raise InvalidInputError(
+                f"at must be a datetime with a time zone; got {self.at!r}", field="at", value=self.at
+            )
+        if self.at is not None and self.delay_s:
+            raise InvalidInputError(
+                f"give either at or delay_s, not both; got {self.at.isoformat()} and {self.delay_s} s",
+                field="delay_s",
+                value=self.delay_s,
+            )
+        if self.workspace is None and self.urgency > Priority.LOW:
+            self.workspace = self.simulation.name
+        self.size_bytes = self.replicates * self.simulation.replicate_bytes(self.parameters)
+        self.revision = self.simulation.revision()
+        self._check_revision()
+        identity = self.revision.identity
+        self.key = ResultKey(self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts)
+
+    def _check_revision(self) -> None:
+        """Refuse code that is no function of the seed; share and store nothing of code that cannot be followed."""
+        self.revision.check_streams()
+        self.revision.check_machine_code()
+        self.not_followed = self.revision.not_followed(self.parameters)
+        if self.not_followed is None:
+            return
+        if self.cache == "only":
+            raise NotStoredError(self.not_followed)
+        self.cache, self.allow_deduplication = "off", False
+
+    def request(self, job_id: str, payload: Any, *, now: float) -> SimulationRequest:
+        """Return what goes into the queue; `now` is the wall clock's time, to wait from until `at`."""
+        delay_s = self.delay_s
+        if self.at is not None:
+            delay_s = math.inf if self.at.timestamp() > now else 0.0  # the timekeeper releases it by the wall clock
+        queue_timeout_s = self.queue_timeout_s
+        if self.deadline_s is not None:
+            queue_timeout_s = min(self.deadline_s, math.inf if queue_timeout_s is None else queue_timeout_s)
+        return SimulationRequest(
+            id=job_id,
+            key=f"{self.key.identity} {self.cache}" if self.allow_deduplication else None,
+            replicates=self.replicates,
+            priority=self.urgency,
+            payload=payload,
+            group=self.group,
+            supersede=self.supersede,
+            delay_s=delay_s,
+            queue_timeout_s=queue_timeout_s,
+            debounce_s=self.debounce_s,
+            max_wait_s=self.max_wait_s,
+        )
+
+    def kept(self) -> dict[str, Any]:
+        """Return what it computes, in the form in which the journal keeps it; `options_json` is the rest."""
+        return {
+            "simulation": self.simulation.name,
+            "parameters": self.parameters.to_json(),
+            "seed": str(self.seed),
+            "replicates": self.replicates,
+        }
+
+    def pending(
+        self, job_id: str, owner: str, asked_at: float, *, priority: Priority | None = None, **more: Any
+    ) -> PendingRequest:
+        """Return what the journal keeps while it is pending.
+
+        Parameters
+        ----------
+        job_id, owner : str
+        asked_at : float
+            When it was submitted, in seconds since the epoch.
+        priority : Priority, optional
+            As for `options_json`.
+        **more
+            Attributes of `PendingRequest` that say what became of it so far.
+        """
+        return PendingRequest(
+            id=job_id,
+            **self.kept(),
+            options=self.options_json(now=asked_at, priority=priority),
+            submitted_at=time_text(asked_at),
+            owner=owner,
+            **more,
+        )
+
+    def options_json(self, *, now: float | None = None, priority: Priority | None = None) -> str:
+        """Return the options as JSON; with `now`, a delay becomes the time at which it ends.
+
+        `priority` is what it has by now, if not that of the submission.
+        """
+        urgency = self.urgency if priority is None else priority
+        given = urgency, self.cache, _values_of(self)
+        if self.at is None and self.retry is None and not self.delay_s:
+            return _options_text(*given)
+        options = _options(*given)
+        at = self.at
+        if at is None and now is not None and self.delay_s > 0:
+            at = datetime.fromtimestamp(min(now + self.delay_s, _LATEST), UTC)
+            options.pop("delay_s")
+        if at is not None:
+            options["at"] = at.isoformat()
+        if self.retry is not None:
+            options["retry"] = self.retry.to_json()
+        return json.dumps(options)
+
+
+def read_submission(
+    simulation: Simulation,
+    parameters: str,
+    seed: str,
+    replicates: int,
+    options: str,
+    changes: Mapping[str, Any] | None = None,
+) -> Submission:
+    """Return a submission from the texts that the journal keeps, with changes.
+
+    Raises
+    ------
+    InvalidInputError
+        If the simulation no longer takes these parameters, or a change is not allowed.
+    """
+    given: dict[str, Any] = json.loads(options)
+    if "at" in given:
+        given["at"] = datetime.fromisoformat(given["at"])
+    if "retry" in given:
+        given["retry"] = Retry.from_json(given["retry"])
+    given |= {"replicates": replicates, "seed": int(seed), "parameters": None}
+    allowed = [name for name, f in Submission.__dataclass_fields__.items() if f.init and name != "simulation"]
+    for name, value in (changes or {}).items():
+        if name not in allowed:
+            raise InvalidInputError(
+                f"a job has no {name!r} to be changed{nearest(name, allowed)} (it has {', '.join(allowed)})",
+                field=name,
+                value=value,
+            )
+    given |= changes or {}
+    if changes is None or "parameters" not in changes:  # they were constructed when they were submitted
+        values = ParameterSet.values_from_json(parameters)
+        given["parameters"] = ParameterSet.restore(values, simulation.parameters_class)
+    given["parameters"] = simulation.bind(given["parameters"])
+    return Submission(simulation, **given)
+
+
+def _check_replicates(replicates: Any) -> int:
+    if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or not 1 <= replicates < 2**63:
+        raise InvalidInputError(
+            f"replicates must be an integer of 1 or more; got {replicates!r}", field="replicates", value=replicates
+        )
+    return int(replicates)
+
+
+_OPTIONS = (
+    "allow_deduplication", "workspace", "supersede", "debounce_s", "max_wait_s", "group", "delay_s", "timeout_s",
+    "queue_timeout_s", "deadline_s",
+)  # fmt: skip
+_DEFAULTS: Mapping[str, Any] = {name: Submission.__dataclass_fields__[name].default for name in _OPTIONS}
+_values_of = attrgetter(*_OPTIONS)
+
+
+def _options(priority: Priority, cache: str, values: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the options that are not what they are by default."""
+    given = {name: v for name, v in zip(_OPTIONS, values, strict=True) if v is not None and v != _DEFAULTS[name]}
+    return {"priority": priority.name.lower(), "cache": cache, **given}
+
+
+@lru_cache(maxsize=1024)
+def _options_text(*given: Any) -> str:
+    """Return the same as JSON, which many jobs share."""
+    return json.dumps(_options(*given))

@@ -1,0 +1,1 @@
+"""What runs: admission, workers, timers, ends; everything under the engine's lock."""

@@ -1,0 +1,185 @@
+"""How an engine is doing: counts, quantiles and alerts, taken at one moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bgsim.job import JobState
+from bgsim.progress import format_duration
+
+if TYPE_CHECKING:
+    from bgsim.queue_manager import QueueStats
+    from bgsim.running.scheduler import Scheduler
+
+_LATE_S = 1.0
+"""A kernel that was asked to stop, and has not let go for so long, is overdue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Of the newest thousand measurements, in seconds; NaN where there are none."""
+
+    p50: float
+    p90: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: Iterable[float]) -> Quantiles:
+        """Return the quantiles of some measurements."""
+        values = np.fromiter(seconds, float)
+        return cls(*(np.quantile(values, (0.5, 0.9, 0.99)).tolist() if len(values) else [float("nan")] * 3))
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What an engine has done and is doing.
+
+    Attributes
+    ----------
+    states : mapping of JobState to int
+        Jobs now; the terminal ones since the engine began.
+    queue : QueueStats
+    queue_wait_s, run_time_s : Quantiles
+        From submission to start, and from there to the end, of the newest thousand jobs.
+    replicates_per_second : float
+        Of all running jobs together, now.
+    utilisation : float
+        Part of the time since the engine began that the workers were in kernels, 0 to 1.
+    joined : int
+        Submissions that became part of a run that was there.
+    from_store : int
+        Submissions that the store answered at once.
+    retries : int
+    stored_results, stored_bytes : int or None
+        None while the store cannot say.
+    """
+
+    states: Mapping[JobState, int]
+    queue: QueueStats
+    queue_wait_s: Quantiles
+    run_time_s: Quantiles
+    replicates_per_second: float
+    utilisation: float
+    joined: int
+    from_store: int
+    retries: int
+    stored_results: int | None
+    stored_bytes: int | None
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{count} {state.value}" for state, count in self.states.items() if count)
+        wait, run = self.queue_wait_s, self.run_time_s
+        lines = [
+            f"jobs         {states or 'none'}",
+            f"waited       median {_duration(wait.p50)}, p99 {_duration(wait.p99)}",
+            f"ran          median {_duration(run.p50)}, p99 {_duration(run.p99)}",
+            f"workers      {self.utilisation:.0%} busy, {self.replicates_per_second:,.0f} replicates a second now",
+            f"saved        {self.joined} joined, {self.from_store} from the store; {self.retries} retries",
+            "store        cannot say"
+            if self.stored_results is None
+            else f"store        {self.stored_results:,} results, {self.stored_bytes:,} bytes",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether an engine needs somebody to look.
+
+    Attributes
+    ----------
+    alerts : tuple of str
+        A sentence each; empty when all is well.
+    failed, waiting : int
+        Jobs that failed and are not forgotten; jobs that wait for their start.
+    stalled, overdue : tuple of str
+        Ids of jobs that do not move; of those that were asked to stop and have not let go.
+    store_error : str or None
+        Why the store refused its latest use.
+    """
+
+    alerts: tuple[str, ...]
+    failed: int
+    waiting: int
+    stalled: tuple[str, ...]
+    overdue: tuple[str, ...]
+    store_error: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no alert."""
+        return not self.alerts
+
+    def __str__(self) -> str:
+        return "all is well" if self.ok else "; ".join(self.alerts)
+
+
+def _duration(seconds: float) -> str:
+    return "-" if math.isnan(seconds) else format_duration(1000 * seconds)
+
+
+def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
+    """Return an engine's statistics, given when it began by its clock. Without its lock."""
+    stored: tuple[int, int] | tuple[None, None] = None, None
+    with suppress(Exception):  # health() says what is wrong with it
+        stored = scheduler.store.size()
+    busy_s = scheduler.dispatch.busy_s()
+    with scheduler.lock.raw:
+        ledger = scheduler.ledger
+        states = dict.fromkeys(JobState, 0)
+        for job in ledger.live():
+            states[ledger.state_now(job.record)] += 1
+        for state in JobState:
+            if state.is_terminal:
+                states[state] = ledger.counts[state.name]
+        waits, runs = list(ledger.waits_s), list(ledger.runs_s)
+        counts = ledger.counts.copy()
+        rate = sum(run.eta.per_second or 0.0 for run in scheduler.runs.running)
+        queue = scheduler.queue.stats()
+    elapsed = max(scheduler.clock.monotonic() - began, 1e-9)
+    return EngineStats(
+        states=states,
+        queue=queue,
+        queue_wait_s=Quantiles.of(waits),
+        run_time_s=Quantiles.of(runs),
+        replicates_per_second=rate,
+        utilisation=min(1.0, busy_s / (elapsed * len(scheduler.dispatch.workers))),
+        joined=counts["joined"],
+        from_store=counts["from_store"],
+        retries=counts["retries"],
+        stored_results=stored[0],
+        stored_bytes=stored[1],
+    )
+
+
+def health_of(scheduler: Scheduler) -> Health:
+    """Return how an engine is. Without its lock."""
+    config = scheduler.config
+    now = scheduler.clock.monotonic()
+    with scheduler.lock.raw:
+        ledger = scheduler.ledger
+        failed = sum(record.state is JobState.FAILED for record in ledger.ended.values())
+        waiting = len(scheduler.queue)
+        stalled = tuple(job_id for run in scheduler.runs.running if run.stalled for job_id in run.jobs)
+        overdue = tuple(
+            job.id
+            for job in ledger.live()
+            if now - job.record.asked_to_stop_at > _LATE_S and not job.record.state.is_terminal
+        )
+        store_error = scheduler.settlement.store_error or ledger.journal_error
+    alerts = []
+    if failed > config.alert_failed:
+        alerts.append(f"{failed} jobs failed; engine.dead_letters() says which, and why")
+    if waiting > config.alert_waiting:
+        alerts.append(f"{waiting} jobs are waiting")
+    alerts += [f"{job_id} has stalled: no progress for {config.stalled_after_s:g} s or more" for job_id in stalled]
+    alerts += [f"{job_id} was asked to stop and has not let go" for job_id in overdue]
+    if store_error is not None:
+        alerts.append(f"the store refuses: {store_error}")
+    return Health(tuple(alerts), failed, waiting, stalled, overdue, store_error)

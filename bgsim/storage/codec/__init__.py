@@ -1,0 +1,1 @@
+"""Columns as compressed bytes, and back."""

@@ -1,0 +1,216 @@
+"""A result's columns as rows of the file, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.environment import first_rows, joined, versions_of
+from bgsim.errors import DamagedResultError
+from bgsim.storage.codec.codec import BLOCK_BYTES, Layout, decode, encode_block, layout_of, rows_per_block
+from bgsim.storage.codec.columns import Columns
+from bgsim.storage.codec.parallel import CORES, for_each
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INSERT = (
+    "INSERT INTO blocks (hash, position, first, count, name, dtype, shape, filter, raw_bytes, checksum, mean, squares, "
+    "minimum, maximum, data, versions)"
+)
+"""Of rows as `split` makes them."""
+
+SELECT = (
+    "SELECT r.identity, r.replicates, r.outputs, b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, "
+    "b.raw_bytes, b.checksum, b.data, b.versions FROM results r JOIN blocks b ON b.hash = r.hash "
+    "WHERE r.hash = ? AND b.first < ? ORDER BY b.position, b.first"
+)
+"""The rows of a result's first replicates, as `join` takes them; the result's own columns stand before."""
+
+MOST = 2**62
+"""More replicates than there are."""
+
+_PARALLEL_BYTES = 2 * BLOCK_BYTES
+"""From so much on the other cores help: their threads take 0.1 ms to start."""
+
+
+_DATA = -2
+"""Where the bytes stand in a row."""
+
+_PIECE = 8192
+"""Values that `moments` works on at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """The rows of a result's replicates from `first` on, and the size of their data."""
+
+    first: int
+    rows: list[tuple[Any, ...]]
+    size_bytes: int
+
+
+def split(columns: Columns, first: int, result_hash: str) -> Segments:
+    """Encode what comes after the first replicates, in blocks of one version each; on all cores where it is much.
+
+    Raises
+    ------
+    StoreError
+        If a column cannot be stored.
+    """
+    versions = versions_of(columns, len(next(iter(columns.values()))))
+    jobs = []
+    for position, (name, column) in enumerate(columns.items()):
+        rows = rows_per_block(column.dtype, column.shape[1:])
+        for begin, count, text in versions:
+            end = begin + count
+            for start in range(max(first, begin), end, rows):
+                jobs.append((position, name, start, column[start : min(start + rows, end)], text))
+    found: list[Any] = [None] * len(jobs)
+
+    def encode(index: int) -> None:
+        position, name, start, values, text = jobs[index]
+        block, data = encode_block(values, _label(result_hash, position, name, start))
+        described = (block.dtype, json.dumps(block.shape), block.filter, block.raw_bytes, block.checksum)
+        found[index] = (result_hash, position, start, len(values), name, *described, *moments(values), data, text)
+
+    for_each(encode, range(len(jobs)), helpers=_helpers(sum(job[3].nbytes for job in jobs)))
+    return Segments(first, found, sum(len(row[_DATA]) for row in found))
+
+
+def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> Columns:
+    """Decode rows of `SELECT` into the first `replicates` of each column.
+
+    Parameters
+    ----------
+    rows : iterator of tuple
+        Drawn as they are needed, one at a time; by all cores where a column has several blocks.
+    result_hash : str
+    replicates : int
+        At most those that are stored.
+
+    Returns
+    -------
+    Columns
+        Read-only.
+
+    Raises
+    ------
+    DamagedResultError
+        If one is damaged or missing.
+    """
+    columns = Columns()
+    runs: list[tuple[int, str]] = []
+    try:
+        decodings = _decodings(rows, columns, runs, result_hash, replicates)
+        first = next(decodings, None)
+        if first is not None:  # a column of several blocks
+            for_each(_call, chain((first,), decodings), helpers=_helpers(_PARALLEL_BYTES))
+    except (ValueError, TypeError, MemoryError, OverflowError) as error:
+        raise DamagedResultError(f"a block's description makes no sense: {error}") from error
+    for column in columns.values():
+        column.flags.writeable = False
+    columns.versions = first_rows(joined(runs), replicates)
+    return columns
+
+
+def _decodings(
+    rows: Iterable[tuple[Any, ...]],
+    columns: Columns,
+    runs: list[tuple[int, str]],
+    result_hash: str,
+    replicates: int,
+) -> Iterator[Callable[[], object]]:
+    """Put short columns in place, and yield a function for each block of a longer one, which decodes it into its place.
+
+    On the way, check that the rows follow each other, and note the versions of the first column's blocks in `runs`.
+    """
+    filled: list[int] = []  # replicates of each column so far
+    outputs, current = 0, None  # the column that rows are of
+    for _, _, declared, position, first, count, name, dtype, shape, kind, raw_bytes, checksum, data, text in rows:
+        layout = layout_of(dtype, shape_of(shape))
+        if position == len(filled) and name not in columns:
+            filled.append(0)
+            current = name
+            if count < replicates:
+                columns[name] = np.empty((replicates, *layout.shape[1:]), layout.dtype.newbyteorder("="))
+        expected = len(filled) - 1, current
+        if (position, name) != expected or first != filled[position] or layout.shape[0] != count:
+            raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
+        filled[position] += count
+        if not position:
+            runs.append((count, text))
+        outputs = declared
+        label = f"{result_hash} {position} {name} {first} {layout.text} {kind}"
+        block = (layout, kind, raw_bytes, checksum, data, zlib.crc32(label.encode()))
+        if not first and count >= replicates:
+            columns[name] = decode(*block)[:replicates]
+        else:
+            yield partial(_decode_into, columns[name][first : first + count], *block)
+    if not filled or min(filled) < replicates:
+        raise DamagedResultError(f"only {min(filled, default=0)} of {replicates} replicates are there")
+    if len(filled) != outputs:
+        raise DamagedResultError(f"{len(filled)} of {outputs} columns are there")
+
+
+def _decode_into(
+    target: NDArray[Any], layout: Layout, kind: str, raw_bytes: int, checksum: int, data: bytes, begun: int
+) -> None:
+    if layout.dtype.newbyteorder("=") != target.dtype or layout.shape[1:] != target.shape[1:]:
+        raise DamagedResultError("a column's blocks are of different types")
+    if len(target) == layout.shape[0] and target.size:
+        decode(layout, kind, raw_bytes, checksum, data, begun, target)
+    else:
+        target[...] = decode(layout, kind, raw_bytes, checksum, data, begun)[: len(target)]
+
+
+def _call(function: Callable[[], object]) -> None:
+    function()
+
+
+@lru_cache(maxsize=256)
+def shape_of(text: str) -> tuple[int, ...]:
+    """Return the shape that a description names.
+
+    Raises
+    ------
+    DamagedResultError
+        If it has no replicates.
+    """
+    shape = tuple(json.loads(text))
+    if not shape:
+        raise DamagedResultError(f"a block cannot have the shape {text}")
+    return shape
+
+
+def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
+    """Return mean, sum of squared differences from it, minimum and maximum; None unless real scalars, and finite."""
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        return (None, None, None, None)
+    if len(values) == 1:
+        only = float(values[0])
+        return (only, 0.0, only, only) if math.isfinite(only) else (None, None, None, None)
+    with np.errstate(all="ignore"):
+        mean = float(values.mean(dtype=np.float64))
+        squares = 0.0
+        for start in range(0, len(values), _PIECE):  # in pieces that stay in the cache
+            centred = values[start : start + _PIECE] - mean
+            squares += float(centred @ centred)
+        found = (mean, squares, float(values.min()), float(values.max()))
+    return tuple(value if math.isfinite(value) else None for value in found)
+
+
+def _label(result_hash: str, position: int, name: str, first: int) -> str:
+    return f"{result_hash} {position} {name} {first}"
+
+
+def _helpers(raw_bytes: int) -> int:
+    return min(CORES - 1, 3) if raw_bytes >= _PARALLEL_BYTES else 0

@@ -1,0 +1,180 @@
+"""Reading everything in a store's file, and saying what is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bgsim.errors import DamagedResultError, StoreError
+from bgsim.storage.codec import segments
+from bgsim.storage.records import Record, checked_parts
+from bgsim.storage.reports import CheckReport
+from bgsim.storage.sqlite import journal_tables, tables
+from bgsim.storage.sqlite.database import SQLITE_ERRORS
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a check found so far.
+
+    Attributes
+    ----------
+    results, blocks : int
+        How many were read.
+    damaged : dict of str to str
+        By hash: why a result cannot be used.
+    problems : list of str
+        These and all others.
+    journal, identities : list of (str, int, str)
+        Table, row and reason of what makes no sense there.
+    file_damaged : bool
+        Whether the database itself is damaged, so that it has to be made anew.
+    """
+
+    results: int = 0
+    blocks: int = 0
+    damaged: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    journal: list[tuple[str, int, str]] = field(default_factory=list)
+    identities: list[tuple[str, int, str]] = field(default_factory=list)
+    file_damaged: bool = False
+
+    def report(self, *repaired: str) -> CheckReport:
+        """Return the findings as the caller gets them."""
+        return CheckReport(self.results, self.blocks, tuple(self.problems), repaired)
+
+
+def check_file(connection: sqlite3.Connection) -> Findings:
+    """Check the database, the references, and every result with all its blocks."""
+    found = Findings()
+    try:
+        _check_database(connection, found)
+        for (result_hash,) in connection.execute("SELECT hash FROM results ORDER BY hash").fetchall():
+            _check_result(connection, result_hash, found)
+        _check_references(connection, found)
+        _check_identities(connection, found)
+        found.journal = journal_tables.find_wrong(connection)
+        found.problems += [
+            f"row {row} of {table} makes no sense: {reason}"
+            for table, row, reason in (*found.journal, *found.identities)
+        ]
+    except (*SQLITE_ERRORS, TypeError) as error:
+        found.problems.append(f"the database cannot be read: {error}")
+        found.file_damaged = True
+    return found
+
+
+def mend(connection: sqlite3.Connection, found: Findings) -> None:
+    """Set damaged results aside, remove what refers to others that are not there, and add sizes up again."""
+    for result_hash, reason in found.damaged.items():
+        tables.set_aside(connection, result_hash, reason)
+    for table, rowid, _ in (*found.journal, *found.identities):
+        connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
+    connection.execute("DELETE FROM blocks WHERE hash NOT IN (SELECT hash FROM results)")
+    connection.execute("DELETE FROM slots WHERE hash NOT IN (SELECT hash FROM results)")
+    connection.execute(
+        "DELETE FROM slots WHERE generation < 1 OR replicates < 1 "
+        "OR replicates > (SELECT replicates FROM results WHERE results.hash = slots.hash)"
+    )
+    connection.execute(
+        "UPDATE results SET stored_bytes = (SELECT sum(length(data)) FROM blocks WHERE blocks.hash = results.hash)"
+    )
+
+
+def _check_database(connection: sqlite3.Connection, found: Findings) -> None:
+    wrong = [row[0] for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+    found.problems += [f"the database is damaged: {text}" for text in wrong]
+    found.file_damaged = bool(wrong)
+
+
+def _check_references(connection: sqlite3.Connection, found: Findings) -> None:
+    for table in ("blocks", "slots"):
+        (lost,) = connection.execute(
+            f"SELECT count(*) FROM {table} WHERE hash NOT IN (SELECT hash FROM results)"
+        ).fetchone()
+        if lost:
+            found.problems.append(f"{lost} rows of {table} belong to no result")
+    for workspace, count in connection.execute(
+        "SELECT workspace, count(*) FROM slots JOIN results USING (hash) WHERE generation < 1 "
+        "OR slots.replicates NOT BETWEEN 1 AND results.replicates GROUP BY workspace"
+    ):
+        found.problems.append(f"{count} slots of workspace {workspace!r} make no sense")
+    for workspace, count in connection.execute(
+        "SELECT workspace, count(*) FROM slots GROUP BY workspace HAVING count(*) > 2"
+    ):
+        found.problems.append(f"workspace {workspace!r} has {count} slots")
+
+
+def _check_identities(connection: sqlite3.Connection, found: Findings) -> None:
+    rows = connection.execute(
+        "SELECT rowid, parts, fingerprint IN (SELECT fingerprint FROM results) FROM identities ORDER BY rowid"
+    )
+    for row, text, used in rows:
+        try:
+            checked_parts(json.loads(text))
+        except ValueError as error:
+            found.identities.append(("identities", row, str(error)))
+        else:
+            if not used:
+                found.identities.append(("identities", row, "no result has this fingerprint"))
+
+
+def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findings) -> None:
+    found.results += 1
+    row = connection.execute(
+        f"SELECT {tables.RECORD}, checksum, replicates, created_at, used_at, stored_bytes FROM results WHERE hash = ?",
+        (result_hash,),
+    ).fetchone()
+    try:
+        _check_record(row)
+        found.blocks += _check_columns(connection, result_hash, row[7])
+    except StoreError as error:
+        found.damaged[result_hash] = str(error)
+        found.problems.append(f"result {result_hash} is damaged: {error}")
+        return
+    (size,) = connection.execute("SELECT sum(length(data)) FROM blocks WHERE hash = ?", (result_hash,)).fetchone()
+    if size != row[10]:
+        found.problems.append(f"result {result_hash} is said to have {row[10]} bytes, and has {size}")
+
+
+def _check_record(row: Sequence[Any]) -> None:
+    record = Record(*row[:6])
+    if record.checksum != row[6] or record.hash != record.identity[:32]:
+        raise DamagedResultError("its record does not match its checksum")
+    record.values()
+    try:
+        for text in row[8:10]:
+            datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DamagedResultError(f"its times cannot be read: {error}") from error
+
+
+def _check_columns(connection: sqlite3.Connection, result_hash: str, replicates: int) -> int:
+    """Decode a result's columns; return the number of blocks."""
+    with closing(connection.execute(segments.SELECT, (result_hash, replicates))) as rows:
+        columns = segments.join(rows, result_hash, replicates)
+    described = connection.execute(
+        "SELECT name, first, count, versions, mean, squares, minimum, maximum FROM blocks WHERE hash = ?",
+        (result_hash,),
+    ).fetchall()
+    for name, first, count, text, *moments in described:
+        if name not in columns or first + count > replicates:
+            raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
+        if not any(f <= first and first + count <= f + c and text == t for f, c, t in columns.versions):
+            raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} have other versions")
+        computed = segments.moments(columns[name][first : first + count])
+        if not all(map(_same, moments, computed)):
+            raise DamagedResultError(f"the summary of replicates {first} to {first + count} of {name!r} is wrong")
+    return len(described)
+
+
+def _same(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-300)

@@ -1,0 +1,250 @@
+"""The SQLite file: opening it safely, and its settings.
+
+``synchronous = NORMAL`` in WAL mode: what is committed survives the end of the process, ``kill -9`` included, since it
+is in the system's memory by then. After a loss of power the last commits before it may be gone; the file itself is
+whole. ``survive_power_loss`` waits for the disk at every commit instead.
+
+The file is not mapped into memory: reading a mapping of a file that somebody cuts short ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from bgsim.errors import ForeignFileError, NewerSchemaError, StoreError
+from bgsim.storage.sqlite import forks, schema
+
+BUSY_TIMEOUT_MS = 60_000
+
+JOURNAL_LIMIT_BYTES = 16 * 2**20
+"""Size that the write-ahead log is cut back to."""
+
+VFS = ""
+"""SQLite's way to the file system; a test takes one that has no shared memory, as on a network drive."""
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+_LOOKS = 3
+"""How often a file is looked at before it is called another program's."""
+
+_OPEN_ATTEMPTS = 200
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class DamagedFileError(StoreError):
+    """The database itself is damaged, not only a result in it."""
+
+
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second when a damaged name or text stands in the message."""
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Tell whether SQLite could read a row, and Python could not make text of what stands in it."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether SQLite found the file itself to be damaged."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, UnicodeDecodeError) or is_unreadable(error) or code in _DAMAGE
+
+
+def explained(path: Path, verb: str, error: Exception) -> StoreError:
+    """Return the error of a store that cannot be read or written, saying what to do."""
+    if is_damage(error):
+        found: StoreError = DamagedFileError(
+            f"the store {path} is damaged ({error}); `bgsim store check --repair` saves what can be read"
+        )
+    elif getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        found = StoreError(f"the store {path} cannot be {verb}: the disk is full, or the file's limit is reached")
+    else:
+        found = StoreError(f"the store {path} cannot be {verb}: {error}")
+    found.__cause__ = error
+    return found
+
+
+def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Connection:
+    """Open the store's file for writing, making it when there is none.
+
+    Raises
+    ------
+    StoreError
+        If the path is a directory, or cannot be written.
+    ForeignFileError
+        If the file is not a store; it is left untouched.
+    DamagedFileError
+        If it is one, and damaged.
+    NewerSchemaError
+        If a newer bgsim wrote it.
+    """
+    forks.check(path)
+    check_path(path)
+    for attempt in range(_OPEN_ATTEMPTS):
+        connection = connect(path)
+        try:
+            _prepare(connection, path, survive_power_loss=survive_power_loss)
+        except SQLITE_ERRORS as error:
+            connection.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+                raise DamagedFileError(f"the header of the store {path} is damaged") from error  # it is writable
+            # Going over to WAL needs the file alone, and SQLite does not wait for that.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise explained(path, "opened", error) from error
+            if attempt == _OPEN_ATTEMPTS - 1:
+                raise StoreError(f"the store {path} is kept locked by another process: {error}") from error
+            time.sleep(0.01)
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise AssertionError("unreachable")
+
+
+def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connection:
+    """Open a file again that this process had open a moment ago.
+
+    Raises
+    ------
+    sqlite3.Error
+        If it cannot be opened.
+    """
+    connection = connect(path, create=False)
+    try:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        _set(connection, wait_for_disk=survive_power_loss or mode != "wal")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
+    """Return a connection that any one thread at a time may use."""
+    uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}{f'&vfs={VFS}' if VFS else ''}"
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=BUSY_TIMEOUT_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def check_path(path: Path) -> None:
+    """Refuse what cannot be a store, without touching it; see `open_database`."""
+    if path.is_dir():
+        raise StoreError(f"the store path {path} is a directory; name a file in it, such as {path / 'bgsim.db'}")
+    if not path.parent.is_dir():
+        raise StoreError(f"the directory {path.parent} of the store does not exist; make it, or choose another path")
+    target = path if path.exists() else path.parent
+    if not (_writable(target) and _writable(path.parent)):
+        raise StoreError(
+            f"the store {path} is read-only; choose another path, or allow writing to it and its directory"
+        )
+    journal = Path(f"{path}-journal")
+    for attempt in range(_OPEN_ATTEMPTS):
+        if not path.exists() or path.stat().st_size == 0:
+            return
+        try:
+            _check_header(path)
+        except StoreError:
+            # Another process may be making it: then its pages are on their way, and a journal is beside it.
+            if attempt >= _LOOKS and not journal.exists():
+                raise
+            time.sleep(0.01)
+        else:
+            return
+    _check_header(path)
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a file whose first page is not a store's."""
+    try:
+        application = _application_id(path)
+    except SQLITE_ERRORS as error:
+        # Its header is no database's. Ours, with some bytes wrong, is told by what is left of it.
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        if header.startswith(_MAGIC) and header[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
+            raise explained(path, "opened", error) from error
+        raise ForeignFileError(f"{path} is not a bgsim store, so it was left untouched; choose another path") from error
+    if application != schema.APPLICATION_ID:
+        raise ForeignFileError(
+            f"{path} is another program's SQLite database, so it was left untouched; choose another path"
+        )
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _application_id(path: Path) -> int:
+    """Return the application that a database's header names.
+
+    It is read through SQLite, without locks, journal or log: to open and close the file by other means would end the
+    locks that this process holds on it. Only where that finds damage is the log read too: a process that was ended
+    while it moved the log into the file has left part of it there alone.
+    """
+    try:
+        return _read_application_id(path, "immutable=1")
+    except sqlite3.DatabaseError:
+        return _read_application_id(path, "mode=ro")
+
+
+def _read_application_id(path: Path, how: str) -> int:
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True)) as connection:
+        found: int = connection.execute("PRAGMA application_id").fetchone()[0]
+        return found
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: bool) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version < 0 or (version == 0 and not schema.create(connection)):
+        raise DamagedFileError(f"the header of the store {path} is damaged: its schema version is {version}")
+    if version > schema.SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"{path} was written by a newer bgsim (schema {version}, this one knows {schema.SCHEMA_VERSION}), so "
+            "nothing is written to it; update bgsim, or choose another path"
+        )
+    if 0 < version < schema.SCHEMA_VERSION:
+        schema.migrate(connection, path)
+    # Where there is no shared memory, as on a network drive, this stays "delete": readers then wait for the writer.
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    _set(connection, wait_for_disk=survive_power_loss or mode != "wal")
+    for probe in (
+        "count(*), sum(replicates) FROM results",
+        "* FROM blocks LIMIT 1",
+        "sum(generation) FROM slots",
+        "count(DISTINCT hash) FROM slots",
+        "count(*), sum(crashes) FROM requests",
+        "count(*), sum(pid) FROM owners",
+        "count(*) FROM identities",
+    ):
+        connection.execute(f"SELECT {probe}").fetchone()
+    connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading
+
+
+def _set(connection: sqlite3.Connection, *, wait_for_disk: bool) -> None:
+    """Set what is a connection's, not the file's."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when nobody waits for it
+    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another under the same path, None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

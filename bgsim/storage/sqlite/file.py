@@ -1,0 +1,187 @@
+"""A store's file in use: opened or made anew, its readers, its writer, and what is damaged in it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from bgsim.errors import NewerSchemaError, StoreError
+from bgsim.storage.codec import segments
+from bgsim.storage.slots import SlotMemory
+from bgsim.storage.sqlite import forks, tables
+from bgsim.storage.sqlite.database import DamagedFileError, file_identity, open_database, reopen_database
+from bgsim.storage.sqlite.file_journal import FileJournal
+from bgsim.storage.sqlite.readers import Readers
+from bgsim.storage.sqlite.salvage import rebuild
+from bgsim.storage.sqlite.upkeep import Upkeep
+from bgsim.storage.sqlite.writer import Task, Writer
+
+logger = logging.getLogger("bgsim.storage")
+
+T = TypeVar("T")
+
+
+class StoreFile:
+    """The file of a `ResultStore`. Any thread may call any method.
+
+    Parameters
+    ----------
+    path, survive_power_loss
+        As for `ResultStore`.
+    upkeep : Upkeep
+    memory : SlotMemory
+
+    Attributes
+    ----------
+    path : Path
+    readers : Readers
+    writer : Writer or None
+        None of a file that a newer bgsim wrote.
+    memory : SlotMemory
+    journal : FileJournal
+    upkeep : Upkeep
+    damaged : int
+        Results that were found damaged.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be used.
+    """
+
+    def __init__(self, path: Path, upkeep: Upkeep, memory: SlotMemory, *, survive_power_loss: bool) -> None:
+        self.path = path
+        self.upkeep = upkeep
+        self.damaged = 0
+        self.readers = Readers(path)
+        self.memory = memory
+        self.journal = FileJournal(self.readers, self.run, self.submit)
+        self.writer: Writer | None = None
+        self._survive_power_loss = survive_power_loss
+        self._refusal: NewerSchemaError | None = None
+        # Guards `damaged`; nothing is called under it.
+        self._lock = threading.Lock()
+        with forks.Use(path):
+            forks.register(self)
+            try:
+                connection = self._open()
+            except NewerSchemaError as error:
+                self._open_newer(error)
+            else:
+                self.memory.pin(tables.pinned(connection))
+                self.writer = Writer(connection, self._reopen, path, upkeep, self.journal)
+
+    def submit(self, task: Task) -> None:
+        """Hand a task to the writer."""
+        if self.writer is None:
+            task.done(self._refusal)
+        else:
+            self.writer.submit(task)
+
+    def run(self, work: Callable[[sqlite3.Connection], T], *, alone: bool = False, closed: bool = False) -> T:
+        """Have the writer do something, wait until it is durable, and return what it returned.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be done.
+        """
+        if self.writer is None:
+            assert self._refusal is not None
+            raise self._refusal
+        found: list[T] = []
+
+        def do(connection: sqlite3.Connection) -> None:
+            self.upkeep.write(connection)  # what the work may read or change
+            found.append(work(connection))
+
+        self.writer.run(do, alone=alone, closed=closed)
+        return found[-1]
+
+    def flush(self) -> None:
+        """Return when all that was handed over before is durable."""
+        if self.writer is not None:
+            self.run(lambda _: None, alone=True)  # after all the rest; nothing to commit
+
+    def results_changed(self, connection: sqlite3.Connection) -> None:
+        """Look again at sizes and slots, in a transaction that has deleted something or placed it."""
+        self.upkeep.recount()
+        self.memory.pin(tables.pinned(connection))
+
+    def set_aside(self, result_hash: str, reason: str) -> None:
+        """Take a damaged result out of the way and write down that it was there."""
+        logger.warning("result %s in %s is damaged and set aside: %s", result_hash, self.path, reason)
+        with self._lock:
+            self.damaged += 1
+
+        def work(connection: sqlite3.Connection) -> None:
+            tables.set_aside(connection, result_hash, reason)
+            self.results_changed(connection)
+
+        try:
+            self.run(work)
+        except StoreError as error:
+            logger.warning("result %s could not be set aside: %s", result_hash, error)
+
+    def rebuild(self) -> str:
+        """Set the whole file aside, go on with a new one, and say so."""
+
+        def work(_: object) -> str:
+            assert self.writer is not None
+            before = file_identity(self.path)
+            rebuilt = rebuild(self.path, before)
+            self.writer.file_replaced(open_database(self.path, survive_power_loss=self._survive_power_loss))
+            self.readers.drop()
+            self.upkeep.recount()
+            if rebuilt is None:
+                return "the file was damaged, and another process has made it anew"
+            return f"the file is damaged and is now {rebuilt.aside.name}; {rebuilt.saved} results were saved from it"
+
+        return self.run(work, closed=True)
+
+    def let_go(self) -> None:
+        """Close all connections until they are needed again, for a fork; nobody uses one."""
+        if self.writer is not None:
+            self.writer.let_go()
+        self.readers.drop()
+
+    def close(self) -> None:
+        """Finish what was handed over, and let go of the file."""
+        if self.writer is not None:
+            self.writer.close()
+        self.readers.close()
+
+    def _reopen(self) -> sqlite3.Connection:
+        return reopen_database(self.path, survive_power_loss=self._survive_power_loss)
+
+    def _open(self) -> sqlite3.Connection:
+        before = file_identity(self.path)
+        try:
+            return open_database(self.path, survive_power_loss=self._survive_power_loss)
+        except DamagedFileError as error:
+            rebuilt = rebuild(self.path, before)
+            if rebuilt is not None:
+                warnings.warn(
+                    f"the store {self.path} is damaged ({error.__cause__ or error}); it is now {rebuilt.aside.name}, "
+                    f"and {rebuilt.saved} results were saved from it",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            return open_database(self.path, survive_power_loss=self._survive_power_loss)
+
+    def _open_newer(self, error: NewerSchemaError) -> None:
+        """Keep to reading, if the tables can be read as they are."""
+        self._refusal = error
+        try:
+            with self.readers.reading(snapshot=True) as reader:
+                tables.read_results(reader)
+                reader.execute(f"{segments.SELECT} LIMIT 0", ("", 0)).fetchall()
+        except StoreError:
+            self.readers.close()
+            raise error from None
+        logger.warning("%s", error)

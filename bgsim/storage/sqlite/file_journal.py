@@ -1,0 +1,276 @@
+"""The journal in a store's file, written by the store's writer.
+
+What changes is kept in a dictionary, and goes into the file at the end of the transaction that the writer is in, or
+opens for it. So the end of a job and its result are one commit when they are handed over together, and a request that
+ends before it was written costs no SQL.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from bgsim.errors import StoreError
+from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, Journal, PendingRequest, ScheduledRequest
+from bgsim.storage.owners import Owner
+from bgsim.storage.sqlite import journal_tables as tables
+from bgsim.storage.sqlite.journal_tables import Mark
+from bgsim.storage.sqlite.readers import Readers
+from bgsim.storage.sqlite.writer import Task
+
+logger = logging.getLogger("bgsim.storage")
+
+T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """Has the writer do something, waits until it is durable, and returns what it returned."""
+
+    def __call__(self, work: Callable[[sqlite3.Connection], T], /) -> T:
+        """Raise a StoreError if it cannot be done."""
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What is not in the file yet; false if nothing."""
+
+    owners: dict[str, Owner | None] = field(default_factory=dict)  # None: released
+    requests: dict[str, PendingRequest | Mark] = field(default_factory=dict)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.owners or self.requests or self.letters)
+
+    def followed_by(self, later: _Changes) -> _Changes:
+        requests = dict(self.requests)
+        for key, change in later.requests.items():
+            requests[key] = _started(requests.get(key)) if change is Mark.STARTED else change
+        return _Changes(self.owners | later.owners, requests, self.letters + later.letters)
+
+    def write(self, connection: sqlite3.Connection, now: float) -> None:
+        tables.write_owners(connection, self.owners)
+        tables.write_requests(connection, self.requests)
+        if self.letters:
+            tables.write_dead_letters(connection, self.letters)
+        if self.owners:
+            tables.forget_dead_owners(connection, now)
+
+
+class FileJournal(Journal):
+    """Requests, dead letters and schedules in a store's file.
+
+    Parameters
+    ----------
+    readers : Readers
+    run : callable
+        Has the writer do something, and waits; raises a `StoreError`.
+    hand_over : callable
+        Has the writer do something.
+    clock : callable
+        Seconds since the epoch.
+
+    Attributes
+    ----------
+    failure : Exception or None
+        Why it could not be written the last time. Until a heartbeat, a release or `flush` all changes stay in memory.
+    """
+
+    def __init__(
+        self,
+        readers: Readers,
+        run: Runner,
+        hand_over: Callable[[Task], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.failure: Exception | None = None
+        self._readers = readers
+        self._run = run
+        self._hand_over = hand_over
+        self._clock = clock
+        # Guards all below; SQLite and the writer are not called under it.
+        self._lock = threading.Lock()
+        self._changes = _Changes()
+        self._writing: _Changes | None = None  # those in the writer's present transaction
+        self._known: set[str] = set()  # requests that are in the file, or may be, as far as this process has met them
+        self._asked = False  # whether the writer has a task to write the changes, not begun
+        self._failed_before = False
+
+    # ---- told by the engine, at no cost --------------------------------------------------------------
+
+    def register(self, owner: str) -> None:
+        self._set_owner(owner, Owner.here(owner, self._clock()))
+
+    def heartbeat(self, owner: str) -> None:
+        self.register(owner)
+
+    def release(self, owner: str) -> None:
+        self._set_owner(owner, None)
+
+    def _set_owner(self, name: str, owner: Owner | None) -> None:
+        with self._lock:
+            self._changes.owners[name] = owner
+            self.failure = None
+        self._ask()
+
+    def add(self, request: PendingRequest) -> None:
+        with self._lock:
+            self._changes.requests[request.id] = request
+        self._ask()
+
+    def start(self, id: str) -> None:
+        with self._lock:
+            self._changes.requests[id] = _started(self._changes.requests.get(id))
+        self._ask()
+
+    def remove(self, id: str) -> None:
+        if self._remove(id):
+            self._ask()
+
+    def _remove(self, id: str) -> bool:
+        """Note the end of a request; return whether that has to be written."""
+        with self._lock:
+            if isinstance(self._changes.requests.get(id), PendingRequest) and id not in self._known:
+                del self._changes.requests[id]
+                return False
+            self._changes.requests[id] = Mark.REMOVED
+            return True
+
+    def add_dead_letter(self, letter: DeadLetter) -> None:
+        with self._lock:
+            self._changes.letters.append(letter)
+            del self._changes.letters[:-MAX_DEAD_LETTERS]
+        self._ask()
+
+    def _ask(self) -> None:
+        """Have the changes written, unless that is under way."""
+        with self._lock:
+            if self._asked or self.failure is not None:
+                return
+            self._asked = True
+        self._hand_over(Task(_nothing, self._answered, patient=True))  # most of what is asked for ends soon
+
+    def _answered(self, error: Exception | None) -> None:
+        with self._lock:
+            self._asked = False
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Keep all changes in memory from now on, and say so if it is news."""
+        with self._lock:
+            self.failure = error
+            news, self._failed_before = not self._failed_before, True
+        if news:
+            logger.warning("the journal cannot be written, so a crash would lose it: %s", error)
+
+    # ---- called by the writer, in and around its transactions ----------------------------------------
+
+    def end(self, ids: Iterable[str]) -> None:
+        """Note the end of requests, which is written before the transaction ends that the writer is in."""
+        for each in ids:
+            self._remove(each)
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write the changes, in the transaction that the writer is about to commit."""
+        with self._lock:
+            self._asked = False
+            if self.failure is not None or not self._changes:
+                return
+            self._writing, self._changes = self._changes, _Changes()
+            self._known.update(self._writing.requests)
+        self._writing.write(connection, self._clock())
+
+    def committed(self) -> None:
+        """Forget the changes that were written."""
+        with self._lock:
+            if self._writing is None:
+                return
+            self._known -= {key for key, change in self._writing.requests.items() if change is Mark.REMOVED}
+            self._writing, self._failed_before = None, False
+
+    def rolled_back(self, error: Exception | None) -> bool:
+        """Keep what was to be written; return whether there was something.
+
+        Parameters
+        ----------
+        error : Exception or None
+            Given if nothing else was in the transaction, so that it is the journal that cannot be written.
+        """
+        with self._lock:
+            if self._writing is None:
+                return False
+            self._changes, self._writing = self._writing.followed_by(self._changes), None
+        if error is not None:
+            self._fail(error)
+        return True
+
+    # ---- asked, after all that was told --------------------------------------------------------------
+
+    def interrupted(self) -> list[PendingRequest]:
+        found = self._read(lambda connection: tables.interrupted(connection, self._clock()))
+        self._meet(found)
+        return found
+
+    def claim(self, owner: str, ids: Iterable[str] | None = None) -> list[PendingRequest]:
+        wanted = None if ids is None else set(ids)
+        self._flush_if_possible()
+        found = self._run(lambda connection: tables.claim(connection, owner, wanted, self._clock()))
+        self._meet(found)
+        return found
+
+    def _meet(self, requests: Iterable[PendingRequest]) -> None:
+        with self._lock:
+            self._known.update(request.id for request in requests)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        return self._read(tables.read_dead_letters)
+
+    def take_dead_letter(self, id: str) -> DeadLetter | None:
+        self._flush_if_possible()
+        return self._run(lambda connection: tables.take_dead_letter(connection, id))
+
+    def put_schedule(self, schedule: ScheduledRequest) -> None:
+        self._run(lambda connection: tables.put_schedule(connection, schedule))
+
+    def schedules(self) -> list[ScheduledRequest]:
+        return self._read(tables.read_schedules)
+
+    def remove_schedule(self, name: str) -> bool:
+        return self._run(lambda connection: tables.remove_schedule(connection, name))
+
+    def mark_schedule_run(self, name: str, last_run_at: str | None, previous: str | None) -> bool:
+        return self._run(lambda connection: tables.mark_schedule_run(connection, name, last_run_at, previous))
+
+    def flush(self) -> None:
+        with self._lock:
+            self.failure = None
+        self._run(_nothing)
+        failure = self.failure
+        if failure is not None:
+            raise StoreError(f"the journal cannot be written: {failure}") from failure
+
+    def _flush_if_possible(self) -> None:
+        with suppress(StoreError):  # what cannot be written is no reason not to read
+            self.flush()
+
+    def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        self._flush_if_possible()
+        with self._readers.reading(snapshot=True) as connection:
+            return read(connection)
+
+
+def _started(change: PendingRequest | Mark | None) -> PendingRequest | Mark:
+    """Return a change with that after it that the request starts."""
+    if isinstance(change, PendingRequest):
+        return replace(change, started=True)
+    return change or Mark.STARTED
+
+
+def _nothing(_: Any) -> None:
+    """Do nothing: the journal is written at the end of every transaction."""

@@ -1,0 +1,208 @@
+"""What is done to the journal's tables, each a function of a connection that is in a transaction."""
+
+from __future__ import annotations
+
+import enum
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, PendingRequest, ScheduledRequest
+from bgsim.storage.owners import Owner
+from bgsim.storage.sqlite import bulk
+from bgsim.storage.times import seconds_of
+
+ROWS: dict[str, type] = {
+    "owners": Owner,
+    "requests": PendingRequest,
+    "dead_letters": DeadLetter,
+    "schedules": ScheduledRequest,
+}
+"""What stands in each table; the fields are its columns."""
+
+_JSON = {"parameters": dict, "options": dict, "attempts": list}
+
+
+class Mark(enum.Enum):
+    """What happened to a request that is in the file, or may be."""
+
+    STARTED = "started"
+    REMOVED = "removed"
+
+
+def _names(of: type) -> str:
+    return ", ".join(field.name for field in fields(of))
+
+
+def _row(entry: Any) -> tuple[Any, ...]:
+    return tuple(getattr(entry, field) for field in entry.__slots__)
+
+
+def _put(of: type, table: str, key: str) -> tuple[str, str]:
+    """Return what stands before and after the values in a statement that inserts rows, or replaces those there are."""
+    names = [field.name for field in fields(of)]
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
+    return f"INSERT INTO {table} ({', '.join(names)})", f"ON CONFLICT ({key}) DO UPDATE SET {changed}"
+
+
+_PUT_OWNER = _put(Owner, "owners", "owner")
+_PUT_REQUEST = _put(PendingRequest, "requests", "id")
+_PUT_SCHEDULE = _put(ScheduledRequest, "schedules", "name")
+_SELECT_REQUESTS = f"SELECT {_names(PendingRequest)} FROM requests"
+_SELECT_LETTERS = f"SELECT {_names(DeadLetter)} FROM dead_letters"
+
+
+# ---- owners ----------------------------------------------------------------------------------------
+
+
+def write_owners(connection: sqlite3.Connection, owners: Mapping[str, Owner | None]) -> None:
+    """Write down owners; None for one that was released."""
+    head, tail = _PUT_OWNER
+    bulk.insert(connection, head, [_row(owner) for owner in owners.values() if owner is not None], tail)
+    released = [name for name, owner in owners.items() if owner is None]
+    bulk.for_keys(connection, "DELETE FROM owners WHERE owner IN", released)
+
+
+def alive(connection: sqlite3.Connection, now: float) -> set[str]:
+    """Return the names of the owners that live; `now` in seconds since the epoch."""
+    owners = [Owner(*row) for row in connection.execute(f"SELECT {_names(Owner)} FROM owners")]
+    return {owner.owner for owner in owners if owner.is_alive(now)}
+
+
+def forget_dead_owners(connection: sqlite3.Connection, now: float) -> None:
+    """Delete the dead owners of whom nothing is left."""
+    idle = {row[0] for row in connection.execute("SELECT owner FROM owners EXCEPT SELECT owner FROM requests")}
+    connection.executemany("DELETE FROM owners WHERE owner = ?", [(name,) for name in idle - alive(connection, now)])
+
+
+# ---- requests --------------------------------------------------------------------------------------
+
+
+def write_requests(connection: sqlite3.Connection, changes: Mapping[str, PendingRequest | Mark]) -> None:
+    """Write down what happened to requests."""
+    head, tail = _PUT_REQUEST
+    bulk.insert(connection, head, [_row(c) for c in changes.values() if isinstance(c, PendingRequest)], tail)
+    for mark, statement in (
+        (Mark.STARTED, "UPDATE requests SET started = 1 WHERE id IN"),
+        (Mark.REMOVED, "DELETE FROM requests WHERE id IN"),
+    ):
+        bulk.for_keys(connection, statement, [key for key, change in changes.items() if change is mark])
+
+
+def interrupted(connection: sqlite3.Connection, now: float) -> list[PendingRequest]:
+    """Return the requests whose owner is dead or released, the oldest first."""
+    living = tuple(alive(connection, now))
+    places = ", ".join("?" * len(living))
+    rows = connection.execute(f"{_SELECT_REQUESTS} WHERE owner NOT IN ({places}) ORDER BY submitted_at, rowid", living)
+    return [_request(row) for row in rows]
+
+
+def claim(connection: sqlite3.Connection, owner: str, ids: set[str] | None, now: float) -> list[PendingRequest]:
+    """Give interrupted requests, or those of them with these ids, to an owner; return them."""
+    claimed = [(owner, request.id) for request in interrupted(connection, now) if ids is None or request.id in ids]
+    connection.executemany(
+        "UPDATE requests SET owner = ?, crashes = crashes + started, started = 0 WHERE id = ?", claimed
+    )
+    forget_dead_owners(connection, now)
+    return [_request(connection.execute(f"{_SELECT_REQUESTS} WHERE id = ?", claim[1:]).fetchone()) for claim in claimed]
+
+
+def _request(row: tuple[Any, ...]) -> PendingRequest:
+    found = PendingRequest(*row)
+    return replace(found, started=bool(found.started))
+
+
+# ---- dead letters ----------------------------------------------------------------------------------
+
+
+def write_dead_letters(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> None:
+    """Add dead letters, and delete the oldest beyond the bound."""
+    insert = f"INSERT OR REPLACE INTO dead_letters ({_names(DeadLetter)})"
+    bulk.insert(connection, insert, [_row(letter) for letter in letters])
+    connection.execute(
+        "DELETE FROM dead_letters WHERE rowid IN "
+        "(SELECT rowid FROM dead_letters ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
+        (MAX_DEAD_LETTERS,),
+    )
+
+
+def read_dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
+    """Return the dead letters, the newest first."""
+    return [DeadLetter(*row) for row in connection.execute(f"{_SELECT_LETTERS} ORDER BY rowid DESC")]
+
+
+def take_dead_letter(connection: sqlite3.Connection, id: str) -> DeadLetter | None:
+    """Delete a dead letter and return it; None if there is none."""
+    row = connection.execute(f"{_SELECT_LETTERS} WHERE id = ?", (id,)).fetchone()
+    connection.execute("DELETE FROM dead_letters WHERE id = ?", (id,))
+    return None if row is None else DeadLetter(*row)
+
+
+# ---- schedules -------------------------------------------------------------------------------------
+
+
+def put_schedule(connection: sqlite3.Connection, schedule: ScheduledRequest) -> None:
+    """Insert a schedule, or replace the one of this name; with the same times its last run stays."""
+    row = connection.execute(
+        "SELECT last_run_at FROM schedules WHERE name = ? AND cron = ? AND timezone = ?",
+        (schedule.name, schedule.cron, schedule.timezone),
+    ).fetchone()
+    head, tail = _PUT_SCHEDULE
+    bulk.insert(connection, head, [_row(schedule if row is None else replace(schedule, last_run_at=row[0]))], tail)
+
+
+def read_schedules(connection: sqlite3.Connection) -> list[ScheduledRequest]:
+    """Return the schedules, by name."""
+    rows = connection.execute(f"SELECT {_names(ScheduledRequest)} FROM schedules ORDER BY name")
+    return [replace(s, paused=bool(s.paused)) for s in (ScheduledRequest(*row) for row in rows)]
+
+
+def remove_schedule(connection: sqlite3.Connection, name: str) -> bool:
+    """Delete a schedule; return whether it was there."""
+    return connection.execute("DELETE FROM schedules WHERE name = ?", (name,)).rowcount > 0
+
+
+def mark_schedule_run(connection: sqlite3.Connection, name: str, last_run_at: str | None, previous: str | None) -> bool:
+    """Set the last run if it is still the one before; return whether it was."""
+    statement = "UPDATE schedules SET last_run_at = ? WHERE name = ? AND last_run_at IS ?"
+    return connection.execute(statement, (last_run_at, name, previous)).rowcount > 0
+
+
+# ---- care ------------------------------------------------------------------------------------------
+
+
+def copy_rows(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
+    """Copy the rows of a damaged file's table that can be read and make sense."""
+    of = ROWS[table]
+    insert = f"INSERT INTO {table} ({_names(of)}) VALUES ({', '.join('?' * len(fields(of)))})"
+    for row in source.execute(f"SELECT {_names(of)} FROM {table} ORDER BY rowid"):
+        if _wrong(of(*row)) is None:
+            target.execute(insert, row)
+
+
+def find_wrong(connection: sqlite3.Connection) -> list[tuple[str, int, str]]:
+    """Return table and row of all that makes no sense, and why."""
+    found = []
+    for table, of in ROWS.items():
+        for rowid, *row in connection.execute(f"SELECT rowid, {_names(of)} FROM {table}"):
+            reason = _wrong(of(*row))
+            if reason is not None:
+                found.append((table, rowid, reason))
+    return found
+
+
+def _wrong(row: Any) -> str | None:
+    """Say what cannot be read in a row, None if all can."""
+    for name, value in asdict(row).items():
+        try:
+            if name in _JSON and not isinstance(json.loads(value), _JSON[name]):
+                return f"{name} is no {_JSON[name].__name__}"
+            if name.endswith("_at") and value is not None:
+                seconds_of(value)
+            if name == "seed":
+                int(value)
+        except (ValueError, TypeError) as error:
+            return f"{name} cannot be read: {error}"
+    return None

@@ -1,0 +1,128 @@
+"""Connections to read a store's file with."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bgsim.errors import StoreError
+from bgsim.storage.sqlite import forks
+from bgsim.storage.sqlite.database import SQLITE_ERRORS, connect, explained
+
+
+class Lease(forks.Use):
+    """A connection in one thread's hands, from `Readers.take` to `Readers.give_back`."""
+
+    __slots__ = ("connection", "idle")
+
+    connection: sqlite3.Connection
+    idle: list[sqlite3.Connection]  # where it goes
+
+
+class Readers:
+    """Connections to read with: one for each thread that reads at the moment, kept for the next.
+
+    Any thread may call any method. A connection is used by one thread at a time. There is no lock: to take the last
+    element of a list, and to add one, are single steps.
+    """
+
+    _KEPT = 4
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._forks = forks.count()
+        self._idle: list[sqlite3.Connection] = []  # another list once these are of no more use
+        self._closed = False
+
+    @contextmanager
+    def reading(self, *, snapshot: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give out a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
+
+        Raises
+        ------
+        StoreError
+            If the store is closed, or SQLite raises inside.
+        """
+        lease = None
+        try:
+            lease = self.take()
+            if snapshot:
+                lease.connection.execute("BEGIN")
+            yield lease.connection
+        except SQLITE_ERRORS as error:
+            raise explained(self._path, "read", error) from error
+        finally:
+            if lease is not None:
+                self.give_back(lease)
+
+    def take(self) -> Lease:
+        """Return a connection for `give_back`; `reading` does both, in a microsecond more."""
+        self.check_process()
+        lease = Lease(self._path)
+        lease.idle = idle = self._idle
+        try:
+            try:
+                lease.connection = idle.pop()
+            except IndexError:
+                lease.connection = self._new()
+        except BaseException:
+            lease.end()  # at once: the error's traceback would keep it
+            raise
+        return lease
+
+    def check_process(self) -> None:
+        """Refuse to serve a forked child.
+
+        Raises
+        ------
+        StoreError
+        """
+        if self._forks != forks.count():
+            raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
+
+    def _new(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreError(f"the store {self._path} is closed")
+        connection = connect(self._path, create=False)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def give_back(self, lease: Lease) -> None:
+        """Keep a connection for the next reader, or close it."""
+        connection, idle = lease.connection, lease.idle
+        try:
+            if connection.in_transaction:
+                connection.rollback()
+            if len(idle) < self._KEPT:
+                idle.append(connection)
+            else:
+                connection.close()
+            # 1. This thread finds room in the list. 2. `drop` replaces the list and empties the old one. 3. This thread
+            # adds to the old one: so whoever comes last empties it.
+            if idle is not self._idle:
+                _close_all(idle)
+        finally:
+            lease.end()
+
+    def drop(self) -> None:
+        """Use none of these connections again: the file has been replaced, or the process forks."""
+        idle, self._idle = self._idle, []
+        _close_all(idle)
+
+    def close(self) -> None:
+        """Close all; those in use, when they are given back."""
+        self._closed = True
+        with forks.Use(self._path):
+            self.drop()
+
+
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    """Close each once, even if two threads do so."""
+    while True:
+        try:
+            connection = connections.pop()
+        except IndexError:
+            return
+        connection.close()

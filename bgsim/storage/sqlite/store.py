@@ -1,0 +1,315 @@
+"""The store in a SQLite file: one writer thread, readers that never wait for it.
+
+::
+
+    store() ──encode in the caller's thread──> backlog ──writer thread, one transaction a group──> file ──> on_stored
+    load() ──> slots in memory, else a reader's connection ──> decode
+
+``writer`` has the thread, ``database`` the file and its connections, ``segments`` turns columns into rows and back.
+Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``database``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from operator import index
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bgsim.errors import DamagedResultError, StoreError
+from bgsim.parameters.parameter_set import ResultKey
+from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
+from bgsim.storage.codec import segments
+from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.codec.loading import read
+from bgsim.storage.records import Record, StoredResult
+from bgsim.storage.reports import CheckReport, CleanupReport
+from bgsim.storage.slots import SlotMemory, SlotPair, swap
+from bgsim.storage.sqlite import tables
+from bgsim.storage.sqlite.check import check_file, mend
+from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
+from bgsim.storage.sqlite.file import StoreFile
+from bgsim.storage.sqlite.tables import NewResult
+from bgsim.storage.sqlite.upkeep import Upkeep
+from bgsim.storage.sqlite.writer import Task, Writer
+from bgsim.storage.times import now_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class ResultStore(Store):
+    """Results in one SQLite file, shared by threads and processes.
+
+    A file that a newer bgsim wrote is read, if that can be done, and not written: storing fails with a
+    `NewerSchemaError`. A damaged file is set aside as ``*.corrupt-<time>`` with a warning, and a new one begun with all
+    that could be saved of it.
+
+    Parameters
+    ----------
+    path : path-like
+        Made when there is none.
+    max_storage_bytes : int
+        Of stored results; beyond it the least recently used go, never those in a slot nor the last one stored.
+    max_age_s : float
+        Results not used for so long go as well.
+    survive_power_loss : bool
+        Whether a result counts as stored only when the disk has it; by default it survives the end of the process,
+        ``kill -9`` included.
+
+    Attributes
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be used; see `bgsim.storage.sqlite.database.open_database`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        max_storage_bytes: int = DEFAULT_MAX_BYTES,
+        max_age_s: float = DEFAULT_MAX_AGE_S,
+        survive_power_loss: bool = False,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self._memory = SlotMemory(self._is_stored)
+        self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._memory.pin)
+        self._file = StoreFile(self.path, self._upkeep, self._memory, survive_power_loss=survive_power_loss)
+        self.journal = self._file.journal
+        self._readers = self._file.readers
+
+    @property
+    def max_storage_bytes(self) -> int:
+        return self._upkeep.max_storage_bytes
+
+    @max_storage_bytes.setter
+    def max_storage_bytes(self, size: int) -> None:
+        self._upkeep.max_storage_bytes = size
+
+    @property
+    def max_age_s(self) -> float:
+        """Results that were not used for so long go."""
+        return self._upkeep.max_age_s
+
+    @max_age_s.setter
+    def max_age_s(self, seconds: float) -> None:
+        self._upkeep.max_age_s = seconds
+
+    @property
+    def damaged(self) -> int:
+        """How many results were found damaged and set aside since the store was opened."""
+        return self._file.damaged
+
+    # ---- reading -------------------------------------------------------------------------------------
+
+    def find(self, key: ResultKey) -> int:
+        with self._readers.reading() as reader:
+            row = reader.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
+        # Damage may have put something else in the place of the number.
+        return row[1] if row is not None and row[0] == key.identity and isinstance(row[1], int) else 0
+
+    def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
+        self._readers.check_process()
+        result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
+        columns = self._memory.get(result_hash, identity, replicates)
+        if columns is None:
+            columns = self._load(result_hash, identity, replicates)
+            if columns is None:
+                return None
+        self._upkeep.used(result_hash)
+        return columns
+
+    def _load(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
+        wanted = segments.MOST if replicates is None else index(replicates)
+        if wanted < 1:
+            return None
+        lease = self._readers.take()
+        try:
+            found = read(lease.connection, result_hash, identity, wanted)
+        except (DamagedResultError, TypeError) as error:
+            damage = str(error)
+        except SQLITE_ERRORS as error:
+            if not is_unreadable(error):
+                raise explained(self.path, "read", error) from error
+            damage = str(error)
+        else:
+            if found is None:
+                return None
+            self._memory.keep(result_hash, *found)
+            return found[1]
+        finally:
+            self._readers.give_back(lease)
+        self._file.set_aside(result_hash, damage)
+        return None
+
+    def parts(self, fingerprint: str) -> dict[str, str]:
+        with self._readers.reading() as reader:
+            return tables.read_parts(reader, fingerprint)
+
+    def results(self) -> list[StoredResult]:
+        return self._results(None)
+
+    def size(self) -> tuple[int, int]:
+        with self._readers.reading() as reader:
+            found: tuple[int, int] = reader.execute(
+                "SELECT count(*), coalesce(sum(stored_bytes), 0) FROM results"
+            ).fetchone()
+            return found
+
+    def get(self, result_hash: str) -> StoredResult | None:
+        return next(iter(self._results(result_hash)), None)
+
+    def _results(self, result_hash: str | None) -> list[StoredResult]:
+        with self._readers.reading(snapshot=True) as reader:
+            found, unreadable = tables.read_results(reader, result_hash)
+        for owner, reason in unreadable.items():
+            self._file.set_aside(owner, reason)
+        return found
+
+    @property
+    def location(self) -> str:
+        return str(self.path)
+
+    # ---- writing -------------------------------------------------------------------------------------
+
+    def store(
+        self,
+        key: ResultKey | Record,
+        columns: Mapping[str, NDArray[Any]],
+        *,
+        workspace: str | None = None,
+        held: int | None = None,
+        on_stored: OnStored | None = None,
+        finishes: Iterable[str] = (),
+    ) -> None:
+        done = on_stored or _ignore
+        record = Record.of(key) if isinstance(key, ResultKey) else key
+        try:
+            checked = checked_columns(columns, self.max_storage_bytes)
+            first = self._replicates(record.hash) if held is None else held
+            new = segments.split(checked, first, record.hash)
+        except StoreError as error:
+            done(error)
+            return
+        replicates, ended = len(next(iter(checked.values()))), tuple(finishes)
+
+        def work(_: object) -> None:
+            self._upkeep.store(NewResult(record, checked, new))
+            if workspace is not None:
+                self._upkeep.place(workspace, record.hash, replicates)
+            self._file.journal.end(ended)
+
+        def stored(error: Exception | None) -> None:
+            if error is None and workspace is not None:
+                self._memory.keep(record.hash, record.identity, checked)
+            done(error)
+
+        self._file.submit(Task(work, stored, new.size_bytes))
+
+    def delete(self, result_hash: str) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            rows = connection.execute("DELETE FROM results WHERE hash = ?", (result_hash,)).rowcount
+            self._file.results_changed(connection)
+            return rows > 0
+
+        deleted = self._file.run(work)
+        self._memory.drop(result_hash)
+        return deleted
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __repr__(self) -> str:
+        return f"<ResultStore {self.path}>"
+
+    # ---- slots ---------------------------------------------------------------------------------------
+
+    def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            self._upkeep.write(connection)
+            row = connection.execute(
+                "SELECT replicates FROM results WHERE hash = ? AND identity = ?", (key.hash, key.identity)
+            ).fetchone()
+            if row is not None:
+                self._upkeep.place(workspace, key.hash, min(replicates, row[0]))
+
+        self._file.submit(Task(work, _ignore))
+
+    def slots(self, workspace: str) -> SlotPair:
+        with self._readers.reading() as reader:
+            return tables.read_slots(reader, workspace)
+
+    def workspaces(self) -> list[str]:
+        with self._readers.reading() as reader:
+            return [row[0] for row in reader.execute("SELECT DISTINCT workspace FROM slots ORDER BY 1")]
+
+    def swap(self, workspace: str) -> SlotPair:
+        def work(connection: sqlite3.Connection) -> SlotPair:
+            pair = swap(tables.read_slots(connection, workspace), now_text())
+            tables.write_slots(connection, workspace, pair)
+            return pair
+
+        return self._file.run(work)
+
+    def clear(self, workspace: str) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            used = len(list(tables.read_slots(connection, workspace)))
+            tables.write_slots(connection, workspace, SlotPair())
+            self._memory.pin(tables.pinned(connection))
+            return used
+
+        return self._file.run(work)
+
+    # ---- limits and care -----------------------------------------------------------------------------
+
+    def cleanup(self) -> CleanupReport:
+        def work(connection: sqlite3.Connection) -> CleanupReport:
+            connection.execute("DELETE FROM damaged")
+            return self._upkeep.evict(connection)
+
+        before = self._file_bytes()
+        report = self._file.run(work)
+        self._file.run(Writer.tidy, alone=True)
+        return CleanupReport(report.removed, report.removed_bytes, max(0, before - self._file_bytes()))
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        with suppress(StoreError):  # what keeps the writer from writing is found below
+            self.flush()
+        with self._readers.reading(snapshot=True) as reader:
+            found = check_file(reader)
+        if not repair or not found.problems:
+            return found.report()
+        if found.file_damaged:
+            return found.report(self._file.rebuild())
+
+        def work(connection: sqlite3.Connection) -> None:
+            mend(connection, found)
+            self._file.results_changed(connection)
+
+        self._file.run(work)
+        return found.report(f"{len(found.damaged)} damaged results were removed; asked for again, they are computed")
+
+    def _replicates(self, result_hash: str) -> int:
+        with self._readers.reading() as reader:
+            row = reader.execute("SELECT replicates FROM results WHERE hash = ?", (result_hash,)).fetchone()
+        return row[0] if row else 0
+
+    def _is_stored(self, result_hash: str) -> bool:
+        with self._readers.reading() as reader:
+            return reader.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone() is not None
+
+    def _file_bytes(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+
+def _ignore(error: Exception | None) -> None:
+    """Take no note: the caller did not ask."""

@@ -1,0 +1,250 @@
+"""What is done to the tables, each a function of a connection that is in a transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bgsim.environment import joined
+from bgsim.errors import StoreError
+from bgsim.storage.codec import segments
+from bgsim.storage.codec.columns import Columns
+from bgsim.storage.records import OutputSummary, Record, StoredResult, checked_parts
+from bgsim.storage.reports import CleanupReport
+from bgsim.storage.slots import Slot, SlotPair, pair_of
+from bgsim.storage.sqlite import bulk
+from bgsim.storage.times import now_text, time_text
+
+RECORD = "hash, identity, simulation, fingerprint, seed, parameters"
+"""The columns of a `Record`, in its order."""
+
+_DAMAGED_KEPT = 100
+"""Notes of damaged results that are kept for people to read."""
+
+
+def read_results(
+    connection: sqlite3.Connection, result_hash: str | None = None
+) -> tuple[list[StoredResult], dict[str, str]]:
+    """Return what is stored, the last used first, and, by hash, why some of it cannot be read."""
+    where, arguments = ("", ()) if result_hash is None else ("WHERE hash = ?", (result_hash,))
+    rows = connection.execute(
+        f"SELECT {RECORD}, replicates, stored_bytes, created_at, used_at FROM results {where} "
+        "ORDER BY used_at DESC, rowid DESC",
+        arguments,
+    ).fetchall()
+    outputs = connection.execute(
+        "SELECT hash, name, dtype, replicates, mean, variance * (replicates - 1), minimum, maximum "
+        f"FROM stored_outputs {where}",
+        arguments,
+    )
+    blocks = "SELECT hash, count, versions FROM blocks WHERE position = 0"
+    if result_hash is not None:
+        blocks += " AND hash = ?"
+    runs: dict[str, list[tuple[int, str]]] = {}
+    for owner, *run in connection.execute(f"{blocks} ORDER BY hash, first", arguments):
+        runs.setdefault(owner, []).append((run[0], run[1]))
+    summaries: dict[str, dict[str, OutputSummary]] = {}
+    found, unreadable = [], {}
+    for owner, name, *described in outputs:
+        try:
+            summaries.setdefault(owner, {})[name] = OutputSummary.of(*described)
+        except (TypeError, ValueError) as error:  # damage: what should be a number is none, or is negative
+            unreadable[owner] = f"the summary of {name!r} cannot be read: {error}"
+    for row in rows:
+        record = Record(*row[:6])
+        replicates, stored_bytes, created_at, used_at = row[6:]
+        summary = summaries.get(record.hash, {})
+        versions = joined(runs.get(record.hash, ()))
+        described = (replicates, stored_bytes, created_at, used_at, summary, versions)
+        try:
+            found.append(StoredResult(record, record.values(), *described))
+        except StoreError as error:
+            unreadable[record.hash] = str(error)
+    return found, unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class NewResult:
+    """A result to be written: all its columns, and the rows of what is new of it, made beforehand."""
+
+    record: Record
+    columns: Columns
+    new: segments.Segments
+
+    @property
+    def replicates(self) -> int:
+        """How many it has."""
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """What stands in the table, but for the times."""
+        record = self.record
+        return (*record.row, record.checksum, len(self.columns), self.replicates, self.new.size_bytes)
+
+
+def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) -> list[int]:
+    """Add results, or what is new of them, those together of which nothing is stored.
+
+    The rows of what is new are made here if they do not fit what is stored now, because another process has extended
+    or evicted it since.
+
+    Returns
+    -------
+    list of int
+        The bytes that each has added.
+
+    Raises
+    ------
+    StoreError
+        If another result is stored under the hash, or this one with other outputs.
+    """
+    fresh: dict[str, NewResult] = {}
+    if len(results) > 1:
+        stored = bulk.for_keys(connection, "SELECT hash FROM results WHERE hash IN", [r.record.hash for r in results])
+        known = {row[0] for row in stored}
+        for result in results:
+            if not result.new.first and result.record.hash not in known:
+                fresh.setdefault(result.record.hash, result)
+        times = (now_text(),) * 2
+        bulk.insert(connection, _INSERT_RESULT, [(*result.row, *times) for result in fresh.values()])
+        bulk.insert(connection, segments.INSERT, [row for result in fresh.values() for row in result.new.rows])
+    return [
+        result.new.size_bytes if fresh.get(result.record.hash) is result else _write_result(connection, result)
+        for result in results
+    ]
+
+
+def _write_result(connection: sqlite3.Connection, result: NewResult) -> int:
+    record, columns, new = result.record, result.columns, result.new
+    if not new.first and _insert(connection, result, "NOTHING"):
+        return new.size_bytes
+    row = connection.execute("SELECT identity, replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
+    if row is not None and row[0] != record.identity:
+        raise StoreError(f"another result is stored under the hash {record.hash}; it is kept, this one is not stored")
+    held = row[1] if row is not None else 0
+    if held >= result.replicates:
+        return 0
+    if held:
+        _check_outputs(connection, record.hash, columns)
+    if held != new.first:
+        new = segments.split(columns, held, record.hash)
+    _insert(connection, NewResult(record, columns, new), _EXTEND)
+    return new.size_bytes
+
+
+_INSERT_RESULT = f"INSERT INTO results ({RECORD}, checksum, outputs, replicates, stored_bytes, created_at, used_at)"
+_EXTEND = (
+    "UPDATE SET replicates = excluded.replicates, stored_bytes = stored_bytes + excluded.stored_bytes, "
+    "used_at = excluded.used_at"
+)
+
+
+def _insert(connection: sqlite3.Connection, result: NewResult, where_it_is: str) -> bool:
+    """Add a result's rows; return False where there is one and `where_it_is` says to do nothing."""
+    now = now_text()
+    done = connection.execute(
+        f"{_INSERT_RESULT} VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO {where_it_is}",
+        (*result.row, now, now),
+    ).rowcount
+    if done:
+        bulk.insert(connection, segments.INSERT, result.new.rows)
+    return done > 0
+
+
+def _check_outputs(connection: sqlite3.Connection, result_hash: str, columns: Columns) -> None:
+    rows = connection.execute("SELECT name FROM blocks WHERE hash = ? AND first = 0 ORDER BY position", (result_hash,))
+    held = [row[0] for row in rows]
+    if held != list(columns):
+        raise StoreError(f"result {result_hash} has the outputs {', '.join(held)}; got {', '.join(columns)}")
+
+
+def write_identities(connection: sqlite3.Connection, parts: Mapping[str, Mapping[str, str]]) -> None:
+    """Keep what fingerprints were made of; what is there stays. Each has to have a result."""
+    rows = [(fingerprint, json.dumps(dict(content))) for fingerprint, content in parts.items()]
+    bulk.insert(connection, "INSERT OR IGNORE INTO identities (fingerprint, parts)", rows)
+
+
+def read_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, str]:
+    """Return what a fingerprint was made of, empty if that is unknown or makes no sense."""
+    row = connection.execute("SELECT parts FROM identities WHERE fingerprint = ?", (fingerprint,)).fetchone()
+    try:
+        return checked_parts(json.loads(row[0])) if row is not None else {}
+    except ValueError:
+        return {}
+
+
+def set_aside(connection: sqlite3.Connection, result_hash: str, reason: str) -> None:
+    """Delete a damaged result, and leave a note of it."""
+    connection.execute(
+        "INSERT INTO damaged SELECT ?, hash, simulation, parameters, replicates, ? FROM results WHERE hash = ?",
+        (now_text(), reason, result_hash),
+    )
+    connection.execute("DELETE FROM damaged WHERE rowid <= (SELECT max(rowid) FROM damaged) - ?", (_DAMAGED_KEPT,))
+    for table in ("slots", "blocks", "results"):  # each by itself: the row that they refer to may be the damaged one
+        connection.execute(f"DELETE FROM {table} WHERE hash = ?", (result_hash,))
+
+
+def read_slots(connection: sqlite3.Connection, workspace: str) -> SlotPair:
+    """Return a workspace's slots."""
+    rows = connection.execute(
+        "SELECT hash, replicates, generation, placed_at FROM slots WHERE workspace = ?", (workspace,)
+    )
+    return pair_of([Slot(*row) for row in rows])
+
+
+def write_slots(connection: sqlite3.Connection, workspace: str, pair: SlotPair) -> None:
+    """Replace a workspace's slots."""
+    connection.execute("DELETE FROM slots WHERE workspace = ?", (workspace,))
+    connection.executemany(
+        "INSERT INTO slots (workspace, hash, replicates, generation, placed_at) VALUES (?, ?, ?, ?, ?)",
+        [(workspace, s.hash, s.replicates, s.generation, s.placed_at) for s in pair],
+    )
+
+
+def pinned(connection: sqlite3.Connection) -> set[str]:
+    """Return the hashes that slots point at."""
+    return {row[0] for row in connection.execute("SELECT DISTINCT hash FROM slots")}
+
+
+def write_uses(connection: sqlite3.Connection, used: Mapping[str, float]) -> None:
+    """Write down when results were last used, in seconds since the epoch."""
+    connection.executemany(
+        "UPDATE results SET used_at = ?1 WHERE hash = ?2 AND used_at < ?1",
+        [(time_text(seconds), result_hash) for result_hash, seconds in used.items()],
+    )
+
+
+def evict(
+    connection: sqlite3.Connection, total: int, max_bytes: int, oldest: str, kept: Collection[str] = ()
+) -> CleanupReport:
+    """Delete the least recently used results beyond the limits, never one in a slot.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    total, max_bytes : int
+        What is stored, and what may be.
+    oldest : str
+        What was last used before this time goes in any case.
+    kept : collection of str
+        Hashes that stay.
+    """
+    limit = ("", ()) if total > max_bytes else ("AND used_at < ?", (oldest,))  # apart, so that either uses the index
+    rows = connection.execute(
+        f"SELECT hash, stored_bytes, used_at FROM results WHERE hash NOT IN (SELECT hash FROM slots) {limit[0]} "
+        "ORDER BY used_at",
+        limit[1],
+    )
+    removed, size = [], 0
+    for result_hash, stored_bytes, used_at in rows:
+        if total - size <= max_bytes and used_at >= oldest:
+            break
+        if result_hash not in kept:
+            removed.append(result_hash)
+            size += stored_bytes
+    bulk.for_keys(connection, "DELETE FROM results WHERE hash IN", removed)
+    return CleanupReport(tuple(removed), size)

@@ -1,0 +1,353 @@
+"""The one thread that writes: everything that has piled up goes into one transaction (group commit).
+
+One that fails fails alone: the group is done again, with a savepoint for each. When a group cannot be committed, the
+write-ahead log is moved into the file, which may give a full disk room again, and the members are tried one by one: a
+large one that does not fit takes no small ones with it, nor does the journal, which comes last in every transaction.
+When nothing has come for a while the writer tidies up: it shortens the log and gives free pages back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bgsim.errors import StoreError
+from bgsim.storage.base import OnStored
+from bgsim.storage.sqlite import forks
+from bgsim.storage.sqlite.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
+from bgsim.storage.sqlite.upkeep import Upkeep
+
+logger = logging.getLogger("bgsim.storage")
+
+BACKLOG_BYTES = 256 * 2**20
+"""`Writer.submit` waits while more than this is waiting to be written."""
+
+LINGER_S = 0.002
+"""So long a patient task waits for others."""
+
+IDLE_S = 1.0
+"""After so long without work the writer tidies up."""
+
+_FREE_PAGES_A_STEP = 2000
+
+Work = Callable[[Any], None]
+
+
+@dataclass(slots=True)
+class Task:
+    """Something for the writer.
+
+    Attributes
+    ----------
+    work : callable
+        Gets the connection, in a savepoint; it may be called again if the group cannot be committed.
+    done : callable
+        Gets None when it is durable, or the error.
+    size_bytes : int
+        Counts against `BACKLOG_BYTES`.
+    alone : bool
+        Outside of any transaction, for what SQLite allows only there.
+    closed : bool
+        Alone, and with the writer's connection closed: it gets None.
+    patient : bool
+        It waits a moment, to be done in one transaction with what comes next.
+    """
+
+    work: Work
+    done: OnStored
+    size_bytes: int = 0
+    alone: bool = False
+    closed: bool = False
+    patient: bool = False
+
+
+class LateWork(Protocol):
+    """What goes into every transaction at its end, and must not take anybody's result with it when it fails."""
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write what there is."""
+
+    def committed(self) -> None:
+        """Take note that it is durable."""
+
+    def rolled_back(self, error: Exception | None) -> bool:
+        """Keep it for later; return whether there was something. The error is given if nothing else can be to blame."""
+
+
+class Writer:
+    """The writer's thread and its backlog. Any thread may submit; `done` is called in the writer's, without a lock.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's own; whoever replaces the file replaces it, in a task that runs alone.
+    reopen : callable
+        Opens another, for after a fork.
+    path : Path
+    upkeep : Upkeep
+        Is done at the end of each group's transaction.
+    late : LateWork
+        Comes after that.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        reopen: Callable[[], sqlite3.Connection],
+        path: Path,
+        upkeep: Upkeep,
+        late: LateWork,
+    ) -> None:
+        self._connection: sqlite3.Connection | None = connection
+        self._reopen = reopen
+        self.path = path
+        self._upkeep = upkeep
+        self._late = late
+        self._pid = os.getpid()
+        # Guards all below; no task runs under it, and SQLite is not called.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._backlog: deque[Task] = deque()
+        self._backlog_bytes = 0
+        self._urgent = False  # there is a task that is not patient
+        self._closing = False
+        self._file = file_identity(path)  # written by the writer alone
+        self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
+        self._thread.start()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The writer's own, for its thread, while it has a `forks.Use`."""
+        if self._connection is None:
+            self._check_file()
+            self._connection = self._reopen()
+            self._upkeep.recount()  # what tells that another has written is a connection's
+        return self._connection
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task; one that adds to a full backlog waits, unless the writer itself calls."""
+        if os.getpid() != self._pid:
+            task.done(StoreError(f"the store {self.path} was opened before a fork; open it anew in the child"))
+            return
+        with self._lock:
+            inside = self._thread is threading.current_thread()
+            while self._backlog_bytes > BACKLOG_BYTES and task.size_bytes and not self._closing and not inside:
+                self._changed.wait()
+            if not self._closing:
+                self._backlog.append(task)
+                self._backlog_bytes += task.size_bytes
+                self._urgent = self._urgent or not task.patient
+                self._changed.notify_all()
+                return
+        task.done(StoreError(f"the store {self.path} is closed"))
+
+    def run(self, work: Work, *, alone: bool = False, closed: bool = False) -> None:
+        """Have something done, and wait until it is durable.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be done, or is asked for inside of a task's `done`, which would wait for ever.
+        """
+        if threading.current_thread() is self._thread and os.getpid() == self._pid:
+            raise StoreError("the store cannot wait for itself: call this outside of on_stored")
+        finished = threading.Event()
+        failed: list[Exception] = []
+
+        def done(error: Exception | None) -> None:
+            if error is not None:
+                failed.append(error)
+            finished.set()
+
+        self.submit(Task(work, done, alone=alone or closed, closed=closed))
+        finished.wait()
+        if failed:
+            raise failed[0]
+
+    def file_replaced(self, connection: sqlite3.Connection) -> None:
+        """Go on with another file under the same path; in a task that runs alone."""
+        self._connection = connection
+        self._file = file_identity(self.path)
+
+    def let_go(self) -> None:
+        """Close the connection until it is needed again; nobody uses it."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def close(self) -> None:
+        """Finish the backlog, tidy up, and end; more than once, or in a forked child, does nothing."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run_forever(self) -> None:
+        dirty = False
+        while True:
+            with self._lock:
+                if not self._backlog and not self._closing:
+                    self._changed.wait(IDLE_S if dirty else None)
+                if self._backlog:
+                    self._changed.wait_for(lambda: self._urgent or self._closing, LINGER_S)
+                tasks = list(self._backlog)
+                self._backlog.clear()
+                self._urgent = False
+                ending = self._closing and not tasks
+            if tasks:
+                self._do(tasks)
+                self._bound_log()
+                dirty = True
+            elif dirty or ending:
+                self._tidy()
+                dirty = False
+            if ending:
+                break
+        with forks.Use(self.path):
+            self.let_go()
+
+    def _do(self, tasks: list[Task]) -> None:
+        groups: list[list[Task]] = []
+        for task in tasks:
+            if groups and not task.alone and not groups[-1][0].alone:
+                groups[-1].append(task)
+            else:
+                groups.append([task])
+        for group in groups:
+            errors = [self._alone(group[0])] if group[0].alone else self._commit(group)
+            with self._lock:
+                self._backlog_bytes -= sum(task.size_bytes for task in group)
+                self._changed.notify_all()
+            for task, error in zip(group, errors, strict=True):
+                try:
+                    task.done(error)
+                except Exception:  # the caller's own; the next one's result must be written all the same
+                    logger.exception("a callback on the end of storing raised")
+
+    def _bound_log(self) -> None:
+        """Move a long write-ahead log into the file: now, when those who waited for the commit have been told."""
+        try:
+            if Path(f"{self.path}-wal").stat().st_size > JOURNAL_LIMIT_BYTES:
+                with forks.Use(self.path):
+                    self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (OSError, StoreError, *SQLITE_ERRORS):
+            return  # there is no log, or another process is at it
+
+    def _tidy(self) -> None:
+        """Write down what has waited for a commit, then tidy the file, in short steps."""
+        try:
+            self._commit([])
+            with forks.Use(self.path):
+                self.tidy(self.connection)
+        except (StoreError, *SQLITE_ERRORS):
+            return  # another process is at it, or the file is gone: the next write says so
+
+    @staticmethod
+    def tidy(connection: sqlite3.Connection) -> None:
+        """Give free pages back and shorten the write-ahead log."""
+        while connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_STEP})").fetchall()
+        connection.execute("PRAGMA busy_timeout = 0")  # to wait for a reader here would keep other writers waiting
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+    def _alone(self, task: Task) -> Exception | None:
+        try:
+            with forks.Use(self.path):
+                if task.closed:
+                    self.let_go()
+                task.work(None if task.closed else self.connection)
+        except SQLITE_ERRORS as error:
+            return explained(self.path, "written", error)
+        except Exception as error:  # whatever it is, it is this task's, and the writer goes on
+            return error
+        return None
+
+    def _commit(self, tasks: list[Task]) -> list[Exception | None]:
+        """Do the tasks in one transaction, and the late work; return an error or None for each."""
+        with forks.Use(self.path):
+            return self._transact(tasks, late=True)
+
+    def _transact(self, tasks: list[Task], *, late: bool, apart: bool = False) -> list[Exception | None]:
+        """Do that; with `apart` each task has a savepoint, so that one that fails fails alone."""
+        errors: list[Exception | None] = [None] * len(tasks)
+        working = False
+        try:
+            self._check_file()
+            self.connection.execute("BEGIN IMMEDIATE")
+            if apart:
+                errors = [self._in_savepoint(task) for task in tasks]
+            else:
+                working = True
+                for task in tasks:
+                    task.work(self.connection)
+                self._upkeep.write(self.connection)
+                working = False
+            self._upkeep.before_commit(self.connection)
+            if late:
+                self._late.write(self.connection)
+            self.connection.execute("COMMIT")
+            self._upkeep.committed()
+        except Exception as error:  # the writer must go on, whatever it is
+            open_still = self._connection is not None and self._connection.in_transaction
+            if open_still:
+                self.connection.execute("ROLLBACK")
+            self._upkeep.undo()
+            if working and open_still:
+                return self._transact(tasks, late=late, apart=True)  # a task has failed, not SQLite
+            failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            busy = code == sqlite3.SQLITE_BUSY  # each would wait as long
+            had_late = late and self._late.rolled_back(None if tasks or busy else failure)
+            made_room = late and code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._make_room()
+            if busy or not tasks or not (len(tasks) > 1 or had_late or made_room):
+                return [failure] * len(tasks)
+            errors = [self._transact([task], late=False)[0] for task in tasks]
+            self._transact([], late=True)
+            return errors
+        if late:
+            self._late.committed()
+        return errors
+
+    def _make_room(self) -> bool:
+        """Move the write-ahead log into the file, so that it begins anew; return whether that was possible."""
+        try:
+            blocked, length, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except (StoreError, *SQLITE_ERRORS):
+            return False
+        return not blocked and 0 < length == moved
+
+    def _in_savepoint(self, task: Task) -> Exception | None:
+        self.connection.execute("SAVEPOINT task")
+        try:
+            task.work(self.connection)
+            self._upkeep.write(self.connection)  # its own, or it would go with the next that fails
+        except Exception as error:  # whatever it is, it is this task's
+            if not self.connection.in_transaction:
+                raise  # SQLite has rolled everything back: a full disk, say
+            self.connection.execute("ROLLBACK TO task")
+            self.connection.execute("RELEASE task")
+            self._upkeep.undo_task()
+            return explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
+        self.connection.execute("RELEASE task")
+        return None
+
+    def _check_file(self) -> None:
+        """Refuse to write into a file that has been deleted or replaced: nobody would find it again."""
+        if file_identity(self.path) != self._file:
+            raise StoreError(
+                f"the store {self.path} was deleted or replaced while it was open, so nothing more is written; "
+                "open it anew"
+            )

@@ -1,0 +1,335 @@
+"""The command line: ``bgsim run``, ``list`` and ``describe``; ``store`` is in `bgsim.ui.store_cli`.
+
+Standard output carries data only; progress and remarks go to standard error.
+"""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import numpy as np
+from rich.console import Console
+
+from bgsim import __version__
+from bgsim.config import EngineConfig
+from bgsim.engine import Engine
+from bgsim.environment import as_json as versions_as_json
+from bgsim.environment import mixture
+from bgsim.errors import (
+    BgsimError,
+    CompileError,
+    InvalidInputError,
+    JobTimeoutError,
+    MissingExtraError,
+    SimulationNotFoundError,
+    StoreError,
+)
+from bgsim.job import Job, JobState
+from bgsim.parameters.fields import Field, brief
+from bgsim.parameters.parameter_class import parameter_class
+from bgsim.queue_manager import Priority
+from bgsim.registry import find_simulation, simulation_names
+from bgsim.result import SimulationResult
+from bgsim.simulation import Simulation
+from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
+from bgsim.ui.terminal import data_console, show_progress, summary_table
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    done
+  1    the simulation failed
+  2    bad input: an option, a parameter, a scenario, a store
+  124  longer than --timeout
+  130  interrupted with Ctrl-C; finished replicates are kept
+"""
+
+_CANCEL_GRACE_S = 10.0
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bgsim")
+def cli() -> None:
+    """Run simulations: reproducible, with progress, stopped and resumed at will, answered from the store."""
+
+
+@cli.command(epilog=EXIT_CODES)
+@click.argument("name")
+@click.option(
+    "--scenario", type=click.Path(path_type=Path), help="A file with the parameters, for simulations that read one."
+)
+@click.option("--rules", help="With --scenario: the rule set, if the simulation has several.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter; may be given many times.")
+@click.option("-n", "--replicates", type=int, default=100_000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--priority", default="normal", show_default=True, help=", ".join(p.name.lower() for p in reversed(Priority))
+)
+@click.option("--workers", type=int, help="Threads; by default one a core.")
+@click.option("--timeout", "timeout_s", type=float, help="Seconds that it may run.")
+@click.option("--workspace", help="Whose slots the result goes to; by default the simulation's name.")
+@click.option("--refresh", is_flag=True, help="Compute anew instead of taking from the store.")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the columns to this .npz or .csv file.")
+def run(
+    name: str,
+    scenario: Path | None,
+    rules: str | None,
+    settings: tuple[str, ...],
+    replicates: int,
+    seed: int,
+    priority: str,
+    workers: int | None,
+    timeout_s: float | None,
+    workspace: str | None,
+    refresh: bool,
+    store: Path | None,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Run NAME, a simulation of `bgsim list` or your own MODULE:ATTRIBUTE, and print a summary.
+
+    What the store has is not computed again: running the same command answers at once, and goes on after Ctrl-C.
+    """
+    write = _writer(output)
+    simulation = find_simulation(name)
+    parameters = _parameters(simulation, scenario, rules, settings)
+    began = time.monotonic()
+    threads = {"workers": workers} if workers is not None else {}
+    config = EngineConfig.of(None, {"journal": False, **threads})  # the same command goes on by itself
+    with Engine(store or default_store(), config=config) as engine:
+        job = engine.submit(
+            simulation,
+            parameters,
+            replicates=replicates,
+            seed=seed,
+            priority=priority,
+            timeout_s=timeout_s,
+            workspace=workspace,
+            cache="refresh" if refresh else "use",
+        )
+        result = _watch(job, engine)
+        status = job.status()
+        if write is not None:
+            write(result)
+    if as_json:
+        click.echo(json.dumps(_as_json(result, status.from_store), allow_nan=True))
+    else:
+        data_console().print(summary_table(result))
+    elapsed = time.monotonic() - began
+    source = f", {status.from_store:,} of them from the store" if status.from_store else ""
+    _remark(f"{replicates:,} replicates in {elapsed:.2f} s{source}")
+    mixed = mixture(result.versions)
+    if mixed and not as_json:
+        _remark(mixed)
+    if status.store_error:
+        _remark(f"warning: the result is not stored: {status.store_error}")
+
+
+@cli.command("list")
+def list_simulations() -> None:
+    """List the simulations that can be run by name."""
+    for short, target in simulation_names().items():
+        try:
+            text = _first_line(find_simulation(short))
+        except SimulationNotFoundError as error:
+            text = f"cannot be loaded: {error}"
+        click.echo(f"{short:16} {target:40} {text}")
+
+
+@cli.command()
+@click.argument("name")
+def describe(name: str) -> None:
+    """Describe a simulation: what it does, its parameters with types, defaults and units, and its outputs."""
+    simulation = find_simulation(name)
+    click.echo(f"{simulation.name}\n")
+    click.echo(f"{(simulation.__doc__ or '').strip()}\n")
+    click.echo("Parameters:")
+    if simulation.parameters_class is None:
+        click.echo("  any, given with --set KEY=VALUE")
+    else:
+        declared = parameter_class(simulation.parameters_class)
+        for field in declared.fields:
+            details = [field.type_name, _default_text(field), field.limits.unit, field.limits.describe()]
+            click.echo(f"  {field.name:22} {', '.join(d for d in [*details, field.limits.doc] if d)}")
+        for argument in declared.arguments:
+            if argument not in declared.names:
+                click.echo(f"  {argument:22} taken by the class, which derives others from it")
+        if hasattr(simulation.parameters_class, "from_file"):
+            click.echo("  or all of them from a file, with --scenario FILE")
+    click.echo("\nOutputs:")
+    for output in simulation.outputs:
+        click.echo(f"  {output.name:22} {output.describe()}")
+    click.echo(f"\nFingerprint {simulation.fingerprint}")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--result", help="First digits of a stored result's hash; by default the last one of other code.")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def explain(name: str, result: str | None, store: Path | None, as_json: bool) -> None:
+    """Say what counts in a simulation's identity, and what of it differs from a stored result.
+
+    A result is answered from the store only if all of this is as it was when the result was computed.
+    """
+    simulation = find_simulation(name)
+    if store is None and result is None and not default_store().exists():
+        found = simulation.explain()
+    else:
+        with opened_store(store) as opened:
+            found = simulation.explain(opened, result)
+    click.echo(json.dumps(found.as_json()) if as_json else str(found))
+    if found.stored is None:
+        _remark(f"no result of {found.simulation} is stored; the name counts, too, with the module's in front")
+
+
+cli.add_command(store_group)
+
+
+def main() -> NoReturn:
+    """Run the command line; the entry point of the ``bgsim`` script."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except JobTimeoutError as error:
+        _remark(f"error: {error}; finished replicates are kept, and the same command goes on")
+        sys.exit(124)
+    except (InvalidInputError, SimulationNotFoundError, StoreError, CompileError, MissingExtraError) as error:
+        _remark(f"error: {error}")
+        sys.exit(2)
+    except BgsimError as error:
+        _remark(f"error: {error}")
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _watch(job: Job, engine: Engine) -> SimulationResult:
+    """Show progress until the job ends; on Ctrl-C cancel it and say how to go on."""
+    try:
+        show_progress(job, Console(stderr=True))
+        return job.result()
+    except KeyboardInterrupt:
+        job.cancel()
+        engine.close(timeout_s=_CANCEL_GRACE_S)
+        status = job.status()
+        if status.state is JobState.CANCELLED:
+            done = f"{status.replicates_completed:,} of {status.total_replicates:,} replicates"
+            if status.store_error is None:
+                _remark(
+                    f"interrupted; {done} are kept in {engine.store.location}, and the same command goes on from there"
+                )
+            else:
+                _remark(f"interrupted; {done} were done, but could not be kept: {status.store_error}")
+        raise
+
+
+def _parameters(simulation: Simulation, scenario: Path | None, rules: str | None, settings: tuple[str, ...]) -> Any:
+    parameters_class = simulation.parameters_class
+    if scenario is None:
+        if rules is not None:
+            raise click.UsageError("--rules goes with --scenario")
+        return _read_settings(simulation, settings)
+    if settings:
+        raise click.UsageError("give either --scenario or --set")
+    if not hasattr(parameters_class, "from_file"):
+        raise click.UsageError(f"{simulation.name} reads no scenario; use --set KEY=VALUE")
+    from_file = parameters_class.from_file  # type: ignore[union-attr]
+    if rules is None:
+        return from_file(scenario)
+    if "rules" not in inspect.signature(from_file).parameters:
+        raise click.UsageError(f"{simulation.name} has no rule sets; leave out --rules")
+    return from_file(scenario, rules=rules)
+
+
+def _read_settings(simulation: Simulation, settings: tuple[str, ...]) -> dict[str, Any]:
+    found = simulation.parameters_class
+    known = {f.name: f for f in parameter_class(found).fields} if found else {}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set takes KEY=VALUE; got {setting!r}")
+        try:
+            values[name] = known[name].parse(text) if name in known else json.loads(text)
+        except json.JSONDecodeError:
+            values[name] = text
+    return values
+
+
+def _writer(output: Path | None) -> Callable[[SimulationResult], None] | None:
+    """Return what writes the columns, having checked the path before any work starts."""
+    if output is None:
+        return None
+    writers = {".npz": _write_npz, ".csv": _write_csv}
+    if output.suffix not in writers:
+        raise click.UsageError(f"--output must end in {' or '.join(writers)}; got {output}")
+    if not output.parent.is_dir():
+        raise click.UsageError(f"--output: there is no directory {output.parent}")
+    return partial(writers[output.suffix], output)
+
+
+def _write_npz(path: Path, result: SimulationResult) -> None:
+    np.savez(path, **result)  # type: ignore[arg-type]
+
+
+def _write_csv(path: Path, result: SimulationResult) -> None:
+    names, columns = [], []
+    for name, column in result.items():
+        for element in np.ndindex(column.shape[1:]):
+            names.append(name if not element else f"{name}[{','.join(map(str, element))}]")
+            columns.append(column[(slice(None), *element)].tolist())
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["replicate", *names])
+        writer.writerows(zip(range(result.replicates), *columns, strict=True))
+
+
+def _as_json(result: SimulationResult, from_store: int) -> dict[str, Any]:
+    outputs = {}
+    for name, s in result.summary().items():
+        values = {n: getattr(s, n) for n in ("count", "mean", "sd", "standard_error", "minimum", "maximum")}
+        values["quantiles"] = {f"{q:g}": np.asarray(v).tolist() for q, v in s.quantiles.items()}
+        outputs[name] = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+    return {
+        "simulation": result.simulation.name,
+        "fingerprint": result.simulation.fingerprint,
+        "parameters": json.loads(result.parameters.to_json()),
+        "seed": result.seed,
+        "replicates": result.replicates,
+        "from_store": from_store,
+        "versions": versions_as_json(result.versions),
+        "outputs": outputs,
+    }
+
+
+def _default_text(field: Field) -> str:
+    if field.derived:
+        return "derived"
+    return "required" if field.required else f"default {brief(field.new_default())}"
+
+
+def _first_line(simulation: Simulation) -> str:
+    return (simulation.__doc__ or "").strip().partition("\n")[0]
+
+
+def _remark(text: str) -> None:
+    click.echo(f"bgsim: {text}", err=True)

@@ -1,0 +1,291 @@
+"""The command line's ``bgsim store``: looking at what is stored, comparing, exporting and cleaning up.
+
+Standard output carries data only, as text or, with ``--json``, as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+import platformdirs
+from rich.table import Table
+
+from bgsim.storage import ResultStore, StoredResult
+from bgsim.storage.compare import Comparison
+from bgsim.storage.slots import SlotPair
+from bgsim.ui.terminal import data_console, slots_table
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_EXIT_DAMAGED = 1
+
+
+def default_store() -> Path:
+    """Return where results are kept unless told otherwise; its directory is made."""
+    directory = platformdirs.user_data_path("bgsim")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / "results.db"
+
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    envvar="BGSIM_STORE",
+    help="SQLite file that keeps the results.  [env: BGSIM_STORE; default: in the user's data directory]",
+)
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _options(command: _F) -> _F:
+    """Add the options that all commands here have."""
+    return store_option(_json_option(command))
+
+
+@contextmanager
+def opened_store(path: Path | None) -> Iterator[ResultStore]:
+    """Open a store that is there, by default the user's."""
+    path = path or default_store()
+    if not path.exists():
+        raise click.UsageError(f"there is no store {path} yet; `bgsim run` makes it")
+    store = ResultStore(path)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@click.group("store")
+def store_group() -> None:
+    """Look at what is stored, compare, export and clean up."""
+
+
+@store_group.command("ls")
+@_options
+def store_ls(store: Path | None, as_json: bool) -> None:
+    """List the results, the last used first."""
+    with opened_store(store) as opened:
+        results = opened.results()
+    if as_json:
+        _print_json([result.as_json() for result in results])
+        return
+    for r in results:
+        click.echo(
+            f"{r.hash[:12]}  {r.replicates:>12,}  {r.stored_bytes:>12,} bytes  {r.used_at[:19]}  "
+            f"{r.simulation.rpartition('.')[2]}  seed {r.seed}"
+        )
+
+
+@store_group.command("show")
+@click.argument("hash_prefix", metavar="HASH")
+@_options
+def store_show(hash_prefix: str, store: Path | None, as_json: bool) -> None:
+    """Show one result: what it was computed from, and a summary. The first digits of its hash will do."""
+    with opened_store(store) as opened:
+        result = opened.get(opened.resolve(hash_prefix))
+    assert result is not None
+    if as_json:
+        _print_json(result.as_json())
+        return
+    for name, value in result.as_json().items():
+        if name == "parameters":
+            click.echo("parameters")
+            for field, content in result.parameters.items():
+                click.echo(f"  {field:22} {content!r}")
+        elif name == "versions":
+            for first, count, text in result.versions:
+                click.echo(f"{name:14} {first:,} to {first + count - 1:,}: {text or 'unknown'}")
+        elif name != "summary":
+            click.echo(f"{name:14} {value}")
+    data_console().print(_summary_table(result))
+
+
+@store_group.command("slots")
+@_options
+def store_slots(store: Path | None, as_json: bool) -> None:
+    """Show each workspace's primary (newest) and secondary slot."""
+    with opened_store(store) as opened:
+        if as_json:
+            _print_json({name: _slots_json(opened.slots(name)) for name in opened.workspaces()})
+        else:
+            data_console().print(slots_table(opened))
+
+
+@store_group.command("compare")
+@click.argument("workspace", required=False)
+@click.option("--confidence", type=float, default=0.95, show_default=True)
+@_options
+def store_compare(workspace: str | None, confidence: float, store: Path | None, as_json: bool) -> None:
+    """Compare a workspace's two slots: the parameters that differ, and the outputs' differences.
+
+    With one seed the runs share their random numbers, and the differences are taken replicate by replicate.
+    """
+    with opened_store(store) as opened:
+        found = opened.compare(_workspace(opened, workspace), confidence=confidence)
+    if as_json:
+        _print_json(_comparison_json(found))
+        return
+    a, b = found.primary, found.secondary
+    click.echo(f"primary {a.hash[:12]} less secondary {b.hash[:12]}\n")
+    for name, (left, right) in found.parameters.items():
+        click.echo(f"  {name:22} {left!r} instead of {right!r}")
+    data_console().print(_comparison_table(found))
+
+
+@store_group.command("export")
+@click.argument("hash_prefix", metavar="HASH")
+@click.argument("path", type=click.Path(path_type=Path))
+@_options
+def store_export(hash_prefix: str, path: Path, store: Path | None, as_json: bool) -> None:
+    """Write a result to PATH, which ends in .npz, .csv or .parquet."""
+    with opened_store(store) as opened:
+        result_hash = opened.resolve(hash_prefix)
+        opened.export(result_hash, path)
+    if as_json:
+        _print_json({"hash": result_hash, "path": str(path), "bytes": path.stat().st_size})
+
+
+@store_group.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@_options
+def store_import(path: Path, store: Path | None, as_json: bool) -> None:
+    """Take in an exported .npz file, or all of another store."""
+    with opened_store(store) as opened:
+        hashes = opened.import_(path)
+    _print_lines(hashes, as_json)
+
+
+@store_group.command("rm")
+@click.argument("hash_prefixes", metavar="HASH...", nargs=-1, required=True)
+@_options
+def store_rm(hash_prefixes: tuple[str, ...], store: Path | None, as_json: bool) -> None:
+    """Delete results, from their slots too."""
+    with opened_store(store) as opened:
+        hashes = list(dict.fromkeys(opened.resolve(prefix) for prefix in hash_prefixes))
+        for result_hash in hashes:
+            opened.delete(result_hash)
+    _print_lines(hashes, as_json)
+
+
+@store_group.command("clean")
+@click.option("--max-bytes", type=click.IntRange(min=0), help="Keep at most so much, and what slots point at.")
+@click.option("--max-age-days", type=click.FloatRange(min=0), help="Keep what was used within so many days.")
+@_options
+def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path | None, as_json: bool) -> None:
+    """Delete what is too old or too much, never a slot's result, and shrink the file."""
+    with opened_store(store) as opened:
+        if max_bytes is not None:
+            opened.max_storage_bytes = max_bytes
+        if max_age_days is not None:
+            opened.max_age_s = max_age_days * 24 * 3600
+        report = opened.cleanup()
+    if as_json:
+        _print_json(dataclasses.asdict(report))
+    else:
+        click.echo(
+            f"{len(report.removed)} results of {report.removed_bytes:,} bytes removed; the file is "
+            f"{report.file_bytes:,} bytes smaller"
+        )
+
+
+@store_group.command("check")
+@click.option("--repair", is_flag=True, help="Remove what is damaged and keep the rest.")
+@_options
+def store_check(repair: bool, store: Path | None, as_json: bool) -> None:
+    """Read everything and compare it with its checksums; exit with 1 if something is wrong and not repaired."""
+    with opened_store(store) as opened:
+        report = opened.check(repair=repair)
+    if as_json:
+        _print_json({**dataclasses.asdict(report), "ok": report.ok})
+    else:
+        for text in (*report.problems, *report.repaired):
+            click.echo(text)
+        click.echo(f"{report.results:,} results with {report.blocks:,} blocks read: {_verdict(report.ok)}")
+    if not (report.ok or report.repaired):
+        sys.exit(_EXIT_DAMAGED)
+
+
+def _verdict(ok: bool) -> str:
+    return "all is well" if ok else "something is wrong"
+
+
+def _workspace(store: ResultStore, name: str | None) -> str:
+    """Return the workspace of this name, or of its last part, or the only one."""
+    names = store.workspaces()
+    found = [w for w in names if name in (None, w) or w.rpartition(".")[2] == name]
+    if len(found) != 1:
+        raise click.UsageError(
+            f"{'name one' if name is None else f'no workspace {name!r}' if not found else 'be more precise'}; "
+            f"there are {', '.join(names) or 'none'}"
+        )
+    return found[0]
+
+
+def _summary_table(result: StoredResult) -> Table:
+    table = _table("output", "dtype", "mean", "sd", "minimum", "maximum")
+    for name, s in result.summary.items():
+        table.add_row(name, s.dtype, *("" if v is None else f"{v:.6g}" for v in (s.mean, s.sd, s.minimum, s.maximum)))
+    return table
+
+
+def _comparison_table(found: Comparison) -> Table:
+    table = _table("output", "difference", "low", "high", "replicates", "")
+    for name, d in found.outputs.items():
+        if np.ndim(d.mean):
+            table.add_row(name, f"an array of {np.shape(d.mean)} each")
+            continue
+        note = ("paired" if d.paired else "independent") + (", not zero" if d.significant else "")
+        table.add_row(name, *(f"{v:.6g}" for v in (d.mean, d.low, d.high)), f"{d.replicates:,}", note)
+    return table
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("output", "dtype", "") else "right", no_wrap=True)
+    return table
+
+
+def _comparison_json(found: Comparison) -> dict[str, Any]:
+    def values(result: StoredResult) -> dict[str, Any]:
+        content: dict[str, Any] = result.as_json()["parameters"]
+        return content
+
+    a, b = values(found.primary), values(found.secondary)
+    return {
+        "primary": found.primary.hash,
+        "secondary": found.secondary.hash,
+        "confidence": found.confidence,
+        "parameters": {name: [a.get(name), b.get(name)] for name in found.parameters},
+        "outputs": {
+            name: {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in dataclasses.asdict(d).items()}
+            for name, d in found.outputs.items()
+        },
+    }
+
+
+def _slots_json(pair: SlotPair) -> dict[str, Any]:
+    return {
+        name: None if slot is None else dataclasses.asdict(slot)
+        for name, slot in (("primary", pair.primary), ("secondary", pair.secondary))
+    }
+
+
+def _print_lines(lines: Iterable[str], as_json: bool) -> None:
+    if as_json:
+        _print_json(list(lines))
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value))

@@ -1,0 +1,320 @@
+"""The compiled side: orders and counters, equality with plain Python, the fallback, and the disk cache."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels import Fragile, Spin, Walk, fragile, one_draw, plain_walk, spin, walk
+
+import bgsim
+from bgsim.control import DONE, FRACTION, FRACTION_UNIT, OBSERVED, ORDER, STOP, YIELD, new_control_block
+from bgsim.errors import CompileError, OutputError
+from bgsim.kernels import compiled as compiled_side
+from bgsim.kernels import stream as worker_stream
+from bgsim.kernels.stream import WorkerStream
+from bgsim.simulation import Simulation
+from bgsim.streams import replicate_rng, stream_key
+from bgsim.user_warnings import BiasedDrawWarning
+
+
+def run_chunk(
+    simulation: Simulation, parameters: Any, first: int, count: int, control: Any = None, seed: int = 7
+) -> tuple[Any, ...]:
+    bound = simulation.bind(parameters)
+    columns = simulation.new_columns(bound, count)
+    control = new_control_block() if control is None else control
+    done = simulation.prepare(bound)(WorkerStream(), stream_key(seed), first, columns, control)
+    return done, columns, control
+
+
+def test_a_control_block_is_one_cache_line_of_its_own() -> None:
+    block = new_control_block()
+    assert block.shape == (8,)
+    assert block.dtype == np.int64
+    assert block.ctypes.data % 64 == 0
+
+
+@pytest.mark.parametrize("simulation", [walk, plain_walk])
+def test_a_chunk_equals_the_plain_function_replicate_by_replicate(simulation: Simulation) -> None:
+    """Bit for bit, for scalars, arrays, narrow integers and booleans; with text that the kernel does not see."""
+    done, columns, control = run_chunk(simulation, Walk(steps=5, scale=2.0, label="text"), 1000, 20)
+    assert done == 20
+    assert control[DONE] == 20
+    for row in range(20):
+        end, path, ups, high = walk.function(Walk(5, 2.0), replicate_rng(7, 1000 + row))
+        assert columns[0][row] == end
+        assert columns[1][row].tobytes() == path.tobytes()
+        assert columns[2][row] == ups
+        assert columns[3][row] == high
+
+
+def test_compiled_and_plain_columns_are_the_same_bytes() -> None:
+    compiled, plain = (run_chunk(s, Walk(), 3, 50)[1] for s in (walk, plain_walk))
+    assert [c.tobytes() for c in compiled] == [c.tobytes() for c in plain]
+
+
+def test_the_fallback_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NumPy whose Philox is laid out otherwise costs time, not results."""
+    expected = run_chunk(walk, Walk(), 9, 30)[1]
+    monkeypatch.setattr(compiled_side, "placing_works", lambda: False)
+    done, columns, control = run_chunk(walk, Walk(), 9, 30)
+    assert done == control[DONE] == 30
+    assert [c.tobytes() for c in columns] == [c.tobytes() for c in expected]
+
+
+def test_the_self_check_notices_another_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If placing does nothing, the check must fail, and say so."""
+    monkeypatch.setattr(worker_stream, "place", lambda *_: None)
+    check = functools.cache(worker_stream.placing_works.__wrapped__)
+    with pytest.warns(RuntimeWarning, match="lays out its Philox state"):
+        assert not check()
+
+
+@pytest.mark.parametrize("simulation", [walk, plain_walk])
+@pytest.mark.parametrize("order", [YIELD, STOP])
+def test_an_order_stops_a_chunk_at_once(simulation: Simulation, order: int) -> None:
+    control = new_control_block()
+    control[ORDER] = order
+    assert run_chunk(simulation, Walk(), 0, 10, control)[0] == 0
+
+
+def test_a_stop_reaches_into_a_loop_of_registers() -> None:
+    """3e9 iterations that store nowhere; the replicate in hand does not count."""
+    control = new_control_block()
+    results: list[Any] = []
+    spin.warmup()
+    thread = threading.Thread(target=lambda: results.append(run_chunk(spin, Spin(), 0, 1, control)), daemon=True)
+    thread.start()
+    while not thread.is_alive():
+        pass
+    control[ORDER] = STOP
+    thread.join(20)
+    assert not thread.is_alive(), "the kernel did not see the stop"
+    done, _, control = results[0]
+    assert done == 0
+    assert control[DONE] == 0
+
+
+def test_a_yield_does_not_give_up_the_replicate_in_hand() -> None:
+    """Only a stop does: preemption loses no work."""
+
+    @bgsim.simulation(outputs={"x": "i8"})
+    def asks(p: Any, rng: Any, control: Any) -> int:
+        control[0] = YIELD  # as if somebody preempted it now
+        return 1 if bgsim.stop_requested(control) else 2
+
+    done, columns, control = run_chunk(asks, None, 0, 3)
+    assert done == 1
+    assert columns[0][0] == 2
+    assert control[OBSERVED] == 0
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_replicate_that_gave_up_does_not_count(compiles: bool) -> None:
+    def gives_up(p: Any, rng: Any, control: Any) -> int:
+        control[0] = STOP
+        bgsim.report_fraction(control, 0.25)
+        return -1 if bgsim.stop_requested(control) else 2
+
+    simulation = bgsim.simulation(gives_up, outputs={"x": "i8"}, compile=compiles)
+    done, _, control = run_chunk(simulation, None, 0, 3)
+    assert done == 0
+    assert control[DONE] == 0
+    assert control[OBSERVED] == 1
+    assert control[FRACTION] == FRACTION_UNIT // 4
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_an_exception_says_how_many_are_done(compiles: bool) -> None:
+    simulation = bgsim.simulation(fragile.function, outputs={"x": "f8"}, compile=compiles)
+    control = new_control_block()
+    with pytest.raises(ValueError, match="the draw is too small"):
+        run_chunk(simulation, Fragile(0.1), 0, 1000, control)
+    first_bad = next(i for i in range(1000) if replicate_rng(7, i).random() < 0.1)
+    assert control[DONE] == first_bad
+
+
+def test_kernels_of_one_layout_share_the_loop_that_calls_them() -> None:
+    """It is compiled for their types; which one it calls is an argument."""
+    from bgsim.kernels import compiled as kernel
+
+    def third(p: Any, rng: Any) -> float:
+        return p.x / 3.0
+
+    def half(p: Any, rng: Any) -> float:
+        return p.x / 2.0
+
+    simulations = [bgsim.simulation(function, outputs={"y": "f8"}) for function in (third, half)]
+    loops = []
+    for simulation, expected in zip(simulations, (2.0, 3.0), strict=True):
+        assert run_chunk(simulation, {"x": 6.0}, 0, 2)[1][0].tolist() == [expected] * 2
+        loops.append(len(kernel.run_chunk.signatures))
+    assert loops[0] == loops[1]
+
+
+def test_a_kernel_without_numeric_parameters_runs() -> None:
+    done, columns, _ = run_chunk(one_draw, {"name": "text"}, 0, 3)
+    assert done == 3
+    assert columns[0].tolist() == [replicate_rng(7, i).random() for i in range(3)]
+
+
+def test_zero_rows_are_no_work() -> None:
+    assert run_chunk(one_draw, None, 0, 0)[0] == 0
+
+
+# ---- outputs that do not match -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Length:
+    n: int = 3
+
+
+def test_outputs_must_match_in_number_dtype_and_dimensions() -> None:
+    """Found when it is compiled, before any replicate runs."""
+
+    def two(p: Length, rng: Any) -> Any:
+        return 1.0, 2.0
+
+    def real(p: Length, rng: Any) -> Any:
+        return 1.5
+
+    def vector(p: Length, rng: Any) -> Any:
+        return np.zeros(p.n)
+
+    for function, outputs, message in (
+        (two, {"x": "f8"}, "returns 2 values and declares 1 output"),
+        (real, {"x": "f8", "y": "f8"}, "returns 1 value and declares 2 outputs (x, y)"),
+        (real, {"x": "i8"}, "declared as int64; the function returns float64"),
+        (real, {"x": "?"}, "declared as bool"),
+        (vector, {"x": "f8"}, "float64 scalar"),
+        (real, {"x": ("f8", "n")}, "array of shape (n,)"),
+        (vector, {"x": ("f8", ("n", 2))}, "array of shape (n, 2)"),
+    ):
+        with pytest.raises(OutputError) as caught:
+            bgsim.simulation(function, outputs=outputs).warmup()
+        assert message in str(caught.value)
+        assert caught.value.field in ("outputs", "x")
+
+
+def test_an_integer_that_does_not_fit_is_refused() -> None:
+    @bgsim.simulation(outputs={"x": "i1"})
+    def large(p: Any, rng: Any) -> int:
+        return 1000
+
+    with pytest.raises(OverflowError, match="does not fit"):
+        run_chunk(large, None, 0, 1)
+
+
+def test_a_shorter_array_is_refused() -> None:
+    """Broadcasting would fill it up silently."""
+
+    @bgsim.simulation(outputs={"x": ("f8", "n")})
+    def short(p: Length, rng: Any) -> Any:
+        return np.zeros(1)
+
+    with pytest.raises(OutputError):
+        run_chunk(short, None, 0, 1)
+    with pytest.raises(OutputError, match=r"\(n,\) = \(3,\); the function returned \(1,\)"):
+        short.check_replicate(short.bind(), 0, 0)
+
+
+def test_what_numba_cannot_compile_is_an_error_that_points_at_the_line() -> None:
+    @bgsim.simulation(outputs={"x": "f8"})
+    def bad(p: Length, rng: Any) -> Any:
+        return p.text + 1  # the kernel sees no such field
+
+    with pytest.raises(CompileError) as caught:
+        bad.warmup()
+    assert "return p.text + 1" in str(caught.value)
+    assert "compile=False" in str(caught.value)
+    assert isinstance(caught.value, TypeError)
+
+
+def test_a_biased_draw_is_warned_of_by_name() -> None:
+    @bgsim.simulation(outputs={"x": "i8"})
+    def draws(p: Any, rng: Any) -> int:
+        return rng.poisson(12.0)
+
+    with pytest.warns(BiasedDrawWarning, match=r"poisson\(\)") as caught:
+        draws.warmup()
+    assert caught[0].filename == __file__
+
+
+def test_numba_still_biases_poisson() -> None:
+    """When this fails, numba has mended it: take the warning away."""
+
+    @bgsim.simulation(outputs={"zero": "?"})
+    def zero(p: Any, rng: Any) -> bool:
+        return rng.poisson(10.0) == 0
+
+    with pytest.warns(BiasedDrawWarning):
+        share = bgsim.run(zero, replicates=2_000_000, seed=1)["zero"].mean()
+    exact = np.exp(-10.0)
+    assert share > exact + 5 * np.sqrt(exact / 2_000_000)
+
+
+# ---- the disk cache ----------------------------------------------------------------------------------
+
+SECOND_PROCESS = """
+import sys
+from numba.core import event
+import bgsim
+from bgsim.kernels import compiled as kernel
+from bgsim.kernels import cache as kernel_cache
+from bgsim.models.options import asian_call
+compiled = []
+class Listener(event.Listener):
+    def on_start(self, e): compiled.append(str(e.data.get("dispatcher")))
+    def on_end(self, e): pass
+event.register("numba:compile", Listener())
+loaded = []
+load = kernel_cache.KernelCache.load_overload
+def load_overload(self, *arguments):
+    loaded.append(load(self, *arguments))
+    return loaded[-1]
+kernel_cache.KernelCache.load_overload = load_overload
+result = bgsim.run(asian_call, replicates=10, seed=1, workers=1)
+print(len(loaded), loaded.count(None), len(compiled))
+"""
+
+
+def in_new_process(code: str, **options: Any) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, **options
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_second_process_compiles_neither_kernel_nor_chunk_loop() -> None:
+    """All three come from the disk: kernel, loop, and what places a stream."""
+    in_new_process(SECOND_PROCESS)
+    assert in_new_process(SECOND_PROCESS).split() == ["3", "0", "0"]
+
+
+def test_a_constant_edited_in_another_module_is_not_served_from_the_cache(tmp_path: Path) -> None:
+    """Numba alone would: it looks at the kernel's own file only."""
+    (tmp_path / "mine.py").write_text(
+        "import bgsim, constants\n@bgsim.simulation(outputs={'x': 'f8'})\ndef mine(p, rng):\n    return constants.C\n"
+    )
+    code = "import bgsim, mine; print(bgsim.run(mine.mine, replicates=1, workers=1)['x'][0])"
+    found = []
+    for value in ("1.0", "2.0", "1.0"):
+        (tmp_path / "constants.py").write_text(f"C = {value}\n")
+        found.append(in_new_process(code, cwd=tmp_path).strip())
+    assert found == ["1.0", "2.0", "1.0"]
+
+
+def test_a_kernel_without_a_file_still_compiles() -> None:
+    """Typed at a prompt, there is nothing to cache beside."""
+    code = "import bgsim\nf = bgsim.simulation(lambda p, rng: rng.random(), outputs={'x': 'f8'})\nprint(f.fingerprint, bgsim.run(f, replicates=3)['x'].sum())"
+    assert in_new_process(code) == in_new_process(code)

@@ -1,0 +1,605 @@
+"""The journal's contract, kept by the one in a file and by the one in memory; and what only the file can show."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from paths import SUPPORT
+from store_helpers import columns, key, request, store_now
+
+from bgsim.errors import NewerSchemaError, StoreError
+from bgsim.storage import MemoryStore, ResultStore
+from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, ScheduledRequest
+from bgsim.storage.owners import STALE_AFTER_S, Owner, process_start
+from bgsim.storage.sqlite import schema
+from bgsim.storage.sqlite.writer import Task
+from bgsim.storage.times import time_text
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request, tmp_path):
+    opened = ResultStore(tmp_path / "s.db") if request.param == "file" else MemoryStore()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def journal(store):
+    return store.journal
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "s.db"
+
+
+@pytest.fixture
+def in_file(path):
+    opened = ResultStore(path)
+    yield opened
+    opened.close()
+
+
+def ids(requests) -> list[str]:
+    return [r.id for r in requests]
+
+
+def letter(number: int) -> DeadLetter:
+    attempts = '[{"at": "x", "error": "first", "traceback": "t"}, {"at": "y", "error": "second", "traceback": "t"}]'
+    return DeadLetter(f"d{number}", "tests.model", "{}", "0", 10, "{}", time_text(0), time_text(number), attempts)
+
+
+def schedule(name: str = "s", **more: object) -> ScheduledRequest:
+    given = ScheduledRequest(
+        name, "m", "{}", "0", 1, "{}", "0 3 * * *", "Europe/Zurich", "run", False, None, time_text(0)
+    )
+    return replace(given, **more)
+
+
+# ---- pending requests ----------------------------------------------------------------------------
+
+
+def test_what_an_engine_left_is_interrupted_once_it_is_released(journal) -> None:
+    journal.register("a")
+    for number in (2, 0, 1):
+        journal.add(request(number))
+    journal.start("r1")
+    assert journal.interrupted() == []
+    journal.release("a")
+    assert journal.interrupted() == [request(0), request(1, started=True), request(2)]
+
+
+def test_what_has_ended_is_gone_and_an_unknown_id_is_fine(journal) -> None:
+    journal.add(request(0))
+    journal.add(request(1))
+    journal.flush()
+    journal.remove("r0")
+    journal.remove("nobody")
+    journal.start("nobody")
+    journal.add(request(2))
+    journal.remove("r2")
+    assert ids(journal.interrupted()) == ["r1"]
+
+
+def test_a_request_of_nobody_known_is_interrupted(journal) -> None:
+    journal.register("a")
+    journal.add(request(0, owner="b"))
+    journal.add(request(1, owner="a"))
+    assert ids(journal.interrupted()) == ["r0"]
+
+
+def test_starting_counts_before_and_after_it_was_written(journal) -> None:
+    journal.add(request(0))
+    journal.start("r0")
+    journal.add(request(1))
+    journal.flush()
+    journal.start("r1")
+    assert [r.started for r in journal.interrupted()] == [True, True]
+
+
+def test_claiming_takes_over_and_counts_the_crash_of_what_had_started(journal) -> None:
+    journal.add(request(0))
+    journal.add(request(1, started=True))
+    journal.register("b")
+    expected = [request(0, "b"), request(1, "b", crashes=1)]
+    assert journal.claim("b") == expected
+    assert journal.claim("b") == []
+    assert journal.interrupted() == []
+    journal.release("b")
+    assert journal.interrupted() == expected
+
+
+def test_three_crashes_are_counted(journal) -> None:
+    journal.add(request(0, "owner 0"))
+    for crash in range(1, 4):
+        journal.start("r0")
+        journal.register(f"owner {crash}")
+        (found,) = journal.claim(f"owner {crash}")
+        assert (found.crashes, found.started) == (crash, False)
+        journal.release(f"owner {crash}")
+    journal.register("last")
+    assert journal.claim("last")[0].crashes == 3  # it had not started again
+
+
+def test_some_can_be_claimed_and_the_others_stay(journal) -> None:
+    for number in range(4):
+        journal.add(request(number))
+    journal.register("b")
+    journal.add(request(9, "b"))
+    assert ids(journal.claim("b", iter(["r3", "r1", "r9", "nobody"]))) == ["r1", "r3"]
+    assert ids(journal.interrupted()) == ["r0", "r2"]
+    assert journal.claim("b", []) == []
+
+
+@pytest.mark.parametrize("met", ["interrupted", "claim"])
+def test_one_that_is_added_again_and_ends_is_gone(journal, met) -> None:
+    """The row of another owner goes too, though adding and removing met in memory."""
+    journal.add(request(0))
+    journal.flush()
+    journal.register("b")
+    found = journal.interrupted() if met == "interrupted" else journal.claim("b")
+    journal.add(replace(found[0], owner="b"))
+    journal.remove("r0")
+    journal.release("b")
+    assert journal.interrupted() == []
+
+
+def test_threads_that_claim_at_once_share_nothing(journal, in_threads) -> None:
+    for number in range(200):
+        journal.add(request(number))
+    for owner in "bcde":
+        journal.register(owner)
+    found = in_threads(*(lambda owner=owner: journal.claim(owner) for owner in "bcde"))
+    assert sorted(i for part in found for i in ids(part)) == sorted(f"r{number}" for number in range(200))
+
+
+def test_a_result_takes_its_requests_out(store) -> None:
+    for number in range(3):
+        store.journal.add(request(number))
+    store.store(key(1), columns(key(1), 10), finishes=["r0", "r2"])
+    store.flush()
+    assert ids(store.journal.interrupted()) == ["r1"]
+    store.store(key(2), {}, finishes=["r1"])
+    store.flush()
+    assert ids(store.journal.interrupted()) == ["r1"]
+
+
+# ---- dead letters and schedules ------------------------------------------------------------------
+
+
+def test_dead_letters_are_listed_the_newest_first_and_taken_once(journal, in_threads) -> None:
+    for number in range(3):
+        journal.add_dead_letter(letter(number))
+    assert journal.dead_letters() == [letter(2), letter(1), letter(0)]
+    taken = in_threads(*(lambda: journal.take_dead_letter("d1") for _ in range(4)))
+    assert sorted(taken, key=str) == [letter(1), None, None, None]
+    assert ids(journal.dead_letters()) == ["d2", "d0"]
+
+
+def test_dead_letters_are_bounded(journal) -> None:
+    journal.add_dead_letter(letter(10_000))
+    journal.flush()
+    for number in range(MAX_DEAD_LETTERS + 5):
+        journal.add_dead_letter(letter(number))
+    found = journal.dead_letters()
+    assert len(found) == MAX_DEAD_LETTERS
+    assert (found[0], found[-1]) == (letter(MAX_DEAD_LETTERS + 4), letter(5))
+
+
+def test_schedules_are_kept_replaced_and_removed(journal) -> None:
+    journal.put_schedule(schedule("b"))
+    journal.put_schedule(schedule("a", last_run_at="t1"))
+    journal.put_schedule(schedule("b", paused=True))
+    assert journal.schedules() == [schedule("a", last_run_at="t1"), schedule("b", paused=True)]
+    assert journal.remove_schedule("a")
+    assert not journal.remove_schedule("a")
+    assert [s.name for s in journal.schedules()] == ["b"]
+
+
+def test_a_due_time_is_run_by_one(journal, in_threads) -> None:
+    journal.put_schedule(schedule())
+    for times in (("t1", None), ("t2", "t1")):
+        marked = in_threads(*(lambda times=times: journal.mark_schedule_run("s", *times) for _ in range(4)))
+        assert sorted(marked) == [False, False, False, True]
+    assert journal.schedules() == [schedule(last_run_at="t2")]
+    assert not journal.mark_schedule_run("nobody", "t1", None)
+
+
+# ---- who is alive --------------------------------------------------------------------------------
+
+
+def test_this_process_is_alive_whatever_its_heartbeat() -> None:
+    owner = Owner.here("a", 1000.0)
+    assert (owner.pid, owner.host) == (os.getpid(), socket.gethostname())
+    assert owner.is_alive(1000.0)
+    if process_start(os.getpid()):
+        assert owner.is_alive(1000.0 + 10 * STALE_AFTER_S)
+
+
+def test_a_process_that_is_gone_is_dead_at_once() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = replace(Owner.here("a", 1000.0), pid=process.pid, process_start=process_start(process.pid) or "")
+    assert owner.is_alive(1000.0)
+    process.communicate(b"\n")
+    assert not owner.is_alive(1000.0)
+
+
+@pytest.mark.skipif(not process_start(os.getpid()), reason="a process's start cannot be found out here")
+def test_a_later_process_of_the_same_number_is_another() -> None:
+    owner = Owner.here("a", 1000.0)
+    assert not replace(owner, process_start=owner.process_start + "1").is_alive(1000.0)
+
+
+@pytest.mark.skipif(not process_start(os.getpid()), reason="a process's state cannot be found out here")
+def test_a_process_that_its_parent_has_not_asked_about_is_dead() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    os.kill(process.pid, 9)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still listed
+    assert process_start(process.pid) is None
+    process.communicate()
+
+
+@pytest.mark.parametrize("unknown", [{"host": "elsewhere"}, {"process_start": ""}])
+def test_where_the_process_cannot_be_told_the_heartbeat_decides(unknown) -> None:
+    owner = replace(Owner.here("a", 1000.0), **unknown)
+    assert owner.is_alive(1000.0 + STALE_AFTER_S)
+    assert not owner.is_alive(1000.0 + STALE_AFTER_S + 0.001)
+    assert not replace(owner, heartbeat_at="damaged").is_alive(1000.0)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**70])
+def test_a_number_that_is_no_process_is_none(pid) -> None:
+    assert process_start(pid) is None
+
+
+def test_a_heartbeat_keeps_what_an_engine_elsewhere_has(in_file, clock, monkeypatch) -> None:
+    journal = in_file.journal
+    monkeypatch.setattr(journal, "_clock", clock)
+    monkeypatch.setattr(socket, "gethostname", lambda: "far away")
+    journal.register("a")
+    journal.add(request(0))
+    journal.flush()
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    clock.advance(STALE_AFTER_S + 1)
+    assert ids(journal.interrupted()) == ["r0"]
+    monkeypatch.setattr(socket, "gethostname", lambda: "far away")
+    journal.heartbeat("a")
+    journal.flush()
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    assert journal.interrupted() == []
+
+
+def test_dead_owners_of_whom_nothing_is_left_are_forgotten(in_file, path) -> None:
+    in_file.journal.register("a")
+    in_file.journal.flush()
+    execute(path, "UPDATE owners SET process_start = 'another'")
+    in_file.journal.register("b")
+    in_file.journal.flush()
+    assert read(path, "SELECT owner FROM owners") == [("b",)]
+
+
+# ---- in the file ---------------------------------------------------------------------------------
+
+
+def execute(path: Path, statement: str, *values: object) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        assert connection.execute(statement, values).rowcount
+    connection.close()
+
+
+def read(path: Path, statement: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.close()
+
+
+def stop_writer(store: ResultStore, gate) -> list[str]:
+    """Have the writer stop inside of a transaction; return the list that gets what it executes from then on."""
+    statements: list[str] = []
+    store._file.submit(Task(gate.stop_here, lambda _: None))
+    gate.wait_until_reached()
+    store._file.writer.connection.set_trace_callback(statements.append)
+    return statements
+
+
+def test_what_was_flushed_is_in_the_file(in_file, path) -> None:
+    in_file.journal.register("a")
+    in_file.journal.add(request(0))
+    in_file.journal.flush()
+    assert read(path, "SELECT id, owner, started FROM requests") == [("r0", "a", 0)]
+
+
+def test_what_was_added_is_there_after_closing_and_opening(path) -> None:
+    store = ResultStore(path)
+    store.journal.register("a")
+    store.journal.add(request(0))
+    store.journal.add_dead_letter(letter(0))
+    store.journal.put_schedule(schedule())
+    store.journal.release("a")
+    store.close()
+    store = ResultStore(path)
+    assert store.journal.interrupted() == [request(0)]
+    assert store.journal.dead_letters() == [letter(0)]
+    assert store.journal.schedules() == [schedule()]
+    store.close()
+
+
+def test_a_request_that_ends_before_it_was_written_costs_no_sql(in_file, gate) -> None:
+    statements = stop_writer(in_file, gate)
+    for number in range(50):
+        in_file.journal.add(request(number))
+        in_file.journal.start(f"r{number}")
+        in_file.journal.remove(f"r{number}")
+    gate.open()
+    in_file.flush()
+    in_file._file.writer.connection.set_trace_callback(None)
+    assert statements
+    assert not [s for s in statements if "requests" in s]
+
+
+def test_many_changes_are_one_task_and_one_commit(in_file, gate) -> None:
+    statements = stop_writer(in_file, gate)
+    for number in range(50):
+        in_file.journal.add(request(number))
+    assert len(in_file._file.writer._backlog) == 1
+    gate.open()
+    in_file.flush()
+    in_file._file.writer.connection.set_trace_callback(None)
+    assert statements.count("COMMIT") <= 2  # that of the one who stopped, which may have taken them along
+    assert len(in_file.journal.interrupted()) == 50
+
+
+def test_a_result_and_the_end_of_its_request_are_one_commit(in_file, gate) -> None:
+    in_file.journal.add(request(0))
+    in_file.journal.flush()
+    statements = stop_writer(in_file, gate)
+    in_file.store(key(1), columns(key(1), 10), finishes=["r0"])
+    gate.open()
+    in_file.flush()
+    in_file._file.writer.connection.set_trace_callback(None)
+    commits = "\n".join(statements).split("\nCOMMIT")
+    (one,) = [commit for commit in commits if "INSERT INTO results" in commit]
+    assert "DELETE FROM requests" in one
+    assert statements.count("COMMIT") == 2  # of the one that stopped, and this
+
+
+def test_changes_during_a_commit_are_not_lost(in_file, gate, monkeypatch) -> None:
+    """A request starts, and another ends, while the writer is writing that they were added."""
+    journal = in_file.journal
+    committed = journal.committed
+    monkeypatch.setattr(journal, "committed", lambda: (gate.stop_here(), committed()))
+    journal.add(request(0))
+    journal.add(request(1))
+    gate.wait_until_reached()
+    journal.start("r0")
+    journal.remove("r1")
+    gate.open()
+    assert journal.interrupted() == [request(0, started=True)]
+
+
+# ---- when the file cannot be written -------------------------------------------------------------
+
+
+def limit_pages(store: ResultStore, more: int) -> None:
+    """Let the file grow by so many pages; what comes after finds the disk full, as SQLite sees it."""
+
+    def work(connection: sqlite3.Connection) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + more}").fetchone()
+
+    store._file.writer.run(work, alone=True)
+
+
+def test_a_full_disk_keeps_the_journal_in_memory_and_harms_no_result(in_file, caplog) -> None:
+    journal = in_file.journal
+    limit_pages(in_file, 2)
+    large = '{"x": "' + "y" * 50_000 + '"}'
+    with caplog.at_level(logging.WARNING, "bgsim.storage"):
+        journal.register("a")
+        for number in range(3):
+            journal.add(request(number, parameters=large))
+            journal.start(f"r{number}")
+            with pytest.raises(StoreError, match="disk is full"):
+                journal.flush()
+            store_now(in_file, key(number), 2)
+        journal.add(request(9))
+        journal.remove("r1")
+    assert [r.message for r in caplog.records if "journal" in r.message and "disk is full" in r.message] != []
+    assert len(caplog.records) == 1
+    assert journal.interrupted() == []
+    limit_pages(in_file, 1000)
+    journal.heartbeat("a")
+    in_file.flush()
+    assert read(in_file.path, "SELECT id, started FROM requests") == [("r0", 1), ("r2", 1), ("r9", 0)]
+    journal.flush()
+
+
+def test_a_large_result_that_does_not_fit_takes_no_request_with_it(in_file, gate) -> None:
+    import numpy as np
+
+    limit_pages(in_file, 12)
+    stop_writer(in_file, gate)
+    errors: list[Exception | None] = []
+    in_file.store(key(1), {"a": np.random.default_rng(0).random(200_000)}, on_stored=errors.append)
+    in_file.journal.add(request(0))
+    gate.open()
+    in_file.flush()
+    assert "disk is full" in str(errors[0])
+    assert in_file.journal.failure is None
+    assert read(in_file.path, "SELECT id FROM requests") == [("r0",)]
+
+
+def test_a_file_that_is_gone_raises_nothing(path, caplog) -> None:
+    store = ResultStore(path)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink()
+    with caplog.at_level(logging.WARNING, "bgsim.storage"):
+        store.journal.register("a")
+        store.journal.add(request(0))
+        store.journal.start("r0")
+        store.journal.remove("r0")
+        store.journal.heartbeat("a")
+        store.journal.add_dead_letter(letter(0))
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            store.journal.flush()
+        store.close()
+        store.journal.add(request(1))
+        store.journal.release("a")
+    assert [r.message.partition(":")[0] for r in caplog.records] == [
+        "the journal cannot be written, so a crash would lose it"
+    ]
+    with pytest.raises(StoreError, match="is closed"):
+        store.journal.interrupted()
+
+
+def test_a_newer_store_takes_nothing_and_says_so_when_asked(path, caplog) -> None:
+    ResultStore(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    connection.close()
+    before = path.read_bytes()
+    with caplog.at_level(logging.CRITICAL, "bgsim.storage"):
+        store = ResultStore(path)
+        store.journal.register("a")
+        store.journal.add(request(0))
+        store.journal.remove("r0")
+    assert store.journal.interrupted() == []
+    for refused in (lambda: store.journal.claim("a"), lambda: store.journal.put_schedule(schedule())):
+        with pytest.raises(NewerSchemaError, match="update bgsim"):
+            refused()
+    store.close()
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_file_is_rebuilt_with_its_journal(in_file, path) -> None:
+    journal = in_file.journal
+    journal.add(request(0, started=True))
+    journal.add_dead_letter(letter(1))
+    journal.put_schedule(schedule())
+    journal.flush()
+    (page,) = read(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'slots'")[0]
+    (size,) = read(path, "PRAGMA page_size")[0]
+    in_file.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        store = ResultStore(path)
+    assert store.journal.interrupted() == [request(0, started=True)]
+    assert store.journal.dead_letters() == [letter(1)]
+    assert store.journal.schedules() == [schedule()]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("UPDATE requests SET parameters = '{' WHERE id = 'r0'", "parameters cannot be read"),
+        ("UPDATE requests SET options = '[]' WHERE id = 'r0'", "options is no dict"),
+        ("UPDATE requests SET submitted_at = 'soon' WHERE id = 'r0'", "submitted_at cannot be read"),
+        ("UPDATE dead_letters SET attempts = '{}' WHERE id = 'd0'", "attempts is no list"),
+        ("UPDATE schedules SET seed = 'x' WHERE name = 's'", "seed cannot be read"),
+    ],
+)
+def test_check_finds_what_makes_no_sense_in_the_journal(in_file, path, statement, says) -> None:
+    journal = in_file.journal
+    journal.add(request(0))
+    journal.add(request(1))
+    journal.add_dead_letter(letter(0))
+    journal.put_schedule(schedule())
+    journal.flush()
+    assert in_file.check().ok
+    execute(path, statement)
+    assert says in " ".join(in_file.check().problems)
+    assert in_file.check(repair=True).repaired
+    assert in_file.check().problems == ()
+    assert "r1" in ids(journal.interrupted())
+
+
+def test_people_read_the_journals_views(in_file, path) -> None:
+    journal = in_file.journal
+    journal.register("a")
+    journal.add(request(0, started=True))
+    journal.add(request(1, "gone"))
+    journal.add_dead_letter(letter(0))
+    journal.put_schedule(schedule(paused=True))
+    journal.flush()
+    assert read(path, "SELECT id, state, host, pid FROM pending_requests") == [
+        ("r0", "running", socket.gethostname(), os.getpid()),
+        ("r1", "waiting", None, None),
+    ]
+    assert read(path, "SELECT id, attempts, last_error FROM failed_requests") == [("d0", 2, "second")]
+    assert read(path, "SELECT name, state FROM scheduled_requests") == [("s", "paused")]
+
+
+# ---- several processes ---------------------------------------------------------------------------
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """Start another process that uses the store, and wait until it is ready."""
+    command = [sys.executable, str(SUPPORT / "store_process.py"), *map(str, arguments)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, **pipes)
+    assert process.stdout.readline() == "ready\n", process.stderr.read()
+    return process
+
+
+def finish(process: subprocess.Popen[str], text: str = "go\n") -> list[str]:
+    out, err = process.communicate(text, timeout=120)
+    assert process.returncode == 0, err
+    return out.split()
+
+
+def test_processes_that_claim_at_once_share_nothing(in_file, path) -> None:
+    for number in range(300):
+        in_file.journal.add(request(number, "gone"))
+    in_file.journal.flush()
+    processes = [start("claim", path, name, 300) for name in ("b", "c")]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = [i for process in processes for i in process.stdout.readline().split()]
+    for process in processes:
+        finish(process)
+    assert sorted(found) == sorted(f"r{number}" for number in range(300))
+
+
+def test_what_a_killed_process_had_is_interrupted_and_claimed_by_a_new_one(in_file, path) -> None:
+    """While it lives its requests are its own; after ``kill -9`` the two that had started have crashed once."""
+    process = start("own", path, "a")
+    journal = in_file.journal
+    journal.register("b")
+    assert journal.interrupted() == []
+    assert journal.claim("b") == []
+    process.kill()
+    process.communicate()
+    expected = [request(0, started=True), request(1), request(2, started=True)]
+    assert journal.interrupted() == expected
+    assert finish(start("claim", path, "c"), "go\ngo\n") == ["r0", "r1", "r2"]
+    assert [(r.crashes, r.started, r.owner) for r in journal.claim("b")] == [(n, False, "b") for n in (1, 0, 1)]
+
+
+def test_a_process_that_ended_without_closing_has_crashed(in_file, path) -> None:
+    finish(start("own", path, "a"))
+    assert ids(in_file.journal.interrupted()) == ["r0", "r1", "r2"]
+
+
+def test_of_two_processes_one_runs_a_due_time(in_file, path) -> None:
+    in_file.journal.put_schedule(schedule())
+    processes = [start("mark", path, 50) for _ in range(2)]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = [name for process in processes for name in finish(process, "")]
+    assert sorted(found) == sorted(f"t{number}" for number in range(50))
