@@ -4,25 +4,15 @@ A *request* is what one caller asked for. Requests with one key share an *entry*
 larger number of replicates and the highest priority among its members count, and the earliest time it may start.
 Service order is highest priority first (CRITICAL > HIGH > NORMAL > LOW), first in first out within one.
 
-Here is the lock; the rest is in `bgsim.queue`, where only `sleepers` knows threads, and none a clock::
-
-    requests      what one caller asks for
-    entries       what is served: the requests with one key
-    lazy_heap     a heap from which anything can be removed
-    timetable     what becomes due, expires or ages, and when
-    groups        limits of a group, and who waits for them
-    service_line  who is next
-    supersede     latest wins
-    roster        who is here, who joins whom, and the capacity
-    sleepers      threads that wait, and who is woken
+`bgsim.queue` has the parts, which know neither threads nor a clock, except for `waiters`; here is the lock.
 
 Guarantees
 ----------
 - The check for a duplicate, the check for room and the insertion are one step under one lock.
 - A key is free as soon as its entry is done, or its last member has left.
-- Payloads are never compared, and nothing is called back: what has expired is handed out by `take_expired`.
-- Removal and change are O(log n), and memory follows what is here.
-- Who waits is woken when there is something for him; for a single put, one thread is.
+- Payloads are never compared, and nothing is called back: `take_expired` returns what has expired.
+- Removal and change are O(log n), and memory follows the number of requests.
+- A put wakes at most one waiting thread, and no wake-up is lost.
 """
 
 from __future__ import annotations
@@ -32,20 +22,42 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from bgsim.errors import EngineClosedError, QueueFullError, RequestNotFoundError
-from bgsim.queue.core import CLOSED, Placement, QueueStats, Roster
+from bgsim.queue.core import CLOSED, QueueCore, QueueStats
 from bgsim.queue.entry import Entry, EntryState
 from bgsim.queue.invariants import check
-from bgsim.queue.order import ServiceLine
 from bgsim.queue.request import Priority, SimulationRequest, check_count
 from bgsim.queue.timetable import Event
-from bgsim.queue.waiters import Sleepers
+from bgsim.queue.waiters import Waiters
 
 __all__ = ["Entry", "EntryState", "Placement", "Priority", "QueueStats", "SimulationQueue", "SimulationRequest"]
 
 
 _PROCESSING, _GONE = EntryState.PROCESSING, EntryState.GONE
+
+
+@dataclass(slots=True, eq=False)
+class Placement:
+    """What `put` did.
+
+    Attributes
+    ----------
+    entry : Entry
+        The entry that serves the request.
+    joined : bool
+        Whether it was there before.
+    dropped : tuple of SimulationRequest
+        Superseded requests that have left the queue: they waited, or the newer one goes on with the same run.
+    to_cancel : tuple of SimulationRequest
+        Superseded requests that are being processed; the caller should cancel them.
+    """
+
+    entry: Entry
+    joined: bool
+    dropped: tuple[SimulationRequest, ...] = ()
+    to_cancel: tuple[SimulationRequest, ...] = ()
 
 
 class SimulationQueue:
@@ -97,21 +109,20 @@ class SimulationQueue:
         check_count("max_queue_size", max_queue_size)
         self._clock = clock
         self._lock = threading.Lock()
-        self._line = ServiceLine(limits or {}, rate_limits or {}, age_after_s)
-        self._roster = Roster(self._line, max_queue_size)
-        self._sleepers = Sleepers(self._lock, self._roster)
+        self._core = QueueCore(max_queue_size, limits=limits, rate_limits=rate_limits, age_after_s=age_after_s)
+        self._waiters = Waiters(self._lock, self._core)
 
     @property
     def max_queue_size(self) -> int:
         """How many entries may wait; may be changed at any time, what is there stays."""
-        return self._roster.capacity
+        return self._core.capacity
 
     @max_queue_size.setter
     def max_queue_size(self, size: int) -> None:
         check_count("max_queue_size", size)
         with self._lock:
-            self._roster.capacity = size
-            self._sleepers.wake_all()
+            self._core.capacity = size
+            self._waiters.wake_all()
 
     # ---- putting -------------------------------------------------------------------------------------
 
@@ -139,18 +150,31 @@ class SimulationQueue:
         with self._lock:
             now = self._advance()
             try:
-                while (placement := self._roster.place(request, now)) is None:
+                while (placed := self._place(request, now)) is None:
                     left = deadline - time.monotonic() if block else 0.0
                     if left <= 0:
-                        raise QueueFullError(
-                            f"the queue holds {self._line.waiting} requests, as many as max_queue_size="
-                            f"{self._roster.capacity} allows; wait with block=True, cancel some, or make it larger"
-                        )
-                    self._sleepers.wait_for_room(request.key, left, now)
+                        raise QueueFullError(self._core.full_text())
+                    self._waiters.wait_for_room(request.key, left, now)
                     now = self._advance()
-                return placement
+                return placed
             finally:
-                self._sleepers.wake(now, request.key)
+                self._waiters.wake(now, request.key)
+
+    def _place(self, request: SimulationRequest, now: float) -> Placement | None:
+        request.due_at = now + request.delay_s
+        request.expires_at = math.inf if request.queue_timeout_s is None else now + request.queue_timeout_s
+        candidate = Entry(request.key, request.group, request.payload)
+        placed = self._core.put(request, candidate, now)
+        if placed is None:
+            return None
+        entry, superseded = placed
+        dropped = superseded is not None and superseded.id not in self._core.by_id
+        return Placement(
+            entry,
+            entry is not candidate,
+            dropped=(superseded,) if dropped else (),
+            to_cancel=() if dropped or superseded is None else (superseded,),
+        )
 
     def wait_for_room(self, key: str | None = None, *, timeout_s: float | None = None) -> bool:
         """Wait until a request with this key may fit, or the queue is closed; return False if neither came in time.
@@ -160,12 +184,12 @@ class SimulationQueue:
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
             now = self._advance()
-            while not self._roster.may_fit(key):
+            while not self._core.may_fit(key):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    self._sleepers.wake(now)
+                    self._waiters.wake(now)
                     return False
-                self._sleepers.wait_for_room(key, left, now)
+                self._waiters.wait_for_room(key, left, now)
                 now = self._advance()
             return True  # and who puts then wakes the next
 
@@ -189,22 +213,22 @@ class SimulationQueue:
             now = self._advance()
             if entry.state is not _PROCESSING:
                 raise RequestNotFoundError(f"only what is being processed can be requeued; this is {entry!r}")
-            self._roster.put_back(entry, now, now + delay_s)
-            self._sleepers.wake(now)
+            self._core.requeue(entry, now, now + delay_s)
+            self._waiters.wake(now)
 
     def hold(self, entry: Entry) -> None:
         """Keep an entry, waiting or being processed, from being served until `release`; one that is gone stays so."""
         with self._lock:
             now = self._advance()
-            self._roster.hold(entry, now, math.inf)
-            self._sleepers.wake(now)
+            self._core.hold(entry, now)
+            self._waiters.wake(now)
 
     def release(self, entry: Entry, *, delay_s: float = 0.0) -> None:
         """Let a waiting entry be served in its old place, now or after a while, though it is held or not yet due."""
         with self._lock:
             now = self._advance()
-            self._roster.release(entry, now, now + delay_s)
-            self._sleepers.wake(now)
+            self._core.release(entry, now, now + delay_s)
+            self._waiters.wake(now)
 
     # ---- serving -------------------------------------------------------------------------------------
 
@@ -222,30 +246,30 @@ class SimulationQueue:
         with self._lock:
             now = self._advance()
             try:
-                while (entry := self._roster.take(now)) is None:
-                    if self._roster.closed:
+                while (entry := self._core.take(now)) is None:
+                    if self._core.closed:
                         raise EngineClosedError(CLOSED)
                     left = deadline - time.monotonic()
                     if left <= 0:
                         raise queue.Empty
-                    self._sleepers.wait_for_work(left, now)
+                    self._waiters.wait_for_work(left, now)
                     now = self._advance()
                 return entry
             finally:
-                self._sleepers.wake(now)
+                self._waiters.wake(now)
 
     def get_nowait(self) -> Entry | None:
         """Take the next entry, or return None when nothing is ready."""
         with self._lock:
             now = self._advance()
-            entry = self._roster.take(now)
-            self._sleepers.wake(now)
+            entry = self._core.take(now)
+            self._waiters.wake(now)
             return entry
 
     def peek(self) -> Entry | None:
         """Return the entry that `get` would take, without taking it."""
         with self._lock:
-            return self._line.first(self._advance())
+            return self._core.order.first(self._advance())
 
     def done(self, entry: Entry) -> None:
         """Say that an entry is finished: its key, its place in its group and its ids are free.
@@ -259,8 +283,8 @@ class SimulationQueue:
             now = self._advance()
             if entry.state is _GONE:
                 raise RequestNotFoundError("this entry is finished already")
-            self._roster.finish(entry, now)
-            self._sleepers.wake(now)
+            self._core.finish(entry, now)
+            self._waiters.wake(now)
 
     # ---- changing ------------------------------------------------------------------------------------
 
@@ -282,8 +306,8 @@ class SimulationQueue:
         """
         with self._lock:
             now = self._advance()
-            entry = self._roster.leave(request_id, now)
-            self._sleepers.wake(now)
+            entry = self._core.remove(request_id, now)
+            self._waiters.wake(now)
             return entry, not entry.members
 
     def set_priority(self, request_id: str, priority: Priority | str | int) -> None:
@@ -296,45 +320,44 @@ class SimulationQueue:
         priority = Priority.of(priority)
         with self._lock:
             now = self._advance()
-            self._roster.set_priority(request_id, priority, now)
-            self._sleepers.wake(now)
+            self._core.set_priority(request_id, priority, now)
+            self._waiters.wake(now)
 
     def clear(self) -> list[SimulationRequest]:
         """Take out every waiting request and return them; what is being processed goes on."""
         with self._lock:
             now = self._advance()
-            requests = self._roster.clear(now)
-            self._sleepers.wake(now)
+            requests = self._core.clear(now)
+            self._waiters.wake(now)
             return requests
 
     def take_expired(self) -> list[SimulationRequest]:
         """Return the requests that have waited longer than their ``queue_timeout_s`` since the last call."""
-        if self._line.timetable.look_at == math.inf and not self._roster.expired:
+        if self._core.order.timetable.look_at == math.inf and not self._core.expired:
             return []  # as mostly, and one look needs no lock
         with self._lock:
             self._advance()
-            expired, self._roster.expired = self._roster.expired, []
-            return expired
+            return self._core.take_expired()
 
     def next_event_at(self) -> float | None:
         """Return when, by the clock, something becomes due, expires or ages; None when nothing will."""
-        if self._line.timetable.look_at == math.inf:
+        if self._core.order.timetable.look_at == math.inf:
             return None  # as mostly, and one look needs no lock
         with self._lock:
-            when = self._line.timetable.next_at()
+            when = self._core.order.timetable.next_at()
             return None if when == math.inf else when
 
     def close(self) -> None:
         """Refuse further puts and wake all who wait; what is here can still be got."""
         with self._lock:
-            self._roster.closed = True
-            self._sleepers.wake_all()
+            self._core.closed = True
+            self._waiters.wake_all()
 
     # ---- reading -------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Return how many entries wait."""
-        return self._line.waiting
+        return self._core.order.waiting
 
     def entry(self, request_id: str) -> Entry:
         """Return the entry that serves a request.
@@ -344,7 +367,7 @@ class SimulationQueue:
         RequestNotFoundError
         """
         with self._lock:
-            return self._roster.entry_of(request_id)
+            return self._core.entry_of(request_id)
 
     def position(self, request_id: str) -> int | None:
         """Return how many entries are served before this request's, None unless it waits and is due.
@@ -355,18 +378,13 @@ class SimulationQueue:
         """
         with self._lock:
             self._advance()
-            entry = self._roster.entry_of(request_id)
-            if entry.state not in (EntryState.READY, EntryState.PARKED):
-                return None
-            mine: int = entry.place
-            places = self._line.places()
-        return sum(map(mine.__gt__, places))
+            return self._core.position(request_id)
 
     def pending(self) -> list[Entry]:
         """Return the waiting entries in service order, those that are not yet due last."""
         with self._lock:
             self._advance()
-            places, appointments = self._line.places(), self._line.timetable.copy()
+            places, appointments = self._core.order.places(), self._core.order.timetable.copy()
         delayed = sorted(appointment for appointment in appointments if appointment[1] is Event.DUE)
         return [*map(places.__getitem__, sorted(places)), *map(appointments.__getitem__, delayed)]
 
@@ -374,19 +392,18 @@ class SimulationQueue:
         """Return the counts, which are kept up to date, so this takes microseconds."""
         with self._lock:
             now = self._advance()
-            return self._roster.stats(now)
+            return self._core.stats(now)
 
     # ---- under the lock ------------------------------------------------------------------------------
 
     def _advance(self) -> float:
         """Bring the queue up to the clock, and return what time it is."""
         now = self._clock()
-        if now >= self._line.timetable.look_at:
-            self._line.advance(now, self._roster.expire)
-            self._sleepers.wake(now)
+        if self._core.advance(now):
+            self._waiters.wake(now)
         return now
 
-    def _check_invariants(self) -> None:
+    def check_invariants(self) -> None:
         """Assert what holds between two calls; for tests."""
         with self._lock:
-            check(self._roster, self._advance())
+            check(self._core, self._advance())

@@ -1,7 +1,6 @@
-"""The parts of the queue, which `bgsim.queue_manager` puts together; only ``sleepers`` knows threads, none a clock.
+"""The parts of the queue. `core` has the members and entries, `order` says which entry is next.
 
-``requests`` is what one caller asks for, ``entries`` what is served: the requests with one key. ``service_line`` says
-who is next, from a ``lazy_heap``, with the limits of ``groups``; ``timetable`` what becomes due, expires or ages.
-``roster`` says who is here and who joins whom, ``supersede`` who replaces whom. ``sleepers`` are the threads that wait.
-``invariants`` is what tests check.
+An `entry` is what is served: the members with one key. `order` keeps entries in a `lazy_heap`, with the limits of
+`groups`, and in a `timetable` of what becomes due, expires or ages. `supersede` says which member replaces which.
+`waiters` is for threads that wait, in `bgsim.queue_manager`. Tests check the `invariants`.
 """

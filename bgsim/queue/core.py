@@ -1,50 +1,32 @@
-"""Who is here: requests by id, entries by key, and what happens to one when another comes or goes.
+"""The queue's state: members by id, entries by key, and what happens to one when another comes or goes.
 
-No threads and no clock: whoever calls says what time it is, and holds the queue's lock.
+It has neither lock nor clock: the caller holds a lock and says what time it is. `bgsim.queue_manager` puts a lock and a
+clock around it for those who want the queue alone; the engine calls it under its own lock.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from bgsim.errors import EngineClosedError, InvalidInputError, RequestNotFoundError
-from bgsim.queue.entry import Entry, EntryState
-from bgsim.queue.order import ServiceLine
-from bgsim.queue.request import Priority, SimulationRequest
+from bgsim.queue.entry import Entry, EntryState, Member
+from bgsim.queue.order import ServiceOrder
+from bgsim.queue.request import Priority
 from bgsim.queue.supersede import Newest
+from bgsim.queue.timetable import Event
 
 CLOSED = "the queue is closed; make a new engine to go on"
 
-_PROCESSING = EntryState.PROCESSING
-
-
-@dataclass(slots=True, eq=False)
-class Placement:
-    """What `put` did.
-
-    Attributes
-    ----------
-    entry : Entry
-        The entry that serves the request.
-    joined : bool
-        Whether it was there before.
-    dropped : tuple of SimulationRequest
-        Superseded requests that have left the queue: they waited, or the newer one goes on with the same run.
-    to_cancel : tuple of SimulationRequest
-        Superseded requests that are being processed; the caller should cancel them.
-    """
-
-    entry: Entry
-    joined: bool
-    dropped: tuple[SimulationRequest, ...] = ()
-    to_cancel: tuple[SimulationRequest, ...] = ()
+_PROCESSING, _GONE = EntryState.PROCESSING, EntryState.GONE
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Counts at one moment; waiting means not yet got.
+    """Counts at one moment; waiting means not yet taken.
 
     Attributes
     ----------
@@ -73,234 +55,299 @@ class QueueStats:
     capacity: int
 
 
-class Roster:
-    """The requests that wait or are being processed, each in one entry; entries wait in a `ServiceLine`.
+class QueueCore:
+    """Members that wait or are being processed, each in one entry. Not for several threads at once.
+
+    Before any other call, the caller lets `advance` do what was due by then.
 
     Parameters
     ----------
-    line : ServiceLine
-        Where entries wait.
     capacity : int
         How many entries may wait.
+    limits, rate_limits, age_after_s
+        As for `SimulationQueue`.
 
     Attributes
     ----------
     closed : bool
-        Whether no more may come.
+        Whether `put` refuses.
     by_id : dict of str to Entry
-        Of every request that is here.
+        The entry of every member.
     by_key : dict of str to Entry
-        Those that another request may join.
+        Those that another member may join.
     joined : int
-        Requests that share an entry with an earlier one.
+        Members that share an entry with an earlier one.
     newest : Newest
-        Of the requests that are here.
-    expired : list of SimulationRequest
-        Those whose time ran out, until somebody takes them.
+        The newest member of each word.
+    expired : list of Member
+        Those that have waited for too long, until `take_expired`.
+    order : ServiceOrder
+        The waiting entries.
     """
 
-    def __init__(self, line: ServiceLine, capacity: int) -> None:
-        self.line = line
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        limits: Mapping[str, int] | None = None,
+        rate_limits: Mapping[str, tuple[int, float]] | None = None,
+        age_after_s: float | None = None,
+    ) -> None:
         self.capacity = capacity
         self.closed = False
         self.by_id: dict[str, Entry] = {}
         self.by_key: dict[str, Entry] = {}
         self.joined = 0
-        self.expired: list[SimulationRequest] = []
+        self.expired: list[Any] = []
         self.newest = Newest()
+        self.order = ServiceOrder(limits or {}, rate_limits or {}, age_after_s)
         self._sequence = count()
 
     # ---- coming --------------------------------------------------------------------------------------
 
-    def place(self, request: SimulationRequest, now: float) -> Placement | None:
-        """Insert a request or let it join; return None, and change nothing, where there is no room.
+    def put(self, member: Member, entry: Entry, now: float) -> tuple[Entry, Any] | None:
+        """Insert a member with an entry of its own, or let it join the entry with that key.
+
+        Parameters
+        ----------
+        member : Member
+        entry : Entry
+            Without members; the queue takes it if there is none with its key.
+        now : float
+
+        Returns
+        -------
+        entry : Entry
+            The one that serves the member.
+        superseded : Member or None
+            The older member that this one replaces. It has left the queue, unless it is being processed in another
+            entry: then it is still in `by_id`, and the caller should stop it.
+        None
+            Instead, where there is no room; nothing has changed.
 
         Raises
         ------
         EngineClosedError
-            If it is closed.
+            If the queue is closed.
         InvalidInputError
-            If the id is here already.
+            If a member has this id already.
         """
         if self.closed:
             raise EngineClosedError(CLOSED)
-        if request.id in self.by_id:
-            raise InvalidInputError(f"request {request.id!r} is in the queue already", field="id", value=request.id)
-        entry = self.by_key.get(request.key) if request.key is not None else None
-        older = self.newest.id_of(request.supersede) if request.supersede is not None else None
-        if entry is None and self.line.waiting >= self.capacity and not self._has_room_instead_of(older):
+        if member.id in self.by_id:
+            raise InvalidInputError(f"request {member.id!r} is in the queue already", field="id", value=member.id)
+        key, word = entry.key, member.supersede
+        there = self.by_key.get(key) if key is not None else None
+        older = None if word is None else self.newest.id_of(word)
+        if there is None and self.order.waiting >= self.capacity and not self._has_room_instead_of(older):
             return None
-        request.due_at = now + request.delay_s if request.at is None else request.at
-        if request.debounce_s is not None:
-            request.due_at = max(request.due_at, self.newest.quiet_at(request, now))
-        if entry is None:
-            entry = self.by_id[request.id] = Entry(request, next(self._sequence))
-            if request.key is not None:
-                self.by_key[request.key] = entry
-            self.line.enter(entry, now)
-            placement = Placement(entry, False)
+        if word is not None and member.debounce_s is not None:
+            member.due_at = max(member.due_at, self.newest.quiet_at(member, now))
+        if there is None:
+            there = self.by_id[member.id] = entry
+            entry.begin(member, next(self._sequence))
+            if key is not None:
+                self.by_key[key] = entry
+            self.order.enter(entry, now)
         else:
-            self._join(entry, request, now)
-            placement = Placement(entry, True)
-        if request.queue_timeout_s is not None and placement.entry.state is not _PROCESSING:
-            self.line.expire_at(request, now + request.queue_timeout_s)
-        if request.supersede is not None:
-            self.newest.add(request, now)
-            if older is not None:
-                self._supersede(older, placement, now)
-        return placement
+            self._join(there, member, now)
+        if member.expires_at != math.inf:
+            if there.state is _PROCESSING:
+                member.expires_at = math.inf
+            else:
+                self.order.timetable.add((member.expires_at, Event.EXPIRE, member.id), member)
+        if word is None:
+            return there, None
+        self.newest.add(member, now)
+        return there, None if older is None else self._supersede(older, there, now)
 
     def may_fit(self, key: str | None) -> bool:
-        """Tell whether it is worth while to put a request with this key, or the queue is closed."""
-        return self.closed or self.line.waiting < self.capacity or key in self.by_key
+        """Tell whether `put` of an entry with this key may find room, or the queue is closed."""
+        return self.closed or self.order.waiting < self.capacity or key in self.by_key
 
-    def _join(self, entry: Entry, request: SimulationRequest, now: float) -> None:
+    def full_text(self) -> str:
+        """Return what to say when there is no room."""
+        return (
+            f"the queue holds {self.order.waiting} requests, as many as max_queue_size={self.capacity} allows; "
+            "wait with block=True, cancel some, or make it larger"
+        )
+
+    def _join(self, entry: Entry, member: Member, now: float) -> None:
         before = entry.priority
-        self.by_id[request.id] = entry
+        self.by_id[member.id] = entry
         self.joined += 1
-        entry.join(request)
-        self.line.update(entry, before, now)
+        entry.join(member)
+        self.order.update(entry, before, now)
 
     def _has_room_instead_of(self, older: str | None) -> bool:
-        """Tell whether there is room if this request goes, and with it a waiting entry."""
-        if older is None or self.line.waiting > self.capacity:
+        """Tell whether there is room if this member goes, and with it a waiting entry."""
+        if older is None or self.order.waiting > self.capacity:
             return False
         entry = self.by_id[older]
         return entry.state is not _PROCESSING and len(entry.members) == 1
 
-    def _supersede(self, older: str, placement: Placement, now: float) -> None:
-        """Drop the older request, or ask for its cancellation if it is being processed without the newer one."""
+    def _supersede(self, older: str, there: Entry, now: float) -> Any:
+        """Return the older member; remove it unless it is being processed in another entry."""
         entry = self.by_id[older]
-        request = entry.members[older]
-        if entry.state is _PROCESSING and entry is not placement.entry:
-            placement.to_cancel = (request,)
-        else:
-            self.leave(older, now)
-            placement.dropped = (request,)
+        member = entry.members[older]
+        if entry.state is not _PROCESSING or entry is there:
+            self.remove(older, now)
+        return member
 
     # ---- being served --------------------------------------------------------------------------------
 
     def take(self, now: float) -> Entry | None:
-        """Take the entry that is served next; its members expire no longer."""
-        entry = self.line.take(now)
+        """Take the entry that is next; its members expire no longer."""
+        entry = self.order.take(now)
         if entry is not None:
-            for request in entry.requests:
-                if request.queue_timeout_s is not None:
-                    self.line.keep(request)
-                if request.supersede is not None:
-                    self.newest.started(request)
+            for member in entry.members.values():
+                if member.expires_at != math.inf:
+                    self._expire_no_more(member)
+                if member.supersede is not None:
+                    self.newest.started(member)
         return entry
 
-    def put_back(self, entry: Entry, now: float, until: float) -> None:
-        """Let an entry that is being processed wait again, at least until a time, unless it has no members left."""
-        self.line.release(entry, now)
+    def requeue(self, entry: Entry, now: float, until: float = -math.inf) -> None:
+        """Put an entry that is being processed back in its old place, held until a time.
+
+        It needs no room, and its members no longer expire. An entry without members is gone instead.
+        """
+        self.order.vacate(entry, now)
         entry.held_until = until
         if entry.members:
-            self.line.enter(entry, now)
+            self.order.enter(entry, now)
 
-    def hold(self, entry: Entry, now: float, until: float) -> None:
-        """Keep an entry that waits, or is being processed, from being served until a time."""
+    def hold(self, entry: Entry, now: float) -> None:
+        """Keep an entry, waiting or being processed, from being served until `release`; one that is gone stays so."""
         if entry.state is _PROCESSING:
-            self.put_back(entry, now, until)
-        elif entry.members:
-            entry.held_until = until
-            self.line.update(entry, entry.priority, now)
+            self.requeue(entry, now, math.inf)
+        elif entry.members and entry.state is not _GONE:
+            entry.held_until = math.inf
+            self.order.update(entry, entry.priority, now)
 
-    def release(self, entry: Entry, now: float, until: float) -> None:
-        """Let an entry that waits be served from a time on, though it was held or is not due."""
-        if entry.members and entry.state is not _PROCESSING:
+    def release(self, entry: Entry, now: float, until: float = -math.inf) -> None:
+        """Serve a waiting entry in its old place from a time on, though it is held or not due."""
+        if entry.members and entry.state is not _PROCESSING and entry.state is not _GONE:
             entry.due_at, entry.held_until = -math.inf, until
-            self.line.update(entry, entry.priority, now)
+            self.order.update(entry, entry.priority, now)
 
     # ---- going ---------------------------------------------------------------------------------------
 
     def finish(self, entry: Entry, now: float) -> None:
-        """Let an entry go with all its members."""
+        """Free the key, the place in the group and the ids of an entry, which keeps its members."""
         if entry.state is _PROCESSING:
-            self.line.release(entry, now)
+            self.order.vacate(entry, now)
         else:
-            self.line.leave(entry, now)
-        members = entry.requests
-        for request in members:
-            del self.by_id[request.id]
-            self._forget(request)
+            self.order.remove(entry, now)
+        members = entry.members
+        for member in members.values():
+            del self.by_id[member.id]
+            if member.expires_at != math.inf:
+                self._expire_no_more(member)
+            if member.supersede is not None:
+                self.newest.forget(member)
         if len(members) > 1:
             self.joined -= len(members) - 1
-        self._free_key(entry)
-
-    def leave(self, request_id: str, now: float) -> Entry:
-        """Take a request out of its entry; the last one takes the entry along, or its key if it is running.
-
-        Raises
-        ------
-        RequestNotFoundError
-        """
-        entry = self.entry_of(request_id)
-        before = entry.priority
-        request = entry.members[request_id]
-        del self.by_id[request_id]
-        entry.leave(request)
-        self._forget(request)
-        if entry.members:
-            self.joined -= 1
-            self.line.update(entry, before, now)
-        else:
-            self._free_key(entry)
-            if entry.state is not _PROCESSING:
-                self.line.leave(entry, now)
-        return entry
-
-    def expire(self, request: SimulationRequest, when: float) -> None:
-        """Let a request go whose time has come."""
-        self.leave(request.id, when)
-        self.expired.append(request)
-
-    def clear(self, now: float) -> list[SimulationRequest]:
-        """Let all waiting requests go, and return them."""
-        requests = [request for entry in self.line.entries() for request in entry.requests]
-        for request in requests:
-            self.leave(request.id, now)
-        return requests
-
-    def _forget(self, request: SimulationRequest) -> None:
-        if request.queue_timeout_s is not None:
-            self.line.keep(request)
-        if request.supersede is not None:
-            self.newest.forget(request)
-
-    def _free_key(self, entry: Entry) -> None:
         if entry.key is not None and self.by_key.get(entry.key) is entry:
             del self.by_key[entry.key]
 
+    def remove(self, member_id: str, now: float) -> Entry:
+        """Take a member out of its entry; the last one takes the entry along, or its key if it is being processed.
+
+        Raises
+        ------
+        RequestNotFoundError
+        """
+        entry = self.entry_of(member_id)
+        before = entry.priority
+        member = entry.members[member_id]
+        del self.by_id[member_id]
+        entry.remove(member)
+        if member.expires_at != math.inf:
+            self._expire_no_more(member)
+        if member.supersede is not None:
+            self.newest.forget(member)
+        if entry.members:
+            self.joined -= 1
+            self.order.update(entry, before, now)
+            return entry
+        if entry.key is not None and self.by_key.get(entry.key) is entry:
+            del self.by_key[entry.key]
+        if entry.state is not _PROCESSING:
+            self.order.remove(entry, now)
+        return entry
+
+    def clear(self, now: float) -> list[Any]:
+        """Remove all members of waiting entries, and return them."""
+        members = [member for entry in self.order.entries() for member in entry.members.values()]
+        for member in members:
+            self.remove(member.id, now)
+        return members
+
+    def _expire_no_more(self, member: Member) -> None:
+        self.order.timetable.discard((member.expires_at, Event.EXPIRE, member.id))
+        member.expires_at = math.inf
+
+    # ---- time ----------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> bool:
+        """Do what was due until now; tell whether there was anything."""
+        if now < self.order.timetable.look_at:
+            return False
+        self.order.advance(now, self._expire)
+        return True
+
+    def _expire(self, member: Member, when: float) -> None:
+        self.remove(member.id, when)
+        self.expired.append(member)
+
+    def take_expired(self) -> list[Any]:
+        """Return the members that have expired since the last call."""
+        expired, self.expired = self.expired, []
+        return expired
+
     # ---- changing and finding ------------------------------------------------------------------------
 
-    def set_priority(self, request_id: str, priority: Priority, now: float) -> None:
-        """Change a request's priority, and with it, perhaps, its entry's place.
+    def set_priority(self, member_id: str, priority: Priority, now: float) -> None:
+        """Change a member's priority, and with it, perhaps, its entry's place.
 
         Raises
         ------
         RequestNotFoundError
         """
-        entry = self.entry_of(request_id)
+        entry = self.entry_of(member_id)
         before = entry.priority
-        entry.set_priority(entry.members[request_id], priority)
-        self.line.update(entry, before, now)
+        entry.set_priority(entry.members[member_id], priority)
+        self.order.update(entry, before, now)
 
-    def entry_of(self, request_id: str) -> Entry:
-        """Return the entry that a request is in.
+    def entry_of(self, member_id: str) -> Entry:
+        """Return the entry that serves a member.
 
         Raises
         ------
         RequestNotFoundError
-            If the request is not here: unknown, or finished.
+            If the queue does not hold the member: it is unknown, or finished.
         """
         try:
-            return self.by_id[request_id]
+            return self.by_id[member_id]
         except KeyError:
             raise RequestNotFoundError(
-                f"no request {request_id!r} is queued or running; it is unknown or has finished"
+                f"no request {member_id!r} is queued or running; it is unknown or has finished"
             ) from None
 
+    def position(self, member_id: str) -> int | None:
+        """Return how many entries are served before this member's; None unless it waits and is due.
+
+        Raises
+        ------
+        RequestNotFoundError
+        """
+        entry = self.entry_of(member_id)
+        if entry.state not in (EntryState.READY, EntryState.PARKED):
+            return None
+        mine: int = entry.place
+        return sum(map(mine.__gt__, self.order.places()))
+
     def stats(self, now: float) -> QueueStats:
-        """Return the counts."""
-        return QueueStats(**self.line.counts(now), joined=self.joined, capacity=self.capacity)
+        """Return the counts, which are kept up to date."""
+        return QueueStats(**self.order.counts(now), joined=self.joined, capacity=self.capacity)

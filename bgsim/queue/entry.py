@@ -1,23 +1,24 @@
-"""What is served: an entry, the requests with one key.
+"""What is served: an entry, the members with one key.
 
 An entry goes one way::
 
-    put ──> DELAYED ──due──> READY ──get──> PROCESSING ──done──> GONE
+    put ──> DELAYED ──due──> READY ──take──> PROCESSING ──finish──> GONE
                               │  ^               │
                      group full  group has room  requeue: READY again, in its old place, or DELAYED for a while
                               v  │
                              PARKED              hold: DELAYED until release
-                                                 the last member cancelled or expired: GONE
+                                                 the last member removed or expired: GONE
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from bgsim.queue.lazy_heap import LazyHeap
-from bgsim.queue.request import Priority, SimulationRequest
+from bgsim.queue.request import Priority
 
 
 class EntryState(enum.Enum):
@@ -33,18 +34,61 @@ class EntryState(enum.Enum):
 _GONE = EntryState.GONE
 
 
-class Entry:
-    """The requests with one key, served together. Read-only outside of the queue.
+class Member(Protocol):
+    """One caller's share of an entry.
 
     Attributes
     ----------
-    members : dict of str to SimulationRequest
-        The requests that share it, by id.
-    state : EntryState
-    key, group : str or None
-        The first request's.
+    id : str
+        Unique among all members.
+    replicates : int
+        1 or more. The largest among the members counts.
+    priority : Priority
+        The highest among the members counts. The queue changes it.
+    supersede : str or None
+        The newest member with this word replaces the older ones.
+    debounce_s, max_wait_s : float or None
+        As for `SimulationRequest`.
+    due_at : float
+        The earliest start, by the clock of whoever calls; minus infinity for at once, infinity for not before
+        `QueueCore.release`. The earliest among the members counts.
+    expires_at : float
+        The latest start; infinity for none.
+    """
+
+    id: str
+    replicates: int
+    priority: Priority
+    due_at: float
+    expires_at: float
+
+    @property
+    def supersede(self) -> str | None: ...
+
+    @property
+    def debounce_s(self) -> float | None: ...
+
+    @property
+    def max_wait_s(self) -> float | None: ...
+
+
+class Entry:
+    """The members with one key, served together. Read-only outside of the queue.
+
+    Parameters
+    ----------
+    key : str or None
+        Later members with this key join; None keeps the entry apart.
+    group : str or None
+        Counts against the limits of this name.
     payload : object
-        The first request's.
+        The caller's.
+
+    Attributes
+    ----------
+    members : dict of str to Member
+        By id.
+    state : EntryState
     sequence : int
         Its place among entries of one priority; kept for life.
     priority : Priority
@@ -52,15 +96,15 @@ class Entry:
     replicates : int
         The largest of the members'.
     due_at : float
-        The earliest of the members', by the queue's clock; minus infinity once it has been got or released.
+        The earliest of the members'; minus infinity once it has been taken or released.
     held_until : float
-        It is not served before, whatever its members say.
+        The queue does not serve it before, whatever its members say.
     level : int
         Priority with what ageing adds; a higher one is served first.
     since : float
-        From when on it has waited, being due.
+        When it became due.
     place : int or tuple
-        Its place in line, the lowest first; its appointment as long as it is delayed.
+        Its place in the order of service, the lowest first; its appointment while it is delayed.
     moved : bool
         Whether its place has changed since it became due.
     ages_at : float
@@ -68,126 +112,101 @@ class Entry:
     """
 
     __slots__ = (
-        "_first",
-        "_shared",
-        "aged",
-        "ages_at",
-        "due_at",
-        "group",
-        "held_until",
-        "key",
-        "level",
-        "moved",
-        "payload",
-        "place",
-        "priority",
-        "replicates",
-        "sequence",
-        "since",
-        "state",
-    )
+        "_shared", "aged", "ages_at", "due_at", "group", "held_until", "key", "level", "members", "moved", "payload",
+        "place", "priority", "replicates", "sequence", "since", "state",
+    )  # fmt: skip
 
-    def __init__(self, request: SimulationRequest, sequence: int) -> None:
-        self._first: SimulationRequest | None = request  # as long as it has never been shared
-        self.key = request.key
-        self.group = request.group
-        self.payload: Any = request.payload
-        self.sequence = sequence
-        self.priority = request.priority
-        self.replicates = request.replicates
-        self.due_at = request.due_at
-        self.held_until = -math.inf
-        self.level: int = request.priority
+    def __init__(self, key: str | None, group: str | None = None, payload: Any = None) -> None:
+        self.key = key
+        self.group = group
+        self.payload = payload
+        self.members: dict[str, Any] = {}
+        self.state = _GONE  # until `QueueCore.put`
+        self.sequence = 0
+        self.priority = Priority.LOW
+        self.replicates = 0
+        self.due_at = self.held_until = -math.inf
+        self.level: int = 0
         self.aged = 0  # levels
         self.since = self.ages_at = 0.0
         self.moved = False
         self.place: Any = None
-        self.state = _GONE  # until it waits
         self._shared: _Shared | None = None  # from the second member on
+
+    def begin(self, member: Member, sequence: int) -> None:
+        """Take the first member."""
+        self.members[member.id] = member
+        self.sequence = sequence
+        self.priority = member.priority
+        self.level = int(member.priority)
+        self.replicates = member.replicates
+        self.due_at = member.due_at
 
     @property
     def starts_at(self) -> float:
-        """When it may be served, by the queue's clock."""
+        """When it may be served."""
         return self.due_at if self.due_at > self.held_until else self.held_until
 
-    @property
-    def members(self) -> dict[str, SimulationRequest]:
-        """The requests that share it, by id."""
-        if self._shared is not None:
-            return self._shared.members
-        return {} if self._first is None else {self._first.id: self._first}
-
-    @property
-    def requests(self) -> tuple[SimulationRequest, ...]:
-        """The same without their ids, at less cost."""
-        if self._shared is not None:
-            return tuple(self._shared.members.values())
-        return () if self._first is None else (self._first,)
-
-    def join(self, request: SimulationRequest) -> None:
-        """Let another request share this entry."""
+    def join(self, member: Member) -> None:
+        """Let another member share this entry."""
         if self._shared is None:
-            shared = _Shared()
-            for member in self.requests:
-                shared.add(member)
-            self._shared, self._first = shared, None
-        self._shared.add(request)
-        self.priority = max(self.priority, request.priority)
-        self.replicates = max(self.replicates, request.replicates)
-        self.due_at = min(self.due_at, request.due_at)
+            self._shared = _Shared(self.members.values())
+        self._shared.add(member)
+        self.members[member.id] = member
+        self.priority = max(self.priority, member.priority)
+        self.replicates = max(self.replicates, member.replicates)
+        self.due_at = min(self.due_at, member.due_at)
 
-    def leave(self, request: SimulationRequest) -> None:
-        """Let a request go; what counted because of it counts no longer."""
+    def remove(self, member: Member) -> None:
+        """Let a member go; what counted because of it counts no longer."""
+        del self.members[member.id]
         shared = self._shared
         if shared is None:
-            self._first = None
             return
-        shared.remove(request)
-        if shared.members:
-            if request.priority is self.priority:
+        shared.remove(member)
+        if self.members:
+            if member.priority is self.priority:
                 self.priority = shared.priority()
-            if request.replicates == self.replicates:
+            if member.replicates == self.replicates:
                 self.replicates = shared.replicates()
-            if request.due_at == self.due_at:
+            if member.due_at == self.due_at:
                 self.due_at = shared.due_at()
 
-    def set_priority(self, request: SimulationRequest, priority: Priority) -> None:
+    def set_priority(self, member: Member, priority: Priority) -> None:
         """Change one member's priority."""
-        shared = self._shared
-        if shared is None:
-            request.priority = self.priority = priority
+        if self._shared is None:
+            member.priority = self.priority = priority
         else:
-            shared.set_priority(request, priority)
-            self.priority = shared.priority()
+            self._shared.set_priority(member, priority)
+            self.priority = self._shared.priority()
 
     def __repr__(self) -> str:
-        return f"<Entry {self.sequence}, {self.state.value}, {self.priority.name}: {', '.join(map(str, self.members))}>"
+        return f"<Entry {self.sequence}, {self.state.value}, {self.priority.name}: {', '.join(self.members)}>"
 
 
 class _Shared:
-    """Several members and what counts among them, so kept that any of them may leave at the cost of O(log n)."""
+    """What counts among several members, so kept that any of them may leave at the cost of O(log n)."""
 
-    __slots__ = ("_due_at", "_minus_priority", "_minus_replicates", "members")
+    __slots__ = ("_due_at", "_minus_priority", "_minus_replicates")
 
-    def __init__(self) -> None:
-        self.members: dict[str, SimulationRequest] = {}
+    def __init__(self, members: Iterable[Member]) -> None:
         self._minus_priority, self._minus_replicates, self._due_at = _Lowest(), _Lowest(), _Lowest()
+        for member in members:
+            self.add(member)
 
-    def add(self, request: SimulationRequest) -> None:
-        self.members[request.id] = request
-        self._minus_priority.add(-request.priority)
-        self._minus_replicates.add(-request.replicates)
-        self._due_at.add(request.due_at)
+    def add(self, member: Member) -> None:
+        self._minus_priority.add(-member.priority)
+        self._minus_replicates.add(-member.replicates)
+        self._due_at.add(member.due_at)
 
-    def remove(self, request: SimulationRequest) -> None:
-        del self.members[request.id]
-        self._minus_priority.remove(-request.priority)
-        self._minus_replicates.remove(-request.replicates)
-        self._due_at.remove(request.due_at)
+    def remove(self, member: Member) -> None:
+        self._minus_priority.remove(-member.priority)
+        self._minus_replicates.remove(-member.replicates)
+        self._due_at.remove(member.due_at)
 
-    def set_priority(self, request: SimulationRequest, priority: Priority) -> None:
-        self._minus_priority.remove(-request.priority)
-        request.priority = priority
+    def set_priority(self, member: Member, priority: Priority) -> None:
+        self._minus_priority.remove(-member.priority)
+        member.priority = priority
         self._minus_priority.add(-priority)
 
     def priority(self) -> Priority:

@@ -1,6 +1,6 @@
 """The order of service: which entry is next, which are not due yet, which wait for their group, and which age.
 
-No threads and no clock: whoever calls says what time it is, and holds the queue's lock.
+It has neither lock nor clock: the caller holds a lock and says what time it is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from bgsim.queue.entry import Entry, EntryState
 from bgsim.queue.groups import Group, Groups
 from bgsim.queue.lazy_heap import LazyHeap
-from bgsim.queue.request import Priority, SimulationRequest, check_seconds
+from bgsim.queue.request import Priority, check_seconds
 from bgsim.queue.timetable import Event, Timetable
 
 # Looking a member of an enumeration up by its class takes longer than the rest of most lines here.
@@ -25,7 +25,7 @@ _LEVEL = 2**48
 """What one level counts in a place: more than there will be sequence numbers."""
 
 
-class ServiceLine:
+class ServiceOrder:
     """The waiting entries, and the places of their groups.
 
     Highest level first, first in first out within one; a level is a priority with what ageing adds.
@@ -109,8 +109,8 @@ class ServiceLine:
             self._line_up(entry, now)
             self._note_moved(entry)
 
-    def leave(self, entry: Entry, now: float) -> None:
-        """Let a waiting entry go."""
+    def remove(self, entry: Entry, now: float) -> None:
+        """Take out a waiting entry."""
         if entry.state is _DELAYED:
             self._undelay(entry)
         else:
@@ -157,8 +157,8 @@ class ServiceLine:
         entry.state = _PROCESSING
         return entry
 
-    def release(self, entry: Entry, now: float) -> None:
-        """Let an entry that is being processed give its place back."""
+    def vacate(self, entry: Entry, now: float) -> None:
+        """Take back the place of an entry that is being processed."""
         self.processing -= 1
         entry.state = _GONE
         entry.aged = 0
@@ -171,23 +171,13 @@ class ServiceLine:
 
     # ---- time ----------------------------------------------------------------------------------------
 
-    def expire_at(self, request: SimulationRequest, when: float) -> None:
-        """Have a request handed to `advance`'s `expire` when its time has come."""
-        request.expires_at = when
-        self.timetable.add((when, _EXPIRE, request.id), request)
-
-    def keep(self, request: SimulationRequest) -> None:
-        """Let a request expire no longer."""
-        self.timetable.discard((request.expires_at, _EXPIRE, request.id))
-        request.expires_at = math.inf
-
-    def advance(self, now: float, expire: Callable[[SimulationRequest, float], None]) -> None:
-        """Do what was to be done until now, in the order of time.
+    def advance(self, now: float, expire: Callable[[Any, float], None]) -> None:
+        """Do what was due until now, in the order of time.
 
         Parameters
         ----------
         expire : callable
-            Called with each request whose time has come, and that time; lets it leave its entry.
+            Called with each member that has waited for too long, and when that was; removes it from its entry.
         """
         while (happens := self.timetable.take(now)) is not None:
             (when, event, _), value = happens

@@ -1,4 +1,4 @@
-"""What one caller asks for: a request, and how urgent it is."""
+"""What one caller asks the queue for."""
 
 from __future__ import annotations
 
@@ -59,16 +59,14 @@ class SimulationRequest:
     supersede : str or None
         The newest request with this word replaces the older ones.
     delay_s : float
-        Seconds from `put` to the earliest start, infinity until it is released. The earliest among the members counts.
-    at : float or None
-        The earliest start as a time by the queue's clock, instead of `delay_s`.
+        Seconds from `put` to the earliest start; infinity waits for `release`. The earliest among the members counts.
     queue_timeout_s : float or None
         Seconds from `put` to the latest start; after that the request has expired.
     debounce_s, max_wait_s : float or None
-        With `supersede`: start only when nothing newer has come for `debounce_s`, but hold no burst of requests
-        back for longer than `max_wait_s`.
+        With `supersede`: start when no newer request has come for `debounce_s`, but hold a burst of requests back for
+        at most `max_wait_s`.
     due_at, expires_at : float
-        What follows from these, by the queue's clock; set when it is put.
+        The earliest and the latest start, by the queue's clock; `SimulationQueue.put` sets them.
 
     Raises
     ------
@@ -87,7 +85,6 @@ class SimulationRequest:
     queue_timeout_s: float | None = None
     debounce_s: float | None = None
     max_wait_s: float | None = None
-    at: float | None = None
     due_at: float = field(default=-math.inf, init=False)
     expires_at: float = field(default=math.inf, init=False)
 
@@ -99,7 +96,7 @@ class SimulationRequest:
             self.priority = Priority.of(self.priority)
         if type(self.replicates) is not int or self.replicates < 1:
             check_count("replicates", self.replicates)
-        if self.delay_s != 0.0 or self.queue_timeout_s is not None or self.at is not None:
+        if self.delay_s != 0.0 or self.queue_timeout_s is not None:
             self._check_times()
         if self.debounce_s is not None or self.max_wait_s is not None:
             self._check_debounce()
@@ -109,19 +106,6 @@ class SimulationRequest:
             check_seconds("delay_s", self.delay_s)
         if self.queue_timeout_s is not None:
             check_seconds("queue_timeout_s", self.queue_timeout_s)
-        if self.at is None:
-            return
-        if not _is_number(self.at) or not math.isfinite(self.at):
-            raise InvalidInputError(
-                f"at must be a time by the queue's clock, in seconds; got {self.at!r}", field="at", value=self.at
-            )
-        if self.delay_s:
-            raise InvalidInputError(
-                f"at and delay_s both say when to start; give one of them, not at={self.at!r} and "
-                f"delay_s={self.delay_s!r}",
-                field="at",
-                value=self.at,
-            )
 
     def _check_debounce(self) -> None:
         for name, value, needed in (

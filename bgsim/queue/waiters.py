@@ -6,10 +6,10 @@ import math
 import threading
 from collections import Counter
 
-from bgsim.queue.core import Roster
+from bgsim.queue.core import QueueCore
 
 
-class Sleepers:
+class Waiters:
     """Waiting by condition. Every method is called with the lock held.
 
     Before the lock is released after a change, `wake` looks whether there is something for somebody who waits, and
@@ -24,12 +24,12 @@ class Sleepers:
     ----------
     lock : threading.Lock
         The queue's.
-    roster : Roster
+    core : QueueCore
     """
 
-    def __init__(self, lock: threading.Lock, roster: Roster) -> None:
-        self._roster = roster
-        self._line = roster.line
+    def __init__(self, lock: threading.Lock, core: QueueCore) -> None:
+        self._core = core
+        self._order = core.order
         self._has_work = threading.Condition(lock)
         self._has_room = threading.Condition(lock)
         self._for_work = 0  # threads
@@ -64,13 +64,13 @@ class Sleepers:
         """
         if not self._anybody:
             return
-        unwatched = self._line.timetable.look_at < self._watched
-        if self._for_work and (unwatched or self._line.first(now) is not None):
+        unwatched = self._order.timetable.look_at < self._watched
+        if self._for_work and (unwatched or self._order.first(now) is not None):
             self._has_work.notify()
             unwatched = False
-        if key in self._for_room and key in self._roster.by_key:
+        if key in self._for_room and key in self._core.by_key:
             self._has_room.notify_all()
-        elif self._for_room and (unwatched or self._line.waiting < self._roster.capacity):
+        elif self._for_room and (unwatched or self._order.waiting < self._core.capacity):
             self._has_room.notify()
 
     def wake_all(self) -> None:
@@ -80,7 +80,7 @@ class Sleepers:
 
     def _wait(self, condition: threading.Condition, timeout_s: float, now: float) -> None:
         """Wait until woken; if nobody else watches the next event, not longer than until then."""
-        until = self._line.timetable.look_at
+        until = self._order.timetable.look_at
         watches = until < self._watched
         if watches:
             self._watched = until

@@ -14,7 +14,7 @@ import pytest
 from conftest import HANDSHAKE_S, Clock, Gate
 
 from bgsim.errors import EngineClosedError, QueueFullError, RequestNotFoundError
-from bgsim.queue.waiters import Sleepers
+from bgsim.queue.waiters import Waiters
 from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
 
 
@@ -77,7 +77,7 @@ def watched(queue: SimulationQueue) -> WatchedLock:
     """Give a new queue a lock that tells."""
     lock = WatchedLock()
     queue._lock = lock  # type: ignore[assignment]
-    queue._sleepers = Sleepers(lock, queue._roster)  # type: ignore[arg-type]
+    queue._waiters = Waiters(lock, queue._core)  # type: ignore[arg-type]
     return lock
 
 
@@ -110,7 +110,7 @@ class Race:
         for thread in threads:
             thread.join(HANDSHAKE_S)
             assert not thread.is_alive(), "a thread hangs"
-        self.queue._check_invariants()
+        self.queue.check_invariants()
         return results
 
 
@@ -275,7 +275,7 @@ def callers() -> Any:
 
 def test_a_single_put_wakes_a_single_thread(callers: Callers, clock: Clock) -> None:
     queue = SimulationQueue(clock=clock)
-    waits = Waits(queue._sleepers._has_work)
+    waits = Waits(queue._waiters._has_work)
     for _ in range(3):
         callers.start(queue.get, waits)
     for left in (2, 1, 0):
@@ -288,7 +288,7 @@ def test_a_single_put_wakes_a_single_thread(callers: Callers, clock: Clock) -> N
 def test_a_burst_reaches_every_thread_that_waits(callers: Callers, clock: Clock) -> None:
     """Wake-ups are not lost when several things come before anybody has woken."""
     queue = SimulationQueue(limits={"g": 1}, clock=clock)
-    waits = Waits(queue._sleepers._has_work)
+    waits = Waits(queue._waiters._has_work)
     for _ in range(3):
         callers.start(queue.get, waits)
     for name in "abc":
@@ -302,7 +302,7 @@ def test_a_burst_reaches_every_thread_that_waits(callers: Callers, clock: Clock)
 def test_who_leaves_hands_on_the_watch_over_the_next_event(callers: Callers, clock: Clock) -> None:
     """Of those who wait one watches the clock; were nobody to follow him, what is due next would lie for ever."""
     queue = SimulationQueue(clock=clock)
-    waits = Waits(queue._sleepers._has_work)
+    waits = Waits(queue._waiters._has_work)
     queue.put(request("soon", delay_s=1000))
     queue.put(request("late", delay_s=3000))
     callers.start(queue.get, waits)
@@ -320,7 +320,7 @@ def test_who_leaves_hands_on_the_watch_over_the_next_event(callers: Callers, clo
 
 def test_an_earlier_event_is_watched_for_instead(callers: Callers, clock: Clock) -> None:
     queue = SimulationQueue(clock=clock)
-    waits = Waits(queue._sleepers._has_work)
+    waits = Waits(queue._waiters._has_work)
     callers.start(queue.get, waits)
     for delay_s in (500, 300):
         queue.put(request(f"in {delay_s}", delay_s=delay_s))
@@ -343,7 +343,7 @@ def test_get_ends_in_time_and_at_close(callers: Callers, clock: Clock) -> None:
     queue = SimulationQueue(clock=clock)
     with pytest.raises(standard.Empty):
         queue.get(timeout_s=0)
-    waits = Waits(queue._sleepers._has_work)
+    waits = Waits(queue._waiters._has_work)
     callers.start(queue.get, waits)
     callers.start(queue.get, waits)
     queue.close()
@@ -352,7 +352,7 @@ def test_get_ends_in_time_and_at_close(callers: Callers, clock: Clock) -> None:
 
 def test_a_place_that_is_freed_wakes_one_who_waits_for_room(callers: Callers, clock: Clock) -> None:
     queue = SimulationQueue(1, clock=clock)
-    waits = Waits(queue._sleepers._has_room)
+    waits = Waits(queue._waiters._has_room)
     queue.put(request("x"))
     for name in "ab":
         callers.start(lambda name=name: queue.put(request(name), block=True), waits)
@@ -365,7 +365,7 @@ def test_a_place_that_is_freed_wakes_one_who_waits_for_room(callers: Callers, cl
 
 def test_blocked_duplicates_need_one_place_between_them(callers: Callers, clock: Clock) -> None:
     queue = SimulationQueue(1, clock=clock)
-    waits = Waits(queue._sleepers._has_room)
+    waits = Waits(queue._waiters._has_room)
     queue.put(request("x"))
     for name in ("a", "b", "c"):
         callers.start(lambda name=name: queue.put(request(name, key="k"), block=True), waits)
@@ -381,7 +381,7 @@ def test_blocked_duplicates_need_one_place_between_them(callers: Callers, clock:
 
 def test_a_larger_queue_lets_those_in_who_wait(callers: Callers, clock: Clock) -> None:
     queue = SimulationQueue(1, clock=clock)
-    waits = Waits(queue._sleepers._has_room)
+    waits = Waits(queue._waiters._has_room)
     queue.put(request("x"))
     for name in "ab":
         callers.start(lambda name=name: queue.put(request(name), block=True), waits)
@@ -393,7 +393,7 @@ def test_a_larger_queue_lets_those_in_who_wait(callers: Callers, clock: Clock) -
 def test_who_waits_for_room_watches_for_what_expires(callers: Callers, clock: Clock) -> None:
     """A place that time frees is as good as any other."""
     queue = SimulationQueue(1, clock=clock)
-    waits = Waits(queue._sleepers._has_room)
+    waits = Waits(queue._waiters._has_room)
     queue.put(request("x", queue_timeout_s=1000))
     for name in "ab":
         callers.start(lambda name=name: queue.put(request(name, queue_timeout_s=500), block=True), waits)
@@ -410,7 +410,7 @@ def test_who_waits_for_room_watches_for_what_expires(callers: Callers, clock: Cl
 
 def test_close_ends_the_wait_for_room(callers: Callers, clock: Clock) -> None:
     queue = SimulationQueue(1, clock=clock)
-    waits = Waits(queue._sleepers._has_room)
+    waits = Waits(queue._waiters._has_room)
     queue.put(request("x"))
     callers.start(lambda: queue.put(request("a"), block=True), waits)
     callers.start(lambda: queue.wait_for_room("a"), waits)
@@ -526,7 +526,7 @@ def test_in_a_storm_every_request_ends_exactly_once(in_threads: Callable[..., li
     roles = [(storm.put, PUTTERS), (storm.get, GETTERS), (storm.disturb, CANCELLERS)]
     in_threads(*(lambda role=role, n=n: role(n) for role, count in roles for n in range(count)))
     queue = storm.queue
-    queue._check_invariants()
+    queue.check_invariants()
     queue.close()
     storm.end("cleared", *queue.clear())
     storm.end("expired", *queue.take_expired())
@@ -534,6 +534,6 @@ def test_in_a_storm_every_request_ends_exactly_once(in_threads: Callable[..., li
     assert {how for _, how in storm.ends} >= {"superseded", "cancelled", "served", "expired"}
     stats = queue.stats()
     assert (stats.waiting, stats.delayed, stats.parked, stats.processing, stats.joined) == (0, 0, 0, 0, 0)
-    assert not queue._roster.by_id
-    assert not queue._roster.by_key
-    assert not queue._roster.newest.words()
+    assert not queue._core.by_id
+    assert not queue._core.by_key
+    assert not queue._core.newest.words()

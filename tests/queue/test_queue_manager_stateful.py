@@ -125,7 +125,7 @@ class Model:
                 waiting.remove(old_run)
         if run is None and len(waiting) >= CAPACITY:
             return None
-        due = now + request.delay_s if request.at is None else request.at
+        due = now + request.delay_s
         if request.debounce_s is not None:
             began = self.bursts.setdefault(request.supersede, now)
             wait = math.inf if request.max_wait_s is None else request.max_wait_s
@@ -231,10 +231,9 @@ class QueueMachine(RuleBasedStateMachine):
         for _ in range(number):
             self.put(group=group)
 
-    @rule(key=keys, priority=priorities, group=groups, delay=times, timeout=st.none() | times, absolute=st.booleans())
-    def put_with_times(self, key, priority, group, delay, timeout, absolute) -> None:
-        start = {"at": self.clock.now + delay - 1} if absolute else {"delay_s": delay}
-        self.put(key=key, priority=priority, group=group, queue_timeout_s=timeout, **start)
+    @rule(key=keys, priority=priorities, group=groups, delay=times, timeout=st.none() | times)
+    def put_with_times(self, key, priority, group, delay, timeout) -> None:
+        self.put(key=key, priority=priority, group=group, queue_timeout_s=timeout, delay_s=delay)
 
     @rule(
         key=keys,
@@ -404,7 +403,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert (None if head is None else list(head.members)) == (
             None if expected is None else [m.id for m in expected.members]
         )
-        self.queue._check_invariants()
+        self.queue.check_invariants()
         in_order, later = self.model.in_order(now), self.model.delayed()
         assert [list(e.members) for e in self.queue.pending()] == [[m.id for m in r.members] for r in in_order + later]
         for place, run in enumerate(in_order):
