@@ -76,8 +76,8 @@ if TYPE_CHECKING:
     from bgsim.job import Job, JobState, JobStatus
     from bgsim.parameters import ParameterSet, similarity
     from bgsim.parameters.fields import parameter
+    from bgsim.priority import Priority
     from bgsim.progress import ProgressUpdate, UpdateType
-    from bgsim.queue_manager import Priority
     from bgsim.result import SimulationResult
     from bgsim.retry import Retry
     from bgsim.storage import MemoryStore, ResultStore
@@ -96,7 +96,7 @@ _PUBLIC = {
     "ManualClock": "clock",
     "MemoryStore": "storage",
     "ParameterSet": "parameters",
-    "Priority": "queue_manager",
+    "Priority": "priority",
     "ProgressUpdate": "progress",
     "ResultStore": "storage",
     "Retry": "retry",

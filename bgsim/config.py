@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from bgsim.defaults import check_word
+from bgsim.checks import check_integer, check_number, check_word
 from bgsim.errors import InvalidInputError, nearest
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
 
@@ -97,11 +96,7 @@ class EngineConfig:
             "max_result_bytes",
             "max_storage_bytes",
         ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidInputError(
-                    f"{name} must be an integer of 1 or more; got {value!r}", field=name, value=value
-                )
+            object.__setattr__(self, name, check_integer(name, getattr(self, name)))
         for name in (
             "chunk_target_ms",
             "progress_update_interval_ms",
@@ -109,10 +104,7 @@ class EngineConfig:
             "max_age_seconds",
             "stalled_after_s",
         ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise InvalidInputError(f"{name} must be a number above 0; got {value!r}", field=name, value=value)
-
+            object.__setattr__(self, name, check_number(name, getattr(self, name), "a number above 0", zero=False))
         check_word("identity", self.identity, IDENTITY_MODES)
 
     @classmethod

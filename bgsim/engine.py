@@ -31,6 +31,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bgsim.checks import check_word, refused
 from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig
 from bgsim.errors import InvalidInputError, nearest
@@ -39,8 +40,8 @@ from bgsim.jobs.batch import ORDERS, Batch, Sweep
 from bgsim.jobs.executor import EngineExecutor
 from bgsim.jobs.recovery import Heartbeat, Recovery
 from bgsim.parameters.parameter_set import ParameterSet
+from bgsim.priority import Priority
 from bgsim.progress import ProgressUpdate, UpdateType
-from bgsim.queue_manager import Priority
 from bgsim.registry import find_simulation
 from bgsim.request import Submission
 from bgsim.retry import Retry
@@ -346,10 +347,7 @@ class Engine:
         TimeoutError
             If some had not ended by then.
         """
-        if order not in ORDERS:
-            raise InvalidInputError(
-                f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order
-            )
+        check_word("order", order, ORDERS)
         wanted = list(jobs)
         if order == "completion":
             yield from concurrent.futures.as_completed(wanted, timeout_s)  # type: ignore[misc]
@@ -613,9 +611,7 @@ class Engine:
         if store is None:
             return MemoryStore(self.config.max_storage_bytes)
         if not isinstance(store, str | os.PathLike):
-            raise InvalidInputError(
-                f"store must be a path, a Store, or None for memory; got {store!r}", field="store", value=store
-            )
+            raise refused("store", store, "a path, a Store, or None for memory")
         return ResultStore(
             store, max_storage_bytes=self.config.max_storage_bytes, max_age_s=self.config.max_age_seconds
         )

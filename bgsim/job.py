@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bgsim.bus.subscription import Subscription
     from bgsim.parameters.parameter_set import ParameterSet
-    from bgsim.queue_manager import Priority
+    from bgsim.priority import Priority
     from bgsim.request import Submission
     from bgsim.result import SimulationResult
     from bgsim.running.scheduler import Scheduler

@@ -24,11 +24,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from bgsim.checks import check_integer
 from bgsim.errors import EngineClosedError, QueueFullError, RequestNotFoundError
+from bgsim.priority import Priority
 from bgsim.queue.core import CLOSED, QueueCore, QueueStats
 from bgsim.queue.entry import Entry, EntryState
 from bgsim.queue.invariants import check
-from bgsim.queue.request import Priority, SimulationRequest, check_count
+from bgsim.queue.request import SimulationRequest
 from bgsim.queue.timetable import Event
 from bgsim.queue.waiters import Waiters
 
@@ -106,7 +108,7 @@ class SimulationQueue:
         age_after_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_count("max_queue_size", max_queue_size)
+        check_integer("max_queue_size", max_queue_size)
         self._clock = clock
         self._lock = threading.Lock()
         self._core = QueueCore(max_queue_size, limits=limits, rate_limits=rate_limits, age_after_s=age_after_s)
@@ -119,7 +121,7 @@ class SimulationQueue:
 
     @max_queue_size.setter
     def max_queue_size(self, size: int) -> None:
-        check_count("max_queue_size", size)
+        check_integer("max_queue_size", size)
         with self._lock:
             self._core.capacity = size
             self._waiters.wake_all()

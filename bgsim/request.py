@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.defaults import check_retry, check_seconds, check_word
+from bgsim.checks import check_integer, check_seconds, check_text, check_word, refused
+from bgsim.defaults import check_retry
 from bgsim.errors import InvalidInputError, NotStoredError, nearest
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
-from bgsim.queue_manager import Priority, SimulationRequest
+from bgsim.priority import Priority
+from bgsim.queue_manager import SimulationRequest
 from bgsim.retry import Retry
 from bgsim.storage.journal import PendingRequest
 from bgsim.storage.times import time_text
@@ -32,7 +34,7 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 """Nobody waits so long, and no later time can be written down."""
 
 _FROM_ZERO = ("delay_s", "debounce_s", "max_wait_s")
-_ABOVE_ZERO = ("timeout_s", "queue_timeout_s", "deadline_s")
+_SECONDS = (*_FROM_ZERO, "timeout_s", "queue_timeout_s", "deadline_s")
 
 
 @dataclass(slots=True, eq=False)
@@ -86,15 +88,13 @@ class Submission:
 
     def __post_init__(self) -> None:
         defaults = self.simulation.defaults
-        self.replicates = _check_replicates(self.replicates)
+        self.replicates = check_integer(
+            "replicates", self.replicates, most=2**63 - 1, allowed="an integer of 1 or more"
+        )
         self.seed = check_seed(self.seed)
         self.urgency = Priority.of(self.priority) if self.priority is not None else defaults.priority
         if not isinstance(self.allow_deduplication, bool | np.bool_):
-            raise InvalidInputError(
-                f"allow_deduplication must be True or False; got {self.allow_deduplication!r}",
-                field="allow_deduplication",
-                value=self.allow_deduplication,
-            )
+            raise refused("allow_deduplication", self.allow_deduplication, "True or False")
         self.allow_deduplication = bool(self.allow_deduplication)
         check_word("cache", self.cache, CACHE_MODES)
         if self.timeout_s is None:
@@ -105,17 +105,15 @@ class Submission:
             self.retry = defaults.retry
         else:
             check_retry(self.retry)
-        check_seconds(self, above_zero=_ABOVE_ZERO, from_zero=_FROM_ZERO)
-        if self.delay_s is None:
-            raise InvalidInputError("delay_s must be 0 seconds or more; got None", field="delay_s", value=None)
-        for name in ("workspace", "supersede", "group"):
+        for name in _SECONDS:
             value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                raise InvalidInputError(f"{name} must be a text; got {value!r}", field=name, value=value)
+            if value is not None or name == "delay_s":
+                setattr(self, name, check_seconds(name, value, zero=name in _FROM_ZERO))
+        for name in ("workspace", "supersede", "group"):
+            if getattr(self, name) is not None:
+                check_text(name, getattr(self, name))
         if self.at is not None and (not isinstance(self.at, datetime) or self.at.tzinfo is None):
-            raise InvalidInputError(
-                f"at must be a datetime with a time zone; got {self.at!r}", field="at", value=self.at
-            )
+            raise refused("at", self.at, "a datetime with a time zone")
         if self.at is not None and self.delay_s:
             raise InvalidInputError(
                 f"give either at or delay_s, not both; got {self.at.isoformat()} and {self.delay_s} s",
@@ -252,14 +250,6 @@ def read_submission(
         given["parameters"] = ParameterSet.restore(values, simulation.parameters_class)
     given["parameters"] = simulation.bind(given["parameters"])
     return Submission(simulation, **given)
-
-
-def _check_replicates(replicates: Any) -> int:
-    if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or not 1 <= replicates < 2**63:
-        raise InvalidInputError(
-            f"replicates must be an integer of 1 or more; got {replicates!r}", field="replicates", value=replicates
-        )
-    return int(replicates)
 
 
 _OPTIONS = (

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.checks import check_integer
 from bgsim.environment import mixture, versions_of
-from bgsim.errors import InvalidInputError, MissingExtraError, SimulationChangedError, nearest
+from bgsim.errors import MissingExtraError, SimulationChangedError, nearest
 
 if TYPE_CHECKING:
     import pandas
@@ -181,10 +182,7 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         SimulationChangedError
             If the simulation has changed since.
         """
-        if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index < self.replicates:
-            raise InvalidInputError(
-                f"index must be an integer from 0 to {self.replicates - 1}; got {index!r}", field="index", value=index
-            )
+        index = check_integer("index", index, least=0, most=self.replicates - 1)
         if self.simulation.fingerprint != self.fingerprint:
             raise SimulationChangedError(
                 f"{self.simulation.name} is no longer what computed this result, so a replay would be of other code; "

@@ -28,12 +28,11 @@ from bgsim.streams import generator_at, replicate_rng
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.identity.report import IdentityReport
+    from bgsim.identity.report import IdentityReport, ResultsByCode
     from bgsim.kernels.revision import Compiled, Revision
     from bgsim.kernels.stream import WorkerStream
-    from bgsim.queue_manager import Priority
+    from bgsim.priority import Priority
     from bgsim.retry import Retry
-    from bgsim.storage.base import Store
 
 _MOST_COMPILED = 4
 """What was compiled of the identities looked at last is kept: a constant that goes back and forth costs it once."""
@@ -139,12 +138,13 @@ class Simulation:
             self._revision = new
         return new
 
-    def explain(self, store: Store | None = None, result: str | None = None) -> IdentityReport:
+    def explain(self, store: ResultsByCode | None = None, result: str | None = None) -> IdentityReport:
         """Say what counts in the fingerprint and, given a store, what differs from a result that is in it.
 
         Parameters
         ----------
         store : Store, optional
+            Or whatever else has the methods of `ResultsByCode`.
         result : str, optional
             First digits of a stored result's hash; by default the simulation's result that was used last, of other
             code if there is one.
@@ -156,7 +156,7 @@ class Simulation:
         """
         from bgsim.identity.report import explain  # noqa: PLC0415 - for those who ask
 
-        return explain(self, store, result)
+        return explain(self.name, self.revision().identity, store, result)
 
     def bind(self, parameters: Any = None) -> ParameterSet:
         """Check parameters and return them as an immutable set.

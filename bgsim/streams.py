@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bgsim.checks import check_integer
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-from bgsim.errors import InvalidInputError
 
 MAX_REPLICATES = 2**63 - 1
 """Replicate indices are int64 in the kernel."""
@@ -31,11 +32,7 @@ def check_seed(seed: object) -> int:
     InvalidInputError
         If it is no integer, or negative.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidInputError(
-            f"seed must be an integer of 0 or more, of any size; got {seed!r}", field="seed", value=seed
-        )
-    return int(seed)
+    return check_integer("seed", seed, least=0, allowed="an integer of 0 or more, of any size")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -79,8 +76,5 @@ def replicate_rng(seed: int, index: int) -> np.random.Generator:
     >>> replicate_rng(seed=7, index=3).random() == replicate_rng(seed=7, index=3).random()
     True
     """
-    if isinstance(index, bool) or not isinstance(index, int | np.integer) or not 0 <= index <= MAX_REPLICATES:
-        raise InvalidInputError(
-            f"index must be an integer from 0 to 2**63 - 1; got {index!r}", field="index", value=index
-        )
-    return generator_at(stream_key(check_seed(seed)), int(index))
+    index = check_integer("index", index, least=0, most=MAX_REPLICATES, allowed="an integer from 0 to 2**63 - 1")
+    return generator_at(stream_key(check_seed(seed)), index)

@@ -14,7 +14,7 @@ from kernels import Walk, walk
 
 import bgsim
 from bgsim.errors import InvalidInputError, ParameterError
-from bgsim.queue_manager import Priority
+from bgsim.priority import Priority
 from bgsim.request import CACHE_MODES, Submission, read_submission
 from bgsim.retry import Retry
 
@@ -57,10 +57,10 @@ AT = datetime(2030, 1, 1, tzinfo=UTC)
         ("seed", -1, "seed must be an integer"),
         ("priority", "urgent", "critical, high, normal, low"),
         ("cache", "ues", "use, refresh, off, only; did you mean 'use'"),
-        ("delay_s", -1, "delay_s must be 0 seconds or more; got -1"),
-        ("delay_s", None, "delay_s must be 0 seconds or more; got None"),
+        ("delay_s", -1, "delay_s must be a number of seconds, 0 or more; got -1"),
+        ("delay_s", None, "delay_s must be a number of seconds, 0 or more; got None"),
         ("delay_s", float("inf"), "delay_s must be"),
-        ("debounce_s", -1, "debounce_s must be 0 seconds or more"),
+        ("debounce_s", -1, "debounce_s must be a number of seconds, 0 or more"),
         ("max_wait_s", "1", "max_wait_s must be"),
         ("timeout_s", 0, "timeout_s must be more than 0 seconds; got 0"),
         ("queue_timeout_s", float("nan"), "queue_timeout_s must be more than 0"),

@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bgsim.bus.updates import UpdateType
-from bgsim.errors import InvalidInputError, nearest
+from bgsim.checks import check_integer, check_text, one_of, refused
+from bgsim.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from bgsim.bus.updates import ProgressUpdate
@@ -56,17 +57,13 @@ class Filter(NamedTuple):
             least = UpdateType(min_type)
         except ValueError:
             names = [f"UpdateType.{kind.name}" for kind in UpdateType]
-            raise InvalidInputError(
-                f"min_type must be one of {', '.join(names)}{nearest(str(min_type), names)}; got {min_type!r}",
-                field="min_type",
-                value=min_type,
-            ) from None
+            raise refused("min_type", min_type, one_of(names, str(min_type))) from None
         if where is not None and not callable(where):
-            raise InvalidInputError(f"where must be callable; got {where!r}", field="where", value=where)
+            raise refused("where", where, "callable")
         simulation = getattr(simulation, "name", simulation)
         for field, value in (("simulation", simulation), ("workspace", workspace)):
-            if value is not None and not isinstance(value, str):
-                raise InvalidInputError(f"{field} must be a name; got {value!r}", field=field, value=value)
+            if value is not None:
+                check_text(field, value, allowed="a name")
         return cls(job_ids(job), UpdateType.COMPLETED if completions_only else least, simulation, workspace, where)
 
     def with_job(self, job: str) -> Filter:
@@ -90,7 +87,7 @@ def job_ids(job: Any) -> tuple[str, ...] | None:
     found = [getattr(each, "id", each) for each in ([job] if one else job)]
     for each in found:
         if not isinstance(each, str):
-            raise InvalidInputError(f"job must be a job, its id, or several; got {each!r}", field="job", value=each)
+            raise refused("job", each, "a job, its id, or several")
     return tuple(dict.fromkeys(found))
 
 
@@ -103,14 +100,13 @@ def check_delivery(callback: Any, maxlen: Any, executor: Any, loop: Any) -> None
         If that cannot be.
     """
     if callback is not None and not callable(callback):
-        raise InvalidInputError(f"callback must be callable; got {callback!r}", field="callback", value=callback)
-    if isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 1:
-        raise InvalidInputError(f"maxlen must be an integer of 1 or more; got {maxlen!r}", field="maxlen", value=maxlen)
+        raise refused("callback", callback, "callable")
+    check_integer("maxlen", maxlen)
     for field, value, kind in (("executor", executor, Executor), ("loop", loop, asyncio.AbstractEventLoop)):
         if value is None:
             continue
         if not isinstance(value, kind):
-            raise InvalidInputError(f"{field} must be a {kind.__name__}; got {value!r}", field=field, value=value)
+            raise refused(field, value, f"a {kind.__name__}")
         if callback is None:
             raise InvalidInputError(f"{field} is for callbacks; give one, or iterate", field=field, value=value)
     if executor is not None and loop is not None:

@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.errors import StoreError
 
 if TYPE_CHECKING:
-    from bgsim.simulation import Simulation
-    from bgsim.storage.base import Store
+    from bgsim.identity.look import Identity
 
 _LISTED = 3
 """Names in a sentence."""
+
+
+class ComputedBy(Protocol):
+    """What a stored result's record says of the code that computed it."""
+
+    @property
+    def hash(self) -> str:
+        """The result's hash."""
+
+    @property
+    def simulation(self) -> str:
+        """The simulation's name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the code."""
+
+
+class Recorded(Protocol):
+    """A stored result."""
+
+    @property
+    def record(self) -> ComputedBy:
+        """Its record."""
+
+
+class ResultsByCode(Protocol):
+    """What `Simulation.explain` asks a store for; every store has it."""
+
+    def results(self) -> Iterable[Recorded]:
+        """Return all results, the one that was used last first."""
+
+    def resolve(self, prefix: str, /) -> str:
+        """Return the hash that begins with these digits."""
+
+    def get(self, result_hash: str, /) -> Recorded | None:
+        """Return a result."""
+
+    def parts(self, fingerprint: str) -> Mapping[str, str]:
+        """Return the dependencies of a fingerprint's code: a short hash of each, by its name."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -129,22 +168,21 @@ def few_of(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_LISTED])}{f' and {more} more' if more > 0 else ''}"
 
 
-def explain(simulation: Simulation, store: Store | None, result: str | None) -> IdentityReport:
-    """Return the report of a simulation as it is now; see `Simulation.explain`."""
-    identity = simulation.revision().identity
-    found = IdentityReport(simulation.name, identity.fingerprint, dict(identity.parts), identity.limits, identity.draws)
+def explain(simulation: str, identity: Identity, store: ResultsByCode | None, result: str | None) -> IdentityReport:
+    """Return the report of a simulation with this name and identity; see `Simulation.explain`."""
+    found = IdentityReport(simulation, identity.fingerprint, dict(identity.parts), identity.limits, identity.draws)
     if store is None:
         return found
     current = None
     if result is None:
-        own = [r.record for r in store.results() if r.simulation == simulation.name]
+        own = [r.record for r in store.results() if r.record.simulation == simulation]
         current = next((r for r in own if r.fingerprint == identity.fingerprint), None)
         record = next((r for r in own if r.fingerprint != identity.fingerprint), current)
     else:
         described = store.get(store.resolve(result))
         record = None if described is None else described.record
-        if record is not None and record.simulation != simulation.name:
-            raise StoreError(f"result {record.hash[:12]} is of {record.simulation}, not of {simulation.name}")
+        if record is not None and record.simulation != simulation:
+            raise StoreError(f"result {record.hash[:12]} is of {record.simulation}, not of {simulation}")
     if record is None:
         return found
     return replace(

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.defaults import check_word
+from bgsim.checks import check_word
 from bgsim.errors import (
     BgsimError,
     EngineClosedError,
-    InvalidInputError,
     JobTimeoutError,
     MissingExtraError,
     QueueFullError,
@@ -155,10 +154,7 @@ class Batch(Sequence[Job]):
         TimeoutError
             If none ended in time.
         """
-        if order not in ORDERS:
-            raise InvalidInputError(
-                f"order must be one of {', '.join(ORDERS)}; got {order!r}", field="order", value=order
-            )
+        check_word("order", order, ORDERS)
         for number in range(len(self)):
             if order == "submission":
                 job = self[number]

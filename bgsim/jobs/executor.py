@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from bgsim.errors import InvalidInputError
-from bgsim.queue_manager import Priority
+from bgsim.checks import check_integer, is_integer
+from bgsim.priority import Priority
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -319,7 +319,6 @@ def _take(future: Future[T], deadline: float | None) -> T:
 
 
 def _check_size(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_integer(value):
         raise TypeError(f"{name} must be an integer of 1 or more; got {value!r}")
-    if value < 1:
-        raise InvalidInputError(f"{name} must be an integer of 1 or more; got {value!r}", field=name, value=value)
+    check_integer(name, value)

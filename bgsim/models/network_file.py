@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from bgsim.checks import is_number
 from bgsim.errors import InvalidInputError, ScenarioError, nearest
 from bgsim.models.network import Network
 from bgsim.models.network_sbml import read_sbml
@@ -128,9 +129,9 @@ def _read_times(entries: dict[str, Any]) -> tuple[float, ...] | None:
     if isinstance(times, dict):
         _check_names(times, ("start", "stop", "points"), "times")
         start, stop, points = (times.get(name, 0) for name in ("start", "stop", "points"))
-        if _is_number(start) and _is_number(stop) and isinstance(points, int) and 1 <= points <= _MAX_POINTS:
+        if is_number(start) and is_number(stop) and isinstance(points, int) and 1 <= points <= _MAX_POINTS:
             return tuple(np.linspace(start, stop, points).tolist())
-    elif isinstance(times, list) and times and all(map(_is_number, times)):
+    elif isinstance(times, list) and times and all(map(is_number, times)):
         return tuple(map(float, times))
     raise InvalidInputError(
         f"times must be a list of numbers, or {{ start = 0, stop = 50, points = 51 }} with at most {_MAX_POINTS:,} "
@@ -138,10 +139,6 @@ def _read_times(entries: dict[str, Any]) -> tuple[float, ...] | None:
         field="times",
         value=times,
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_names(entry: dict[str, Any], known: Collection[str], where: str) -> None:

@@ -13,9 +13,9 @@ from itertools import count
 from typing import Any
 
 from bgsim.errors import EngineClosedError, InvalidInputError, RequestNotFoundError
+from bgsim.priority import Priority
 from bgsim.queue.entry import Entry, EntryState, Member
 from bgsim.queue.order import ServiceOrder
-from bgsim.queue.request import Priority
 from bgsim.queue.supersede import Newest
 from bgsim.queue.timetable import Event
 

@@ -17,8 +17,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from bgsim.priority import Priority
 from bgsim.queue.lazy_heap import LazyHeap
-from bgsim.queue.request import Priority
 
 
 class EntryState(enum.Enum):

@@ -7,10 +7,9 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from bgsim.errors import InvalidInputError
+from bgsim.checks import check_integer, check_seconds, refused
 from bgsim.queue.entry import Entry, EntryState
 from bgsim.queue.lazy_heap import LazyHeap
-from bgsim.queue.request import check_count, check_seconds
 from bgsim.queue.timetable import Event, Timetable
 
 _PARKED = EntryState.PARKED
@@ -87,7 +86,7 @@ class Groups:
         self, limits: Mapping[str, int], rate_limits: Mapping[str, tuple[int, float]], timetable: Timetable
     ) -> None:
         for name, limit in limits.items():
-            check_count(f"limits[{name!r}]", limit)
+            check_integer(f"limits[{name!r}]", limit)
         for name, rate in rate_limits.items():
             _check_rate(f"rate_limits[{name!r}]", rate)
         self._timetable = timetable
@@ -137,8 +136,6 @@ class Groups:
 
 def _check_rate(field: str, rate: object) -> None:
     if not isinstance(rate, tuple | list) or len(rate) != 2:
-        raise InvalidInputError(
-            f"{field} must be a pair (how many starts, within how many seconds); got {rate!r}", field=field, value=rate
-        )
-    check_count(field, rate[0])
+        raise refused(field, rate, "a pair (how many starts, within how many seconds)")
+    check_integer(field, rate[0])
     check_seconds(field, rate[1], zero=False)

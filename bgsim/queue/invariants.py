@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from bgsim.priority import Priority
 from bgsim.queue.core import QueueCore
 from bgsim.queue.entry import Entry, EntryState
 from bgsim.queue.order import ServiceOrder
-from bgsim.queue.request import Priority
 from bgsim.queue.timetable import Event, Timetable
 
 

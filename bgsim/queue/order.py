@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bgsim.checks import check_seconds
+from bgsim.priority import Priority
 from bgsim.queue.entry import Entry, EntryState
 from bgsim.queue.groups import Group, Groups
 from bgsim.queue.lazy_heap import LazyHeap
-from bgsim.queue.request import Priority, check_seconds
 from bgsim.queue.timetable import Event, Timetable
 
 # Looking a member of an enumeration up by its class takes longer than the rest of most lines here.

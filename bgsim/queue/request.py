@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import math
-import numbers
 from dataclasses import dataclass, field
 from typing import Any
 
-from bgsim.errors import InvalidInputError, nearest
-
-
-class Priority(enum.IntEnum):
-    """How urgent a request is; higher is served first."""
-
-    LOW = 0
-    NORMAL = 1
-    HIGH = 2
-    CRITICAL = 3
-
-    @classmethod
-    def of(cls, value: Priority | str | int) -> Priority:
-        """Return the priority that a member, its name in any case, or its number stands for.
-
-        Raises
-        ------
-        InvalidInputError
-            Naming the four.
-        """
-        try:
-            return cls[value.upper()] if isinstance(value, str) else cls(value)
-        except (KeyError, ValueError):
-            names = [p.name.lower() for p in reversed(cls)]
-            hint = nearest(value.lower(), names) if isinstance(value, str) else ""
-            raise InvalidInputError(
-                f"priority must be one of {', '.join(names)}{hint}; got {value!r}", field="priority", value=value
-            ) from None
+from bgsim.checks import check_integer, check_seconds, refused
+from bgsim.errors import InvalidInputError
+from bgsim.priority import Priority
 
 
 @dataclass(slots=True, eq=False)
@@ -90,12 +63,12 @@ class SimulationRequest:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str):
-            raise InvalidInputError(f"id must be a string; got {self.id!r}", field="id", value=self.id)
+            raise refused("id", self.id, "a string")
         # Most requests have no times and need no more than these comparisons.
         if type(self.priority) is not Priority:
             self.priority = Priority.of(self.priority)
         if type(self.replicates) is not int or self.replicates < 1:
-            check_count("replicates", self.replicates)
+            self.replicates = check_integer("replicates", self.replicates)
         if self.delay_s != 0.0 or self.queue_timeout_s is not None:
             self._check_times()
         if self.debounce_s is not None or self.max_wait_s is not None:
@@ -117,30 +90,3 @@ class SimulationRequest:
             check_seconds(name, value)
             if getattr(self, needed) is None:
                 raise InvalidInputError(f"{name} needs {needed}; got {name}={value!r} alone", field=name, value=value)
-
-
-def check_count(name: str, value: object) -> None:
-    """Refuse what is not an integer of 1 or more.
-
-    Raises
-    ------
-    InvalidInputError
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise InvalidInputError(f"{name} must be an integer of 1 or more; got {value!r}", field=name, value=value)
-
-
-def check_seconds(name: str, value: object, *, zero: bool = True) -> None:
-    """Refuse what is not a finite number of seconds, 0 or more; without `zero`, more than 0.
-
-    Raises
-    ------
-    InvalidInputError
-    """
-    if not _is_number(value) or not 0 <= value < math.inf or (value == 0 and not zero):  # type: ignore[operator]
-        allowed = "a number of seconds, 0 or more" if zero else "more than 0 seconds"
-        raise InvalidInputError(f"{name} must be {allowed}; got {value!r}", field=name, value=value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from bgsim.ctrl_c import interruptibly
 from bgsim.errors import RequestNotFoundError
-from bgsim.queue_manager import EntryState, Priority, SimulationQueue, SimulationRequest
+from bgsim.priority import Priority
+from bgsim.queue_manager import EntryState, SimulationQueue, SimulationRequest
 
 if TYPE_CHECKING:
     from bgsim.clock import Clock

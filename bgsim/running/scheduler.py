@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
 from bgsim.job import Job, JobState
+from bgsim.priority import Priority
 from bgsim.progress import ProgressBus
-from bgsim.queue_manager import Priority, SimulationQueue
+from bgsim.queue_manager import SimulationQueue
 from bgsim.running.finish import Settlement
 from bgsim.running.job_table import Ledger
 from bgsim.running.lifecycle import Runs

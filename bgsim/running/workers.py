@@ -15,7 +15,8 @@ from bgsim.running.worker import Task, Worker
 
 if TYPE_CHECKING:
     from bgsim.environment import Versions
-    from bgsim.queue_manager import Entry, Priority
+    from bgsim.priority import Priority
+    from bgsim.queue_manager import Entry
     from bgsim.running.run import Run
     from bgsim.running.scheduler import Scheduler
 

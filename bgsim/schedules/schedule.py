@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bgsim.defaults import check_word
+from bgsim.checks import check_number, check_text, check_word, is_number, refused
 from bgsim.errors import InvalidInputError, RequestNotFoundError, nearest
 from bgsim.schedules.cron import Cron
 
@@ -98,18 +98,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for field in ("name", "cron", "timezone"):
-            value = getattr(self, field)
-            if not isinstance(value, str) or not value:
-                raise InvalidInputError(
-                    f"{field} must be a text, and not empty; got {value!r}", field=field, value=value
-                )
+            check_text(field, getattr(self, field), empty=False)
         check_word("misfire", self.misfire, MISFIRES)
-        if isinstance(self.grace_s, bool) or not isinstance(self.grace_s, int | float) or not self.grace_s > 0:
-            raise InvalidInputError(
-                f"grace_s must be a number of seconds above 0; got {self.grace_s!r}",
-                field="grace_s",
-                value=self.grace_s,
-            )
+        grace_s = check_number("grace_s", self.grace_s, "a number of seconds above 0", zero=False, finite=False)
+        object.__setattr__(self, "grace_s", grace_s)
         object.__setattr__(self, "since", _utc(_seconds(self.since, "since")))
         if self.last_run_at is not None:
             object.__setattr__(self, "last_run_at", _utc(_seconds(self.last_run_at, "last_run_at")))
@@ -287,8 +279,6 @@ def _seconds(time: Any, field: str) -> float:
     """Return a time as seconds since the epoch."""
     if isinstance(time, dt.datetime) and time.tzinfo is not None:
         return time.timestamp()
-    if isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time):
+    if is_number(time) and math.isfinite(time):
         return float(time)
-    raise InvalidInputError(
-        f"{field} must be seconds since the epoch or a datetime with a time zone; got {time!r}", field=field, value=time
-    )
+    raise refused(field, time, "seconds since the epoch or a datetime with a time zone")

@@ -37,7 +37,7 @@ from bgsim.errors import (
 from bgsim.job import Job, JobState
 from bgsim.parameters.fields import Field, brief
 from bgsim.parameters.parameter_class import parameter_class
-from bgsim.queue_manager import Priority
+from bgsim.priority import Priority
 from bgsim.registry import find_simulation, simulation_names
 from bgsim.result import SimulationResult
 from bgsim.simulation import Simulation

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import bgsim
 from bgsim.errors import EngineClosedError, InvalidInputError
 from bgsim.jobs.executor import EngineExecutor
-from bgsim.queue_manager import Priority
+from bgsim.priority import Priority
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import bgsim
 from bgsim.clock import ManualClock
 from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError, StoreError
 from bgsim.job import JobState
-from bgsim.queue_manager import Priority
+from bgsim.priority import Priority
 from bgsim.storage import ResultStore
 from bgsim.storage.journal import PendingRequest
 

@@ -373,7 +373,12 @@ def test_memory_follows_what_is_here(clock: Clock) -> None:
         queue.cancel(name)
         put(queue, name, supersede="w", debounce_s=1, max_wait_s=5, group=f"g{number}")
     queue.check_invariants()
-    held = [queue._core.order.ready, queue._core.order.moved, queue._core.order.timetable._events, queue._core.order.groups["g"].parked]
+    held = [
+        queue._core.order.ready,
+        queue._core.order.moved,
+        queue._core.order.timetable._events,
+        queue._core.order.groups["g"].parked,
+    ]
     assert all(len(heap._heap) <= 70 for heap in held)
     assert len(queue.stats().by_group) == 2
     assert len(queue._core.by_id) == 3

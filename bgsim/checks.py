@@ -1,0 +1,119 @@
+"""Checks of what a caller gives. Each raises an error that names the field, the value, and what is allowed."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import TypeGuard
+
+from bgsim.errors import InvalidInputError, nearest
+
+
+def refused(field: str, value: object, allowed: str) -> InvalidInputError:
+    """Return the error that refuses a value; `allowed` follows "must be"."""
+    return InvalidInputError(f"{field} must be {allowed}; got {value!r}", field=field, value=value)
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Tell whether it is an integer, also of NumPy, but no bool."""
+    return isinstance(value, int | numbers.Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether it is a real number, also of NumPy, but no bool."""
+    return isinstance(value, int | float | numbers.Real) and not isinstance(value, bool)
+
+
+def one_of(allowed: Sequence[str], given: str) -> str:
+    """Return the words that are allowed, with the one nearest to the given word, for `refused`."""
+    return f"one of {', '.join(allowed)}{nearest(given, allowed)}"
+
+
+def check_integer(
+    field: str, value: object, *, least: int = 1, most: int | None = None, allowed: str | None = None
+) -> int:
+    """Return an integer in a range as an int, or refuse it.
+
+    Parameters
+    ----------
+    field : str
+    value : object
+    least, most : int
+        The range, both ends included.
+    allowed : str, optional
+        The range in other words than "an integer of 1 or more".
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if is_integer(value) and value >= least and (most is None or value <= most):
+        return int(value)
+    span = f"of {least} or more" if most is None else f"from {least} to {most}"
+    raise refused(field, value, allowed or f"an integer {span}")
+
+
+def check_number(
+    field: str, value: object, allowed: str, *, zero: bool = True, most: float = math.inf, finite: bool = True
+) -> float:
+    """Return a number in a range as an int or a float, or refuse it.
+
+    Parameters
+    ----------
+    field : str
+    value : object
+    allowed : str
+        The range in words.
+    zero : bool
+        Whether 0 is allowed; nothing below it is.
+    most : float
+        The largest.
+    finite : bool
+        Whether infinity is refused.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if (
+        is_number(value)
+        and (value >= 0 if zero else value > 0)
+        and value <= most
+        and not (finite and value == math.inf)
+    ):
+        return value if isinstance(value, int | float) else float(value)
+    raise refused(field, value, allowed)
+
+
+def check_seconds(field: str, value: object, *, zero: bool = True) -> float:
+    """Return a finite number of seconds, or refuse it; `zero` says whether 0 is allowed.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    return check_number(field, value, "a number of seconds, 0 or more" if zero else "more than 0 seconds", zero=zero)
+
+
+def check_text(field: str, value: object, *, empty: bool = True, allowed: str = "a text") -> str:
+    """Return a text, or refuse it; `empty` says whether it may be empty.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if isinstance(value, str) and (value or empty):
+        return value
+    raise refused(field, value, allowed if empty else f"{allowed}, and not empty")
+
+
+def check_word(field: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse what is not one of the allowed words, naming the nearest.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if value not in allowed:
+        raise refused(field, value, one_of(allowed, str(value)))

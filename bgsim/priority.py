@@ -1,0 +1,31 @@
+"""How urgent a job is."""
+
+from __future__ import annotations
+
+import enum
+
+from bgsim.checks import one_of, refused
+
+
+class Priority(enum.IntEnum):
+    """How urgent a request is; higher is served first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    CRITICAL = 3
+
+    @classmethod
+    def of(cls, value: Priority | str | int) -> Priority:
+        """Return the priority that a member, its name in any case, or its number stands for.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the four.
+        """
+        try:
+            return cls[value.upper()] if isinstance(value, str) else cls(value)
+        except (KeyError, ValueError):
+            names = [p.name.lower() for p in reversed(cls)]
+            raise refused("priority", value, one_of(names, str(value).lower())) from None
