@@ -93,10 +93,12 @@ def in_main_thread() -> bool:
     return get_ident() == _main
 
 
-def hold_ctrl_c() -> None:
-    """Hold Ctrl-C back, in the main thread."""
-    if in_main_thread():
-        _engines.hold()
+def hold_ctrl_c() -> bool:
+    """Hold Ctrl-C back, in the main thread; return whether this is it, and `let_ctrl_c_through` is to follow."""
+    if get_ident() != _main:
+        return False
+    _engines.hold()
+    return True
 
 
 def let_ctrl_c_through() -> None:

@@ -18,12 +18,10 @@ How a request flows::
 from __future__ import annotations
 
 import concurrent.futures
-import concurrent.futures.thread
 import itertools
 import logging
 import os
 import secrets
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -34,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.checks import check_word, refused
 from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig
-from bgsim.errors import InvalidInputError, nearest
+from bgsim.errors import InvalidInputError
 from bgsim.job import Job, JobStatus
 from bgsim.jobs.batch import ORDERS, Batch, Sweep
 from bgsim.jobs.executor import EngineExecutor
@@ -43,12 +41,12 @@ from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.priority import Priority
 from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.registry import find_simulation
-from bgsim.request import Submission
+from bgsim.request import Request, make_request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
-from bgsim.running.shutdown import close as close_scheduler
+from bgsim.running.shutdown import close, close_at_exit, close_in_thread
 from bgsim.running.stats import EngineStats, Health, health_of, stats_of
-from bgsim.running.submit import Desk
+from bgsim.running.submitter import Submitter
 from bgsim.schedules.recurring import RecurringJobs
 from bgsim.storage import MemoryStore, ResultStore, Store
 from bgsim.storage.memory_journal import MemoryJournal
@@ -113,17 +111,17 @@ class Engine:
         # What is in memory is gone with the process, so there is nothing to recover it for.
         owner = None if isinstance(journal, MemoryJournal) else f"engine-{secrets.token_hex(8)}"
         self._scheduler = Scheduler(self.config, self.store, journal, owner=owner, close_store=owned, clock=self.clock)
-        self._desk = Desk(self._scheduler)
-        self._recovery = Recovery(self._desk, owner)
-        self._recurring = RecurringJobs(self._desk)
-        self._scheduler.timekeeper.chores.append(self._recurring)
+        self._submitter = Submitter(self._scheduler)
+        self._recovery = Recovery(self._submitter, owner)
+        self._recurring = RecurringJobs(self._submitter)
+        self._scheduler.timers.periodic.append(self._recurring)
         if owner is not None:
-            self._scheduler.ledger.register()
-            self._scheduler.timekeeper.chores.append(Heartbeat(self._scheduler, owner))
+            self._scheduler.events.register()
+            self._scheduler.timers.periodic.append(Heartbeat(self._scheduler, owner))
         self._scheduler.start()
-        _alive.add(self._scheduler)
+        close_at_exit(self._scheduler)
         # A dropped engine finishes what it was given, like an executor of the standard library.
-        self._finalizer = weakref.finalize(self, _close_later, self._scheduler)
+        self._finalizer = weakref.finalize(self, close_in_thread, self._scheduler)
         self._finalizer.atexit = False
         if self.config.recover:
             try:
@@ -194,7 +192,7 @@ class Engine:
             Seconds within which it has to start; within which it has to be done.
         retry : Retry, optional
             When a failure is tried again; by default what the simulation declares, else never. Of jobs that share a run
-            the most attempts count.
+            the most retries count.
         on_progress : callable, optional
             Called with each `ProgressUpdate`, as by `subscribe`.
         block : bool
@@ -215,9 +213,10 @@ class Engine:
         EngineClosedError
             If the engine is closed, or belongs to the parent of this forked process.
         """
-        submission = _submission(
-            simulation,
-            parameters,
+        found = find_simulation(simulation) if isinstance(simulation, str) else simulation
+        request = Request(
+            found,
+            found.bind(parameters),
             replicates=replicates,
             seed=seed,
             priority=priority,
@@ -235,7 +234,7 @@ class Engine:
             deadline_s=deadline_s,
             retry=retry,
         )
-        return self._desk.submit(submission, on_progress=on_progress, block=block, block_timeout_s=block_timeout_s)
+        return self._submitter.submit(request, on_progress=on_progress, block=block, block_timeout_s=block_timeout_s)
 
     def submit_many(
         self, simulation: Simulation | str, parameter_sets: Iterable[Any], *, replicates: int, **options: Any
@@ -250,8 +249,8 @@ class Engine:
             Each as for `submit`. All are checked before the first is submitted.
         """
         found = _simulation(simulation)
-        submissions = [_submission(found, p, replicates=replicates, **options) for p in parameter_sets]
-        return Batch(self._desk, submissions)
+        requests = [make_request(found, p, replicates=replicates, **options) for p in parameter_sets]
+        return Batch(self._submitter, requests)
 
     def sweep(
         self,
@@ -284,10 +283,10 @@ class Engine:
             )
         fixed = parameters.arguments() if isinstance(parameters, ParameterSet) else dict(parameters or {})
 
-        def submit_at(point: dict[str, Any]) -> Submission:
-            return _submission(found, fixed | point, replicates=replicates, **options)
+        def request_at(point: dict[str, Any]) -> Request:
+            return make_request(found, fixed | point, replicates=replicates, **options)
 
-        return Sweep(self._desk, grid, submit_at)
+        return Sweep(self._submitter, grid, request_at)
 
     def map(
         self,
@@ -418,10 +417,10 @@ class Engine:
         MissingExtraError
             Without cronsim.
         """
-        submission = _submission(simulation, parameters, replicates=replicates, **options)
+        request = make_request(_simulation(simulation), parameters, replicates=replicates, **options)
         return self._recurring.add(
-            name or submission.simulation.name,
-            submission,
+            name or request.simulation.name,
+            request,
             cron=cron,
             timezone=timezone,
             misfire=misfire,
@@ -501,12 +500,12 @@ class Engine:
             If it is unknown, or ended more than ``max_completed_age_seconds`` ago.
         """
         self._scheduler.check_process()
-        return self._scheduler.ledger.find(job_id)
+        return self._scheduler.reader.find(job_id)
 
     def jobs(self) -> list[Job]:
         """Return the jobs that have not ended, in the order of submission."""
         self._scheduler.check_process()
-        return self._scheduler.ledger.live_jobs()
+        return self._scheduler.reader.jobs()
 
     def stats(self) -> EngineStats:
         """Return counts, waits, rates and sizes."""
@@ -563,7 +562,7 @@ class Engine:
 
     def clean(self, older_than_s: float = 0.0) -> int:
         """Forget the jobs that ended so long ago; return how many. Results stay in the store."""
-        return self._scheduler.ledger.clean(older_than_s)
+        return self._scheduler.job_table.forget(older_than_s)
 
     def step(self) -> bool:
         """Do one unit of work in this thread: for an immediate engine. False when nothing is due.
@@ -588,7 +587,7 @@ class Engine:
         list of Job
             Those that had not ended by then; the kernel of one that is still `JobState.CANCELLING` runs on.
         """
-        left = close_scheduler(self._scheduler, cancel=cancel, timeout_s=timeout_s)
+        left = close(self._scheduler, cancel=cancel, timeout_s=timeout_s)
         self._finalizer.detach()
         return left
 
@@ -599,7 +598,7 @@ class Engine:
         self.close(cancel=kind is not None)
 
     def __repr__(self) -> str:
-        stats = self._scheduler.queue.stats()
+        stats = stats_of(self._scheduler, self._began).queue
         return (
             f"<Engine: {self.config.workers} workers, {stats.processing} running, {stats.waiting} waiting, "
             f"store: {self.store.location}>"
@@ -653,41 +652,3 @@ def _simulation(simulation: Simulation | str) -> Simulation:
 
 def _is_axis(values: object) -> bool:
     return isinstance(values, Sized) and not isinstance(values, str) and len(values) > 0
-
-
-def _submission(simulation: Simulation | str, parameters: Any, **options: Any) -> Submission:
-    found = _simulation(simulation)
-    if not options.keys() <= Submission.__dataclass_fields__.keys():
-        unknown = next(name for name in options if name not in Submission.__dataclass_fields__)
-        raise InvalidInputError(
-            f"a submission has no option {unknown!r}{nearest(unknown, Submission.__dataclass_fields__)}",
-            field=unknown,
-            value=options[unknown],
-        )
-    return Submission(found, found.bind(parameters), **options)
-
-
-# ---- the end of engines and of the process -----------------------------------------------------------
-
-_alive: weakref.WeakSet[Scheduler] = weakref.WeakSet()
-
-
-def _close_later(scheduler: Scheduler) -> None:
-    """Close the scheduler of an engine that was dropped: finalizers must not wait."""
-    threading.Thread(
-        target=close_scheduler,
-        args=(scheduler,),
-        kwargs={"cancel": False, "timeout_s": None},
-        name="close-bgsim",
-        daemon=True,
-    ).start()
-
-
-def _close_all() -> None:
-    for scheduler in list(_alive):
-        close_scheduler(scheduler, cancel=True, timeout_s=None)
-
-
-# When the main thread has ended, and before the interpreter waits for other threads: one that iterates over updates
-# would keep it waiting for ever. As `concurrent.futures` does, and before it, since its threads may wait for jobs.
-threading._register_atexit(_close_all)  # type: ignore[attr-defined]

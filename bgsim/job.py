@@ -8,7 +8,7 @@ import enum
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.progress import format_duration
 
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from bgsim.bus.subscription import Subscription
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.priority import Priority
-    from bgsim.request import Submission
+    from bgsim.request import Request
     from bgsim.result import SimulationResult
-    from bgsim.running.scheduler import Scheduler
     from bgsim.simulation import Simulation
 
 
@@ -65,59 +64,6 @@ joined a suspended run and is its last. A suspended or delayed run may turn out 
 hand, or the job that wanted more has left. A job goes from CANCELLING to FAILED when its time-out, or a replicate that
 raised meanwhile, asked for the stop.
 """
-
-
-class JobRecord:
-    """What is known of one request. It outlives the handle, so that `Engine.status` can say how a job ended.
-
-    Guarded by the engine's lock.
-    """
-
-    __slots__ = (
-        "asked_to_stop_at", "attempts", "deadline", "done", "error", "finished_at", "from_store", "id", "paused",
-        "pending_error", "replicates", "run_deadline", "run_left_s", "simulation", "started_at", "state",
-        "store_error", "submitted_at",
-    )  # fmt: skip
-
-    def __init__(self, job_id: str, submission: Submission, now: float) -> None:
-        self.id = job_id
-        self.simulation = submission.simulation.name
-        self.replicates = submission.replicates
-        self.state = JobState.QUEUED
-        self.submitted_at = now  # by the monotonic clock, as all times here
-        self.started_at: float | None = None
-        self.finished_at: float | None = None
-        self.run_left_s = submission.timeout_s  # how long it may still run
-        self.run_deadline: float | None = None  # when that is over, while it runs
-        self.deadline = None if submission.deadline_s is None else now + submission.deadline_s
-        self.asked_to_stop_at = math.inf
-        self.paused = False  # by hand
-        self.attempts = 0  # how often it was tried again
-        self.done = 0
-        self.from_store = 0
-        self.store_error: str | None = None
-        self.error: str | None = None
-        self.pending_error: BaseException | None = None  # ends it as FAILED once the kernel has let go
-
-    def move(self, state: JobState) -> None:
-        """Change the state.
-
-        Raises
-        ------
-        RuntimeError
-            If `TRANSITIONS` has no such step: a bug.
-        """
-        if state is self.state:
-            return
-        if state not in TRANSITIONS[self.state]:
-            raise RuntimeError(f"{self.id} cannot go from {self.state} to {state}")
-        self.state = state
-
-    def next_deadline(self) -> float | None:
-        """Return when it has run, or lived, for too long; None for never."""
-        if self.run_deadline is None or self.deadline is None:
-            return self.deadline if self.run_deadline is None else self.run_deadline
-        return min(self.run_deadline, self.deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,80 +140,168 @@ class JobStatus:
         return text
 
 
+class Controls(Protocol):
+    """What a job asks of its engine."""
+
+    def state_of(self, job: Job) -> JobState:
+        """Return where a job is."""
+
+    def status(self, job: Job) -> JobStatus:
+        """Return what a job is doing."""
+
+    def logs(self, job_id: str) -> list[logging.LogRecord]:
+        """Return what a job has logged."""
+
+    def updates(self, job: Job, maxlen: int) -> Subscription:
+        """Return a job's updates."""
+
+    def set_priority(self, job: Job, priority: Priority | str | int) -> None:
+        """Change a job's priority."""
+
+    def cancel(self, job: Job) -> bool:
+        """Ask for a job to stop."""
+
+    def pause_job(self, job: Job) -> bool:
+        """Hold a job."""
+
+    def resume_job(self, job: Job) -> bool:
+        """Let a paused job go on."""
+
+    def before_waiting(self, job: Job) -> None:
+        """Get a job done that no thread works on."""
+
+
 class Job(concurrent.futures.Future["SimulationResult"]):
     """The handle of one submitted request; made by `Engine.submit`.
 
-    It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method.
+    It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. The engine's lock guards
+    the attributes, and the engine alone sets them. Times are by the engine's monotonic clock, in seconds, where nothing
+    else is said.
 
     Attributes
     ----------
     id : str
         Unique.
-    submission : Submission
+    request : Request
         What was asked for.
+    priority : Priority
+        What this handle asks for; the run it shares may have a higher one.
+    replicates : int
+        How many were asked for.
+    run : object or None
+        The engine's record of the computation, until the job has ended.
     asked_at : float
-        When, by the wall clock, in seconds since the epoch.
+        The time of submission by the wall clock, in seconds since the epoch.
     crashes : int
         In how many crashes of earlier processes it ran.
     recovered : bool
         Whether an earlier process was asked for it.
+    moved_to : JobState
+        The last state that the engine gave it; `state` also knows when a delay is over.
+    submitted_at : float
+    started_at, finished_at : float or None
+    due_at, expires_at : float
+        The earliest and the latest start, as the queue keeps them.
+    deadline : float or None
+        When it has to be done.
+    run_left_s : float or None
+        How long it may still run.
+    run_deadline : float or None
+        When that is over, while it runs.
+    asked_to_stop_at : float
+        Infinity until then.
+    paused : bool
+        By `pause`.
+    pending_error : BaseException or None
+        What ends it as FAILED once its kernel has stopped.
+    replicates_done, from_store, attempts : int
+    store_error, error : str or None
+        As `JobStatus` has them.
     """
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        job_id: str,
-        submission: Submission,
-        now: float,
-        asked_at: float = 0.0,
-        crashes: int = 0,
-        *,
-        recovered: bool = False,
-    ) -> None:
+    run: Any = None
+    crashes = 0
+    recovered = False
+    moved_to = JobState.QUEUED
+    started_at: float | None = None
+    finished_at: float | None = None
+    due_at = -math.inf
+    expires_at = math.inf
+    deadline: float | None = None
+    run_left_s: float | None = None
+    run_deadline: float | None = None
+    asked_to_stop_at = math.inf
+    paused = False
+    pending_error: BaseException | None = None
+    replicates_done = from_store = attempts = 0
+    store_error: str | None = None
+    error: str | None = None
+
+    def __init__(self, engine: Controls, job_id: str, request: Request, now: float, asked_at: float = 0.0) -> None:
         super().__init__()
         self.id = job_id
-        self.submission = submission
+        self.request = request
+        self.priority = request.urgency
+        self.replicates = request.replicates
+        self.supersede = request.supersede
+        self.submitted_at = now
         self.asked_at = asked_at
-        self.crashes = crashes
-        self.recovered = recovered
-        self.record = JobRecord(job_id, submission, now)
-        self._scheduler = scheduler
-        self._priority = submission.urgency  # guarded by the engine's lock
+        self._engine = engine
 
     @property
     def simulation(self) -> Simulation:
         """What runs."""
-        return self.submission.simulation
+        return self.request.simulation
 
     @property
     def parameters(self) -> ParameterSet:
         """What it runs with."""
-        return self.submission.parameters
+        return self.request.parameters
 
     @property
     def seed(self) -> int:
         """What the replicates' streams come from."""
-        return self.submission.seed
-
-    @property
-    def replicates(self) -> int:
-        """How many were asked for."""
-        return self.submission.replicates
+        return self.request.seed
 
     @property
     def workspace(self) -> str | None:
-        """Whose slots the result goes to."""
-        return self.submission.workspace
+        """The workspace whose slots get the result."""
+        return self.request.workspace
+
+    @property
+    def debounce_s(self) -> float | None:
+        """As submitted; the queue reads it."""
+        return self.request.debounce_s
+
+    @property
+    def max_wait_s(self) -> float | None:
+        """As submitted; the queue reads it."""
+        return self.request.max_wait_s
 
     @property
     def state(self) -> JobState:
         """Where it is."""
-        return self._scheduler.ledger.state(self.record)
+        return self._engine.state_of(self)
 
-    @property
-    def priority(self) -> Priority:
-        """What this handle asks for; the run it shares may have a higher one."""
-        return self._priority
+    def move(self, state: JobState) -> None:
+        """Change the state, for the engine.
+
+        Raises
+        ------
+        RuntimeError
+            If `TRANSITIONS` has no such step: a bug.
+        """
+        if state is self.moved_to:
+            return
+        if state not in TRANSITIONS[self.moved_to]:
+            raise RuntimeError(f"{self.id} cannot go from {self.moved_to} to {state}")
+        self.moved_to = state
+
+    def next_deadline(self) -> float | None:
+        """Return when it has run, or lived, for too long; None for never."""
+        if self.run_deadline is None or self.deadline is None:
+            return self.deadline if self.run_deadline is None else self.run_deadline
+        return min(self.run_deadline, self.deadline)
 
     def set_priority(self, priority: Priority | str | int) -> None:
         """Change the priority; a queued job moves, a running one is overtaken or overtakes at the next chunk.
@@ -279,20 +313,20 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         RequestNotFoundError
             If the job has finished.
         """
-        self._scheduler.set_priority(self, priority)
+        self._engine.set_priority(self, priority)
 
     def cancel(self) -> bool:
         """Ask for the job to stop.
 
-        A queued job is cancelled at once. A running one is `JobState.CANCELLING` until its kernel has let go, and keeps
-        its finished replicates in the store. Other callers who asked for the same keep the run going.
+        A queued job is cancelled at once. A running one is `JobState.CANCELLING` until its kernel has stopped, and
+        keeps its finished replicates in the store. Other callers who asked for the same keep the run going.
 
         Returns
         -------
         bool
             False when it is too late: the job has finished, or its result is being stored.
         """
-        return self._scheduler.cancel(self)
+        return self._engine.cancel(self)
 
     def pause(self) -> bool:
         """Hold the job until `resume`: a queued one does not start, a running one stops after its present replicates.
@@ -304,19 +338,19 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         bool
             False when it is too late: the job has finished, is being cancelled, or its result is being stored.
         """
-        return self._scheduler.pause_job(self)
+        return self._engine.pause_job(self)
 
     def resume(self) -> bool:
         """Let a paused job go on in its old place; return False when it was not paused."""
-        return self._scheduler.resume_job(self)
+        return self._engine.resume_job(self)
 
     def cancelled(self) -> bool:
-        """Tell whether the job has been cancelled and its kernel has let go."""
-        return self.record.state is JobState.CANCELLED
+        """Tell whether the job has been cancelled and its kernel has stopped."""
+        return self.moved_to is JobState.CANCELLED
 
     def running(self) -> bool:
         """Tell whether it has started and not finished."""
-        return self.record.started_at is not None and not self.record.state.is_terminal
+        return self.started_at is not None and self.moved_to not in _TERMINAL
 
     def result(self, timeout: float | None = None) -> SimulationResult:
         """Wait for the result and return it.
@@ -328,33 +362,32 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         ReplicateError, JobTimeoutError, CompileError
             Why it failed.
         """
-        self._scheduler.before_waiting(self)
+        self._engine.before_waiting(self)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the job to end, and return why it failed, or None."""
-        self._scheduler.before_waiting(self)
+        self._engine.before_waiting(self)
         return super().exception(timeout)
 
     def status(self) -> JobStatus:
         """Return what the job is doing now."""
-        self._scheduler.check_process()
-        return self._scheduler.ledger.status(self.record)
+        return self._engine.status(self)
 
     def updates(self, *, maxlen: int = 256) -> Subscription:
         """Return an iterator, for ``for`` and ``async for``, over updates from now to the terminal one.
 
         It is empty for a job that ended more than ``max_completed_age_seconds`` ago.
         """
-        return self._scheduler.updates(self, maxlen)
+        return self._engine.updates(self, maxlen)
 
     def logs(self) -> list[logging.LogRecord]:
         """Return what was logged, with the `logging` module, within the job's plain Python; the newest thousand."""
-        return self._scheduler.ledger.logs(self.id)
+        return self._engine.logs(self.id)
 
-    def _resolve(self, result: SimulationResult | None, error: BaseException | None) -> None:
-        """Say how it ended, once its record does, and call the done-callbacks."""
-        if self.record.state is JobState.CANCELLED:
+    def resolve(self, result: SimulationResult | None, error: BaseException | None) -> None:
+        """Say how the job ended, once `moved_to` does, and call the done-callbacks; for the engine."""
+        if self.moved_to is JobState.CANCELLED:
             super().cancel()
             self.set_running_or_notify_cancel()
         elif result is None:
@@ -362,17 +395,18 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         else:
             self.set_result(result)
 
-    def _resolve_quietly(self, result: SimulationResult | None, error: BaseException | None) -> bool:
-        """Do the same under the engine's lock, if there are no callbacks, so that nothing is called; else return False.
+    def resolve_without_callbacks(self, result: SimulationResult | None, error: BaseException | None) -> bool:
+        """Do the same under the engine's lock if there are no callbacks, so that nothing is called; else return False.
 
-        Also if somebody has the future's own lock: `concurrent.futures.wait`, interrupted by Ctrl-C, keeps it for ever.
+        It also returns False if another thread has the future's own lock: `concurrent.futures.wait`, interrupted by
+        Ctrl-C, keeps it for ever.
         """
         if not self._condition.acquire(blocking=False):
             return False
         try:
             if self._done_callbacks:  # type: ignore[attr-defined] # and none is added meanwhile
                 return False
-            self._resolve(result, error)
+            self.resolve(result, error)
             return True
         finally:
             self._condition.release()
@@ -381,4 +415,4 @@ class Job(concurrent.futures.Future["SimulationResult"]):
         return asyncio.wrap_future(self).__await__()
 
     def __repr__(self) -> str:
-        return f"<job {self.id}: {self.replicates:,} replicates, {self.record.state.value}>"
+        return f"<job {self.id}: {self.replicates:,} replicates, {self.moved_to.value}>"

@@ -18,7 +18,6 @@ from bgsim.defaults import check_retry
 from bgsim.errors import InvalidInputError, NotStoredError, nearest
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
 from bgsim.priority import Priority
-from bgsim.queue_manager import SimulationRequest
 from bgsim.retry import Retry
 from bgsim.storage.journal import PendingRequest
 from bgsim.storage.times import time_text
@@ -38,8 +37,8 @@ _SECONDS = (*_FROM_ZERO, "timeout_s", "queue_timeout_s", "deadline_s")
 
 
 @dataclass(slots=True, eq=False)
-class Submission:
-    """A request as the caller made it, with what the simulation declares where he said nothing. Read-only.
+class Request:
+    """What the caller asked for, with what the simulation declares where the caller said nothing. Read-only.
 
     The attributes are the arguments of `Engine.submit`, which documents them.
 
@@ -55,6 +54,8 @@ class Submission:
         What of the code cannot be followed: then the result is neither stored nor shared.
     key : ResultKey
         What the result is a function of.
+    queue_key : str or None
+        Requests with one key share a run; None keeps this one apart.
 
     Raises
     ------
@@ -85,6 +86,7 @@ class Submission:
     revision: Revision = field(init=False)
     not_followed: str | None = field(init=False)
     key: ResultKey = field(init=False)
+    queue_key: str | None = field(init=False)
 
     def __post_init__(self) -> None:
         defaults = self.simulation.defaults
@@ -107,7 +109,9 @@ class Submission:
             check_retry(self.retry)
         for name in _SECONDS:
             value = getattr(self, name)
-            if value is not None or name == "delay_s":
+            if value is None and name != "delay_s":
+                continue
+            if value != 0.0 or name not in _FROM_ZERO:
                 setattr(self, name, check_seconds(name, value, zero=name in _FROM_ZERO))
         for name in ("workspace", "supersede", "group"):
             if getattr(self, name) is not None:
@@ -127,6 +131,7 @@ class Submission:
         self._check_revision()
         identity = self.revision.identity
         self.key = ResultKey(self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts)
+        self.queue_key = f"{self.key.identity} {self.cache}" if self.allow_deduplication else None
 
     def _check_revision(self) -> None:
         """Refuse code that is no function of the seed; share and store nothing of code that cannot be followed."""
@@ -139,27 +144,23 @@ class Submission:
             raise NotStoredError(self.not_followed)
         self.cache, self.allow_deduplication = "off", False
 
-    def request(self, job_id: str, payload: Any, *, now: float) -> SimulationRequest:
-        """Return what goes into the queue; `now` is the wall clock's time, to wait from until `at`."""
-        delay_s = self.delay_s
-        if self.at is not None:
-            delay_s = math.inf if self.at.timestamp() > now else 0.0  # the timekeeper releases it by the wall clock
-        queue_timeout_s = self.queue_timeout_s
-        if self.deadline_s is not None:
-            queue_timeout_s = min(self.deadline_s, math.inf if queue_timeout_s is None else queue_timeout_s)
-        return SimulationRequest(
-            id=job_id,
-            key=f"{self.key.identity} {self.cache}" if self.allow_deduplication else None,
-            replicates=self.replicates,
-            priority=self.urgency,
-            payload=payload,
-            group=self.group,
-            supersede=self.supersede,
-            delay_s=delay_s,
-            queue_timeout_s=queue_timeout_s,
-            debounce_s=self.debounce_s,
-            max_wait_s=self.max_wait_s,
-        )
+    def start_delay_s(self, now: float) -> float:
+        """Return how long to wait before the start; infinity until the engine releases it at the time `at`.
+
+        Parameters
+        ----------
+        now : float
+            The wall clock's time, in seconds since the epoch.
+        """
+        if self.at is None:
+            return self.delay_s
+        return math.inf if self.at.timestamp() > now else 0.0
+
+    @property
+    def latest_start_s(self) -> float:
+        """How long it may wait in the queue; infinity for ever."""
+        limits = (self.queue_timeout_s, self.deadline_s)
+        return min([limit for limit in limits if limit is not None], default=math.inf)
 
     def kept(self) -> dict[str, Any]:
         """Return what it computes, in the form in which the journal keeps it; `options_json` is the rest."""
@@ -215,15 +216,33 @@ class Submission:
         return json.dumps(options)
 
 
-def read_submission(
+def make_request(simulation: Simulation, parameters: Any, **options: Any) -> Request:
+    """Return a request for parameters in any form that `Simulation.bind` takes.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the option or the parameter, what was given and what is allowed.
+    """
+    for name, value in options.items():
+        if name not in Request.__dataclass_fields__:
+            raise InvalidInputError(
+                f"a submission has no option {name!r}{nearest(name, Request.__dataclass_fields__)}",
+                field=name,
+                value=value,
+            )
+    return Request(simulation, simulation.bind(parameters), **options)
+
+
+def read_request(
     simulation: Simulation,
     parameters: str,
     seed: str,
     replicates: int,
     options: str,
     changes: Mapping[str, Any] | None = None,
-) -> Submission:
-    """Return a submission from the texts that the journal keeps, with changes.
+) -> Request:
+    """Return a request from the texts that the journal keeps, with changes.
 
     Raises
     ------
@@ -236,7 +255,7 @@ def read_submission(
     if "retry" in given:
         given["retry"] = Retry.from_json(given["retry"])
     given |= {"replicates": replicates, "seed": int(seed), "parameters": None}
-    allowed = [name for name, f in Submission.__dataclass_fields__.items() if f.init and name != "simulation"]
+    allowed = [name for name, f in Request.__dataclass_fields__.items() if f.init and name != "simulation"]
     for name, value in (changes or {}).items():
         if name not in allowed:
             raise InvalidInputError(
@@ -249,14 +268,14 @@ def read_submission(
         values = ParameterSet.values_from_json(parameters)
         given["parameters"] = ParameterSet.restore(values, simulation.parameters_class)
     given["parameters"] = simulation.bind(given["parameters"])
-    return Submission(simulation, **given)
+    return Request(simulation, **given)
 
 
 _OPTIONS = (
     "allow_deduplication", "workspace", "supersede", "debounce_s", "max_wait_s", "group", "delay_s", "timeout_s",
     "queue_timeout_s", "deadline_s",
 )  # fmt: skip
-_DEFAULTS: Mapping[str, Any] = {name: Submission.__dataclass_fields__[name].default for name in _OPTIONS}
+_DEFAULTS: Mapping[str, Any] = {name: Request.__dataclass_fields__[name].default for name in _OPTIONS}
 _values_of = attrgetter(*_OPTIONS)
 
 

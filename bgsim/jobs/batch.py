@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import xarray
 
     from bgsim.bus.batch_progress import BatchProgress, BatchUpdate
-    from bgsim.request import Submission
+    from bgsim.request import Request
     from bgsim.result import SimulationResult
-    from bgsim.running.submit import Desk
+    from bgsim.running.submitter import Submitter
 
 ORDERS = ("completion", "submission")
 
@@ -41,9 +41,9 @@ class Batch(Sequence[Job]):
     follow as jobs end; asking for one of those waits until it is submitted. Any thread may call any method.
     """
 
-    def __init__(self, desk: Desk, submissions: Sequence[Submission]) -> None:
-        self._desk = desk
-        self._submissions = submissions
+    def __init__(self, submitter: Submitter, requests: Sequence[Request]) -> None:
+        self._submitter = submitter
+        self._requests = requests
         self._lock = threading.Lock()  # guards all below; nothing is submitted under it
         self._changed = threading.Condition(self._lock)
         self._jobs: list[Job] = []
@@ -72,15 +72,15 @@ class Batch(Sequence[Job]):
         while True:
             with self._lock:
                 number = len(self._jobs)
-                if number == len(self._submissions) or self._cancelled or self._refused is not None:
+                if number == len(self._requests) or self._cancelled or self._refused is not None:
                     self._feeding = False
                     self._tell_watchers()
                     self._changed.notify_all()
                     return
                 under_way = number > len(self._ended)
             try:
-                submission, block = self._submissions[number], may_wait and not under_way
-                job = self._context.run(self._desk.submit, submission, block=block)
+                request, block = self._requests[number], may_wait and not under_way
+                job = self._context.run(self._submitter.submit, request, block=block)
             except QueueFullError as error:
                 with self._lock:
                     if len(self._jobs) > len(self._ended):
@@ -114,7 +114,7 @@ class Batch(Sequence[Job]):
     # ---- a sequence ----------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self._submissions)
+        return len(self._requests)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
@@ -193,8 +193,8 @@ class Batch(Sequence[Job]):
 
     def _drive(self) -> None:
         """Do what is due, where no thread does."""
-        if self._desk.scheduler.config.immediate:
-            self._desk.scheduler.drive()
+        if self._submitter.scheduler.config.immediate:
+            self._submitter.scheduler.drive()
 
     def _wait_for(self, reached: Callable[[], bool], timeout_s: float | None) -> bool:
         """Wait, under the lock; not in an immediate engine, which has done all that is due.
@@ -204,7 +204,7 @@ class Batch(Sequence[Job]):
         JobTimeoutError
             If the wait would have no end.
         """
-        immediate = self._desk.scheduler.config.immediate
+        immediate = self._submitter.scheduler.config.immediate
         if immediate and timeout_s is None and not reached():
             raise JobTimeoutError(
                 "the batch has not ended, in an immediate engine, and nothing is due; advance its clock, or resume it"
@@ -229,8 +229,8 @@ class Batch(Sequence[Job]):
     def progress(self, callback: Callable[[BatchUpdate], Any] | None = None) -> BatchProgress:
         """Return all jobs as one progress, weighted by replicates: to iterate over, or to have a callback called."""
         with self._lock:
-            later = [s.replicates for s in self._submissions[len(self._jobs) :]]
-            found = self._desk.scheduler.bus.batch(self._jobs, callback, later=later)
+            later = [s.replicates for s in self._requests[len(self._jobs) :]]
+            found = self._submitter.scheduler.bus.batch(self._jobs, callback, later=later)
             if later and not self._is_over():
                 self._watchers.append(found)
             elif later:
@@ -275,11 +275,11 @@ class Sweep(Batch):
     """
 
     def __init__(
-        self, desk: Desk, grid: Mapping[str, Sequence[Any]], submit_at: Callable[[dict[str, Any]], Submission]
+        self, submitter: Submitter, grid: Mapping[str, Sequence[Any]], request_at: Callable[[dict[str, Any]], Request]
     ) -> None:
         self.grid = {name: list(values) for name, values in grid.items()}
         self.points = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
-        super().__init__(desk, [submit_at(point) for point in self.points])
+        super().__init__(submitter, [request_at(point) for point in self.points])
 
     def to_xarray(self, statistic: str = "mean") -> xarray.Dataset:
         """Wait for all and return a dataset over the grid.

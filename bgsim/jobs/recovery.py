@@ -16,9 +16,9 @@ from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
     from bgsim.job import Job
-    from bgsim.request import Submission
+    from bgsim.request import Request
     from bgsim.running.scheduler import Scheduler
-    from bgsim.running.submit import Desk
+    from bgsim.running.submitter import Submitter
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -30,7 +30,7 @@ _HEARTBEAT_S = 10.0
 
 
 class Heartbeat:
-    """A chore: says that the engine lives, while it has something to do."""
+    """A periodic task of the timers: journals that the engine lives."""
 
     def __init__(self, scheduler: Scheduler, owner: str) -> None:
         self._scheduler = scheduler
@@ -52,11 +52,11 @@ class Heartbeat:
 class Recovery:
     """Requests that a crash interrupted, and dead letters, of one store. Any thread may call any method."""
 
-    def __init__(self, desk: Desk, owner: str | None) -> None:
-        self._desk = desk
-        self._journal = desk.scheduler.journal
+    def __init__(self, submitter: Submitter, owner: str | None) -> None:
+        self._submitter = submitter
+        self._journal = submitter.scheduler.journal
         self._owner = owner
-        self._clock = desk.scheduler.clock
+        self._clock = submitter.scheduler.clock
 
     def interrupted(self) -> list[PendingRequest]:
         """Return the requests whose engine is gone, the oldest first."""
@@ -67,31 +67,31 @@ class Recovery:
         if self._owner is None:
             return []
         jobs = []
-        for request in self._journal.claim(self._owner, ids):
+        for pending in self._journal.claim(self._owner, ids):
             try:
-                if request.crashes >= MAX_CRASHES:
-                    raise InvalidInputError(f"the process has crashed {request.crashes} times while it ran")
-                submission = self._desk.read(request)
-                job = self._desk.submit(
-                    submission, job_id=request.id, crashes=request.crashes, recovered=True, block=True
+                if pending.crashes >= MAX_CRASHES:
+                    raise InvalidInputError(f"the process has crashed {pending.crashes} times while it ran")
+                request = self._submitter.read(pending)
+                job = self._submitter.submit(
+                    request, job_id=pending.id, crashes=pending.crashes, recovered=True, block=True
                 )
             except (EngineClosedError, QueueFullError):
                 raise  # it stays in the journal, and is interrupted when this engine is closed
             except Exception as error:  # whatever its module or its options raise, the others have to be recovered
-                logger.warning("%s cannot be recovered, and is a dead letter now: %s", request.id, error)
-                self._bury(request, error)
+                logger.warning("%s cannot be recovered, and is a dead letter now: %s", pending.id, error)
+                self._bury(pending, error)
             else:
                 jobs.append(job)
                 if job.done():
-                    self._journal.remove(request.id)  # the store had its result
+                    self._journal.remove(pending.id)  # the store had its result
         return jobs
 
-    def _bury(self, request: PendingRequest, error: Exception) -> None:
+    def _bury(self, pending: PendingRequest, error: Exception) -> None:
         now = time_text(self._clock.time())
         attempt = {"at": now, "error": f"{type(error).__name__}: {error}", "traceback": ""}
-        shared = {f.name: getattr(request, f.name) for f in fields(DeadLetter) if hasattr(request, f.name)}
+        shared = {f.name: getattr(pending, f.name) for f in fields(DeadLetter) if hasattr(pending, f.name)}
         self._journal.add_dead_letter(DeadLetter(**shared, failed_at=now, attempts=json.dumps([attempt])))
-        self._journal.remove(request.id)
+        self._journal.remove(pending.id)
 
     # ---- dead letters --------------------------------------------------------------------------------
 
@@ -104,15 +104,15 @@ class Recovery:
         letter = next((letter for letter in self._journal.dead_letters() if letter.id == letter_id), None)
         if letter is None:
             raise _unknown(letter_id)
-        submission = self._desk.read(letter, changes)
-        job_id = self._desk.new_id(submission.simulation)
-        self._announce(job_id, submission)
+        request = self._submitter.read(letter, changes)
+        job_id = self._submitter.new_id(request.simulation)
+        self._announce(job_id, request)
         taken = None
         try:
             taken = self._journal.take_dead_letter(letter_id)
             if taken is None:
                 raise _unknown(letter_id)  # somebody else was faster
-            job = self._desk.submit(submission, job_id=job_id)
+            job = self._submitter.submit(request, job_id=job_id)
         except BaseException:
             if taken is not None:
                 self._journal.add_dead_letter(taken)
@@ -122,11 +122,11 @@ class Recovery:
             self._journal.remove(job_id)
         return job
 
-    def _announce(self, job_id: str, submission: Submission) -> None:
+    def _announce(self, job_id: str, request: Request) -> None:
         """Have it durable that something will be submitted, before its dead letter goes: a crash would lose it."""
         if self._owner is None:
             return
-        self._journal.add(submission.pending(job_id, self._owner, self._clock.time()))
+        self._journal.add(request.pending(job_id, self._owner, self._clock.time()))
         self._journal.flush()
 
     def discard(self, letter_id: str) -> DeadLetter:

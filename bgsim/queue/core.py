@@ -105,7 +105,7 @@ class QueueCore:
 
     # ---- coming --------------------------------------------------------------------------------------
 
-    def put(self, member: Member, entry: Entry, now: float) -> tuple[Entry, Any] | None:
+    def put(self, member: Member, entry: Entry, now: float, *, at_once: bool = False) -> tuple[Entry, Any] | None:
         """Insert a member with an entry of its own, or let it join the entry with that key.
 
         Parameters
@@ -114,6 +114,8 @@ class QueueCore:
         entry : Entry
             Without members; the queue takes it if there is none with its key.
         now : float
+        at_once : bool
+            Whether the caller would `take` the entry next if it came first: then, if it does, it need not wait.
 
         Returns
         -------
@@ -148,7 +150,10 @@ class QueueCore:
             entry.begin(member, next(self._sequence))
             if key is not None:
                 self.by_key[key] = entry
-            self.order.enter(entry, now)
+            if at_once and not self.order.waiting and entry.group is None and entry.due_at <= now:
+                self.order.start(entry)
+            else:
+                self.order.enter(entry, now)
         else:
             self._join(there, member, now)
         if member.expires_at != math.inf:
@@ -159,6 +164,8 @@ class QueueCore:
         if word is None:
             return there, None
         self.newest.add(member, now)
+        if there is entry and there.state is _PROCESSING:
+            self.newest.started(member)
         return there, None if older is None else self._supersede(older, there, now)
 
     def may_fit(self, key: str | None) -> bool:

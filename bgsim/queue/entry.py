@@ -63,13 +63,16 @@ class Member(Protocol):
     expires_at: float
 
     @property
-    def supersede(self) -> str | None: ...
+    def supersede(self) -> str | None:
+        """The word, if any."""
 
     @property
-    def debounce_s(self) -> float | None: ...
+    def debounce_s(self) -> float | None:
+        """See above."""
 
     @property
-    def max_wait_s(self) -> float | None: ...
+    def max_wait_s(self) -> float | None:
+        """See above."""
 
 
 class Entry:

@@ -85,6 +85,12 @@ class ServiceOrder:
         else:
             self._become_due(entry, now, now)
 
+    def start(self, entry: Entry) -> None:
+        """Let an entry of no group be processed without having waited."""
+        self.processing += 1
+        entry.due_at = -math.inf
+        entry.state = _PROCESSING
+
     def update(self, entry: Entry, before: Priority, now: float) -> None:
         """Move an entry to where it belongs after its members have changed; `before` is what its priority was."""
         level = min(entry.priority + entry.aged, _TOP)

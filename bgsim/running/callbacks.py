@@ -1,4 +1,8 @@
-"""A thread for the done-callbacks of jobs whose end the store reports, so that they hold up no other result."""
+"""A thread for the done-callbacks of jobs whose end the store reports, so that they hold up no other result.
+
+The standard library's `ThreadPoolExecutor` would do, but that the interpreter waits for its threads at exit: a callback
+that never returns would keep the process alive.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,8 @@ from collections.abc import Callable
 logger = logging.getLogger("bgsim.engine")
 
 
-class Resolver:
-    """Calls what it is given, one after the other, in a thread that begins with the first. Any thread may call."""
+class CallbackThread:
+    """Calls what it is given, one after the other, in a thread that starts with the first. Any thread may call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards all below; nothing is called under it
@@ -20,20 +24,20 @@ class Resolver:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def put(self, action: Callable[[], None]) -> None:
-        """Have something called soon; at once, in this thread, after `close`."""
+    def post(self, action: Callable[[], None]) -> None:
+        """Call something soon; after `close` at once, in this thread."""
         with self._lock:
             if not self._closed:
                 self._waiting.append(action)
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="bgsim-resolver", daemon=True)
+                    self._thread = threading.Thread(target=self._run, name="bgsim-callbacks", daemon=True)
                     self._thread.start()
                 self._arrived.notify()
                 return
         action()
 
     def close(self, timeout_s: float | None) -> None:
-        """Call what is here, then stop; wait for that, but not from one of the calls."""
+        """Call what waits, then stop; wait for that, except from one of the calls."""
         with self._lock:
             self._closed = True
             self._arrived.notify()

@@ -1,324 +1,360 @@
-"""Which runs wait, which run, and which let go: admission, preemption, pause, retry, cancel, and the end of a run.
+"""Which runs wait, run and stop: admission, preemption, pause, retry, cancel, and the end of a run.
 
 ::
 
-    place ──> queue ──admit──> running ──next_task──> worker ──came_back──> letting go ──settled──> gone
+    place ──> queue ──admit──> running ──a worker takes chunks──> came_back ──> stopping or complete ──> finish
                 ^                 │
-                ├────suspend──────┤   a request of higher priority waits, and all places are taken
-                ├────hold─────────┤   paused by hand; released by hand
-                └────retry────────┘   a chunk failed with what may pass; released after the backoff
+                ├────suspend──────┤   a job of higher priority waits, and all places are taken
+                ├────hold─────────┤   all its jobs were paused by hand; they resume it
+                └────retry────────┘   a chunk failed with what may pass; the timers release it after the backoff
 
-A run that is cancelled, fails or is complete gives its key up at once, so that the same request can come again; one
-that comes while the old run is letting go *follows* it: it starts when the old one's replicates are stored.
+A run that is cancelled, fails or is complete gives its key up at once, so that the same request can come again. A new
+run that comes while the old one is stopping *follows* it: it starts when the old one's replicates are stored.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from bgsim.control import STOP, YIELD
-from bgsim.errors import JobTimeoutError, RequestNotFoundError, SimulationChangedError
+from bgsim.errors import JobTimeoutError, SimulationChangedError
 from bgsim.job import Job, JobState
-from bgsim.queue_manager import EntryState
-from bgsim.running.run import Attempt, Run
+from bgsim.queue.entry import EntryState
+from bgsim.running.run import Attempt, Run, Stage
 
 if TYPE_CHECKING:
-    from bgsim.queue_manager import Entry, SimulationRequest
-    from bgsim.running.scheduler import Scheduler
+    from bgsim.running.finish import Finish
+    from bgsim.running.job_table import JobTable
+    from bgsim.running.state import State
 
-LOOK_AGAIN_S = 10.0
-"""A miss of the store holds for so long, unless this engine has stored it since: what is computed in vain, because
-another process has just stored it, is the same."""
+_PROCESSING, _DELAYED, _GONE = EntryState.PROCESSING, EntryState.DELAYED, EntryState.GONE
+
+_SMALL_S = 200e-6
+"""A run that takes less is not worth the waking of a second worker."""
 
 
-class Runs:
-    """The runs of a scheduler. Everything here is called under the engine's lock.
+class Lifecycle:
+    """Moves the runs of a state; called under the engine's lock, with the time by `State.now`."""
 
-    Attributes
-    ----------
-    running : list of Run
-        At most ``max_concurrent_simulations``, but for those that are stopping.
-    letting_go : list of Run
-        Stopping or storing; not settled.
-    paused : bool
-        Nothing is started.
-    idle : threading.Condition
-        Notified when the last run is gone.
-    """
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._config = scheduler.config
-        self._clock = scheduler.clock
-        self._lock = scheduler.lock
-        self._queue = scheduler.queue
-        self._ledger = scheduler.ledger
-        self._settlement = scheduler.settlement
-        self._dispatch = scheduler.dispatch
-        self._timekeeper = scheduler.timekeeper
-        self.running: list[Run] = []
-        self.letting_go: list[Run] = []
-        self.paused = False
-        self.idle = threading.Condition(scheduler.lock.raw)
-        self._by_key: dict[str, Run] = {}  # of `letting_go`, by the identity of their keys
-        self._settled_at: OrderedDict[str, float] = OrderedDict()  # those of late by the same, the oldest first
+    def __init__(self, state: State, jobs: JobTable, finish: Finish) -> None:
+        self._state = state
+        self._config = state.config
+        self._queue = state.queue
+        self._jobs = jobs
+        self._finish = finish
 
     # ---- coming --------------------------------------------------------------------------------------
 
-    def place(self, job: Job, request: SimulationRequest) -> None:
-        """Let a job join the run with its key, or wait in the queue with one of its own.
+    def place(self, job: Job, run: Run, now: float) -> bool:
+        """Let a job join the run with its key, or wait in the queue with one of its own; False if there is no room."""
+        request, state = job.request, self._state
+        if request.delay_s or request.at is not None:
+            job.due_at = now + request.start_delay_s(state.clock.time())
+        if request.queue_timeout_s is not None or request.deadline_s is not None:
+            job.expires_at = now + request.latest_start_s
+        has_place = len(state.running) < self._config.max_concurrent_simulations and not state.paused
+        placed = self._queue.put(job, run, now, at_once=has_place)
+        if placed is None:
+            return False
+        there, superseded = placed
+        joined = there is not run
+        assert isinstance(there, Run)
+        if joined:
+            self._join(job, there)
+        elif state.by_key or run.key is None:
+            self._follow(run)
+        self._jobs.enter(job, there)
+        if superseded is not None:
+            self._supersede(superseded, now)
+        if there.state is _PROCESSING:
+            if there.stage is Stage.WAITING:
+                self._start(there, now)
+            elif joined:
+                self._jobs.start(job, now, "joined a run in progress")
+                state.work.notify()
+        elif there.state is _DELAYED:
+            self._delay(job, there, now)
+        if job.deadline is not None or job.run_deadline is not None:
+            state.alarms.watch(job)
+        if self._queue.order.waiting:
+            self.admit(now)
+        return True
 
-        Raises
-        ------
-        QueueFullError
-        """
-        placement = self._queue.put(request)
-        run: Run = placement.entry.payload
-        if placement.joined:
-            self._ledger.counts["joined"] += 1
-            if request.payload.retry is not None and (
-                run.retry is None or run.retry.attempts < request.payload.retry.attempts
-            ):
-                run.retry = request.payload.retry
+    def _join(self, job: Job, run: Run) -> None:
+        self._state.counts["joined"] += 1
+        retry = job.request.retry
+        if retry is not None and (run.retry is None or run.retry.retries < retry.retries):
+            run.retry = retry
+
+    def _follow(self, run: Run) -> None:
+        """Let a new run follow the one with its key that is stopping, if there is one."""
+        before = self._state.by_key.get(run.request.key.identity)
+        if before is not None:
+            run.follows = before
+            before.followers += (run,)
+        if before is not None or run.key is None:
+            run.missed_at = -math.inf  # another run with this key may store something before it starts
+
+    def _supersede(self, older: Job, now: float) -> None:
+        if older.id in self._queue.by_id:
+            self.stop_job(older, None, now)
         else:
-            run.entry = placement.entry
-            before = self._by_key.get(run.key.identity)
-            if before is not None:
-                run.follows = before
-                before.followers += (run,)
-            if before is not None or request.key is None:
-                run.missed_at = -math.inf  # another run with this key may store something before it starts
-        self._ledger.enter(job, run)
-        for old in placement.dropped:
-            self._leave(self._ledger.run_of[old.id], self._job(old.id), None)
-        for old in placement.to_cancel:
-            self.stop_job(self._job(old.id), None)
-        if run in self.running:
-            self._ledger.start(job, "joined a run in progress")
-            self._dispatch.wake()
-        elif placement.entry.state is EntryState.DELAYED:
-            others = [other for other in run.jobs.values() if other is not job]
-            if others and all(other.record.paused for other in others) and request.delay_s < math.inf:
-                self._queue.release(placement.entry, delay_s=request.delay_s)  # it was held, and somebody wants it
-            if placement.entry.state is EntryState.DELAYED:
-                self._ledger.hold(job, JobState.DELAYED)
-        if job.submission.at is not None and placement.entry.state is EntryState.DELAYED:
-            self._timekeeper.release_at(job.submission.at.timestamp(), placement.entry)
-        self._timekeeper.watch(job)
-        self.admit()
+            self._leave(older.run, older, None, now)
 
-    def _job(self, job_id: str) -> Job:
-        return self._ledger.run_of[job_id].jobs[job_id]
+    def _delay(self, job: Job, run: Run, now: float) -> None:
+        """Let a job wait with a delayed run, which it may have released or moved forward."""
+        others = [other for other in run.members.values() if other is not job]
+        if others and all(other.paused for other in others) and job.due_at < math.inf:
+            self._queue.release(run, now, job.due_at)  # it was held, and this job wants it
+        if run.state is _DELAYED:
+            self._jobs.hold(job, JobState.DELAYED, now)
+            if job.request.at is not None:
+                self._state.alarms.release_at(job.request.at.timestamp(), job.id)
 
     # ---- running and not -----------------------------------------------------------------------------
 
-    def admit(self) -> None:
+    def admit(self, now: float) -> None:
         """Start what may start; suspend what must give way."""
-        while not self.paused and len(self._queue):
-            going = [run for run in self.running if not run.stopping]  # who stops takes nothing any more
+        state = self._state
+        while self._queue.order.waiting and not state.paused:
+            going = [run for run in state.running if run.stage is not Stage.STOPPING]  # workers take nothing from those
             if len(going) >= self._config.max_concurrent_simulations:
                 # By level, as the queue goes by it: what has aged to the front would be suspended and taken for ever.
-                lowest = min(going, key=lambda run: (run.entry.level, -run.entry.sequence))  # type: ignore[union-attr]
-                head = self._queue.peek()
-                if head is None or head.level <= lowest.entry.level:  # type: ignore[union-attr]
+                lowest = min(going, key=lambda run: (run.level, -run.sequence))
+                head = self._queue.order.first(now)
+                if head is None or head.level <= lowest.level:
                     break
-                self._suspend(lowest, "overtaken by a more urgent job")
-            entry = self._queue.get_nowait()
+                self._suspend(lowest, now, "overtaken by a more urgent job")
+            entry = self._queue.take(now)
             if entry is None:
                 break
-            self._start(entry.payload)
-        if self._config.rate_limits:
-            self._timekeeper.look_again()  # what waits for its rate may have begun to just now
+            assert isinstance(entry, Run)
+            self._start(entry, now)
 
-    def _start(self, run: Run) -> None:
-        self.running.append(run)
-        again = run.started
-        run.started = True
-        for job in run.jobs.values():
-            if not job.record.paused:
-                self._ledger.start(job, *(("resumed",) if again else ()))
-                self._timekeeper.watch(job)
-        run.begin_watch(self._clock.monotonic())
-        self._dispatch.call_for(run)
-        self._timekeeper.started()
+    def _start(self, run: Run, now: float) -> None:
+        state = self._state
+        state.running.append(run)
+        messages = () if run.stage is Stage.WAITING else ("resumed",)
+        run.stage = Stage.ADMITTED
+        for job in run.members.values():
+            if not job.paused:
+                self._jobs.start(job, now, *messages)
+                if job.run_deadline is not None:
+                    state.alarms.watch(job)
+        run.begin_watch(now)
+        self.ask_for_worker(run)
+        if state.alarms.sample_at == math.inf:
+            state.alarms.sample_from(now + self._config.progress_update_interval_ms / 1000)
 
-    def _suspend(self, run: Run, why: str) -> None:
+    def ask_for_worker(self, run: Run) -> None:
+        """Have one more worker look for work: one that sleeps, or one that is on something less urgent.
+
+        1. A run of less than `_SMALL_S` comes while a worker is on a batch of such runs.
+        2. No other worker is woken for it: that would take longer than the batch.
+        3. The worker gives its batch back in a hold of the lock, and finds the run.
+        """
+        state = self._state
+        if state.asleep:
+            if not (state.small_batches and self.seconds_of(run) < _SMALL_S):
+                state.work.notify()
+            return
+        less_urgent = [
+            (other.level, number, worker)
+            for number, other in enumerate(state.running)
+            if other.level < run.level
+            for worker, chunk in other.workers.items()
+            if chunk is not None and not worker.is_ordered()
+        ]
+        if less_urgent:
+            min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
+
+    def seconds_of(self, run: Run) -> float:
+        """Return how long a worker takes for all that is wanted of a run; infinity where that is not known."""
+        key = run.request.key.fingerprint, run.request.parameters.encoding
+        rate = self._state.pace.get(key)
+        return run.replicates / rate if rate else math.inf
+
+    def _suspend(self, run: Run, now: float, why: str) -> None:
         """Put a running one back in the queue, in its old place."""
-        assert run.entry is not None
         self._take_off(run)
-        self._queue.requeue(run.entry)
-        for job in run.jobs.values():
-            self._ledger.hold(job, JobState.SUSPENDED, why)
-        self._count_until_off(run)
+        self._queue.requeue(run, now)
+        for job in run.members.values():
+            self._jobs.hold(job, JobState.SUSPENDED, now, why)
+        self._count_until_off(run, now)
 
-    def pause(self) -> None:
+    def pause(self, now: float) -> None:
         """Start nothing, and let what runs stop at its next replicate boundary."""
-        self.paused = True
-        for run in [run for run in self.running if not run.stopping]:
-            self._suspend(run, "the engine is paused")
+        self._state.paused = True
+        for run in [run for run in self._state.running if run.stage is not Stage.STOPPING]:
+            self._suspend(run, now, "the engine is paused")
 
     def _take_off(self, run: Run) -> None:
-        """Take a running one out, to be put back in the queue; those on it give up what they have not done."""
+        """Take a running one out, to be put back in the queue; its workers give up what they have not done."""
         self._set_aside(run)
         for worker in run.workers:
             worker.order(YIELD)
 
     def _set_aside(self, run: Run) -> None:
-        self.running.remove(run)
+        self._state.running.remove(run)
         run.eta.pause()
 
-    def _count_until_off(self, run: Run) -> None:
-        """Go on counting the time of a run that was taken off, until its kernels have let go.
+    def _count_until_off(self, run: Run, now: float) -> None:
+        """Go on counting the time of a run that was taken off, until its kernels have stopped.
 
         A replicate that never ends would hold its worker for ever, and no time-out would stop it.
         """
         if run.workers:
-            for job in run.jobs.values():
-                self._ledger.start_clock(job)
-                self._timekeeper.watch(job)
+            for job in run.members.values():
+                self._jobs.start_clock(job, now)
+                self._state.alarms.watch(job)
 
-    def _stop_counting_if_off(self, run: Run) -> None:
-        if not run.workers and run not in self.running:
-            for job in run.jobs.values():
-                self._ledger.stop_clock(job)
-
-    def hold_if_unwanted(self, run: Run) -> None:
+    def hold_if_unwanted(self, run: Run, now: float) -> None:
         """Hold a run all of whose jobs are paused."""
         if not run.is_paused:
             return
-        assert run.entry is not None
-        if run in self.running:
+        if run.state is _PROCESSING:
             self._take_off(run)
-        self._queue.hold(run.entry)
-        self._count_until_off(run)
-        self.admit()
+        self._queue.hold(run, now)
+        self._count_until_off(run, now)
+        self.admit(now)
 
-    def release(self, entry: Entry) -> None:
-        """Let an entry that waited for a time of the wall clock be served, unless it is paused by hand."""
-        if entry.state is EntryState.DELAYED and not entry.payload.is_paused:
-            self._queue.release(entry)
+    def release(self, job_id: str, now: float) -> None:
+        """Let the run of a job that waited for a time of the wall clock be served, unless it is paused by hand."""
+        run = self._queue.by_id.get(job_id)
+        if isinstance(run, Run) and run.state is _DELAYED and not run.is_paused:
+            self._queue.release(run, now)
 
-    def resume_job(self, job: Job, run: Run) -> None:
-        """Let a job that was paused by hand go on; `admit` is to follow."""
-        if not job.record.paused or run.is_ending:
-            return
-        held = run.is_paused
-        job.record.paused = False
-        assert run.entry is not None
-        if run in self.running:
-            self._ledger.start(job, "resumed")
-            self._timekeeper.watch(job)
-            return
-        submission = job.submission
-        state, delay_s = JobState.SUSPENDED, 0.0
-        if not run.started:
-            if submission.at is not None and submission.at.timestamp() > self._clock.time():
-                delay_s = math.inf  # the timekeeper releases it by the wall clock
-                self._timekeeper.release_at(submission.at.timestamp(), run.entry)
-            elif submission.delay_s:
-                delay_s = job.record.submitted_at + submission.delay_s - self._clock.monotonic()
-            state = JobState.DELAYED if delay_s > 0 else JobState.QUEUED
-        if held:
-            self._queue.release(run.entry, delay_s=delay_s)
-        elif run.entry.state is EntryState.DELAYED:
+    def pause_job(self, job: Job, now: float) -> bool:
+        """Hold a job; return False when it is too late."""
+        run: Run | None = job.run
+        if run is None or run.stage >= Stage.STOPPING:
+            return False
+        if not job.paused:
+            job.paused = True
+            self._jobs.hold(job, JobState.SUSPENDED, now, "paused")
+            self.hold_if_unwanted(run, now)
+        return True
+
+    def resume_job(self, job: Job, now: float) -> bool:
+        """Let a job that was paused by hand go on; `admit` is to follow. Return False when it was not paused."""
+        run: Run | None = job.run
+        if run is None or not job.paused or run.stage >= Stage.STOPPING:
+            return False
+        was_held = run.is_paused
+        job.paused = False
+        if run.state is _PROCESSING:
+            self._jobs.start(job, now, "resumed")
+            self._state.alarms.watch(job)
+            return True
+        state, until = JobState.SUSPENDED, -math.inf
+        if run.stage is Stage.WAITING:
+            until = self._start_after_pause(job)
+            state = JobState.DELAYED if until > now else JobState.QUEUED
+        if was_held:
+            self._queue.release(run, now, until)
+        elif run.state is _DELAYED:
             state = JobState.DELAYED  # until the others' time has come
-        self._ledger.hold(job, state)
-        self._timekeeper.look_again()
+        self._jobs.hold(job, state, now)
+        return True
 
-    def let_go_on(self) -> None:
+    def _start_after_pause(self, job: Job) -> float:
+        """Return when a job that has never started may start."""
+        request = job.request
+        if request.at is not None and request.at.timestamp() > self._state.clock.time():
+            self._state.alarms.release_at(request.at.timestamp(), job.id)
+            return math.inf  # until then
+        return job.submitted_at + request.delay_s
+
+    def resume_all(self, now: float) -> None:
         """End every pause: what was submitted is to end."""
-        self.paused = False
-        for run in {run for run in self._ledger.run_of.values() if any(j.record.paused for j in run.jobs.values())}:
-            for job in run.jobs.values():
-                self.resume_job(job, run)
-        self.admit()
-        self._dispatch.wake_all()
+        self._state.paused = False
+        for job in list(self._state.jobs.values()):
+            self.resume_job(job, now)
+        self.admit(now)
+        self._state.work.notify_all()
 
-    def _try_again(self, run: Run, error: BaseException) -> bool:
-        """Put a run that failed back in the queue, to be tried again later; False when it has failed for good."""
-        retry = run.retry
-        assert run.entry is not None
-        if run.stopping or retry is None or not retry.attempts or not retry.covers(error):
+    def _try_again(self, run: Run, error: BaseException, now: float) -> bool:
+        """Put a run that failed back in the queue, for its next try; False when it has failed for good."""
+        retry, state = run.retry, self._state
+        if run.is_stopped or retry is None or not retry.retries or not retry.covers(error):
             return False
-        if run not in self.running and run.entry.state is EntryState.DELAYED:
-            return True  # another chunk of the same attempt has failed, or it is held
-        if len(run.attempts) >= retry.attempts:
+        if run.state is _DELAYED:
+            return True  # another chunk of the same try has failed, or it is held
+        if len(run.attempts) >= retry.retries:
             return False
-        run.attempts += (Attempt(self._clock.time(), error),)
-        self._ledger.counts["retries"] += 1
+        run.attempts += (Attempt(state.clock.time(), error),)
+        state.counts["retries"] += 1
         number = len(run.attempts)
         wait_s = retry.wait_s(number)
-        if run in self.running:
+        if run.state is _PROCESSING:
             self._set_aside(run)
-            self._queue.requeue(run.entry, delay_s=wait_s)
+            self._queue.requeue(run, now, now + wait_s)
         else:  # it was suspended meanwhile
-            self._queue.hold(run.entry)
-            self._queue.release(run.entry, delay_s=wait_s)
+            self._queue.hold(run, now)
+            self._queue.release(run, now, now + wait_s)
         reason = str(error).partition("\n")[0]
-        text = f"retry {number} of {retry.attempts} in {wait_s:g} s: {type(error).__name__}: {reason}"
-        for job in run.jobs.values():
-            if not job.record.paused:
-                self._ledger.hold(job, JobState.DELAYED, text)
-        self._count_until_off(run)
-        self._timekeeper.look_again()
-        self.admit()
+        text = f"retry {number} of {retry.retries} in {wait_s:g} s: {type(error).__name__}: {reason}"
+        for job in run.members.values():
+            if not job.paused:
+                self._jobs.hold(job, JobState.DELAYED, now, text)
+        self._count_until_off(run, now)
+        self.admit(now)
         return True
 
     # ---- ending --------------------------------------------------------------------------------------
 
-    def stop_job(self, job: Job, error: BaseException | None) -> bool:
+    def stop_job(self, job: Job, error: BaseException | None, now: float) -> bool:
         """Take a job off its run, to end as CANCELLED or, with an error, as FAILED; False when it is too late."""
-        run = self._ledger.run_of.get(job.id)
-        if run is None or run.phase == "storing":
+        run: Run | None = job.run
+        if run is None or run.stage >= Stage.STOPPED:
             return False
-        if job.record.state is not JobState.CANCELLING:
-            try:
-                self._queue.cancel(job.id)
-            except RequestNotFoundError:
-                self.expire()  # it has waited for too long, and nobody has said so yet
+        if job.moved_to is not JobState.CANCELLING:
+            if job.id not in self._queue.by_id:
+                self.expire(now)  # it has waited for too long, and has not ended yet
                 return False
-            self._leave(run, job, error)
+            self._queue.remove(job.id, now)
+            self._leave(run, job, error, now)
         return True
 
-    def _leave(self, run: Run, job: Job, error: BaseException | None) -> None:
+    def _leave(self, run: Run, job: Job, error: BaseException | None, now: float) -> None:
         """End a job that has left the queue: at once, or, if it is the last of a run that has started, with the run."""
-        if run.started and len(run.jobs) == 1:
-            self._ledger.stopping(job, error)
+        if run.stage is not Stage.WAITING and not run.members:
+            run.last = job
+            self._jobs.stopping(job, error, now)
             self._stop(run, 0)
-            self._finish_if_idle(run)
-            self.admit()
-        else:
-            self._end(job, JobState.CANCELLED if error is None else JobState.FAILED, error)
-            # Without the one that wanted most, what is done may be enough.
-            if run.jobs and not run.stopping and not self._finish_if_idle(run):
-                self.hold_if_unwanted(run)
+            self.finish_if_idle(run, now)
+            self.admit(now)
+            return
+        self._jobs.end(job, JobState.CANCELLED if error is None else JobState.FAILED, now, error=error)
+        # Without the job that wanted most, what is done may be enough.
+        if run.members and run.stage is not Stage.STOPPING and not self.finish_if_idle(run, now):
+            self.hold_if_unwanted(run, now)
 
-    def cancel_all(self) -> None:
+    def cancel_all(self, now: float) -> None:
         """Cancel every job, what waits before what runs, which would start in its place."""
-        for job in sorted(self._ledger.live(), key=lambda job: self._ledger.run_of[job.id].started):
-            self.stop_job(job, None)
+        for job in sorted(self._state.jobs.values(), key=lambda job: job.run.stage is not Stage.WAITING):
+            self.stop_job(job, None, now)
 
-    def expire(self) -> None:
+    def expire(self, now: float) -> None:
         """End the jobs that have waited in the queue for too long."""
-        for request in self._queue.take_expired():
-            run = self._ledger.run_of.get(request.id)
-            if run is not None:
-                job = self._job(request.id)
-                limits = {name: getattr(job.submission, name) for name in ("queue_timeout_s", "deadline_s")}
+        for job in self._queue.take_expired():
+            if job.run is not None:
+                limits = {name: getattr(job.request, name) for name in ("queue_timeout_s", "deadline_s")}
                 name, limit = min((item for item in limits.items() if item[1] is not None), key=lambda item: item[1])
-                self._leave(run, job, JobTimeoutError(f"{job.id} waited longer than {name}={limit}"))
+                self._leave(job.run, job, JobTimeoutError(f"{job.id} waited longer than {name}={limit}"), now)
 
-    def came_back(self, run: Run, error: BaseException | None = None, failed_at: int = 0) -> bool:
-        """Go on with a run that a worker has come back from; return whether it is done with."""
-        self._stop_counting_if_off(run)
-        if error is not None and not self._try_again(run, error):
-            self._fail(run, error, failed_at)
-        return self._finish_if_idle(run, by_worker=True)
+    def came_back(self, run: Run, now: float, error: BaseException | None = None, failed_at: int = 0) -> None:
+        """Go on with a run that a worker has given back."""
+        if not run.workers and run.state is not _PROCESSING:
+            for job in run.jobs:
+                self._jobs.stop_clock(job, now)
+        if error is not None and not self._try_again(run, error, now):
+            self._fail(run, error, failed_at, now)
+        self.finish_if_idle(run, now, by_worker=True)
 
-    def _fail(self, run: Run, error: BaseException, replicate: int) -> None:
-        """Take note of a failure; of several the lowest replicate's counts, so those below it may go on.
+    def _fail(self, run: Run, error: BaseException, replicate: int, now: float) -> None:
+        """Note a failure; of several the lowest replicate's counts, so those below it may go on.
 
         Code that has changed counts more than any: no replicate is what was asked for.
         """
@@ -327,74 +363,44 @@ class Runs:
         if run.error is None or replicate < run.failed_at:
             run.error, run.failed_at = error, replicate
         self._stop(run, run.failed_at)
-        self.admit()
+        self.admit(now)
 
     def _stop(self, run: Run, above: int) -> None:
-        """Let nobody take from the run any more, and have its kernels stop that are at or above a replicate."""
-        run.stopping = True
-        self._by_key[run.key.identity] = run
+        """Let no worker take from the run any more, and stop its kernels that are at or above a replicate."""
+        run.stage = Stage.STOPPING
+        self._state.by_key[run.request.key.identity] = run
         for worker, chunk in run.workers.items():
             if chunk is None or chunk.first >= above:
                 worker.order(STOP)
 
-    def _finish_if_idle(self, run: Run, *, by_worker: bool = False) -> bool:
-        """Once nobody is on a run that is done or stopping, take it out, and end it or have a worker store it."""
-        if run.workers or run.phase == "storing" or not (run.stopping or run.done):
+    def finish_if_idle(self, run: Run, now: float, *, by_worker: bool = False) -> bool:
+        """Once no worker is on a run that is done or stopping, end it, or have a worker store it.
+
+        Parameters
+        ----------
+        by_worker : bool
+            Whether the caller is a worker, which looks for work next.
+        """
+        if run.workers or run.stage >= Stage.STOPPED or not (run.stage is Stage.STOPPING or run.is_done):
             return False
-        self.expire()  # those who have waited for too long must not get what others wanted less of
-        if run.phase == "storing":
-            return True
-        assert run.entry is not None
-        if run in self.running:
-            self.running.remove(run)
-        run.phase = "storing"
-        if run.entry.state is not EntryState.GONE:  # as it is when a suspended run's last job has left
-            self._queue.done(run.entry)
-        self.letting_go.append(run)
-        self._by_key[run.key.identity] = run
-        if not self._settlement.is_to_keep(run):
-            self._settlement.settle(run)
-        elif by_worker:
-            self._lock.defer(lambda: self._settlement.keep(run))
+        state = self._state
+        if self._queue.expired:
+            self.expire(now)  # jobs that have waited for too long must not get what others wanted less of
+            if run.stage >= Stage.STOPPED:
+                return True
+        run.stage = Stage.STOPPED if run.stage is Stage.STOPPING else Stage.COMPLETE
+        if run.state is _PROCESSING:
+            state.running.remove(run)
+        if run.state is not _GONE:  # as it is when a suspended run's last job has left
+            self._queue.finish(run, now)
+        if self._finish.is_to_store(run):
+            state.storing.append(run)
+            state.by_key[run.request.key.identity] = run
+            state.to_store.append(run)
+            if not by_worker:
+                state.work.notify()
         else:
-            self._dispatch.add_errand(lambda: self._settlement.keep(run))
-        self.admit()
+            self._finish.settle(run, now)
+        if self._queue.order.waiting:
+            self.admit(now)
         return True
-
-    def settled(self, run: Run) -> None:
-        """Let go of a run whose jobs have ended, and let those begin that follow it."""
-        self.letting_go.remove(run)
-        run.columns = ()  # its entry may be in a heap for a while yet, as the time of a time-out
-        if self._by_key.get(run.key.identity) is run:
-            del self._by_key[run.key.identity]
-        if run.cache != "off":
-            self._note_settled(run.key.identity)
-        for follower in run.followers:
-            follower.follows = None
-            self._dispatch.wake()
-        self.tell_if_idle()
-
-    def _note_settled(self, identity: str) -> None:
-        now = self._clock.monotonic()
-        self._settled_at[identity] = now
-        self._settled_at.move_to_end(identity)
-        while now - self._settled_at[oldest := next(iter(self._settled_at))] > LOOK_AGAIN_S:
-            del self._settled_at[oldest]
-
-    def is_still_missed(self, run: Run) -> bool:
-        """Tell whether the store, which had nothing for a run, need not be asked again; without the lock."""
-        now, settled_at = self._clock.monotonic(), self._settled_at.get(run.key.identity, -math.inf)
-        return now - run.missed_at <= LOOK_AGAIN_S and settled_at < run.missed_at
-
-    def _end(self, job: Job, state: JobState, error: BaseException | None) -> None:
-        self._ledger.end(job, state, error=error)
-        self.tell_if_idle()
-
-    def tell_if_idle(self) -> None:
-        """Wake those who wait for the last job, if it has ended."""
-        if self.is_idle():
-            self.idle.notify_all()
-
-    def is_idle(self) -> bool:
-        """Tell whether nothing is wanted, runs, or is being stored."""
-        return not self._ledger.run_of and not self.letting_go and self._dispatch.calls.is_idle()

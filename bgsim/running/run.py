@@ -1,21 +1,23 @@
-"""A run: one computation, shared by all jobs that asked for it, and the chunks it is cut into.
+"""A run: one computation, shared by all jobs that asked for it, and the chunks that workers take from it.
 
 A run's replicates are rows of columns that are allocated once. Workers take ranges of rows, lowest first, and give
-back what they did not do; what is done is never computed again. The scheduler's lock guards everything here.
+back what they did not do; what is done is never computed again. The engine's lock guards everything here.
 """
 
 from __future__ import annotations
 
 import bisect
 import contextvars
+import enum
 import math
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bgsim.bus.rate import Rate
 from bgsim.environment import environment, extended, first_rows
 from bgsim.logs import JobLog
+from bgsim.queue.entry import Entry
 from bgsim.storage.codec.columns import Columns
 from bgsim.streams import stream_key
 
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
 
     from bgsim.environment import Versions
     from bgsim.job import Job
-    from bgsim.queue_manager import Entry
-    from bgsim.request import Submission
+    from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.request import Request
     from bgsim.running.worker import Worker
-    from bgsim.simulation import ChunkRunner
+    from bgsim.simulation import ChunkRunner, Simulation
 
 _GROWTH = 16
 """A chunk is at most this many times the one before, until the rate is known well."""
@@ -42,15 +44,46 @@ _SMOOTHING = 0.3
 """Weight of the newest measurement of a chunk's rate."""
 
 
-@dataclass(slots=True)
-class Chunk:
-    """Consecutive replicates that one worker runs."""
+class Stage(enum.IntEnum):
+    """What a run is doing; the order is that of its life."""
 
-    run: Run
+    WAITING = 0
+    """It has never had a running place."""
+    ADMITTED = 1
+    """It has or had a running place: it runs, or it waits for its next."""
+    STOPPING = 2
+    """Workers take nothing more from it: it failed, or its last job has left. Their kernels are told to stop."""
+    STOPPED = 3
+    """It stopped, and its finished prefix is being stored."""
+    COMPLETE = 4
+    """All that is wanted is done, and being stored."""
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """Consecutive replicates of one computation, and a place for their rows: what a worker computes.
+
+    Replicate i is a function of the first four attributes and i, so a chunk may be computed anywhere.
+
+    Attributes
+    ----------
+    simulation : Simulation
+    fingerprint : str
+        The identity of the simulation's code.
+    parameters : ParameterSet
+    seed : int
+    first, count : int
+    columns : tuple of ndarray
+        An array for each output, its first axis the `count` replicates.
+    """
+
+    simulation: Simulation
+    fingerprint: str
+    parameters: ParameterSet
+    seed: int
     first: int
     count: int
     columns: tuple[NDArray[Any], ...]
-    began: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +101,22 @@ class Attempt:
     error: BaseException
 
 
-class Run:
-    """One computation of (simulation, parameters, seed), for any number of jobs.
+class Run(Entry):
+    """One computation of (simulation, parameters, seed), for any number of jobs. It is the entry of the queue.
 
     Attributes
     ----------
-    jobs : dict of str to Job
-        Those that want it; empty when the last has left.
-    entry : Entry
-        Its place in the queue; says priority and target.
-    phase : str
-        ``queued``, ``compiling``, ``running``, ``storing``.
-    started : bool
-        Whether it was ever given a running place.
+    members : dict of str to Job
+        The jobs that want it; empty when the last has left.
+    last : Job or None
+        That last job, if the run had started: it ends when the run has stopped.
+    stage : Stage
+    request : Request
+        The first job's.
     columns : tuple of ndarray
-        Rows 0 to `length`; a row is written by one worker, once.
+        Rows 0 to `length`; a row is written by one worker, once. Empty until a worker has asked the store.
+    runner : callable or None
+        What computes chunks; None until it is compiled.
     completed : int
         Replicates that are done, chunks in progress not counted.
     from_store : int
@@ -90,13 +124,9 @@ class Run:
     stored_versions : Versions
         Which NumPy and numba computed those.
     workers : dict of Worker to Chunk or None
-        Who is on it, and with what; None while preparing.
-    stopping : bool
-        Nothing more is taken from it: cancelled, failed, or timed out.
-    loaded : bool
-        The store has been asked, and there are columns.
+        The workers on it, and their chunks; None while one prepares it.
     turn : int
-        When it was last given a worker, counted over all runs.
+        When a worker last took a chunk of it, counted over all runs.
     error, failed_at : BaseException or None, int
         Why it failed, and at which replicate: the lowest of those that did.
     retry : Retry or None
@@ -106,38 +136,40 @@ class Run:
     context, log : contextvars.Context, JobLog
         Of the first job's submission: plain Python runs in a copy of the one and writes to the other. Compiled code can
         reach neither, and has None.
-    follows : Run or None
-        An earlier run with this key that is still letting go; this one starts after it.
+    follows, followers : Run or None, tuple of Run
+        An earlier run with this key that is stopping or being stored: this one starts after it.
     missed_at : float
-        When the store was last asked and had nothing, by the monotonic clock.
+        When the store was last asked and had nothing, by the monotonic clock; minus infinity for never.
+    store_error : str or None
+        Why the store refused it.
+    shown : float
+        The fraction that was last published, so that what is published never falls.
     moved_at : float
         When one of its counters was last seen to move.
+    stalled : bool
+        Whether that was reported as too long ago.
     """
 
     __slots__ = (
-        "_chunk_rate", "_last_count", "_moved", "_pending", "attempts", "cache", "columns", "completed", "context",
-        "entry", "error", "eta", "failed_at", "followers", "follows", "from_store", "jobs", "key", "length", "loaded",
-        "log", "missed_at", "moved_at", "parameters", "phase", "retry", "revision", "runner", "seed", "shown",
-        "simulation", "stalled", "started", "stopping", "store_error", "stored_versions", "stream_key", "turn",
-        "workers",
+        "_chunk_rate", "_last_count", "_moved", "_pending", "attempts", "columns", "completed", "context", "error",
+        "eta", "failed_at", "followers", "follows", "from_store", "last", "length", "log", "missed_at", "moved_at",
+        "request", "retry", "runner", "shown", "stage", "stalled", "store_error", "stored_versions", "stream_key",
+        "turn", "workers",
     )  # fmt: skip
 
-    def __init__(self, submission: Submission, job_id: str, missed_at: float = -math.inf) -> None:
-        self.simulation = submission.simulation
-        self.revision = submission.revision
-        self.parameters = submission.parameters
-        self.seed = submission.seed
-        self.key = submission.key
-        self.cache = submission.cache
-        self.retry = submission.retry
-        self.stream_key = stream_key(submission.seed)
-        plain = not submission.revision.compiles
-        self.context = contextvars.copy_context() if plain else None
-        self.log = JobLog(job_id) if plain else None
-        self.jobs: dict[str, Job] = {}
-        self.entry: Entry | None = None
-        self.phase = "queued"
-        self.started = False
+    members: dict[str, Job]
+
+    def __init__(self, request: Request, job_id: str, missed_at: float = -math.inf) -> None:
+        super().__init__(request.queue_key, request.group)
+        self.request = request
+        self.retry = request.retry
+        self.stream_key = stream_key(request.seed)
+        self.context: contextvars.Context | None = None
+        self.log: JobLog | None = None
+        if not request.revision.compiles:
+            self.context, self.log = contextvars.copy_context(), JobLog(job_id)
+        self.last: Job | None = None
+        self.stage = Stage.WAITING
         self.runner: ChunkRunner | None = None
         self.columns: tuple[NDArray[Any], ...] = ()
         self.length = 0
@@ -145,69 +177,76 @@ class Run:
         self.from_store = 0
         self.stored_versions: Versions = ()
         self.workers: dict[Worker, Chunk | None] = {}
-        self.stopping = False
         self.error: BaseException | None = None
         self.failed_at = 0
         self.attempts: tuple[Attempt, ...] = ()
         self.turn = 0
         self.follows: Run | None = None
         self.followers: tuple[Run, ...] = ()
-        self.loaded = False
         self.store_error: str | None = None
         self.missed_at = missed_at
-        self.shown = 0.0  # the fraction last published, so that what is published never falls
+        self.shown = 0.0
         self.eta = Rate()
         self.moved_at = 0.0
-        self.stalled = False  # and said so
+        self.stalled = False
         self._moved = 0.0  # the counters when they last moved
-        self._pending: list[tuple[int, int]] = []  # ranges of rows that nobody has; sorted, apart
+        self._pending: list[tuple[int, int]] = []  # ranges of rows that no worker has; sorted, apart
         self._chunk_rate = 0.0  # replicates a second of one worker, 0 until measured
         self._last_count = 0
 
     @property
-    def target(self) -> int:
-        """How many replicates are wanted."""
-        assert self.entry is not None
-        return self.entry.replicates
+    def jobs(self) -> Iterable[Job]:
+        """The jobs that end with it."""
+        return self.members.values() if self.last is None else (*self.members.values(), self.last)
+
+    @property
+    def phase(self) -> str:
+        """``queued``, ``compiling``, ``running`` or ``storing``."""
+        if self.stage >= Stage.STOPPED:
+            return "storing"
+        if self.columns or self.runner is not None:
+            return "running"
+        return "compiling" if self.workers else "queued"
 
     @property
     def needs_preparing(self) -> bool:
         """Whether it has to be loaded, compiled, or given longer columns."""
-        return not self.loaded or self.length < self.target or (self.runner is None and self.has_pending)
+        return self.length < self.replicates or (self.runner is None and self.has_pending) or not self.columns
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """Whether every wanted replicate is there."""
         return not self.workers and not self.needs_preparing and not self.has_pending
 
     @property
-    def is_ending(self) -> bool:
-        """Whether it is too late to pause it or to let it go on."""
-        return self.stopping or self.phase == "storing"
+    def is_stopped(self) -> bool:
+        """Whether workers take nothing more from it, though not all is done."""
+        return self.stage is Stage.STOPPING or self.stage is Stage.STOPPED
 
     @property
     def is_paused(self) -> bool:
-        """Whether all who want it have paused it by hand."""
-        return all(job.record.paused for job in self.jobs.values())
+        """Whether all jobs that want it were paused by hand."""
+        return all(job.paused for job in self.members.values())
 
     @property
     def prefix(self) -> int:
-        """How many replicates are done without a gap from 0 on; exact while nobody is on it."""
+        """How many replicates are done without a gap from 0 on; exact while no worker is on it."""
         return min(self._pending[0][0], self.length) if self._pending else self.length
 
     @property
     def has_pending(self) -> bool:
-        """Whether there are rows that nobody has."""
-        return bool(self._pending) and self._pending[0][0] < self.target
+        """Whether there are rows that no worker has."""
+        return bool(self._pending) and self._pending[0][0] < self.replicates
 
     @property
     def _pending_rows(self) -> int:
-        target = self.target
+        target = self.replicates
         return sum([min(stop, target) - first for first, stop in self._pending if first < target])
 
     def result_columns(self, replicates: int) -> Columns:
         """Return the first replicates, by output name, and which versions computed them."""
-        found = Columns({o.name: c[:replicates] for o, c in zip(self.simulation.outputs, self.columns, strict=True)})
+        outputs = self.request.simulation.outputs
+        found = Columns({o.name: c[:replicates] for o, c in zip(outputs, self.columns, strict=True)})
         stored = first_rows(self.stored_versions, min(replicates, self.from_store)) if self.from_store else ()
         found.versions = extended(stored, replicates, environment())
         return found
@@ -216,7 +255,7 @@ class Run:
 
     def allocate(self, target: int, stored: Columns | None) -> tuple[NDArray[Any], ...]:
         """Return columns for `target` replicates with what is there, or stored, copied in."""
-        columns = self.simulation.new_columns(self.parameters, target)
+        columns = self.request.simulation.new_columns(self.request.parameters, target)
         old = self.columns or tuple((stored or {}).values())
         for new, values in zip(columns, old, strict=bool(old)):
             new[: len(values)] = values[:target]
@@ -225,11 +264,9 @@ class Run:
     def adopt(self, columns: tuple[NDArray[Any], ...], stored: int, versions: Versions = ()) -> None:
         """Take new columns; `stored` replicates at their start come from the store, computed with these versions."""
         length = len(columns[0])
-        if not self.loaded:
-            self.loaded = True
-            self.from_store = self.completed = stored
+        if not self.columns:
+            self.from_store = self.completed = self.length = stored
             self.stored_versions = versions
-            self.length = stored
         if length > self.length:
             bisect.insort(self._pending, (self.length, length))
         self.columns = columns
@@ -237,35 +274,51 @@ class Run:
 
     # ---- chunks --------------------------------------------------------------------------------------
 
+    def expect(self, rate: float, target_s: float) -> None:
+        """Size the first chunk by a rate that was measured before, in replicates a second of one worker."""
+        self._chunk_rate, self._last_count = rate, max(1, int(rate * target_s))
+
+    @property
+    def chunk_rate(self) -> float:
+        """Replicates a second of one worker; 0 until it is known."""
+        return self._chunk_rate
+
     def take(self, worker: Worker, workers: int, target_s: float) -> Chunk:
         """Cut a chunk of about `target_s` seconds off the lowest pending range; there has to be one."""
-        remaining = self._pending_rows
         first, stop = self._pending[0]
-        count = self._chunk_size(remaining, workers, target_s)
-        end = min(first + count, stop, self.target)
+        count = self._chunk_size(workers, target_s) if self._chunk_rate else 1
+        end = min(first + count, stop, self.replicates)
         if end == stop:
             self._pending.pop(0)
         else:
             self._pending[0] = (end, stop)
         whole = end - first == self.length
         columns = self.columns if whole else tuple([column[first:end] for column in self.columns])
-        chunk = Chunk(self, first, end - first, columns, time.perf_counter())
+        request = self.request
+        chunk = Chunk(
+            request.simulation, request.key.fingerprint, request.parameters, request.seed, first, end - first, columns
+        )
         self.workers[worker] = chunk
         return chunk
 
-    def give_back(self, worker: Worker, done: int) -> None:
-        """Take back a chunk of which so many replicates, from its first on, are done."""
+    def give_back(self, worker: Worker, done: int, elapsed_s: float) -> Chunk | None:
+        """Take back a chunk of which a worker has done so many replicates, from its first on; return it.
+
+        None means that the worker has prepared the run, or tried to.
+        """
         chunk = self.workers.pop(worker)
-        assert chunk is not None
+        if chunk is None:
+            return None
         self.completed += done
         if done < chunk.count:
             self._return(chunk.first + done, chunk.first + chunk.count)
-        elapsed = time.perf_counter() - chunk.began - self.revision.check_s
-        if done and elapsed > 0:
-            rate = done / elapsed
+        computing_s = elapsed_s - self.request.revision.check_s
+        if done and computing_s > 0:
+            rate = done / computing_s
             known = self._chunk_rate > 0 and self._last_count * _GROWTH > done
             self._chunk_rate += (rate - self._chunk_rate) * (_SMOOTHING if known else 1.0)
             self._last_count = max(done, 1)
+        return chunk
 
     def done_within(self, replicates: int) -> int:
         """Return how many of the first replicates are done, chunks in progress not counted."""
@@ -279,15 +332,15 @@ class Run:
         """Return how many replicates are done, chunks in progress included, and the fraction done of the whole."""
         done, parts = self.completed, 0.0
         for worker, chunk in self.workers.items():
-            if chunk is not None:
+            if chunk is not None and worker.chunk is chunk:
                 finished, part = worker.progress()
                 done += min(finished, chunk.count)
                 parts += part
-        return done, min(1.0, (done + parts) / self.target) if self.target else 1.0
+        return done, min(1.0, (done + parts) / self.replicates) if self.replicates else 1.0
 
     def begin_watch(self, now: float) -> None:
         """Count from now on for how long the counters have not moved: it may have been suspended for a while."""
-        if self.loaded:
+        if self.columns:
             self.observe(now)
         self.moved_at, self.stalled = now, False
 
@@ -299,13 +352,11 @@ class Run:
             self._moved, self.moved_at, self.stalled = moved, now, False
         return now - self.moved_at
 
-    def _chunk_size(self, remaining: int, workers: int, target_s: float) -> int:
-        if not self._chunk_rate:
-            return 1
-        check_s = self.revision.check_s
+    def _chunk_size(self, workers: int, target_s: float) -> int:
+        check_s = self.request.revision.check_s
         chunk_s = target_s if check_s < _SHORT_CHECK_S else max(target_s, check_s / _MOST_CHECKING)
         wanted = min(self._chunk_rate * chunk_s, self._last_count * _GROWTH)
-        return max(1, min(int(wanted), -(-remaining // workers)))
+        return max(1, min(int(wanted), -(-self._pending_rows // workers)))
 
     def _return(self, first: int, stop: int) -> None:
         """Put a range back, joined with its neighbour."""

@@ -1,11 +1,18 @@
 """What callers may ask of an engine: the verbs of a job and of the whole, each a step under the engine's lock.
 
-The scheduler puts the parts together, and its threads hold on to it. What becomes of runs is in
-`bgsim.running.lifecycle`, what workers do next in `bgsim.running.workers`, what happens by time in
-`bgsim.running.timers`.
+The scheduler puts the parts together, and its threads hold on to it. Each part gets the `State` and parts above it
+in this list::
 
-Locks, in the order in which they may be taken: the engine's, then those of the queues, the bus, the journal or a
-future. Under the engine's lock no kernel runs, no subscriber or done-callback is called, and no store is touched.
+    events      what the bus and the journal are told
+    job_table   the states of jobs
+    finish      the end of a run
+    lifecycle   which runs wait, run and stop
+    storing     runs and the store
+    workers     what a worker does next
+    timers      what happens by time
+
+Locks, in the order in which they may be taken: the engine's, then those of the bus, the journal or a future. Under the
+engine's lock no kernel runs, no subscriber or done-callback is called, and no store is touched.
 """
 
 from __future__ import annotations
@@ -18,29 +25,34 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
-from bgsim.job import Job, JobState
+from bgsim.job import Job, JobState, JobStatus
 from bgsim.priority import Priority
 from bgsim.progress import ProgressBus
-from bgsim.queue_manager import SimulationQueue
-from bgsim.running.finish import Settlement
-from bgsim.running.job_table import Ledger
-from bgsim.running.lifecycle import Runs
-from bgsim.running.lock import DeferringLock
+from bgsim.running.callbacks import CallbackThread
+from bgsim.running.calls import Call
+from bgsim.running.events import Events
+from bgsim.running.finish import Finish
+from bgsim.running.job_table import JobTable
+from bgsim.running.lifecycle import Lifecycle
 from bgsim.running.run import Run
-from bgsim.running.timers import Timekeeper
-from bgsim.running.workers import Dispatch
+from bgsim.running.state import State
+from bgsim.running.status import StatusReader
+from bgsim.running.storing import Storing
+from bgsim.running.timers import Released, Timers
+from bgsim.running.workers import Workers
 
 if TYPE_CHECKING:
+    import logging
+
     from bgsim.bus.subscription import Subscription
     from bgsim.clock import Clock
     from bgsim.config import EngineConfig
-    from bgsim.jobs.executor import EngineExecutor
     from bgsim.storage import Columns, Store
     from bgsim.storage.journal import Journal
 
 
 class Scheduler:
-    """The state machine behind an `Engine`; what its threads hold on to, so that a dropped engine can be closed.
+    """The verbs behind an `Engine`; what its threads hold on to, so that a dropped engine can be closed.
 
     Parameters
     ----------
@@ -48,9 +60,9 @@ class Scheduler:
     store : Store
     journal : Journal
     owner : str or None
-        Under which the journal keeps what is pending; None keeps nothing.
+        The name under which the journal keeps what is pending; None keeps nothing.
     close_store : bool
-        Whether `close` closes it.
+        Whether closing the engine closes it.
     clock : Clock
     """
 
@@ -68,34 +80,31 @@ class Scheduler:
         self.store = store
         self.journal = journal
         self.clock = clock
-        self.bus = ProgressBus(threads=not config.immediate)
-        self.queue = SimulationQueue(
-            config.max_queue_size,
-            limits=config.limits,
-            rate_limits=config.rate_limits,
-            age_after_s=config.age_after_s,
-            clock=clock.monotonic,
-        )
-        self.lock = DeferringLock()  # guards all below, the runs, and the jobs' records
-        self.ledger = Ledger(config, clock, self.lock, self.bus, self.queue, journal, owner)
-        self.settlement = Settlement(self)
-        self.closed = False
         self.close_store = close_store
+        self.state = State(config, clock, store)
+        self.lock = self.state.lock
+        self.bus = ProgressBus(threads=not config.immediate)
+        self.callbacks = CallbackThread()
+        self.events = Events(self.state, self.bus, journal, owner)
+        self.job_table = JobTable(self.state, self.events, self.callbacks)
+        self.finish = Finish(self.state, self.job_table)
+        self.lifecycle = Lifecycle(self.state, self.job_table, self.finish)
+        self.storing = Storing(self.state, self.events, self.finish)
+        self.workers = Workers(self.state, self.lifecycle, self.finish, self.storing)
+        self.timers = Timers(self.state, self.tick)
+        self.reader = StatusReader(self.state)
+        self.executors: weakref.WeakSet[concurrent.futures.Executor] = weakref.WeakSet()
         self._process = os.getpid()
-        self.dispatch = Dispatch(self)
-        self.timekeeper = Timekeeper(self)
-        self.runs = Runs(self)
         self._driving = False  # an immediate engine is at work further up the stack
-        self.executors: weakref.WeakSet[EngineExecutor] = weakref.WeakSet()
 
     def start(self) -> None:
         """Start the threads, but for an immediate engine."""
         if not self.config.immediate:
-            for worker in self.dispatch.workers:
+            for worker in self.workers.all:
                 worker.start()
-            self.timekeeper.start()
+            self.timers.start()
 
-    # ---- the callers' side ---------------------------------------------------------------------------
+    # ---- submitting ----------------------------------------------------------------------------------
 
     def submit(self, job: Job, *, missed_at: float, block: bool, timeout_s: float | None) -> None:
         """Queue a job, or let it join the run with its key.
@@ -109,110 +118,48 @@ class Scheduler:
         ------
         QueueFullError, EngineClosedError
         """
-        run = Run(job.submission, job.id, missed_at)
-        request = job.submission.request(job.id, run, now=self.clock.time())
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        run = Run(job.request, job.id, missed_at)
+        state, deadline = self.state, None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            try:
-                with self.lock:
+            with self.lock:
+                if state.closed:
                     self.check_open()
-                    self.runs.place(job, request)
-            except QueueFullError:
-                if block and self.config.immediate and self.step():
-                    continue  # that may have made room, and nobody else will
-                left = None if deadline is None else deadline - time.monotonic()
-                if not block or self.config.immediate or not self.queue.wait_for_room(request.key, timeout_s=left):
-                    raise
-            else:
-                return
+                if self.lifecycle.place(job, run, state.now()):
+                    return
+            if block and self.config.immediate and self.step():
+                continue  # that may have made room, and no other thread will
+            if not block or self.config.immediate or not self._wait_for_room(run.key, deadline):
+                raise QueueFullError(state.queue.full_text())
+
+    def _wait_for_room(self, key: str | None, deadline: float | None) -> bool:
+        """Wait until a run with this key may fit, or the engine is closed; return False if that did not come in time.
+
+        Another caller may take the room, so `submit` tries, and waits again if there is none.
+        """
+        state = self.state
+        left = None if deadline is None else deadline - time.monotonic()
+        with self.lock.raw:
+            state.wanted_room[key] += 1
+            try:
+                return state.room.wait_for(lambda: state.queue.may_fit(key), left)
+            finally:
+                state.wanted_room[key] -= 1
+                if not state.wanted_room[key]:
+                    del state.wanted_room[key]
 
     def answer(self, job: Job, columns: Columns) -> None:
         """Complete a job with what the store had."""
-        word = job.submission.supersede
+        state, word = self.state, job.request.supersede
         with self.lock:
             self.check_open()
-            for old in self.ledger.live() if word is not None else ():
-                if old.submission.supersede == word:
-                    self.runs.stop_job(old, None)
-            job.record.from_store = job.replicates
-            self.ledger.counts["from_store"] += 1
-            self.ledger.start(job)
-            self.ledger.end(job, JobState.COMPLETED, columns=columns, messages=("from the store",))
-
-    def cancel(self, job: Job) -> bool:
-        """Ask for a job to stop; see `Job.cancel`."""
-        self.check_process()
-        with self.lock:
-            return self.runs.stop_job(job, None)
-
-    def pause_job(self, job: Job) -> bool:
-        """Hold a job; see `Job.pause`."""
-        self.check_process()
-        with self.lock:
-            run = self.ledger.run_of.get(job.id)
-            if run is None or run.is_ending:
-                return False
-            if not job.record.paused:
-                job.record.paused = True
-                self.ledger.hold(job, JobState.SUSPENDED, "paused")
-                self.runs.hold_if_unwanted(run)
-            return True
-
-    def resume_job(self, job: Job) -> bool:
-        """Let a paused job go on; see `Job.resume`."""
-        self.check_process()
-        with self.lock:
-            run = self.ledger.run_of.get(job.id)
-            if run is None or run.is_ending or not job.record.paused:
-                return False
-            self.runs.resume_job(job, run)
-            self.runs.admit()
-            return True
-
-    def set_priority(self, job: Job, priority: Priority | str | int) -> None:
-        """Change a job's priority; see `Job.set_priority`."""
-        self.check_process()
-        priority = Priority.of(priority)
-        with self.lock:
-            self.queue.set_priority(job.id, priority)
-            job._priority = priority
-            self.ledger.changed(job)
-            self.runs.admit()
-
-    def updates(self, job: Job, maxlen: int) -> Subscription:
-        """Return an iterator over a job's updates; see `Job.updates`."""
-        self.check_process()
-        updates = self.bus.subscribe(job=job.id, maxlen=maxlen)
-        if job.record.state.is_terminal and self.bus.current(job.id) is None:
-            updates.unsubscribe()  # all is forgotten; without this it would wait for ever
-        return updates
-
-    def pause(self) -> None:
-        """Start nothing, and let what runs stop at its next replicate boundary."""
-        self.check_process()
-        with self.lock:
-            self.runs.pause()
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        self.check_process()
-        with self.lock:
-            self.runs.paused = False
-            self.runs.admit()
-            self.dispatch.wake_all()
-
-    def drain(self, timeout_s: float | None) -> bool:
-        """Wait until every job has ended; return whether that came in time."""
-        self.check_process()
-        if self.config.immediate:
-            self.drive()
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self.lock.raw:
-            if not self.runs.idle.wait_for(self.runs.is_idle, 0 if self.config.immediate else timeout_s):
-                return False
-            ended = list(self.ledger.unresolved.values())
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return not concurrent.futures.wait(ended, left).not_done  # their futures are resolved without the lock
+            now = state.now()
+            for old in list(state.jobs.values()) if word is not None else ():
+                if old.request.supersede == word:
+                    self.lifecycle.stop_job(old, None, now)
+            job.from_store = job.replicates
+            state.counts["from_store"] += 1
+            self.job_table.start(job, now)
+            self.job_table.end(job, JobState.COMPLETED, now, columns=columns, message="from the store")
 
     def call(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
         """Have a worker call something, in its turn by priority; return what takes it back while it waits.
@@ -222,36 +169,72 @@ class Scheduler:
         EngineClosedError
         """
         self.check_process()
+        call = Call(task, priority, group)
         with self.lock:
             self.check_open()
-            withdraw = self.dispatch.add_call(task, priority, group)
+            self.workers.calls.put(call)
         if self.config.immediate:
             self.drive()
+
+        def withdraw() -> bool:
+            with self.lock:
+                return self.workers.calls.withdraw(call)
+
         return withdraw
 
-    # ---- without threads -----------------------------------------------------------------------------
+    # ---- what a job asks: `bgsim.job.Controls` --------------------------------------------------------
 
-    def step(self) -> bool:
-        """Do one unit of work in this thread; return False when nothing is due."""
-        if self._driving:
-            return False
-        self._driving = True
-        try:
-            self.timekeeper.tick()
-            if self.dispatch.workers[0].step():
-                return True
-            left = len(self.runs.letting_go)
-            if left:
-                self.settlement.flush()
-            return len(self.runs.letting_go) < left
-        finally:
-            self._driving = False
-            self.bus.deliver()
+    def state_of(self, job: Job) -> JobState:
+        """Return where a job is."""
+        return self.reader.state(job)
 
-    def drive(self) -> None:
-        """Do all that is due in this thread."""
-        while self.step():
-            pass
+    def status(self, job: Job) -> JobStatus:
+        """Return what a job is doing, or how it ended."""
+        self.check_process()
+        return self.reader.status(job)
+
+    def logs(self, job_id: str) -> list[logging.LogRecord]:
+        """Return what a job has logged."""
+        return self.reader.logs(job_id)
+
+    def updates(self, job: Job, maxlen: int) -> Subscription:
+        """Return an iterator over a job's updates; see `Job.updates`."""
+        self.check_process()
+        updates = self.bus.subscribe(job=job.id, maxlen=maxlen)
+        if job.moved_to.is_terminal and self.bus.current(job.id) is None:
+            updates.unsubscribe()  # all is forgotten; without this it would wait for ever
+        return updates
+
+    def cancel(self, job: Job) -> bool:
+        """Ask for a job to stop; see `Job.cancel`."""
+        self.check_process()
+        with self.lock:
+            return self.lifecycle.stop_job(job, None, self.state.now())
+
+    def pause_job(self, job: Job) -> bool:
+        """Hold a job; see `Job.pause`."""
+        self.check_process()
+        with self.lock:
+            return self.lifecycle.pause_job(job, self.state.now())
+
+    def resume_job(self, job: Job) -> bool:
+        """Let a paused job go on; see `Job.resume`."""
+        self.check_process()
+        with self.lock:
+            now = self.state.now()
+            resumed = self.lifecycle.resume_job(job, now)
+            self.lifecycle.admit(now)
+            return resumed
+
+    def set_priority(self, job: Job, priority: Priority | str | int) -> None:
+        """Change a job's priority; see `Job.set_priority`."""
+        self.check_process()
+        priority = Priority.of(priority)
+        with self.lock:
+            now = self.state.now()
+            self.state.queue.set_priority(job.id, priority, now)
+            self.events.entered(job, started=job.started_at is not None)
+            self.lifecycle.admit(now)
 
     def before_waiting(self, job: Job) -> None:
         """Get a job done in this thread, if the engine has none of its own, rather than wait for it in vain.
@@ -261,16 +244,86 @@ class Scheduler:
         JobTimeoutError
             If it waits for a time that only the caller can bring about.
         """
-        if job.record.state.is_terminal:
+        if job.finished_at is not None:
             return
         self.check_process()
         if self.config.immediate:
             self.drive()
-            if not job.record.state.is_terminal:
+            if job.finished_at is None:
                 raise JobTimeoutError(
-                    f"{job.id} is {self.ledger.state(job.record).value} in an immediate engine, and nothing is due; "
+                    f"{job.id} is {self.reader.state(job).value} in an immediate engine, and nothing is due; "
                     "advance its clock, or resume it"
                 )
+
+    # ---- the whole -----------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Start nothing, and let what runs stop at its next replicate boundary."""
+        self.check_process()
+        with self.lock:
+            self.lifecycle.pause(self.state.now())
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.check_process()
+        with self.lock:
+            self.state.paused = False
+            self.lifecycle.admit(self.state.now())
+            self.state.work.notify_all()
+
+    def drain(self, timeout_s: float | None) -> bool:
+        """Wait until every job has ended; return whether that came in time."""
+        self.check_process()
+        if self.config.immediate:
+            self.drive()
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self.lock.raw:
+            if not self.state.idle.wait_for(lambda: self.state.is_idle, 0 if self.config.immediate else timeout_s):
+                return False
+            ended = list(self.state.resolving.values())
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return not concurrent.futures.wait(ended, left).not_done  # their futures are resolved without the lock
+
+    # ---- time, and work without threads --------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Do what is due by the clocks."""
+        with self.lock:
+            now = self.state.now()
+            self.lifecycle.expire(now)
+            for due in self.timers.due(now):
+                if isinstance(due, Released):
+                    self.lifecycle.release(due.job_id, now)
+                else:
+                    self.lifecycle.stop_job(due.job, due.error, now)
+            self.lifecycle.admit(now)
+            if self.config.rate_limits and self.workers.calls.urgency(now) is not None:
+                self.state.work.notify()  # it waited for its rate
+            for sample in self.timers.samples(now):
+                self.events.progress(sample.job, sample.phase, sample.messages)
+
+    def step(self) -> bool:
+        """Do one unit of work in this thread; return False when nothing is due."""
+        if self._driving:
+            return False
+        self._driving = True
+        try:
+            self.tick()
+            self.timers.run_periodic()
+            if self.workers.all[0].step():
+                return True
+            left = len(self.state.storing)
+            if left:
+                self.storing.flush()
+            return len(self.state.storing) < left
+        finally:
+            self._driving = False
+            self.bus.deliver()
+
+    def drive(self) -> None:
+        """Do all that is due in this thread."""
+        while self.step():
+            pass
 
     # ---- whether it takes anything -------------------------------------------------------------------
 
@@ -281,7 +334,7 @@ class Scheduler:
         ------
         EngineClosedError
         """
-        if self.closed:
+        if self.state.closed:
             raise EngineClosedError("the engine is closed; make a new one to go on")
 
     def is_forked(self) -> bool:
@@ -295,7 +348,7 @@ class Scheduler:
         ------
         EngineClosedError
         """
-        if self.is_forked():
+        if self._process != os.getpid():
             raise EngineClosedError(
                 "this engine belongs to the process that made it, and its threads do not live in a forked child; make "
                 "a new engine here, on the same store, or start processes with the method 'spawn'"

@@ -1,8 +1,9 @@
-"""The end of an engine: what was asked for ends or is cancelled, then the threads, then what is open."""
+"""The end of an engine: its jobs end or are cancelled, then its threads, then it closes what it has opened."""
 
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,22 +11,21 @@ if TYPE_CHECKING:
     from bgsim.running.scheduler import Scheduler
 
 THREAD_PREFIX = "bgsim-"
-"""Threads that run callbacks, which must not be waited for from a callback, have names that begin so."""
+"""The names of the threads that run callbacks begin so. A callback must not wait for one of them."""
 
 CLOSE_GRACE_S = 1.0
-"""How long `close(cancel=True)` waits for kernels to let go, when it is given no time-out."""
+"""How long `close(cancel=True)` waits for kernels to stop, when it is given no time-out."""
 
 
 def close(scheduler: Scheduler, *, cancel: bool, timeout_s: float | None) -> list[Job]:
-    """Take no more, finish or cancel what is here, stop the threads; return the jobs that had not ended in time.
+    """Take no more jobs, finish or cancel the others, stop the threads; return the jobs that had not ended in time.
 
     From a callback, which one of these threads runs, it returns at once, and another thread does it.
     """
     if scheduler.is_forked():
         return []  # in a forked child there is nothing to close
     if threading.current_thread().name.startswith(THREAD_PREFIX):
-        options = {"cancel": cancel, "timeout_s": timeout_s}
-        threading.Thread(target=close, args=(scheduler,), kwargs=options, name="close-bgsim", daemon=True).start()
+        close_in_thread(scheduler, cancel=cancel, timeout_s=timeout_s)
         return []
     if cancel and timeout_s is None:
         timeout_s = CLOSE_GRACE_S
@@ -33,44 +33,50 @@ def close(scheduler: Scheduler, *, cancel: bool, timeout_s: float | None) -> lis
     if cancel:
         for executor in list(scheduler.executors):
             executor.shutdown(wait=False, cancel_futures=True)
+    state, lifecycle = scheduler.state, scheduler.lifecycle
     with scheduler.lock:
-        scheduler.closed = True
-        scheduler.queue.close()
+        state.closed = state.queue.closed = True
         if cancel:
-            scheduler.runs.cancel_all()
+            lifecycle.cancel_all(state.now())
         else:
-            scheduler.runs.let_go_on()
+            lifecycle.resume_all(state.now())
     left = _wait_until_idle(scheduler, timeout_s)
     if left and not cancel:
         with scheduler.lock:
-            scheduler.ledger.release()  # before they are cancelled: the next engine finds them in the journal
-            scheduler.runs.cancel_all()
+            scheduler.events.release()  # before they are cancelled: the next engine finds them in the journal
+            lifecycle.cancel_all(state.now())
         _wait_until_idle(scheduler, CLOSE_GRACE_S)
     with scheduler.lock:
-        idle = scheduler.runs.is_idle()
-        errands = scheduler.dispatch.stop()
-        scheduler.timekeeper.stop()
-    for errand in errands:  # no worker was free for them, and somebody may wait for those jobs
-        errand()
+        idle = state.is_idle
+        runs = scheduler.workers.stop()
+        scheduler.timers.stop()
+    if runs:  # no worker was free for them, and callers may wait for their jobs
+        scheduler.workers.all[0].store(runs)
     (end_threads_soon if bounded else end_threads)(scheduler, idle=idle)
     return left
 
 
+def close_in_thread(scheduler: Scheduler, *, cancel: bool = False, timeout_s: float | None = None) -> None:
+    """Have another thread close an engine: finalizers and callbacks must not wait."""
+    options = {"cancel": cancel, "timeout_s": timeout_s}
+    threading.Thread(target=close, args=(scheduler,), kwargs=options, name="close-bgsim", daemon=True).start()
+
+
 def end_threads(scheduler: Scheduler, *, idle: bool) -> None:
     """Wait for the threads, and close what is open; done again after it was interrupted, it does the rest."""
-    for worker in scheduler.dispatch.workers:
+    for worker in scheduler.workers.all:
         worker.join(None if idle else 0.0)
-    scheduler.timekeeper.join()
-    scheduler.ledger.resolver.close(None if idle else 0.0)
+    scheduler.timers.join()
+    scheduler.callbacks.close(None if idle else 0.0)
     with scheduler.lock:
-        scheduler.ledger.release()
+        scheduler.events.release()
     scheduler.bus.close()
     if scheduler.close_store:
         scheduler.store.close()
 
 
 def end_threads_soon(scheduler: Scheduler, *, idle: bool) -> None:
-    """Do the same, and leave it to a thread if a callback or a locked store keeps it for too long."""
+    """Do the same, and leave it to a thread if a callback or a locked store takes longer than `CLOSE_GRACE_S`."""
     options = {"idle": idle}
     ending = threading.Thread(target=end_threads, args=(scheduler,), kwargs=options, name="close-bgsim", daemon=True)
     try:
@@ -83,9 +89,30 @@ def end_threads_soon(scheduler: Scheduler, *, idle: bool) -> None:
 
 def _wait_until_idle(scheduler: Scheduler, timeout_s: float | None) -> list[Job]:
     """Wait until every job has ended; return those that have not by then."""
+    state = scheduler.state
     if scheduler.config.immediate:
         scheduler.drive()
         timeout_s = 0
     with scheduler.lock.raw:
-        scheduler.runs.idle.wait_for(scheduler.runs.is_idle, timeout_s)
-        return scheduler.ledger.live()
+        state.idle.wait_for(lambda: state.is_idle, timeout_s)
+        return list(state.jobs.values())
+
+
+# ---- the end of the process --------------------------------------------------------------------------
+
+_alive: weakref.WeakSet[Scheduler] = weakref.WeakSet()
+
+
+def close_at_exit(scheduler: Scheduler) -> None:
+    """Close an engine, unless it is gone by then, when the process ends."""
+    _alive.add(scheduler)
+
+
+def _close_all() -> None:
+    for scheduler in list(_alive):
+        close(scheduler, cancel=True, timeout_s=None)
+
+
+# When the main thread has ended, and before the interpreter waits for other threads: one that iterates over updates
+# would keep it waiting for ever. As `concurrent.futures` does, and before it, since its threads may wait for jobs.
+threading._register_atexit(_close_all)  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ import numpy as np
 
 from bgsim.job import JobState
 from bgsim.progress import format_duration
+from bgsim.running.status import has_failed, state_of
 
 if TYPE_CHECKING:
     from bgsim.queue_manager import QueueStats
@@ -129,19 +130,19 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
     stored: tuple[int, int] | tuple[None, None] = None, None
     with suppress(Exception):  # health() says what is wrong with it
         stored = scheduler.store.size()
-    busy_s = scheduler.dispatch.busy_s()
+    workers, state = scheduler.workers.all, scheduler.state
+    busy_s = sum(worker.busy_s for worker in workers)
     with scheduler.lock.raw:
-        ledger = scheduler.ledger
         states = dict.fromkeys(JobState, 0)
-        for job in ledger.live():
-            states[ledger.state_now(job.record)] += 1
-        for state in JobState:
-            if state.is_terminal:
-                states[state] = ledger.counts[state.name]
-        waits, runs = list(ledger.waits_s), list(ledger.runs_s)
-        counts = ledger.counts.copy()
-        rate = sum(run.eta.per_second or 0.0 for run in scheduler.runs.running)
-        queue = scheduler.queue.stats()
+        for job in state.jobs.values():
+            states[state_of(job)] += 1
+        for kind in JobState:
+            if kind.is_terminal:
+                states[kind] = state.counts[kind.name]
+        waits, runs = list(state.waits_s), list(state.runs_s)
+        counts = state.counts.copy()
+        rate = sum(run.eta.per_second or 0.0 for run in state.running)
+        queue = state.queue.stats(state.now())
     elapsed = max(scheduler.clock.monotonic() - began, 1e-9)
     return EngineStats(
         states=states,
@@ -149,7 +150,7 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
         queue_wait_s=Quantiles.of(waits),
         run_time_s=Quantiles.of(runs),
         replicates_per_second=rate,
-        utilisation=min(1.0, busy_s / (elapsed * len(scheduler.dispatch.workers))),
+        utilisation=min(1.0, busy_s / (elapsed * len(workers))),
         joined=counts["joined"],
         from_store=counts["from_store"],
         retries=counts["retries"],
@@ -160,19 +161,14 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
 
 def health_of(scheduler: Scheduler) -> Health:
     """Return how an engine is. Without its lock."""
-    config = scheduler.config
+    config, state = scheduler.config, scheduler.state
     now = scheduler.clock.monotonic()
     with scheduler.lock.raw:
-        ledger = scheduler.ledger
-        failed = sum(record.state is JobState.FAILED for record in ledger.ended.values())
-        waiting = len(scheduler.queue)
-        stalled = tuple(job_id for run in scheduler.runs.running if run.stalled for job_id in run.jobs)
-        overdue = tuple(
-            job.id
-            for job in ledger.live()
-            if now - job.record.asked_to_stop_at > _LATE_S and not job.record.state.is_terminal
-        )
-        store_error = scheduler.settlement.store_error or ledger.journal_error
+        failed = sum(has_failed(ended) for ended in state.ended.values())
+        waiting = state.queue.order.waiting
+        stalled = tuple(job.id for run in state.running if run.stalled for job in run.jobs)
+        overdue = tuple(job.id for job in state.jobs.values() if now - job.asked_to_stop_at > _LATE_S)
+        store_error = state.store_error or state.journal_error
     alerts = []
     if failed > config.alert_failed:
         alerts.append(f"{failed} jobs failed; engine.dead_letters() says which, and why")

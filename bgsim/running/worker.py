@@ -1,12 +1,12 @@
-"""A worker: one thread's control block and stream, and one unit of work at a time."""
+"""A worker: one thread's control block and stream, and one task at a time, outside of the engine's lock."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from bgsim import control as block
 from bgsim.ctrl_c import hold_ctrl_c, in_main_thread, interruptibly, let_ctrl_c_through
@@ -14,35 +14,72 @@ from bgsim.errors import OutputError, ReplicateError, SimulationChangedError
 
 if TYPE_CHECKING:
     from bgsim.kernels.stream import WorkerStream
+    from bgsim.running.calls import Call
     from bgsim.running.run import Chunk, Run
-    from bgsim.running.workers import Dispatch
+    from bgsim.running.storing import Prepared
 
 logger = logging.getLogger("bgsim.engine")
 
-Task: TypeAlias = Callable[[], "Task | None"]
-"""A unit of work for a worker; returns what to do next, if that is decided already."""
+Done: TypeAlias = "tuple[Run, int, float, BaseException | None]"
+"""A run, how many replicates of its chunk are done, the seconds that it took, and why it went no further."""
+
+
+class Tasks(Protocol):
+    """Where a worker gets its tasks, and gives them back; see `bgsim.running.workers.Workers`."""
+
+    def next_task(self, worker: Worker, *, wait: bool) -> Any:
+        """Return a task."""
+
+    def prepare(self, run: Run) -> Prepared:
+        """Prepare a run."""
+
+    def prepared(self, worker: Worker, run: Run, prepared: Prepared) -> Any:
+        """Take a run that is prepared."""
+
+    def not_prepared(self, worker: Worker, run: Run, error: BaseException | None) -> Any:
+        """Take a run back."""
+
+    def computed(self, worker: Worker, batch: Sequence[Done]) -> Any:
+        """Take chunks back."""
+
+    def store(self, run: Run) -> bool | None:
+        """Hand a run to the store."""
+
+    def stored(self, worker: Worker, runs: Sequence[tuple[Run, bool]]) -> Any:
+        """Take runs that the store has."""
+
+    def called(self, call: Call) -> None:
+        """Note the end of a call."""
 
 
 class Worker:
-    """Takes chunks and preparations from the dispatch, and runs them outside of the engine's lock.
+    """Does tasks. `step` does one in the calling thread; `start` does them in a thread of its own.
 
-    `step` does one unit of work; `start` runs steps in a thread.
+    In the main thread, where an immediate engine works, Ctrl-C interrupts what users wrote and nothing else: a task
+    that was taken and not given back would be lost.
 
     Attributes
     ----------
     control : ndarray of int64, shape (8,)
-        Read by the kernel with atomic loads. The scheduler writes the order, under the lock, while the worker has a
-        chunk.
+        The kernel reads it with atomic loads. The lock's holder writes the order, while the worker has a chunk.
     busy_s : float
         Seconds in kernels.
+    chunk : Chunk or None
+        The one that it computes now, or computed last.
+    is_on_small_batch : bool
+        Whether it will be back in less than a switch of threads takes. The engine's lock guards it.
     """
 
-    def __init__(self, dispatch: Dispatch, number: int) -> None:
+    def __init__(self, tasks: Tasks, number: int) -> None:
         self.control = block.new_control_block()
         self.busy_s = 0.0
-        self._dispatch = dispatch
+        self.chunk: Chunk | None = None
+        self.is_on_small_batch = False
+        self._tasks = tasks
         self._stream: WorkerStream | None = None
         self._thread = threading.Thread(target=self._run, name=f"bgsim-worker-{number}", daemon=True)
+
+    # ---- the thread ----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the thread."""
@@ -54,8 +91,33 @@ class Worker:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def step(self, *, wait: bool = False) -> bool:
+        """Do one task; return False when there is none, or, with `wait`, when the engine has stopped."""
+        held = hold_ctrl_c()
+        try:
+            task = self._tasks.next_task(self, wait=wait)
+            if task is None:
+                return False
+            while task is not None:
+                do, subject = task
+                task = do(subject)
+            return True
+        finally:
+            if held:
+                let_ctrl_c_through()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if not self.step(wait=True):
+                    return
+            except BaseException:  # futures catch what their callbacks raise, except for SystemExit and its like
+                logger.exception("a callback left a worker by an exception; the worker goes on")
+
+    # ---- orders to the kernel, under the engine's lock -----------------------------------------------
+
     def order(self, order: int) -> None:
-        """Tell the kernel to yield or to stop; a stop is not taken back by a yield."""
+        """Tell the kernel to yield or to stop; a yield does not take a stop back."""
         self.control[block.ORDER] = max(order, self.control[block.ORDER])
 
     def is_ordered(self) -> bool:
@@ -67,74 +129,87 @@ class Worker:
         return int(self.control[block.DONE]), float(self.control[block.FRACTION]) / block.FRACTION_UNIT
 
     def reset(self) -> None:
-        """Clear the control block for a new chunk; under the engine's lock, before anyone may order."""
+        """Clear the control block for a new batch, before any order."""
         self.control.fill(0)
 
-    def step(self, *, wait: bool = False) -> bool:
-        """Do one unit of work; return False when there is none, or, with `wait`, when the engine has stopped.
+    # ---- tasks: each returns the next one ------------------------------------------------------------
 
-        In the main thread, where an immediate engine works, Ctrl-C interrupts what others wrote and no more: what has
-        been taken from the dispatch would be lost.
-        """
-        hold_ctrl_c()
+    def prepare(self, run: Run) -> Any:
+        """Load, allocate and compile."""
         try:
-            task = self._dispatch.next_task(self, wait=wait)
-            if task is None:
-                return False
-            while task is not None:
-                task = task()
-            return True
-        finally:
-            let_ctrl_c_through()
-
-    def prepare(self, run: Run) -> Task | None:
-        """Load, allocate and compile; return what to do next."""
-        try:
-            prepared = interruptibly(self._dispatch.prepare, run)
+            prepared = interruptibly(self._tasks.prepare, run)
         except BaseException as error:  # whatever it is, the job's caller gets it
             if _is_ctrl_c(error):
-                self._dispatch.give_back(self, run, 0, None)
+                self._tasks.not_prepared(self, run, None)
                 raise
-            return self._dispatch.give_back(self, run, 0, error)
-        return self._dispatch.prepared(self, run, *prepared)
+            return self._tasks.not_prepared(self, run, error)
+        return self._tasks.prepared(self, run, prepared)
 
-    def run_chunk(self, run: Run, chunk: Chunk) -> Task | None:
-        """Run the kernel over a chunk; return what to do next."""
+    def compute(self, batch: list[tuple[Run, Chunk]]) -> Any:
+        """Run the kernel over each chunk of a batch.
+
+        An order stays for the whole batch: the chunks after it give all their replicates back.
+        """
+        done: list[Done] = []
+        try:
+            for number, (run, chunk) in enumerate(batch):
+                if number:
+                    self.control[block.DONE] = self.control[block.FRACTION] = 0
+                self._compute_one(run, chunk, done)
+        except BaseException:
+            finished = {id(item[0]) for item in done}
+            done += [(run, 0, 0.0, None) for run, _ in batch if id(run) not in finished]
+            self._tasks.computed(self, done)
+            raise
+        return self._tasks.computed(self, done)
+
+    def _compute_one(self, run: Run, chunk: Chunk, done: list[Done]) -> None:
+        """Add what came of a chunk to `done`; raise only what interrupts the main thread."""
         assert run.runner is not None
-        if self._stream is None and run.revision.compiles:
+        self.chunk = chunk
+        compiles = run.request.revision.compiles
+        if self._stream is None and compiles:
             from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
 
             self._stream = WorkerStream()
         arguments = (self._stream, run.stream_key, chunk.first, chunk.columns, self.control)
-        error: BaseException | None = None
         began = time.perf_counter()
+        error: BaseException | None = None
         try:
-            if run.revision.compiles:
-                done = interruptibly(run.runner, *arguments)
+            if compiles:
+                count = interruptibly(run.runner, *arguments)
             else:
                 assert run.context is not None
-                done = interruptibly(run.context.copy().run, _run_logged, run, arguments)
+                count = interruptibly(run.context.copy().run, _run_logged, run, arguments)
         except BaseException as raised:  # whatever it is, the job's caller gets it
             changed = isinstance(raised, SimulationChangedError)
-            done = 0 if changed else int(self.control[block.DONE])
+            count = 0 if changed else int(self.control[block.DONE])
             if _is_ctrl_c(raised):
-                self._dispatch.give_back(self, run, done, None)
+                done.append((run, count, time.perf_counter() - began, None))
                 raise
-            error = raised if changed else _explain(run, chunk.first + done, raised)
-        self.busy_s += time.perf_counter() - began
-        return self._dispatch.give_back(self, run, done, error)
+            error = raised if changed else _explain(run, chunk.first + count, raised)
+        elapsed_s = time.perf_counter() - began
+        self.busy_s += elapsed_s
+        done.append((run, count, elapsed_s, error))
 
-    def _run(self) -> None:
-        while True:
-            try:
-                if not self.step(wait=True):
-                    return
-            except BaseException:  # futures catch what their callbacks raise, but for SystemExit and its like
-                logger.exception("a callback left a worker by an exception; the worker goes on")
+    def store(self, runs: list[Run]) -> Any:
+        """Hand runs to the store; settle those that it has at once."""
+        stored = [(run, left) for run in runs if (left := self._tasks.store(run)) is not None]
+        return self._tasks.stored(self, stored)
+
+    def call(self, call: Call) -> None:
+        """Call a plain callable, which never raises but to interrupt the main thread."""
+        task, call.task = call.task, None
+        assert task is not None
+        try:
+            interruptibly(task)
+        finally:
+            del task
+            self._tasks.called(call)
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
-    """Tell whether somebody interrupted the main thread, in which an immediate engine works."""
+    """Tell whether the user interrupted the main thread, in which an immediate engine works."""
     return isinstance(error, KeyboardInterrupt) and in_main_thread()
 
 
@@ -148,9 +223,10 @@ def _run_logged(run: Run, arguments: tuple[Any, ...]) -> int:
 
 def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:
     """Return the error that a job's caller gets: which replicate raised, with what, and how to replay it."""
+    request = run.request
     if isinstance(cause, OutputError):
         try:
-            run.simulation.check_replicate(run.parameters, run.seed, replicate)
+            request.simulation.check_replicate(request.parameters, request.seed, replicate)
         except OutputError as precise:
             return precise
         except BaseException:  # what else it does is no answer to what its outputs are
@@ -160,12 +236,13 @@ def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:
         text = str(cause)
     except BaseException as unreadable:  # the simulation's own exception type
         text = f"a text that cannot be made ({type(unreadable).__name__})"
+    name = request.simulation.function.__name__
     error = ReplicateError(
-        f"replicate {replicate} of {run.simulation.name} raised {type(cause).__name__}: {text}\n"
-        f"  parameters: {run.parameters!r}\n"
-        f"  to replay it: {run.simulation.function.__name__}.replay(parameters, seed={run.seed}, index={replicate})",
+        f"replicate {replicate} of {request.simulation.name} raised {type(cause).__name__}: {text}\n"
+        f"  parameters: {request.parameters!r}\n"
+        f"  to replay it: {name}.replay(parameters, seed={request.seed}, index={replicate})",
         replicate=replicate,
-        parameters=run.parameters,
+        parameters=request.parameters,
     )
     error.__cause__ = cause
     return error

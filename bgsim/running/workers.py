@@ -1,55 +1,59 @@
-"""What a worker does next, and what it brings back."""
+"""What a worker does next, and what it brings back: each in one hold of the engine's lock.
+
+A worker asks for a *task*, and gives back what came of it; with that it gets its next task. There are five kinds: a
+batch of chunks, a run to prepare, runs to store, a plain call, and nothing. A batch is one chunk of the most urgent
+run, or the chunks of several runs that take less together than a switch of threads.
+"""
 
 from __future__ import annotations
 
-import itertools
-import threading
-from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bgsim.control import YIELD
-from bgsim.environment import versions_of
-from bgsim.running.calls import Calls
-from bgsim.running.worker import Task, Worker
+from bgsim.running.calls import Call, Calls
+from bgsim.running.run import Chunk, Run, Stage
+from bgsim.running.worker import Done, Worker
+from bgsim.storage import MemoryStore
 
 if TYPE_CHECKING:
-    from bgsim.environment import Versions
-    from bgsim.priority import Priority
-    from bgsim.queue_manager import Entry
-    from bgsim.running.run import Run
-    from bgsim.running.scheduler import Scheduler
+    from bgsim.running.finish import Finish
+    from bgsim.running.lifecycle import Lifecycle
+    from bgsim.running.state import State
+    from bgsim.running.storing import Prepared, Storing
+
+Task: TypeAlias = tuple[Callable[..., Any], Any]
+"""A method of `Worker`, and what it is to be called with."""
 
 _SMALL_BYTES = 2**16
-"""Columns up to this size are made under the lock, rather than by a worker that has to take it once more."""
+"""The lock's holder makes columns up to this size, rather than a worker that has to take the lock once more."""
+
+_BATCH_S = 1e-3
+"""What the runs of a batch may take together; the last one may be cancelled so much later."""
+
+_BATCH = 16
+"""How many runs a batch has at most."""
 
 
-class Dispatch:
-    """Gives workers their tasks: chunks and preparations of a scheduler's runs, plain calls, errands.
-
-    The public methods that workers call take the engine's lock themselves; all others are called under it.
+class Workers:
+    """Gives the workers their tasks. The public methods that workers call take the engine's lock themselves.
 
     Attributes
     ----------
-    workers : list of Worker
+    all : list of Worker
     calls : Calls
-        Plain callables that wait for a worker.
-    stopped : bool
-        No worker takes anything any more.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        config = scheduler.config
-        self._scheduler = scheduler
-        self._lock = scheduler.lock
-        self._config = config
-        self._work = threading.Condition(scheduler.lock.raw)  # workers wait for a task
-        self._errands: deque[Task] = deque()  # for any worker, before anything else
-        self._turns = itertools.count()
-        self._asleep = 0  # workers that wait for a task
-        self.stopped = False
-        self.calls = Calls(config, scheduler.clock)
-        self.workers = [Worker(self, number) for number in range(1 if config.immediate else config.workers)]
+    def __init__(self, state: State, lifecycle: Lifecycle, finish: Finish, storing: Storing) -> None:
+        self._state = state
+        self._lock = state.lock
+        self._config = state.config
+        self._lifecycle = lifecycle
+        self._finish = finish
+        self._storing = storing
+        self.calls = Calls(state)
+        self.all = [Worker(self, number) for number in range(1 if self._config.immediate else self._config.workers)]
+        self._stores_quickly = isinstance(state.store, MemoryStore)
+        self._chunk_s = self._config.chunk_target_ms / 1000
 
     # ---- the workers' side ---------------------------------------------------------------------------
 
@@ -58,203 +62,178 @@ class Dispatch:
 
         None means that there is nothing to do, or, with `wait`, that the engine has stopped.
         """
+        state = self._state
         with self._lock:
             while True:
-                task = self._next(worker)
-                if task is not None or not wait or self.stopped:
+                task = self._next(worker, state.now())
+                if task is not None or not wait or state.stopped:
                     return task
-                self._asleep += 1
-                self._work.wait()
-                self._asleep -= 1
+                state.wake()  # the wait releases the lock
+                state.asleep += 1
+                state.work.wait()
+                state.asleep -= 1
 
-    def prepare(self, run: Run) -> tuple[Any, ...]:
-        """Load what is stored of a run, make room for its target, and compile it; by one worker, without the lock."""
-        target = run.target
-        stored = None
-        if any(job.recovered for job in list(run.jobs.values())):
-            # That it runs has to be known before it does: a crash that comes at once would blame nobody, for ever.
-            self._scheduler.settlement.try_store(run, self._scheduler.journal.flush)
-        if not run.loaded:
-            if run.cache == "use" and not self._scheduler.runs.is_still_missed(run):
-                stored = self._scheduler.settlement.try_store(run, lambda: self._scheduler.store.load(run.key, target))
-            elif run.cache == "refresh":
-                self._scheduler.settlement.try_store(run, lambda: self._scheduler.store.delete(run.key.hash))
-        held = len(next(iter(stored.values()))) if stored else 0
-        versions = versions_of(stored, held) if stored else ()
-        columns = run.allocate(target, stored)
-        runner = run.runner
-        if runner is None and max(held, run.length) < target:
-            runner = run.simulation.prepare(run.parameters, run.revision)
-        return columns, held, versions, runner
+    def prepare(self, run: Run) -> Prepared:
+        """Load what is stored of a run, make room, and compile it; without the lock."""
+        return self._storing.prepare(run)
 
-    def prepared(
-        self, worker: Worker, run: Run, columns: Any, held: int, versions: Versions, runner: Any
-    ) -> Task | None:
+    def prepared(self, worker: Worker, run: Run, prepared: Prepared) -> Task | None:
         """Take what `prepare` returned; return the worker's next task, most often the first chunk of the run."""
         with self._lock:
-            run.adopt(columns, held, versions)
-            run.runner = runner
-            run.phase = "running"
-            del run.workers[worker]
-            return None if self._scheduler.runs.came_back(run) else self._best_task(worker)
+            now = self._state.now()
+            run.adopt(prepared.columns, prepared.stored, prepared.versions)
+            run.runner = prepared.runner
+            run.give_back(worker, 0, 0.0)
+            self._lifecycle.came_back(run, now)
+            return None if self._config.immediate or self._lock.has_deferred else self._next(worker, now)
 
-    def give_back(self, worker: Worker, run: Run, done: int, error: BaseException | None) -> Task | None:
-        """Take back what a worker was given: so many replicates done, and why no more.
-
-        Returns
-        -------
-        Task or None
-            What the worker is to do next, if there is nothing that keeps it: storing the run, or done-callbacks.
-        """
+    def not_prepared(self, worker: Worker, run: Run, error: BaseException | None) -> Task | None:
+        """Take a run back that could not be prepared, or whose preparation was interrupted."""
         with self._lock:
-            failed_at = done
-            chunk = run.workers.get(worker)
-            if chunk is None:
-                del run.workers[worker]
-            else:
-                failed_at += chunk.first
-                run.give_back(worker, done)
-                if done < chunk.count:
-                    self.wake_all()
-            self._scheduler.runs.came_back(run, error, failed_at)
-            return None if self._lock.owes or self._config.immediate else self._next(worker)
+            now = self._state.now()
+            run.give_back(worker, 0, 0.0)
+            self._lifecycle.came_back(run, now, error)
+            return None if self._config.immediate or self._lock.has_deferred else self._next(worker, now)
 
-    # ---- the scheduler's side ------------------------------------------------------------------------
+    def computed(self, worker: Worker, batch: Sequence[Done]) -> Task | None:
+        """Take chunks back, with how far they came and why no further; return the worker's next task.
 
-    def wake(self) -> None:
-        """Have one worker look for a task."""
-        self._work.notify()
-
-    def wake_all(self) -> None:
-        """Have all look."""
-        self._work.notify_all()
-
-    def call_for(self, run: Run) -> None:
-        """Have one more worker look for a task: one that sleeps, or one that is on something less urgent."""
-        if self._asleep:
-            self._work.notify()
-            return
-        level = run.entry.level  # type: ignore[union-attr]
-        less_urgent = [
-            (other.entry.level, number, worker)  # type: ignore[union-attr]
-            for number, other in enumerate(self._scheduler.runs.running)
-            if other.entry.level < level  # type: ignore[union-attr]
-            for worker, chunk in other.workers.items()
-            if chunk is not None and not worker.is_ordered()
-        ]
-        if less_urgent:
-            min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
-
-    def add_errand(self, errand: Callable[[], None]) -> None:
-        """Have a worker do something before anything else, without the lock."""
-        self._errands.append(errand)
-        self._work.notify()
-
-    def add_call(self, task: Callable[[], None], priority: Priority, group: str | None) -> Callable[[], bool]:
-        """Have a worker call something in its turn; return what takes it out again, without the lock."""
-        take_out = self.calls.put(task, priority, group)
-        self._work.notify()
-
-        def withdraw() -> bool:
-            taken = take_out()
-            with self._lock:
-                self._scheduler.runs.tell_if_idle()
-            return taken
-
-        return withdraw
-
-    def offer_calls(self) -> None:
-        """Have a worker look at the calls, if one that waited for its rate is ready."""
-        if self._config.rate_limits and self.calls.need() is not None:
-            self._work.notify()
-
-    def stop(self) -> deque[Task]:
-        """Let the workers end; return the errands that none has done."""
-        self.stopped = True
-        errands, self._errands = self._errands, deque()
-        self._work.notify_all()
-        return errands
-
-    def busy_s(self) -> float:
-        """Return the seconds that all workers together have spent in kernels."""
-        return sum(worker.busy_s for worker in self.workers)
-
-    # ---- which task ----------------------------------------------------------------------------------
-
-    def _next(self, worker: Worker) -> Task | None:
-        if self._errands:
-            return self._errands.popleft()
-        return None if self.stopped else self._best_task(worker)
-
-    def _best_task(self, worker: Worker) -> Task | None:
-        """Return a piece of the most urgent run, or a call; among equals who has the fewest workers, in turn.
-
-        What has aged in the queue is as urgent as that has made it: it would starve among those it has caught up with.
+        There is none if done-callbacks are to be called first.
         """
-        if self._scheduler.runs.paused:
+        state = self._state
+        with self._lock:
+            now = state.now()
+            if worker.is_on_small_batch:
+                worker.is_on_small_batch = False
+                state.small_batches -= 1
+            for run, done, elapsed_s, error in batch:
+                chunk = run.give_back(worker, done, elapsed_s)
+                assert chunk is not None
+                if done < chunk.count:
+                    state.work.notify_all()
+                self._lifecycle.came_back(run, now, error, chunk.first + done)
+            return None if self._config.immediate or self._lock.has_deferred else self._next(worker, now)
+
+    def store(self, run: Run) -> bool | None:
+        """Hand a run to the store; without the lock. See `Storing.store`."""
+        return self._storing.store(run)
+
+    def stored(self, worker: Worker, runs: Sequence[tuple[Run, bool]]) -> Task | None:
+        """Settle the runs that the store has by now, each with whether its jobs left the journal."""
+        with self._lock:
+            now = self._state.now()
+            for run, left_journal in runs:
+                if run in self._state.storing:
+                    self._finish.settle(run, now, left_journal=left_journal)
+            return None if self._config.immediate or self._lock.has_deferred else self._next(worker, now)
+
+    def called(self, call: Call) -> None:
+        """Note that a call has ended."""
+        with self._lock:
+            self.calls.done(call)
+
+    # ---- under the lock ------------------------------------------------------------------------------
+
+    def stop(self) -> list[Run]:
+        """Let the workers end; return the runs that none has handed to the store."""
+        state = self._state
+        state.stopped = True
+        left = list(state.to_store)
+        state.to_store.clear()
+        state.work.notify_all()
+        return left
+
+    def _next(self, worker: Worker, now: float) -> Task | None:
+        state = self._state
+        if state.to_store:
+            runs = list(state.to_store)
+            state.to_store.clear()
+            if state.asleep and state.running and not self._stores_quickly:
+                state.work.notify()
+            return worker.store, runs
+        if state.stopped or state.paused:
             return None
+        return self._most_urgent(worker, now)
+
+    def _most_urgent(self, worker: Worker, now: float) -> Task | None:
+        """Return work on the most urgent run, or a call; among equals the one with the fewest workers, in turn.
+
+        A run that has aged in the queue is as urgent as that has made it: it would starve among those it has caught up
+        with.
+        """
+        running = self._state.running
         found: list[tuple[tuple[int, int, int], Run | None]] = [
-            ((-run.entry.level, len(run.workers), run.turn), run)  # type: ignore[union-attr]
-            for run in self._scheduler.runs.running
-            if not (run.stopping or run.follows is not None)
+            ((-run.level, len(run.workers), run.turn), run)
+            for run in running
+            if run.stage is not Stage.STOPPING and run.follows is None
         ]
-        need = self.calls.need()
-        if need is not None:
-            found.append((need, None))
-        elif self._config.rate_limits:
-            self._scheduler.timekeeper.look_again()
+        if self._state.calls.order.waiting and (place := self.calls.urgency(now)) is not None:
+            found.append((place, None))
         if len(found) > 1:
-            found.sort(key=lambda item: item[0])
-        for _, run in found:
-            task = self.calls.take(next(self._turns), self._call_done) if run is None else self._offer(run, worker)
-            if task is not None:
-                return task
+            found.sort(key=_place)
+        for number, (_, run) in enumerate(found):
+            if run is None:
+                call = self.calls.take(now)
+                if call is not None:
+                    return worker.call, call
+            elif run.needs_preparing and (run.workers or not self._prepare_at_once(run, now)):
+                if not run.workers:  # else one prepares it, or chunks of the shorter columns have to come back first
+                    run.workers[worker] = None
+                    return worker.prepare, run
+            elif run.has_pending:
+                return worker.compute, self._batch(worker, run, [other for _, other in found[number + 1 :]], now)
         return None
 
-    def _offer(self, run: Run, worker: Worker) -> Task | None:
-        if run.needs_preparing:
-            if run.workers:
-                return None  # somebody prepares it, or chunks of the shorter columns have to come back first
-            if not self._prepare_at_once(run):
-                run.workers[worker] = None
-                if run.runner is None:
-                    run.phase = "compiling"
-                return lambda: worker.prepare(run)
-        return self._take_chunk(run, worker)
+    def _batch(self, worker: Worker, run: Run, others: list[Run | None], now: float) -> list[tuple[Run, Chunk]]:
+        """Return a chunk of a run and, where both take no time, chunks of the runs that are next."""
+        worker.reset()
+        batch = [(run, self._take(worker, run))]
+        left_s = 0.0 if run.has_pending else _BATCH_S - self._lifecycle.seconds_of(run)
+        for other in others:
+            if left_s <= 0 or other is None or other.workers or len(batch) == _BATCH:
+                break
+            left_s -= self._lifecycle.seconds_of(other)
+            if left_s <= 0 or (other.needs_preparing and not self._prepare_at_once(other, now)):
+                break
+            if other.has_pending:
+                batch.append((other, self._take(worker, other)))
+        if left_s > 0:
+            worker.is_on_small_batch = True
+            self._state.small_batches += 1
+        for taken, _ in batch:
+            if taken.has_pending:
+                self._lifecycle.ask_for_worker(taken)
+        return batch
 
-    def _prepare_at_once(self, run: Run) -> bool:
+    def _take(self, worker: Worker, run: Run) -> Chunk:
+        run.turn = next(self._state.turns)
+        return run.take(worker, len(self.all), self._chunk_s)
+
+    def _prepare_at_once(self, run: Run, now: float) -> bool:
         """Prepare a new run here, if that takes microseconds: it is small and compiled, and nothing of it is stored."""
-        if run.loaded or not run.revision.compiles or run.cache == "refresh":
+        request = run.request
+        if run.columns or not request.revision.compiles or request.cache == "refresh":
             return False
-        if any(job.recovered for job in run.jobs.values()):
+        if request.size_bytes > _SMALL_BYTES or run.replicates > request.replicates:
             return False
-        if run.cache == "use" and not self._scheduler.runs.is_still_missed(run):
+        if request.cache == "use" and not self._finish.is_still_missed(run, now):
             return False
-        if run.simulation.replicate_bytes(run.parameters) * run.target > _SMALL_BYTES:
+        if any(job.recovered for job in run.members.values()):
             return False
         try:
-            runner = run.simulation.prepared(run.parameters, run.revision)
+            runner = request.simulation.prepared(request.parameters, request.revision)
             if runner is None:
                 return False
-            columns = run.allocate(run.target, None)
+            columns = run.allocate(run.replicates, None)
         except Exception:
-            return False  # whoever prepares it without the lock finds the same, and fails the run
+            return False  # the worker that prepares it without the lock finds the same, and fails the run
         run.adopt(columns, 0)
         run.runner = runner
-        run.phase = "running"
+        seconds = self._lifecycle.seconds_of(run)
+        if seconds:
+            run.expect(run.replicates / seconds, self._chunk_s)
         return True
 
-    def _take_chunk(self, run: Run, worker: Worker) -> Task | None:
-        if not run.has_pending:
-            return None
-        worker.reset()
-        run.turn = next(self._turns)
-        chunk = run.take(worker, len(self.workers), self._config.chunk_target_ms / 1000)
-        if run.has_pending:
-            self.call_for(run)
-        return lambda: worker.run_chunk(run, chunk)
 
-    def _call_done(self, entry: Entry) -> None:
-        with self._lock:
-            self.calls.done(entry)
-            self._scheduler.runs.tell_if_idle()
+def _place(item: tuple[tuple[int, int, int], Run | None]) -> tuple[int, int, int]:
+    return item[0]

@@ -15,8 +15,8 @@ from bgsim.storage.journal import ScheduledRequest
 from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
-    from bgsim.request import Submission
-    from bgsim.running.submit import Desk
+    from bgsim.request import Request
+    from bgsim.running.submitter import Submitter
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -27,16 +27,16 @@ _FULL_S = 1.0
 class RecurringJobs:
     """The schedules of an engine, by name; what `Engine.schedules` returns. Any thread may call any method.
 
-    Iterate over it for the `Schedule` of each. It is also a chore of the engine's timekeeper, which asks at least every
-    minute, so that a wall clock that is set or a computer that slept is noticed.
+    Iterate over it for the `Schedule` of each. It is also a periodic task of the engine's timers, which
+    ask at least every minute, so that a wall clock that is set or a computer that slept is noticed.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._journal = desk.scheduler.journal
-        self._clock = desk.scheduler.clock
+    def __init__(self, submitter: Submitter) -> None:
+        self._submitter = submitter
+        self._journal = submitter.scheduler.journal
+        self._clock = submitter.scheduler.clock
         self._schedules = Schedules()
-        self._active = desk.scheduler.config.run_schedules
+        self._active = submitter.scheduler.config.run_schedules
         self._not_before = -math.inf  # by the monotonic clock: when to look again after the store failed
         try:
             for kept in self._journal.schedules():
@@ -44,17 +44,15 @@ class RecurringJobs:
         except Exception as error:  # no cronsim, or a store that fails: jobs run all the same
             logger.warning("the schedules that the store keeps are not run: %s", error)
 
-    def add(
-        self, name: str, submission: Submission, *, cron: str, timezone: str, misfire: str, replace_it: bool
-    ) -> Schedule:
+    def add(self, name: str, request: Request, *, cron: str, timezone: str, misfire: str, replace_it: bool) -> Schedule:
         """Keep a schedule, in the store too; see `Engine.schedule`."""
         before = self._stored(name) if replace_it else None
         if before is not None and (before.paused or (before.cron, before.timezone) != (cron, timezone)):
             before = None  # it begins anew
         kept = ScheduledRequest(
             name=name,
-            **submission.kept(),
-            options=submission.options_json(),
+            **request.kept(),
+            options=request.options_json(),
             cron=cron,
             timezone=timezone,
             misfire=misfire,
@@ -64,7 +62,7 @@ class RecurringJobs:
         )
         schedule = _schedule_of(kept)
         self._schedules.add(schedule, replace=replace_it)
-        self._desk.remember(submission.simulation)
+        self._submitter.remember(request.simulation)
         self._journal.put_schedule(kept)
         self._take(name, self._stored(name))
         self._look_again()
@@ -107,7 +105,7 @@ class RecurringJobs:
     def __repr__(self) -> str:
         return f"<{len(self)} schedules{''.join(f'{chr(10)}  {schedule}' for schedule in self)}>"
 
-    # ---- a chore of the timekeeper ---------------------------------------------------------------------
+    # ---- a periodic task of the timers------------------------------------------------------------------
 
     def wait_s(self) -> float:
         """Return in how many seconds to look again."""
@@ -158,7 +156,7 @@ class RecurringJobs:
     def _start(self, kept: ScheduledRequest, previous: str | None) -> None:
         """Submit a run that is marked as this engine's."""
         try:
-            job = self._desk.submit(self._desk.read(kept))
+            job = self._submitter.submit(self._submitter.read(kept))
         except (EngineClosedError, QueueFullError) as error:
             self._journal.mark_schedule_run(kept.name, previous, kept.last_run_at)  # for whoever comes next
             self._take(kept.name, self._stored(kept.name))
@@ -175,7 +173,7 @@ class RecurringJobs:
 
     def _runs(self) -> bool:
         """Whether this engine runs schedules, and takes jobs."""
-        return self._active and not self._desk.scheduler.closed
+        return self._active and not self._submitter.scheduler.state.closed
 
     def _take(self, name: str, kept: ScheduledRequest | None) -> None:
         """Take a schedule as the store has it; None if it has none."""
@@ -192,9 +190,9 @@ class RecurringJobs:
         return schedule
 
     def _look_again(self) -> None:
-        scheduler = self._desk.scheduler
+        scheduler = self._submitter.scheduler
         with scheduler.lock:
-            scheduler.timekeeper.chores_changed()
+            scheduler.timers.periodic_changed()
 
 
 def _schedule_of(kept: ScheduledRequest) -> Schedule:

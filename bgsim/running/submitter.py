@@ -1,7 +1,7 @@
-"""Where submissions come in: answered from the store, or handed to the scheduler.
+"""Where requests come in: answered from the store, or handed to the scheduler.
 
-It is what `Engine.submit`, batches, schedules, dead letters and recovery have in common. It holds no engine, so that
-one which nobody holds any more can be closed.
+`Engine.submit`, batches, schedules, dead letters and recovery share it. It holds no engine, so that an engine which the
+user has dropped can be closed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.errors import IdentityError, InvalidInputError, NotStoredError
 from bgsim.job import Job
 from bgsim.registry import find_simulation
-from bgsim.request import Submission, read_submission
+from bgsim.request import Request, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,8 @@ _ANSWER_BYTES = 8 * 2**20
 """A stored result up to this size is loaded in the submitting thread; a larger one by a worker."""
 
 
-class Desk:
-    """Takes submissions. Any thread may call any method."""
+class Submitter:
+    """Takes requests. Any thread may call any method."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
@@ -39,10 +39,11 @@ class Desk:
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(4)  # job ids are unique in a store, for ever
         self._simulations: dict[str, Simulation] = {}  # by name: those submitted here, wherever they were defined
+        self._is_strict = scheduler.config.identity == "strict"
 
     def submit(
         self,
-        submission: Submission,
+        request: Request,
         *,
         on_progress: Callable[[ProgressUpdate], Any] | None = None,
         block: bool = False,
@@ -51,7 +52,7 @@ class Desk:
         crashes: int = 0,
         recovered: bool = False,
     ) -> Job:
-        """Take a submission and return its handle; see `Engine.submit`.
+        """Take a request and return its handle; see `Engine.submit`.
 
         Parameters
         ----------
@@ -62,21 +63,27 @@ class Desk:
         """
         scheduler = self.scheduler
         scheduler.check_process()
-        scheduler.check_open()
-        simulation = submission.simulation
+        if scheduler.state.closed:
+            scheduler.check_open()
+        simulation = request.simulation
         self._simulations[simulation.name] = simulation
-        self._check_size(submission)
-        if scheduler.config.identity == "strict" and submission.not_followed is not None:
-            raise IdentityError(submission.not_followed, field="simulation", value=simulation.name)
-        submission.revision.warn_of_limits(submission.not_followed)
-        submission.revision.warn_of_biased_draws()
-        if job_id is None:
-            job_id = self.new_id(simulation)
+        self._check_size(request)
+        if request.not_followed is not None and self._is_strict:
+            raise IdentityError(request.not_followed, field="simulation", value=simulation.name)
+        if request.not_followed is not None:
+            request.revision.warn_of_limits(request.not_followed)
+        request.revision.warn_of_biased_draws()
         now, wall = scheduler.clock.monotonic(), scheduler.clock.time()
-        job = Job(scheduler, job_id, submission, now, wall, crashes, recovered=recovered)
+        job = Job(scheduler, job_id or self.new_id(simulation), request, now, wall)
+        if crashes or recovered:
+            job.crashes, job.recovered = crashes, recovered
+        if request.timeout_s is not None:
+            job.run_left_s = request.timeout_s
+        if request.deadline_s is not None:
+            job.deadline = now + request.deadline_s
         watcher = scheduler.bus.subscribe(on_progress, job=job.id) if on_progress is not None else None
         try:
-            columns, missed = self._stored(job) if submission.cache in ("use", "only") else (None, False)
+            columns, missed = self._stored(job) if request.cache in ("use", "only") else (None, False)
             if columns is not None:
                 scheduler.answer(job, columns)
             else:
@@ -109,59 +116,59 @@ class Desk:
 
     def read(
         self, kept: PendingRequest | DeadLetter | ScheduledRequest, changes: Mapping[str, Any] | None = None
-    ) -> Submission:
-        """Return the submission that the journal keeps, with changes.
+    ) -> Request:
+        """Return the request that the journal keeps, with changes.
 
         Raises
         ------
         SimulationNotFoundError, InvalidInputError
         """
         simulation = self.find(kept.simulation)
-        return read_submission(simulation, kept.parameters, kept.seed, kept.replicates, kept.options, changes)
+        return read_request(simulation, kept.parameters, kept.seed, kept.replicates, kept.options, changes)
 
-    def _check_size(self, submission: Submission) -> None:
+    def _check_size(self, request: Request) -> None:
         """Refuse a result that would not fit into memory, or that the store would not take."""
-        config = self.scheduler.config
-        size = submission.size_bytes
-        limits = {"max_result_bytes": config.max_result_bytes}
-        if submission.cache != "off" and config.auto_store_completed:
-            limits["max_storage_bytes"] = self._store.max_storage_bytes
-        for setting, limit in limits.items():
-            if size > limit:
-                raise InvalidInputError(
-                    f"{submission.replicates:,} replicates of {submission.simulation.name} need {size:,} bytes, more "
-                    f"than {setting}={limit:,}; ask for fewer, or raise it in EngineConfig",
-                    field="replicates",
-                    value=submission.replicates,
-                )
+        config, size = self.scheduler.config, request.size_bytes
+        stores = request.cache != "off" and config.auto_store_completed
+        if size <= config.max_result_bytes and not (stores and size > self._store.max_storage_bytes):
+            return
+        setting, limit = "max_result_bytes", config.max_result_bytes
+        if size <= limit:
+            setting, limit = "max_storage_bytes", self._store.max_storage_bytes
+        raise InvalidInputError(
+            f"{request.replicates:,} replicates of {request.simulation.name} need {size:,} bytes, more than "
+            f"{setting}={limit:,}; ask for fewer, or raise it in EngineConfig",
+            field="replicates",
+            value=request.replicates,
+        )
 
     def _stored(self, job: Job) -> tuple[Columns | None, bool]:
         """Return the job's columns if the store has them all and they are quickly loaded, or have to be there.
 
         And whether it is certain that the store has nothing.
         """
-        submission, store = job.submission, self._store
-        must = submission.cache == "only"
+        request, store = job.request, self._store
+        must = request.cache == "only"
         try:
-            held = store.find(submission.key)
-            if held >= submission.replicates:
-                small = submission.size_bytes <= _ANSWER_BYTES
-                columns = store.load(submission.key, submission.replicates) if small or must else None
-                if columns is not None and len(next(iter(columns.values()))) < submission.replicates:
-                    columns = None  # somebody has just deleted it and stored less
-                if columns is not None and submission.workspace is not None:
-                    store.place(submission.key, submission.replicates, submission.workspace)
+            held = store.find(request.key)
+            if held >= request.replicates:
+                small = request.size_bytes <= _ANSWER_BYTES
+                columns = store.load(request.key, request.replicates) if small or must else None
+                if columns is not None and len(next(iter(columns.values()))) < request.replicates:
+                    columns = None  # another process has just deleted it and stored less
+                if columns is not None and request.workspace is not None:
+                    store.place(request.key, request.replicates, request.workspace)
                 if columns is not None or not must:
                     return columns, False
                 held = 0
         except Exception as error:  # a StoreError, or what a store raises that breaks its contract
             if must:
                 raise
-            job.record.store_error = str(error)
+            job.store_error = str(error)
             return None, False
         if must:
             raise NotStoredError(
-                f"{held:,} of {submission.replicates:,} replicates of {submission.simulation.name} are stored in "
+                f"{held:,} of {request.replicates:,} replicates of {request.simulation.name} are stored in "
                 f'{store.location}; cache="use" computes the others'
             )
         return None, not held
