@@ -14,6 +14,7 @@ from benchmarks.harness import Case, report
 from bgsim.job import JobState
 from bgsim.models.options import AsianCall, asian_call
 from bgsim.progress import UpdateType
+from bgsim.testing import parts
 
 CANCELS = 100
 URGENT = 200
@@ -117,7 +118,7 @@ def main() -> None:
             job = engine.submit(asian_call, AsianCall(), replicates=REPLICATES, seed=seed)
             job.result()
             wall = time.perf_counter() - began
-            shares.append(engine._scheduler.dispatch.busy_s() / (wall * workers))
+            shares.append(sum(worker.busy_s for worker in parts(engine).workers.all) / (wall * workers))
             assert job.status().replicates_completed == REPLICATES
     print(
         f"\n{REPLICATES:,} replicates of an Asian call, {workers} workers: in kernels for a median of "

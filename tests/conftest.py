@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-HANDSHAKE_S = 30.0
-"""Bound on any wait in a test: reached only by a bug."""
-
 # Machine code is kept from one run of the tests to the next, and apart from that of the user.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "numba"))
+
+from bgsim import testing
+from bgsim.testing import HANDSHAKE_S, Gate
+
 # A parent that ignores Ctrl-C (nohup, a job runner, `&` in a script) hands that down to us and to all whom we start.
 # Python then installs no handler, so what tests send and raise would be lost: here we are as at a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -98,30 +99,18 @@ def clock() -> Clock:
     return Clock()
 
 
-class Gate:
-    """A two-event handshake: somebody stops inside, the test waits until he is there and lets him go."""
-
-    def __init__(self) -> None:
-        self._reached = threading.Event()
-        self._open = threading.Event()
-
-    def stop_here(self, *_: object) -> None:
-        """Stop here; called by the one who is to be stopped."""
-        self._reached.set()
-        assert self._open.wait(HANDSHAKE_S), "nobody opened the gate"
-
-    def wait_until_reached(self) -> None:
-        assert self._reached.wait(HANDSHAKE_S), "nobody came to the gate"
-
-    def open(self) -> None:
-        self._open.set()
-
-
 @pytest.fixture
 def gate() -> Iterator[Gate]:
     found = Gate()
     yield found
     found.open()
+
+
+@pytest.fixture
+def hold() -> Iterator[Gate]:
+    """A gate named "a" for the simulation `gated`; open when the test ends."""
+    with testing.gate("a") as made:
+        yield made
 
 
 @pytest.fixture

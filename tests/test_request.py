@@ -15,28 +15,28 @@ from kernels import Walk, walk
 import bgsim
 from bgsim.errors import InvalidInputError, ParameterError
 from bgsim.priority import Priority
-from bgsim.request import CACHE_MODES, Submission, read_submission
+from bgsim.request import CACHE_MODES, Request, read_request
 from bgsim.retry import Retry
 
 
 @bgsim.simulation(
-    outputs={"x": "f8"}, compile=False, priority="high", timeout_s=3.0, group="disk", retry=Retry(attempts=1)
+    outputs={"x": "f8"}, compile=False, priority="high", timeout_s=3.0, group="disk", retry=Retry(retries=1)
 )
 def declared(p: Walk, rng: Any) -> float:
     return 0.0
 
 
-def make(simulation: Any = walk, parameters: Any = None, **options: Any) -> Submission:
-    return Submission(simulation, simulation.bind(parameters), **{"replicates": 3, **options})
+def make(simulation: Any = walk, parameters: Any = None, **options: Any) -> Request:
+    return Request(simulation, simulation.bind(parameters), **{"replicates": 3, **options})
 
 
 def test_what_the_simulation_declares_counts_where_nothing_is_said() -> None:
     silent = make(declared)
     assert (silent.urgency, silent.timeout_s, silent.group) == (Priority.HIGH, 3.0, "disk")
-    assert silent.retry == Retry(attempts=1)
-    said = make(declared, priority="low", timeout_s=1.0, group="web", retry=Retry(attempts=0))
+    assert silent.retry == Retry(retries=1)
+    said = make(declared, priority="low", timeout_s=1.0, group="web", retry=Retry(retries=0))
     assert (said.urgency, said.timeout_s, said.group) == (Priority.LOW, 1.0, "web")
-    assert said.retry == Retry(attempts=0)
+    assert said.retry == Retry(retries=0)
 
 
 def test_a_low_job_takes_no_slot_unless_it_names_a_workspace() -> None:
@@ -142,20 +142,20 @@ submissions = st.builds(
 )
 
 
-def fields_of(submission: Submission) -> dict[str, Any]:
-    names = [name for name in Submission.__dataclass_fields__ if name not in ("parameters", "key", "priority")]
+def fields_of(submission: Request) -> dict[str, Any]:
+    names = [name for name in Request.__dataclass_fields__ if name not in ("parameters", "key", "priority")]
     return {name: getattr(submission, name) for name in names} | {"key": submission.key.identity}
 
 
-def read_back(submission: Submission, options: str, changes: Any = None) -> Submission:
+def read_back(submission: Request, options: str, changes: Any = None) -> Request:
     parameters = submission.parameters.to_json()
-    return read_submission(
+    return read_request(
         submission.simulation, parameters, str(submission.seed), submission.replicates, options, changes
     )
 
 
 @given(submissions)
-def test_it_survives_the_journal(submission: Submission) -> None:
+def test_it_survives_the_journal(submission: Request) -> None:
     """But for the class that the options were given as: the same result is asked for, in the same way."""
     again = read_back(submission, submission.options_json())
     assert fields_of(again) == fields_of(submission)

@@ -95,6 +95,7 @@ class Scheduler:
         self.reader = StatusReader(self.state)
         self.executors: weakref.WeakSet[concurrent.futures.Executor] = weakref.WeakSet()
         self._process = os.getpid()
+        self.drives = True  # False in an engine that only its caller steps
         self._driving = False  # an immediate engine is at work further up the stack
 
     def start(self) -> None:
@@ -321,8 +322,8 @@ class Scheduler:
             self.bus.deliver()
 
     def drive(self) -> None:
-        """Do all that is due in this thread."""
-        while self.step():
+        """Do all that is due in this thread, for an immediate engine."""
+        while self.drives and self.step():
             pass
 
     # ---- whether it takes anything -------------------------------------------------------------------

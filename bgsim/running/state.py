@@ -90,6 +90,7 @@ class State:
         limits: dict[str, Any] = {"limits": config.limits, "rate_limits": config.rate_limits}
         self.queue = QueueCore(config.max_queue_size, age_after_s=config.age_after_s, **limits)
         self.calls = QueueCore(sys.maxsize, **limits)
+        self._timetables = (self.queue.order.timetable, self.calls.order.timetable)
         self.running: list[Run] = []
         self.storing: list[Run] = []
         self.to_store: deque[Run] = deque()
@@ -144,5 +145,9 @@ class State:
             self.room.notify_all()
         if not self.jobs and self.is_idle:
             self.idle.notify_all()
-        if self.wakes_at != -math.inf and min(self.alarms.at, self.next_event_at) < self.wakes_at:
+        when = self.alarms.at
+        for timetable in self._timetables:
+            if timetable.look_at < when:  # noqa: PLR1730 - min() is a call
+                when = timetable.look_at
+        if when < self.wakes_at:
             self.alarm.notify()

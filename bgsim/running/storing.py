@@ -116,9 +116,8 @@ class Storing:
 
     def _confirm(self, run: Run, error: Exception | None, *, settles: bool) -> None:
         """Note that a result is durable, or why it is not; in the store's thread, also settle the run."""
-        run.store_error = None
+        run.store_error = self._state.store_error = None if error is None else str(error)
         if error is not None:
-            run.store_error = self._state.store_error = str(error)
             logger.warning("a result of %s is delivered but not stored: %s", run.request.simulation.name, error)
         if settles:
             with self._state.lock:

@@ -79,13 +79,16 @@ class Workers:
 
     def prepared(self, worker: Worker, run: Run, prepared: Prepared) -> Task | None:
         """Take what `prepare` returned; return the worker's next task, most often the first chunk of the run."""
+        state = self._state
         with self._lock:
-            now = self._state.now()
+            now = state.now()
             run.adopt(prepared.columns, prepared.stored, prepared.versions)
             run.runner = prepared.runner
             run.give_back(worker, 0, 0.0)
             self._lifecycle.came_back(run, now)
-            return None if self._config.immediate or self._lock.has_deferred else self._next(worker, now)
+            if run.stage >= Stage.STOPPED or state.to_store or self._lock.has_deferred:
+                return self._after(worker, now)
+            return None if state.paused or state.stopped else self._most_urgent(worker, now)
 
     def not_prepared(self, worker: Worker, run: Run, error: BaseException | None) -> Task | None:
         """Take a run back that could not be prepared, or whose preparation was interrupted."""
@@ -93,7 +96,7 @@ class Workers:
             now = self._state.now()
             run.give_back(worker, 0, 0.0)
             self._lifecycle.came_back(run, now, error)
-            return None if self._config.immediate or self._lock.has_deferred else self._next(worker, now)
+            return self._after(worker, now)
 
     def computed(self, worker: Worker, batch: Sequence[Done]) -> Task | None:
         """Take chunks back, with how far they came and why no further; return the worker's next task.
@@ -112,7 +115,7 @@ class Workers:
                 if done < chunk.count:
                     state.work.notify_all()
                 self._lifecycle.came_back(run, now, error, chunk.first + done)
-            return None if self._config.immediate or self._lock.has_deferred else self._next(worker, now)
+            return self._after(worker, now)
 
     def store(self, run: Run) -> bool | None:
         """Hand a run to the store; without the lock. See `Storing.store`."""
@@ -125,7 +128,7 @@ class Workers:
             for run, left_journal in runs:
                 if run in self._state.storing:
                     self._finish.settle(run, now, left_journal=left_journal)
-            return None if self._config.immediate or self._lock.has_deferred else self._next(worker, now)
+            return self._after(worker, now)
 
     def called(self, call: Call) -> None:
         """Note that a call has ended."""
@@ -143,17 +146,29 @@ class Workers:
         state.work.notify_all()
         return left
 
+    def _after(self, worker: Worker, now: float) -> Task | None:
+        """Return the task that follows another one; none where callbacks come first, or the caller decides by steps."""
+        if self._state.to_store:
+            return self._to_store(worker)
+        if self._config.immediate or self._lock.has_deferred:
+            return None
+        return self._next(worker, now)
+
     def _next(self, worker: Worker, now: float) -> Task | None:
         state = self._state
         if state.to_store:
-            runs = list(state.to_store)
-            state.to_store.clear()
-            if state.asleep and state.running and not self._stores_quickly:
-                state.work.notify()
-            return worker.store, runs
+            return self._to_store(worker)
         if state.stopped or state.paused:
             return None
         return self._most_urgent(worker, now)
+
+    def _to_store(self, worker: Worker) -> Task:
+        state = self._state
+        runs = list(state.to_store)
+        state.to_store.clear()
+        if state.asleep and state.running and not self._stores_quickly:
+            state.work.notify()
+        return worker.store, runs
 
     def _most_urgent(self, worker: Worker, now: float) -> Task | None:
         """Return work on the most urgent run, or a call; among equals the one with the fewest workers, in turn.

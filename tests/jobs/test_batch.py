@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import HANDSHAKE_S
-from kernels import HOLDS, Hold, Walk, fragile, held, one_draw, walk
+from kernels import Walk, fragile, one_draw, walk
 
 import bgsim
 from bgsim.errors import (
@@ -23,16 +23,17 @@ from bgsim.errors import (
     ReplicateError,
 )
 from bgsim.job import JobState
+from bgsim.testing import GATES, Gate, gated, parts
 
 
 @pytest.fixture
-def holds() -> Iterator[dict[str, Hold]]:
-    """Holds "0", "1" and "2" for the simulation `held`."""
+def holds() -> Iterator[dict[str, Gate]]:
+    """Holds "0", "1" and "2" for the simulation `gated`."""
     names = [str(number) for number in range(3)]
-    HOLDS.update({name: Hold() for name in names})
-    yield HOLDS
+    GATES.update({name: Gate() for name in names})
+    yield GATES
     for name in names:
-        HOLDS.pop(name).go_on.set()
+        GATES.pop(name).go_on.set()
 
 
 def names(batch: Any) -> list[str]:
@@ -42,9 +43,9 @@ def names(batch: Any) -> list[str]:
 # ---- orders ------------------------------------------------------------------------------------------
 
 
-def test_jobs_come_as_they_end_or_as_they_were_asked_for(holds: dict[str, Hold]) -> None:
+def test_jobs_come_as_they_end_or_as_they_were_asked_for(holds: dict[str, Gate]) -> None:
     with bgsim.Engine(workers=3) as engine:
-        batch = engine.submit_many(held, [{"name": str(n)} for n in range(3)], replicates=1)
+        batch = engine.submit_many(gated, [{"name": str(n)} for n in range(3)], replicates=1)
         assert batch.done() is False
         assert batch.missing() == [0, 1, 2]
         ended = batch.as_completed(timeout_s=HANDSHAKE_S)
@@ -67,9 +68,9 @@ def test_jobs_come_as_they_end_or_as_they_were_asked_for(holds: dict[str, Hold])
 
 
 @pytest.mark.parametrize("order", ["completion", "submission"])
-def test_waiting_for_too_long_is_a_time_out(order: str, holds: dict[str, Hold]) -> None:
+def test_waiting_for_too_long_is_a_time_out(order: str, holds: dict[str, Gate]) -> None:
     with bgsim.Engine(workers=1) as engine:
-        batch = engine.submit_many(held, [{"name": "0"}], replicates=1)
+        batch = engine.submit_many(gated, [{"name": "0"}], replicates=1)
         with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
             list(batch.as_completed(order=order, timeout_s=0.01))
         assert not batch.wait(0.01)
@@ -125,10 +126,10 @@ def test_failures_are_by_position_and_the_first_is_raised() -> None:
         ]
 
 
-def test_cancelling_keeps_what_is_done_and_submits_no_more(holds: dict[str, Hold]) -> None:
+def test_cancelling_keeps_what_is_done_and_submits_no_more(holds: dict[str, Gate]) -> None:
     with bgsim.Engine(workers=1, max_concurrent_simulations=1, max_queue_size=1) as engine:
         holds["0"].go_on.set()
-        batch = engine.submit_many(held, [{"name": str(n)} for n in range(5)], replicates=1)
+        batch = engine.submit_many(gated, [{"name": str(n)} for n in range(5)], replicates=1)
         assert batch[0].result(HANDSHAKE_S).replicates == 1
         assert holds["1"].reached.wait(HANDSHAKE_S)
         batch.cancel()
@@ -166,13 +167,13 @@ def test_the_rest_follows_as_jobs_end() -> None:
         assert [r.parameters["n"] for r in sweep.results()] == list(range(100))
 
 
-def test_a_closed_engine_refuses_the_rest(holds: dict[str, Hold]) -> None:
+def test_a_closed_engine_refuses_the_rest(holds: dict[str, Gate]) -> None:
     engine = bgsim.Engine(workers=1, max_concurrent_simulations=1, max_queue_size=1)
-    batch = engine.submit_many(held, [{"name": str(n % 2)} for n in range(2)] + [{"name": "x"}] * 3, replicates=1)
+    batch = engine.submit_many(gated, [{"name": str(n % 2)} for n in range(2)] + [{"name": "x"}] * 3, replicates=1)
     assert holds["0"].reached.wait(HANDSHAKE_S)
     closing = threading.Thread(target=engine.close)
     closing.start()
-    while not engine._scheduler.closed:
+    while not parts(engine).state.closed:
         batch.done()
     for name in ("0", "1"):
         holds[name].go_on.set()

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 from conftest import HANDSHAKE_S
 from crash_kernels import hooked
 from engine_process import PHASES
-from kernels import HOLDS, Fragile, Hold, fragile, held, one_draw
+from kernels import Fragile, fragile, one_draw
 from paths import SUPPORT
 
 import bgsim
@@ -28,6 +27,7 @@ from bgsim.job import JobState
 from bgsim.priority import Priority
 from bgsim.storage import ResultStore
 from bgsim.storage.journal import PendingRequest
+from bgsim.testing import GATES, Gate, gated, parts
 
 SCRIPT = SUPPORT / "engine_process.py"
 
@@ -68,14 +68,6 @@ def killed(*arguments: object) -> list[str]:
     words = process.stdout.readline().split()
     kill(process)
     return words
-
-
-@pytest.fixture
-def hold() -> Iterator[Hold]:
-    """A hold named "a" for the simulation `held`; let go when the test ends."""
-    HOLDS["a"] = Hold()
-    yield HOLDS["a"]
-    HOLDS.pop("a").go_on.set()
 
 
 def pending(number: int, simulation: str = "crash_kernels.hooked", **more: Any) -> PendingRequest:
@@ -127,11 +119,11 @@ def test_options_and_ids_survive(tmp_path: Path) -> None:
     jobs = engine.recover()
     assert [job.id for job in jobs] == ids
     assert [job.crashes for job in jobs] == [0] * 4
-    urgent, tried, delayed, timed = (job.submission for job in jobs)
+    urgent, tried, delayed, timed = (job.request for job in jobs)
     assert (urgent.urgency, urgent.group, urgent.timeout_s, urgent.seed) == (Priority.CRITICAL, "g", 9.0, 3)
     assert urgent.parameters["scale"] == 2.0
     assert (tried.workspace, tried.cache, tried.allow_deduplication) == ("w", "refresh", False)
-    assert tried.retry == bgsim.Retry(attempts=2, backoff="fixed", delay_s=0.5, retry_on=(ValueError,))
+    assert tried.retry == bgsim.Retry(retries=2, backoff="fixed", delay_s=0.5, retry_on=(ValueError,))
     assert (delayed.queue_timeout_s, delayed.deadline_s) == (7200.0, 8000.0)
     assert began + 3600 <= delayed.at.timestamp() <= time.time() + 3600, "a delay counts from the first submission"
     assert (timed.at.year, timed.supersede, timed.urgency, timed.workspace) == (2100, "s", Priority.LOW, None)
@@ -140,11 +132,11 @@ def test_options_and_ids_survive(tmp_path: Path) -> None:
     engine.close(cancel=True)
 
 
-def test_a_priority_that_was_changed_survives(tmp_path: Path, hold: Hold) -> None:
+def test_a_priority_that_was_changed_survives(tmp_path: Path, hold: Gate) -> None:
     """Of one that waits and of one that runs, which has started all the same."""
     store = ResultStore(tmp_path / "s.db")
     with bgsim.Engine(store, workers=1, max_concurrent_simulations=1) as engine:
-        running = engine.submit("kernels.held", {"name": "a"}, replicates=1)
+        running = engine.submit("bgsim.testing.gates.gated", {"name": "a"}, replicates=1)
         assert hold.reached.wait(HANDSHAKE_S)
         waiting = engine.submit(hooked, replicates=5)
         waiting.set_priority("low")
@@ -346,28 +338,28 @@ def test_what_an_orderly_close_leaves_is_interrupted_and_not_blamed(
     monkeypatch.setattr("bgsim.running.shutdown.CLOSE_GRACE_S", 0.01)
     path = tmp_path / "s.db"
     for _ in range(4):
-        hold = Hold()
-        monkeypatch.setitem(HOLDS, "a", hold)
+        hold = Gate()
+        monkeypatch.setitem(GATES, "a", hold)
         engine = bgsim.Engine(path, workers=1, recover=True)
-        jobs = engine.jobs() or [engine.submit(held, {"name": "a"}, replicates=1)]
+        jobs = engine.jobs() or [engine.submit(gated, {"name": "a"}, replicates=1)]
         assert hold.reached.wait(HANDSHAKE_S)
         assert engine.close(timeout_s=0) == jobs
         hold.go_on.set()
         concurrent.futures.wait(jobs, HANDSHAKE_S)
         assert jobs[0].cancelled()
-    monkeypatch.delitem(HOLDS, "a")
+    monkeypatch.delitem(GATES, "a")
     with bgsim.Engine(path, workers=1, recover=True) as engine:
         assert engine.dead_letters() == []
         assert engine.drain(HANDSHAKE_S)
-        assert engine.submit(held, {"name": "a"}, replicates=1, cache="only").result().replicates == 1
+        assert engine.submit(gated, {"name": "a"}, replicates=1, cache="only").result().replicates == 1
 
 
-def test_a_job_that_was_cancelled_is_not_found_again(tmp_path: Path, hold: Hold) -> None:
+def test_a_job_that_was_cancelled_is_not_found_again(tmp_path: Path, hold: Gate) -> None:
     """Even if its kernel had not let go when the process ended."""
     path = tmp_path / "s.db"
     store = ResultStore(path)
     engine = bgsim.Engine(store, workers=1)
-    job = engine.submit(held, {"name": "a"}, replicates=1)
+    job = engine.submit(gated, {"name": "a"}, replicates=1)
     assert hold.reached.wait(HANDSHAKE_S)
     assert job.cancel()
     assert engine.close(cancel=True, timeout_s=0) == [job]
@@ -428,7 +420,7 @@ def test_a_dead_letter_is_tried_again_with_changes_and_is_gone(tmp_path: Path) -
         assert (letter.id, letter.replicates) == (letter_id, 3)
         job = engine.retry(letter_id, parameters=Fragile(fails_at=0.0), replicates=4)
         assert job.result(HANDSHAKE_S).replicates == 4
-        assert job.submission.urgency is Priority.HIGH
+        assert job.request.urgency is Priority.HIGH
         assert engine.dead_letters() == []
         with pytest.raises(RequestNotFoundError):
             engine.retry(letter_id)
@@ -510,7 +502,7 @@ def test_a_retry_for_which_there_is_no_room_keeps_the_dead_letter(tmp_path: Path
     with bgsim.Engine(tmp_path / "s.db", workers=1) as engine:
         letter_id = bury(engine)
         engine.pause()
-        engine._scheduler.queue.max_queue_size = 1
+        parts(engine).state.queue.capacity = 1
         waiting = engine.submit(one_draw, replicates=1)
         with pytest.raises(QueueFullError):
             engine.retry(letter_id)

@@ -24,7 +24,7 @@ from bgsim.clock import ManualClock
 from bgsim.errors import CompileError, InvalidInputError, ParameterError
 from bgsim.parameters.parameter_class import fields_of, parameter_class, unreachable_attribute
 from bgsim.parameters.parameter_set import ParameterSet
-from bgsim.request import Submission, read_submission
+from bgsim.request import Request, read_request
 from bgsim.storage import ResultStore
 from bgsim.storage.journal import PendingRequest
 from bgsim.ui.cli import cli
@@ -118,7 +118,7 @@ def test_every_way_in_gives_one_number(simulation: bgsim.Simulation) -> None:
         jobs = [engine.submit(simulation, way, replicates=1) for way in ways]
         jobs += engine.sweep(simulation, {"percent": [50]}, replicates=1)
         assert [job.result()["x"][0] for job in jobs] == [0.5] * len(jobs)
-        assert len({job.submission.key.identity for job in jobs}) == 1
+        assert len({job.request.key.identity for job in jobs}) == 1
 
 
 def test_the_command_line_constructs_too(tmp_path: Path) -> None:
@@ -239,9 +239,9 @@ def test_all_ways_in_construct_once_and_agree(example: Example) -> None:
     instance = example.parameters_class(**example.typed())
     sets = [bound, simulation.bind(instance), simulation.bind(bound)]
     assert len(made) == 2  # the second was the user's
-    submission = Submission(simulation, bound, 1)
-    sets.append(read_submission(simulation, bound.to_json(), "0", 1, submission.options_json()).parameters)
-    sets.append(read_submission(simulation, sets[-1].to_json(), "0", 1, submission.options_json()).parameters)
+    submission = Request(simulation, bound, 1)
+    sets.append(read_request(simulation, bound.to_json(), "0", 1, submission.options_json()).parameters)
+    sets.append(read_request(simulation, sets[-1].to_json(), "0", 1, submission.options_json()).parameters)
     assert len(made) == 2
     if example.given:
         with bgsim.Engine(immediate=True, clock=ManualClock(0.0)) as engine:

@@ -10,14 +10,13 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import HANDSHAKE_S, Gate
-from kernels import HOLDS, Fragile, Hold, Spin, Walk, fragile, held, one_draw, spin, walk
+from conftest import HANDSHAKE_S
+from kernels import Fragile, Spin, Walk, fragile, one_draw, spin, walk
 
 import bgsim
 from bgsim.errors import (
@@ -36,14 +35,7 @@ from bgsim.errors import (
 from bgsim.job import Job, JobState
 from bgsim.progress import UpdateType
 from bgsim.storage import MemoryStore, SlotPair
-
-
-@pytest.fixture
-def hold() -> Iterator[Hold]:
-    """A hold named "a" for the simulation `held`; let go when the test ends."""
-    HOLDS["a"] = Hold()
-    yield HOLDS["a"]
-    HOLDS.pop("a").go_on.set()
+from bgsim.testing import GATES, Gate, gated, lock_is_free
 
 
 def finish(*jobs: Job) -> None:
@@ -175,13 +167,13 @@ def test_a_replicate_that_raises_fails_the_job_and_says_how_to_replay() -> None:
 # ---- sharing -----------------------------------------------------------------------------------------
 
 
-def test_the_same_request_twice_is_one_run(hold: Hold) -> None:
+def test_the_same_request_twice_is_one_run(hold: Gate) -> None:
     """Each caller has a handle of its own, and the same result."""
     with bgsim.Engine(workers=1) as engine:
-        first = engine.submit(held, {"name": "a"}, replicates=3)
+        first = engine.submit(gated, {"name": "a"}, replicates=3)
         assert hold.reached.wait(HANDSHAKE_S)
-        second = engine.submit(held, {"name": "a"}, replicates=3)
-        apart = engine.submit(held, {"name": "a"}, replicates=3, allow_deduplication=False)
+        second = engine.submit(gated, {"name": "a"}, replicates=3)
+        apart = engine.submit(gated, {"name": "a"}, replicates=3, allow_deduplication=False)
         assert engine.stats().queue.joined == 1
         hold.go_on.set()
         results = [job.result(HANDSHAKE_S) for job in (first, second, apart)]
@@ -191,11 +183,11 @@ def test_the_same_request_twice_is_one_run(hold: Hold) -> None:
     assert results[0]["x"].tolist() == results[2]["x"].tolist()
 
 
-def test_cancelling_one_of_two_leaves_the_other_running(hold: Hold) -> None:
+def test_cancelling_one_of_two_leaves_the_other_running(hold: Gate) -> None:
     with bgsim.Engine(workers=1) as engine:
-        first = engine.submit(held, {"name": "a"}, replicates=3)
+        first = engine.submit(gated, {"name": "a"}, replicates=3)
         assert hold.reached.wait(HANDSHAKE_S)
-        second = engine.submit(held, {"name": "a"}, replicates=3)
+        second = engine.submit(gated, {"name": "a"}, replicates=3)
         assert first.cancel()
         assert first.state is JobState.CANCELLED
         assert second.state is JobState.RUNNING
@@ -206,18 +198,18 @@ def test_cancelling_one_of_two_leaves_the_other_running(hold: Hold) -> None:
 
 
 @pytest.mark.parametrize("more", [50, 5])
-def test_a_duplicate_that_wants_more_is_served_by_the_same_run(hold: Hold, more: int) -> None:
+def test_a_duplicate_that_wants_more_is_served_by_the_same_run(hold: Gate, more: int) -> None:
     """The larger number of replicates wins, whenever it comes; each gets as many as it asked for."""
     with bgsim.Engine(workers=2) as engine:
-        first = engine.submit(held, {"name": "a"}, replicates=20, seed=3)
+        first = engine.submit(gated, {"name": "a"}, replicates=20, seed=3)
         assert hold.reached.wait(HANDSHAKE_S)
-        second = engine.submit(held, {"name": "a"}, replicates=more, seed=3)
+        second = engine.submit(gated, {"name": "a"}, replicates=more, seed=3)
         hold.go_on.set()
         a, b = first.result(HANDSHAKE_S), second.result(HANDSHAKE_S)
     assert (a.replicates, b.replicates) == (20, more)
     shorter = min(20, more)
     assert a["x"][:shorter].tolist() == b["x"][:shorter].tolist()
-    assert b["x"].tolist() == bgsim.run(held, {"name": ""}, replicates=more, seed=3)["x"].tolist()
+    assert b["x"].tolist() == bgsim.run(gated, {"name": ""}, replicates=more, seed=3)["x"].tolist()
 
 
 def test_the_key_is_free_again_after_a_failure() -> None:
@@ -230,10 +222,10 @@ def test_the_key_is_free_again_after_a_failure() -> None:
 # ---- priority ----------------------------------------------------------------------------------------
 
 
-def test_the_most_urgent_goes_first(hold: Hold) -> None:
+def test_the_most_urgent_goes_first(hold: Gate) -> None:
     order: list[str] = []
     with bgsim.Engine(workers=1, max_concurrent_simulations=1) as engine:
-        engine.submit(held, {"name": "a"}, replicates=1, priority="critical")
+        engine.submit(gated, {"name": "a"}, replicates=1, priority="critical")
         assert hold.reached.wait(HANDSHAKE_S)
         jobs = []
         for seed, priority in enumerate(("low", "normal", "high", "normal")):
@@ -248,10 +240,10 @@ def test_the_most_urgent_goes_first(hold: Hold) -> None:
     assert order == ["low 0", "high 2", "normal 1", "normal 3"]
 
 
-def test_an_urgent_job_suspends_a_running_one_which_later_goes_on(hold: Hold) -> None:
+def test_an_urgent_job_suspends_a_running_one_which_later_goes_on(hold: Gate) -> None:
     """With one place, the running one gives way at its next replicate, and nothing is computed twice."""
     with bgsim.Engine(workers=1, max_concurrent_simulations=1) as engine:
-        low = engine.submit(held, {"name": "a"}, replicates=5, priority="low")
+        low = engine.submit(gated, {"name": "a"}, replicates=5, priority="low")
         assert hold.reached.wait(HANDSHAKE_S)
         high = engine.submit(one_draw, replicates=5, priority="high")
         assert low.state is JobState.SUSPENDED
@@ -263,13 +255,13 @@ def test_an_urgent_job_suspends_a_running_one_which_later_goes_on(hold: Hold) ->
     assert kinds[-1] is UpdateType.COMPLETED
 
 
-def test_cancelling_a_suspended_job_keeps_its_replicates(hold: Hold, tmp_path: Path) -> None:
-    urgent = Hold()
-    HOLDS["urgent"] = urgent
+def test_cancelling_a_suspended_job_keeps_its_replicates(hold: Gate, tmp_path: Path) -> None:
+    urgent = Gate()
+    GATES["urgent"] = urgent
     with bgsim.Engine(tmp_path / "runs.db", workers=1, max_concurrent_simulations=1) as engine:
-        low = engine.submit(held, {"name": "a"}, replicates=5, priority="low")
+        low = engine.submit(gated, {"name": "a"}, replicates=5, priority="low")
         assert hold.reached.wait(HANDSHAKE_S)
-        high = engine.submit(held, {"name": "urgent"}, replicates=1, priority="high")
+        high = engine.submit(gated, {"name": "urgent"}, replicates=1, priority="high")
         hold.go_on.set()
         assert urgent.reached.wait(HANDSHAKE_S)  # so the one replicate of `low` is done
         assert low.state is JobState.SUSPENDED
@@ -279,7 +271,7 @@ def test_cancelling_a_suspended_job_keeps_its_replicates(hold: Hold, tmp_path: P
         finish(low, high)
         assert low.cancelled()
         assert low.status().replicates_completed == 1
-        assert engine.submit(held, {"name": "a"}, replicates=1).status().from_store == 1
+        assert engine.submit(gated, {"name": "a"}, replicates=1).status().from_store == 1
 
 
 def test_equal_jobs_take_turns() -> None:
@@ -334,9 +326,9 @@ def test_a_running_kernel_is_stopped_and_honest_about_it() -> None:
         assert engine.submit(one_draw, replicates=1).result(HANDSHAKE_S).replicates == 1
 
 
-def test_a_queued_job_is_cancelled_at_once_and_never_starts(hold: Hold) -> None:
+def test_a_queued_job_is_cancelled_at_once_and_never_starts(hold: Gate) -> None:
     with bgsim.Engine(workers=1, max_concurrent_simulations=1) as engine:
-        running = engine.submit(held, {"name": "a"}, replicates=1)
+        running = engine.submit(gated, {"name": "a"}, replicates=1)
         assert hold.reached.wait(HANDSHAKE_S)
         queued = engine.submit(one_draw, replicates=1)
         updates = queued.updates()
@@ -347,10 +339,10 @@ def test_a_queued_job_is_cancelled_at_once_and_never_starts(hold: Hold) -> None:
         finish(running)
 
 
-def test_a_kernel_that_does_not_let_go_holds_no_place(hold: Hold) -> None:
+def test_a_kernel_that_does_not_let_go_holds_no_place(hold: Gate) -> None:
     """It is CANCELLING for as long as it takes; a more urgent job neither waits for it nor suspends it."""
     with bgsim.Engine(workers=2, max_concurrent_simulations=1) as engine:
-        job = engine.submit(held, {"name": "a"}, replicates=1, priority="low")
+        job = engine.submit(gated, {"name": "a"}, replicates=1, priority="low")
         assert hold.reached.wait(HANDSHAKE_S)
         queued = engine.submit(one_draw, replicates=1, priority="low")
         assert job.cancel()
@@ -374,7 +366,7 @@ def test_of_several_failures_the_lowest_replicate_is_reported(gate: Gate) -> Non
     with bgsim.Engine(workers=2) as engine:
         job = engine.submit(all_fail, replicates=2)
         gate.wait_until_reached()
-        while engine._scheduler.runs.running[0].error is None:
+        while job.run.error is None:
             pass  # the other replicate fails now
         gate.open()
         with pytest.raises(ReplicateError, match="replicate 0 of"):
@@ -417,9 +409,9 @@ def test_a_request_that_comes_while_the_same_is_letting_go_follows_it(gate: Gate
         finish(first)
 
 
-def test_cancel_from_a_callback_and_from_many_threads(in_threads: Any, hold: Hold) -> None:
+def test_cancel_from_a_callback_and_from_many_threads(in_threads: Any, hold: Gate) -> None:
     with bgsim.Engine(workers=1) as engine:
-        job = engine.submit(held, {"name": "a"}, replicates=1)
+        job = engine.submit(gated, {"name": "a"}, replicates=1)
         assert hold.reached.wait(HANDSHAKE_S)
         answers = in_threads(*[job.cancel] * 8)
         assert answers == [True] * 8
@@ -454,9 +446,9 @@ def test_a_newer_request_supersedes_the_older() -> None:
         assert all(job.cancelled() for job in jobs)
 
 
-def test_a_group_limits_how_many_run(hold: Hold) -> None:
+def test_a_group_limits_how_many_run(hold: Gate) -> None:
     with bgsim.Engine(workers=2, limits={"disk": 1}) as engine:
-        first = engine.submit(held, {"name": "a"}, replicates=1, group="disk")
+        first = engine.submit(gated, {"name": "a"}, replicates=1, group="disk")
         assert hold.reached.wait(HANDSHAKE_S)
         second = engine.submit(one_draw, replicates=1, group="disk")
         other = engine.submit(one_draw, replicates=1, seed=1)
@@ -466,9 +458,9 @@ def test_a_group_limits_how_many_run(hold: Hold) -> None:
         finish(first, second)
 
 
-def test_a_full_queue_refuses_or_waits(hold: Hold) -> None:
+def test_a_full_queue_refuses_or_waits(hold: Gate) -> None:
     with bgsim.Engine(workers=1, max_concurrent_simulations=1, max_queue_size=1) as engine:
-        engine.submit(held, {"name": "a"}, replicates=1)
+        engine.submit(gated, {"name": "a"}, replicates=1)
         assert hold.reached.wait(HANDSHAKE_S)
         queued = engine.submit(one_draw, replicates=1)
         with pytest.raises(QueueFullError, match="block=True"):
@@ -558,7 +550,7 @@ def test_a_store_that_fails_costs_no_result(caplog: pytest.LogCaptureFixture) ->
 
 def test_a_large_stored_result_is_loaded_by_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that submitting stays quick."""
-    monkeypatch.setattr("bgsim.running.submit._ANSWER_BYTES", 0)
+    monkeypatch.setattr("bgsim.running.submitter._ANSWER_BYTES", 0)
     with bgsim.Engine() as engine:
         expected = engine.submit(one_draw, replicates=50).result(HANDSHAKE_S)
         job = engine.submit(one_draw, replicates=50)
@@ -589,10 +581,10 @@ def test_leaving_the_block_by_an_exception_cancels() -> None:
     assert all(j.cancelled() for j in (job, *queued))
 
 
-def test_close_says_what_still_runs(hold: Hold) -> None:
+def test_close_says_what_still_runs(hold: Gate) -> None:
     """A simulation that does not poll cannot be stopped; when it lets go at last, its job ends."""
     engine = bgsim.Engine(workers=1)
-    job = engine.submit(held, {"name": "a"}, replicates=1)
+    job = engine.submit(gated, {"name": "a"}, replicates=1)
     assert hold.reached.wait(HANDSHAKE_S)
     assert engine.close(cancel=True, timeout_s=0.01) == [job]
     assert job.state is JobState.CANCELLING
@@ -729,33 +721,33 @@ def test_no_lock_is_held_when_callbacks_kernels_and_the_store_run() -> None:
     """Each of them could call the engine, from any thread."""
     free: list[bool] = []
 
-    def probe(scheduler: Any) -> None:
-        taken = scheduler.lock.raw.acquire(timeout=HANDSHAKE_S)
-        free.append(taken)
-        scheduler.lock.raw.release()
+    def probe() -> None:
+        while not lock_is_free(engine):  # another thread has it for a moment
+            pass
+        free.append(True)
 
     class ProbingStore(MemoryStore):
         def find(self, key: Any) -> int:
-            probe(engine._scheduler)
+            probe()
             return super().find(key)
 
         def load(self, key: Any, replicates: int) -> Any:
-            probe(engine._scheduler)
+            probe()
             return super().load(key, replicates)
 
         def store(self, *args: Any, **kwargs: Any) -> None:
-            probe(engine._scheduler)
+            probe()
             super().store(*args, **kwargs)
 
     @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
     def probing(p: Any, rng: Any) -> float:
-        probe(engine._scheduler)
+        probe()
         return 0.0
 
     engine = bgsim.Engine(ProbingStore(), workers=1)
     done = threading.Event()
-    job = engine.submit(probing, replicates=1, on_progress=lambda _: probe(engine._scheduler))
-    job.add_done_callback(lambda _: (probe(engine._scheduler), done.set()))
+    job = engine.submit(probing, replicates=1, on_progress=lambda _: probe())
+    job.add_done_callback(lambda _: (probe(), done.set()))
     assert done.wait(HANDSHAKE_S)
     engine.close()
     assert len(free) >= 6

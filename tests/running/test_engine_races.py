@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANDSHAKE_S, Gate
-from kernels import HOLDS, Hold, held, one_draw, plain_walk
+from conftest import HANDSHAKE_S
+from kernels import one_draw, plain_walk
 
 import bgsim
 from bgsim.clock import ManualClock
@@ -21,16 +21,9 @@ from bgsim.progress import UpdateType
 from bgsim.retry import Retry
 from bgsim.running.run import Run
 from bgsim.storage import MemoryStore
+from bgsim.testing import GATES, Gate, SteppedEngine, gated, parts, workers_on
 
 TERMINAL = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
-
-
-@pytest.fixture
-def hold() -> Iterator[Hold]:
-    """A hold named "a" for the simulation `held`; let go when the test ends."""
-    HOLDS["a"] = Hold()
-    yield HOLDS["a"]
-    HOLDS.pop("a").go_on.set()
 
 
 class GatedStore(MemoryStore):
@@ -51,9 +44,9 @@ def finish(*jobs: Job) -> None:
     assert all(job.state in TERMINAL for job in done)  # type: ignore[attr-defined]
 
 
-def running(engine: bgsim.Engine, hold: Hold, **options: Any) -> Job:
+def running(engine: bgsim.Engine, hold: Gate, **options: Any) -> Job:
     """Return a job that is held in its first replicate."""
-    job = engine.submit(held, {"name": "a"}, replicates=3, **options)
+    job = engine.submit(gated, {"name": "a"}, replicates=3, **options)
     assert hold.reached.wait(HANDSHAKE_S)
     return job
 
@@ -61,9 +54,9 @@ def running(engine: bgsim.Engine, hold: Hold, **options: Any) -> Job:
 # ---- done-callbacks against what the worker could do next -----------------------------------------------
 
 
-def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Hold) -> None:
+def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Gate) -> None:
     """One of them may wait for another job, whose chunk nobody else could run."""
-    other = HOLDS["b"] = Hold()
+    other = GATES["b"] = Gate()
     called, found = threading.Event(), []
 
     def wait_for_next(_: Any) -> None:
@@ -72,8 +65,8 @@ def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Ho
 
     try:
         with bgsim.Engine(workers=2, max_concurrent_simulations=3) as engine:
-            first = engine.submit(held, {"name": "a"}, replicates=1, cache="off")
-            busy = engine.submit(held, {"name": "b"}, replicates=1, cache="off")
+            first = engine.submit(gated, {"name": "a"}, replicates=1, cache="off")
+            busy = engine.submit(gated, {"name": "b"}, replicates=1, cache="off")
             assert hold.reached.wait(HANDSHAKE_S)
             assert other.reached.wait(HANDSHAKE_S)
             one_draw.warmup()  # so that a worker could take it in one step
@@ -84,11 +77,11 @@ def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Ho
             other.go_on.set()
             finish(first, busy, following)
     finally:
-        HOLDS.pop("b").go_on.set()
+        GATES.pop("b").go_on.set()
     assert [len(result["x"]) for result in found] == [1]
 
 
-def test_somebody_who_keeps_a_futures_own_lock_holds_up_nobody_else(hold: Hold) -> None:
+def test_somebody_who_keeps_a_futures_own_lock_holds_up_nobody_else(hold: Gate) -> None:
     """`concurrent.futures.wait` does, when Ctrl-C interrupts it while it takes the locks of its futures."""
     with bgsim.Engine(workers=2) as engine:
         job = running(engine, hold, cache="off")
@@ -162,10 +155,10 @@ def test_a_verb_against_the_end_leaves_one_end(verb: str, in_threads: Any) -> No
                 assert job.result().replicates == job.replicates
 
 
-def test_a_run_that_is_suspended_in_its_last_replicate_completes(hold: Hold) -> None:
+def test_a_run_that_is_suspended_in_its_last_replicate_completes(hold: Gate) -> None:
     """It yields at the replicate's end, and nothing is left to go on with."""
     with bgsim.Engine(workers=1, max_concurrent_simulations=1) as engine:
-        low = engine.submit(held, {"name": "a"}, replicates=1, priority="low")
+        low = engine.submit(gated, {"name": "a"}, replicates=1, priority="low")
         assert hold.reached.wait(HANDSHAKE_S)
         high = engine.submit(one_draw, replicates=1, priority="high")
         assert low.state is JobState.SUSPENDED
@@ -174,9 +167,9 @@ def test_a_run_that_is_suspended_in_its_last_replicate_completes(hold: Hold) -> 
         assert low.state is JobState.COMPLETED
 
 
-def test_a_job_paused_in_its_last_replicate_completes(hold: Hold) -> None:
+def test_a_job_paused_in_its_last_replicate_completes(hold: Gate) -> None:
     with bgsim.Engine(workers=1) as engine:
-        job = engine.submit(held, {"name": "a"}, replicates=1)
+        job = engine.submit(gated, {"name": "a"}, replicates=1)
         assert hold.reached.wait(HANDSHAKE_S)
         assert job.pause()
         hold.go_on.set()
@@ -184,7 +177,7 @@ def test_a_job_paused_in_its_last_replicate_completes(hold: Hold) -> None:
         assert not job.resume()
 
 
-def test_a_cancel_that_comes_after_resume_wins_over_it(hold: Hold) -> None:
+def test_a_cancel_that_comes_after_resume_wins_over_it(hold: Gate) -> None:
     """Paused, resumed and cancelled while the kernel has not let go: it stops once, and is not started again."""
     with bgsim.Engine(workers=1) as engine:
         job = running(engine, hold)
@@ -207,7 +200,7 @@ def test_a_cancel_that_comes_while_a_chunk_fails_ends_the_retries(gate: Gate) ->
         raise OSError("it may pass")
 
     with bgsim.Engine(workers=1) as engine:
-        job = engine.submit(fails_late, replicates=2, retry=Retry(attempts=3, delay_s=0.0))
+        job = engine.submit(fails_late, replicates=2, retry=Retry(retries=3, delay_s=0.0))
         gate.wait_until_reached()
         assert job.cancel()
         assert job.state is JobState.CANCELLING
@@ -229,7 +222,7 @@ def test_a_cancel_between_two_attempts_holds_no_worker() -> None:
             waiting.set()
 
     with bgsim.Engine(workers=1) as engine:
-        job = engine.submit(fails, replicates=2, retry=Retry(attempts=3, delay_s=300.0), on_progress=watch)
+        job = engine.submit(fails, replicates=2, retry=Retry(retries=3, delay_s=300.0), on_progress=watch)
         assert waiting.wait(HANDSHAKE_S)
         assert engine.submit(one_draw, replicates=1).result(HANDSHAKE_S).replicates == 1
         assert job.cancel()
@@ -250,7 +243,7 @@ def test_a_duplicate_against_the_cancel_of_the_last_handle_gets_a_run(in_threads
             assert second.result()["x"].tolist() == [bgsim.replicate_rng(seed, i).random() for i in range(40)]
 
 
-def test_who_wants_more_leaves_when_the_others_have_enough(hold: Hold) -> None:
+def test_who_wants_more_leaves_when_the_others_have_enough(hold: Gate) -> None:
     """The run is done for the others at once; no worker is on it that could notice."""
     with bgsim.Engine(workers=1) as engine:
         engine.pause()
@@ -260,7 +253,7 @@ def test_who_wants_more_leaves_when_the_others_have_enough(hold: Hold) -> None:
         engine.resume()
         next(started)
         engine.pause()
-        while engine._scheduler.ledger.run_of[many.id].workers:
+        while workers_on(many):
             engine.status(many.id)  # until the worker has let go
         assert many.cancel()
         engine.resume()
@@ -278,7 +271,7 @@ def test_superseding_a_run_against_its_completion(gate: Gate) -> None:
         assert (older.state, newer.state) == (JobState.COMPLETED, JobState.COMPLETED)
 
 
-def test_a_request_that_the_store_answers_supersedes_too(hold: Hold) -> None:
+def test_a_request_that_the_store_answers_supersedes_too(hold: Gate) -> None:
     """Or the older one's result would come after the newer one's."""
     with bgsim.Engine(workers=2) as engine:
         engine.submit(one_draw, replicates=3).result(HANDSHAKE_S)
@@ -327,15 +320,13 @@ def test_what_waits_for_its_rate_is_woken() -> None:
 def test_a_running_job_that_has_aged_is_not_overtaken_by_what_it_had_caught_up_with() -> None:
     """It would come out of the queue first, and be suspended again, for ever."""
     clock = bgsim.clock.ManualClock()
-    with bgsim.Engine(immediate=True, clock=clock, max_concurrent_simulations=1, age_after_s=1.0) as engine:
-        engine._scheduler.drive = lambda: None  # type: ignore[method-assign]
+    with SteppedEngine(clock=clock, max_concurrent_simulations=1, age_after_s=1.0) as engine:
         engine.pause()
         old = engine.submit(one_draw, replicates=1, priority="low")
         clock.advance(5.0)
-        engine._scheduler.resume()
+        engine.resume()
         new = engine.submit(one_draw, replicates=1, seed=1, priority="high")
         assert (old.state, new.state) == (JobState.RUNNING, JobState.QUEUED)
-        del engine._scheduler.drive
 
 
 @pytest.mark.parametrize("age_after_s", [None, 1.0])
@@ -378,7 +369,7 @@ def test_submit_against_close(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("cancel", [True, False])
-def test_close_twice_and_by_two_threads(cancel: bool, hold: Hold, in_threads: Any) -> None:
+def test_close_twice_and_by_two_threads(cancel: bool, hold: Gate, in_threads: Any) -> None:
     engine = bgsim.Engine(workers=1, max_concurrent_simulations=1)
     job = running(engine, hold)
     queued = engine.submit(one_draw, replicates=1, priority="low")
@@ -413,7 +404,7 @@ def test_close_from_a_callback_ends_every_job(where: str) -> None:
     engine.close()
 
 
-def test_close_that_runs_out_of_time_leaves_no_job_without_an_end(hold: Hold, tmp_path: Path) -> None:
+def test_close_that_runs_out_of_time_leaves_no_job_without_an_end(hold: Gate, tmp_path: Path) -> None:
     """What has not ended is cancelled, so that nobody waits for ever; in the journal it is interrupted."""
     path = tmp_path / "runs.db"
     engine = bgsim.Engine(path, workers=1, max_concurrent_simulations=1)
@@ -456,18 +447,19 @@ def test_drain_against_submit(in_threads: Any) -> None:
         assert engine.jobs() == []
 
 
-def test_drain_is_told_when_the_last_call_is_taken_back(in_threads: Any) -> None:
+def test_drain_is_told_when_the_last_call_is_taken_back(in_threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing runs that could end."""
     with bgsim.Engine(workers=1) as engine:
         engine.pause()
-        withdraw = engine._scheduler.call(lambda: None, priority=bgsim.Priority.NORMAL, group=None)
+        call = engine.executor().submit(lambda: None)
         waits = threading.Event()
-        idle = engine._scheduler.runs.is_idle
-        engine._scheduler.runs.is_idle = lambda: waits.set() or idle()  # type: ignore[method-assign,func-returns-value]
+        idle = parts(engine).state.idle
+        wait = idle.wait
+        monkeypatch.setattr(idle, "wait", lambda timeout: waits.set() or wait(timeout))
 
         def take_back() -> bool:
             assert waits.wait(HANDSHAKE_S)
-            return withdraw()
+            return call.cancel()
 
         assert in_threads(lambda: engine.drain(HANDSHAKE_S), take_back) == [True, True]
 
@@ -528,7 +520,7 @@ def test_a_batch_that_is_fed_from_callbacks_against_its_cancel(in_threads: Any) 
             assert len(batch._ended) == len(batch._jobs)
 
 
-def test_a_batch_waits_for_room_in_no_worker(hold: Hold) -> None:
+def test_a_batch_waits_for_room_in_no_worker(hold: Gate) -> None:
     """Others keep the queue full; the only worker, which ends the batch's last job, is what makes room in it."""
     with bgsim.Engine(workers=1, max_concurrent_simulations=1, max_queue_size=1) as engine:
         first = running(engine, hold)
@@ -604,7 +596,7 @@ def test_who_has_waited_too_long_does_not_get_what_another_wanted_less_of(monkey
     """They share a run, and it ends before the timekeeper has looked at the clock."""
     clock = ManualClock()
     with bgsim.Engine(workers=1, clock=clock) as engine:
-        monkeypatch.setattr(engine._scheduler.timekeeper, "tick", lambda: None)
+        monkeypatch.setattr(parts(engine), "tick", lambda: None)
         engine.pause()
         few = engine.submit(one_draw, replicates=18)
         many = engine.submit(one_draw, replicates=49, queue_timeout_s=1.0)
@@ -644,15 +636,15 @@ def test_two_engines_on_one_file_ask_the_same_at_once(tmp_path: Path, in_threads
             assert again["x"].tolist() == expected
 
 
-def test_an_extension_against_the_other_engines_run(tmp_path: Path, hold: Hold) -> None:
+def test_an_extension_against_the_other_engines_run(tmp_path: Path, hold: Gate) -> None:
     """One engine extends what the other is still computing: each stores what it has, and nothing gets shorter."""
     path = tmp_path / "runs.db"
     with bgsim.Engine(path, workers=1) as one, bgsim.Engine(path, workers=1) as other:
         slow = running(one, hold)
         assert hold.reached.wait(HANDSHAKE_S)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            quick = pool.submit(lambda: other.submit(held, {"name": "a"}, replicates=8).result(HANDSHAKE_S))
+            quick = pool.submit(lambda: other.submit(gated, {"name": "a"}, replicates=8).result(HANDSHAKE_S))
             hold.go_on.set()
             assert len(quick.result(HANDSHAKE_S)["x"]) == 8
         finish(slow)
-        assert one.store.find(slow.submission.key) == 8
+        assert one.store.find(slow.request.key) == 8

@@ -22,7 +22,7 @@ OPTIONS: dict[str, list[Any]] = {
     "timeout_s": [2.0, 6.0],
     "queue_timeout_s": [3.0],
     "deadline_s": [5.0, 20.0],
-    "retry": [Retry(attempts=2, backoff="fixed", delay_s=RETRY_S)],
+    "retry": [Retry(retries=2, backoff="fixed", delay_s=RETRY_S)],
     "group": ["one"],
     "supersede": ["preview"],
 }
@@ -138,7 +138,7 @@ def overtaken_joined_and_cancelled(world: World) -> None:
 
 def failing_shared_and_retried(world: World) -> None:
     """Two share a run that fails twice for a while, and another that fails for good."""
-    retry = Retry(attempts=3, backoff="fixed", delay_s=RETRY_S)
+    retry = Retry(retries=3, backoff="fixed", delay_s=RETRY_S)
     for _ in range(2):
         world.arm(0, 2, OSError("it may pass"))
     world.arm(1, 1, ValueError("it will not"))

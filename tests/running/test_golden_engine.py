@@ -69,7 +69,7 @@ def test_a_job_of_then_goes_on_from_what_is_stored(path) -> None:
         (job,) = engine.recover([queue.id])
         assert len(job.result()["mean_wait"]) == 30
         assert (job.id, job.status().from_store) == (queue.id, 20)
-        assert job.submission.retry.delay_s == 1.0
+        assert job.request.retry.delay_s == 1.0
         assert engine.store.slots("mine").primary.replicates == 30
 
 

@@ -10,24 +10,24 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANDSHAKE_S, Gate, in_child
+from conftest import HANDSHAKE_S, in_child
 from crash_kernels import hooked
-from kernels import HOLDS, Hold, held, one_draw
+from kernels import one_draw
 from paths import TESTS
 
 import bgsim
 from bgsim.errors import EngineClosedError, StoreError
 from bgsim.job import JobState
-from bgsim.running.lock import DeferringLock
+from bgsim.running.lock import EngineLock
 from bgsim.running.shutdown import end_threads
-from bgsim.running.workers import Dispatch
+from bgsim.running.workers import Workers
 from bgsim.storage import MemoryStore, ResultStore
+from bgsim.testing import Gate, gated, parts
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 ignore_fork_warning = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -51,14 +51,6 @@ from crash_kernels import HOOKS, hooked, patient, stubborn
 def here():
     print('here', flush=True)
 """
-
-
-@pytest.fixture
-def hold() -> Iterator[Hold]:
-    """A hold named "a" for the simulation `held`; let go when the test ends."""
-    HOLDS["a"] = Hold()
-    yield HOLDS["a"]
-    HOLDS.pop("a").go_on.set()
 
 
 def start(code: str) -> subprocess.Popen[str]:
@@ -188,22 +180,22 @@ def test_a_close_that_was_interrupted_is_finished_by_the_next(tmp_path: Path, mo
     engine = bgsim.Engine(store, workers=1)
     engine.pause()
     engine.submit(one_draw, replicates=1, delay_s=3600.0)
-    join = engine._scheduler.timekeeper.join
+    join = parts(engine).timers.join
 
     def interrupted_join() -> None:
-        monkeypatch.setattr(engine._scheduler.timekeeper, "join", join)
+        monkeypatch.setattr(parts(engine).timers, "join", join)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine._scheduler.timekeeper, "join", interrupted_join)
+    monkeypatch.setattr(parts(engine).timers, "join", interrupted_join)
     monkeypatch.setattr("bgsim.running.shutdown.end_threads_soon", end_threads)
-    monkeypatch.setattr(engine._scheduler.ledger, "release", lambda: None)
+    monkeypatch.setattr(parts(engine).events, "release", lambda: None)
     with pytest.raises(KeyboardInterrupt):
         engine.close(timeout_s=0)
     monkeypatch.undo()
     assert store.journal.interrupted() == []
     engine.close()
-    assert engine._scheduler.bus._closed
-    assert not engine._scheduler.ledger.journals
+    assert parts(engine).bus._closed
+    assert parts(engine).events.owner is None
     store.close()
 
 
@@ -314,10 +306,10 @@ def test_the_interpreter_exits_by_an_exception_and_by_sys_exit(tmp_path: Path) -
 @needs_fork
 @ignore_fork_warning
 @pytest.mark.parametrize("stored", [False, True], ids=["memory", "file"])
-def test_a_forked_child_is_told_and_the_parent_goes_on(tmp_path: Path, hold: Hold, stored: bool) -> None:
+def test_a_forked_child_is_told_and_the_parent_goes_on(tmp_path: Path, hold: Gate, stored: bool) -> None:
     path = tmp_path / "s.db"
     with bgsim.Engine(path if stored else None, workers=1) as engine:
-        job = engine.submit(held, {"name": "a"}, replicates=1)
+        job = engine.submit(gated, {"name": "a"}, replicates=1)
         assert hold.reached.wait(HANDSHAKE_S)
         finished = engine.submit(one_draw, replicates=1, seed=1)
 
@@ -456,7 +448,7 @@ CALLBACKS = {
 
 @pytest.mark.parametrize("attach", CALLBACKS.values(), ids=CALLBACKS.keys())
 @pytest.mark.parametrize("stored", [False, True], ids=["memory", "file"])
-def test_closing_from_a_callback_ends_everything(attach: Any, stored: bool, tmp_path: Path, hold: Hold) -> None:
+def test_closing_from_a_callback_ends_everything(attach: Any, stored: bool, tmp_path: Path, hold: Gate) -> None:
     engine = bgsim.Engine(tmp_path / "s.db" if stored else None, workers=1)
     closed = threading.Event()
 
@@ -464,7 +456,7 @@ def test_closing_from_a_callback_ends_everything(attach: Any, stored: bool, tmp_
         assert engine.close(cancel=True) == []
         closed.set()
 
-    job = engine.submit(held, {"name": "a"}, replicates=1)
+    job = engine.submit(gated, {"name": "a"}, replicates=1)
     other = engine.submit(one_draw, replicates=1, delay_s=3600.0)
     attach(engine, job, close)
     hold.go_on.set()
@@ -485,11 +477,11 @@ def test_closing_from_a_kernel_returns(tmp_path: Path, monkeypatch: pytest.Monke
     engine.close()
 
 
-def test_close_with_a_time_out_says_what_still_ran_and_the_next_engine_finds_it(tmp_path: Path, hold: Hold) -> None:
+def test_close_with_a_time_out_says_what_still_ran_and_the_next_engine_finds_it(tmp_path: Path, hold: Gate) -> None:
     """Nobody who waits for one of them waits for ever."""
     path = tmp_path / "s.db"
     engine = bgsim.Engine(path, workers=1, max_concurrent_simulations=1)
-    running = engine.submit(held, {"name": "a"}, replicates=1)
+    running = engine.submit(gated, {"name": "a"}, replicates=1)
     assert hold.reached.wait(HANDSHAKE_S)
     queued = engine.submit(one_draw, replicates=5)
     delayed = engine.submit(one_draw, replicates=6, seed=1, delay_s=3600.0)
@@ -497,7 +489,7 @@ def test_close_with_a_time_out_says_what_still_ran_and_the_next_engine_finds_it(
     paused.pause()
     assert engine.close(timeout_s=0) == [running, queued, delayed, paused]
     assert [job.cancelled() for job in (queued, delayed, paused)] == [True] * 3
-    assert all(job.record.started_at is None for job in (queued, delayed, paused)), "none began on the way"
+    assert all(job.started_at is None for job in (queued, delayed, paused)), "none began on the way"
     assert running.state is JobState.CANCELLING
     hold.go_on.set()
     concurrent.futures.wait([running], HANDSHAKE_S)
@@ -556,12 +548,12 @@ BLOCKERS = {
 
 @pytest.mark.parametrize("attach", BLOCKERS.values(), ids=BLOCKERS.keys())
 def test_a_callback_that_hangs_does_not_keep_close_beyond_its_time(
-    attach: Any, gate: Gate, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    attach: Any, gate: Gate, hold: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as one that waits for the thread that closes."""
     monkeypatch.setattr("bgsim.running.shutdown.CLOSE_GRACE_S", 0.01)
     engine = bgsim.Engine(workers=1)
-    job = engine.submit(held, {"name": "a"}, replicates=1)
+    job = engine.submit(gated, {"name": "a"}, replicates=1)
     attach(engine, job, gate.stop_here)
     hold.go_on.set()
     gate.wait_until_reached()
@@ -574,7 +566,7 @@ def test_an_engine_that_nobody_holds_ends_what_it_was_given(tmp_path: Path) -> N
     """And lets go of its file and its threads, as the fixture of all tests sees."""
     store = ResultStore(tmp_path / "s.db")
     engine = bgsim.Engine(store, workers=1)
-    threads = [worker._thread for worker in engine._scheduler.dispatch.workers]
+    threads = [worker._thread for worker in parts(engine).workers.all]
     jobs = [engine.submit(one_draw, replicates=10, seed=seed) for seed in range(5)]
     del engine
     gc.collect()
@@ -615,7 +607,7 @@ def test_an_exception_whose_text_cannot_be_made_fails_its_job_only() -> None:
 
 def test_what_is_put_off_is_done_though_something_before_it_raises(caplog: pytest.LogCaptureFixture) -> None:
     """Among that is what resolves futures."""
-    lock, done = DeferringLock(), []
+    lock, done = EngineLock(lambda: None), []
 
     def fail() -> None:
         raise ValueError("first")
@@ -629,7 +621,7 @@ def test_what_is_put_off_is_done_though_something_before_it_raises(caplog: pytes
 
 def test_what_is_put_off_is_done_once(in_threads: Any) -> None:
     """By whoever put it off, though others enter as he leaves."""
-    lock, done = DeferringLock(), []
+    lock, done = EngineLock(lambda: None), []
 
     def use() -> None:
         for number in range(2000):
@@ -644,7 +636,7 @@ def test_what_is_put_off_is_done_once(in_threads: Any) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")
 def test_ctrl_c_under_the_lock_is_raised_when_all_is_done() -> None:
     """Half of a change would leave others waiting for ever; the handler is the caller's own before and after."""
-    lock, done = DeferringLock(), []
+    lock, done = EngineLock(lambda: None), []
     seen: list[int] = []
 
     def own(number: int, frame: Any) -> None:
@@ -678,7 +670,7 @@ def test_ctrl_c_under_the_lock_is_raised_when_all_is_done() -> None:
 
 def test_ctrl_c_that_is_ignored_stays_ignored() -> None:
     """Whoever starts a program so that Ctrl-C does not reach it (nohup, a job runner) finds it so under our lock, too."""
-    lock, done = DeferringLock(), []
+    lock, done = EngineLock(lambda: None), []
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with lock:
@@ -714,7 +706,7 @@ def test_the_tests_of_ctrl_c_pass_where_the_parent_ignores_it() -> None:
 @needs_fork
 def test_a_child_that_a_callback_forks_comes_out_of_the_lock() -> None:
     """It begins in another thread, as its main one, which has not held Ctrl-C back."""
-    lock, forked = DeferringLock(), []
+    lock, forked = EngineLock(lambda: None), []
 
     def use() -> None:
         code = 1
@@ -774,7 +766,7 @@ def test_ctrl_c_between_two_pieces_of_work_in_the_main_thread_loses_neither(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an immediate engine has taken is run, or taken again: no row is left as it was."""
-    called, armed = getattr(Dispatch, where), []
+    called, armed = getattr(Workers, where), []
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         if armed:
@@ -782,7 +774,7 @@ def test_ctrl_c_between_two_pieces_of_work_in_the_main_thread_loses_neither(
             signal.raise_signal(signal.SIGINT)
         return called(*args, **kwargs)
 
-    monkeypatch.setattr(Dispatch, where, interrupted)
+    monkeypatch.setattr(Workers, where, interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with bgsim.Engine(immediate=True) as engine:
@@ -803,7 +795,7 @@ def test_ctrl_c_in_a_call_of_an_immediate_engine_ends_it_at_once() -> None:
     steps: list[str] = []
 
     def call() -> None:
-        with DeferringLock():
+        with EngineLock(lambda: None):
             signal.raise_signal(signal.SIGINT)
             steps.append("under a lock")
         steps.append("after it")

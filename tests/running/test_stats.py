@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import pytest
 from conftest import HANDSHAKE_S
 from engine_model import World
-from kernels import HOLDS, Hold, held, one_draw
+from kernels import one_draw
 
 import bgsim
+from bgsim import testing
 from bgsim.errors import StoreError
 from bgsim.job import JobState
 from bgsim.retry import Retry
 from bgsim.running.stats import Quantiles
 from bgsim.storage import MemoryStore
+from bgsim.testing import Gate, gated
 
 
 @pytest.fixture
@@ -24,14 +27,6 @@ def world() -> Iterator[World]:
     found = World(places=1)
     yield found
     found.close(cancel=True)
-
-
-@pytest.fixture
-def hold() -> Iterator[Hold]:
-    """A hold named "a" for the simulation `held`; let go when the test ends."""
-    HOLDS["a"] = Hold()
-    yield HOLDS["a"]
-    HOLDS.pop("a").go_on.set()
 
 
 def test_quantiles() -> None:
@@ -133,7 +128,7 @@ def test_a_job_that_does_not_move_is_stalled_until_it_does(caplog: pytest.LogCap
     asked = world.submit(0)
     assert asked is not None
     world.step()
-    tick = world.engine._scheduler.timekeeper.tick
+    tick = functools.partial(testing.tick, world.engine)
     world.advance(1.0)
     tick()
     world.advance(60.0)
@@ -162,7 +157,7 @@ def test_a_job_that_does_not_move_is_stalled_until_it_does(caplog: pytest.LogCap
 def test_a_pause_is_no_stall(by: str, world: World) -> None:
     asked = world.submit(0)
     assert asked is not None
-    tick = world.engine._scheduler.timekeeper.tick
+    tick = functools.partial(testing.tick, world.engine)
     world.step()
     world.advance(1.0)
     tick()
@@ -178,11 +173,11 @@ def test_a_pause_is_no_stall(by: str, world: World) -> None:
     assert world.engine.health().stalled == (asked.job.id,)
 
 
-def test_a_kernel_that_does_not_let_go_is_overdue(hold: Hold) -> None:
+def test_a_kernel_that_does_not_let_go_is_overdue(hold: Gate) -> None:
     """In the job's status at once, in health after a second, on the bus with each sample."""
     clock = bgsim.clock.ManualClock()
     with bgsim.Engine(workers=1, clock=clock) as engine:
-        job = engine.submit(held, {"name": "a"}, replicates=1)
+        job = engine.submit(gated, {"name": "a"}, replicates=1)
         updates = job.updates()
         assert hold.reached.wait(HANDSHAKE_S)
         assert job.status().overdue_s is None
@@ -190,7 +185,7 @@ def test_a_kernel_that_does_not_let_go_is_overdue(hold: Hold) -> None:
         assert job.status().overdue_s == 0.0
         assert engine.health().overdue == ()
         clock.advance(5.0)
-        engine._scheduler.timekeeper.tick()
+        testing.tick(engine)
         assert job.status().overdue_s == 5.0
         assert "asked to stop 5.0 s ago" in str(job.status())
         assert engine.health().overdue == (job.id,)

@@ -21,6 +21,7 @@ from bgsim.errors import JobTimeoutError
 from bgsim.job import JobState
 from bgsim.progress import UpdateType
 from bgsim.retry import Retry
+from bgsim.testing import clock_moved, parts, run_all, tick
 
 
 @pytest.fixture
@@ -155,10 +156,10 @@ def test_a_time_that_is_paused_is_waited_for_by_the_wall_clock_all_the_same() ->
         assert job.state is JobState.DELAYED
         clock.set_time(clock.time() - 7200.0)
         clock.advance(3600.0)
-        engine._scheduler.drive()
+        run_all(engine)
         assert job.state is JobState.DELAYED
         clock.advance(7200.0)
-        engine._scheduler.drive()
+        run_all(engine)
         assert job.state is JobState.COMPLETED
 
 
@@ -205,7 +206,7 @@ def test_a_run_that_fails_while_it_is_suspended_waits_all_the_same() -> None:
         assert urgent.result(HANDSHAKE_S).replicates == 1
         assert job.state is JobState.DELAYED
         clock.advance(60.0)
-        engine._scheduler.timekeeper.tick()
+        tick(engine)
         assert job.result(HANDSHAKE_S).replicates == 1
         assert job.status().attempts == 1
 
@@ -219,14 +220,14 @@ def test_progress_comes_at_its_interval_and_only_while_something_runs(world: Wor
     world.step()
     for _ in range(4):
         world.advance(0.25)
-        world.engine._scheduler.timekeeper.tick()
+        tick(world.engine)
     world.step(10)
     world.advance(100.0)
     world.step()
     world.close(cancel=False)
     kinds = [u.update_type for u in updates]
     assert kinds.count(UpdateType.PROGRESS) in (1, 2)  # two, or the newer in the place of the older
-    assert world.engine._scheduler.timekeeper._sample_at == math.inf
+    assert parts(world.engine).state.alarms.sample_at == math.inf
 
 
 class Counting:
@@ -253,9 +254,8 @@ class Counting:
 
 def with_chore(engine: bgsim.Engine, chore: Counting) -> None:
     """Add a chore to an engine that runs."""
-    with engine._scheduler.lock:
-        engine._scheduler.timekeeper.chores.append(chore)
-        engine._scheduler.timekeeper.chores_changed()
+    parts(engine).timers.periodic.append(chore)
+    clock_moved(engine)
 
 
 def test_a_chore_that_changes_while_the_thread_asks_is_not_missed() -> None:
@@ -266,8 +266,7 @@ def test_a_chore_that_changes_while_the_thread_asks_is_not_missed() -> None:
         with_chore(engine, chore)
         assert chore.asked.wait(HANDSHAKE_S)
         chore.due_s = 0.0
-        with engine._scheduler.lock:
-            engine._scheduler.timekeeper.chores_changed()
+        clock_moved(engine)
         chore.go_on.set()
         assert chore.ran.wait(HANDSHAKE_S)
 
@@ -286,7 +285,7 @@ def test_a_chore_that_raises_stops_neither_the_others_nor_the_thread(caplog: pyt
         with_chore(engine, Broken())
         with_chore(engine, chore)
         assert chore.ran.wait(HANDSHAKE_S)
-    assert caplog.text.count("a chore of the engine failed; it will be tried again") == 1
+    assert caplog.text.count("a periodic task of the engine failed; it will be tried again") == 1
 
 
 def test_a_time_out_counts_until_the_kernel_has_let_go_of_what_is_suspended() -> None:
@@ -295,12 +294,12 @@ def test_a_time_out_counts_until_the_kernel_has_let_go_of_what_is_suspended() ->
     clock = bgsim.clock.ManualClock()
     with bgsim.Engine(workers=1, clock=clock, max_concurrent_simulations=1) as engine:
         job = engine.submit(spin, Spin(iterations=10**15), replicates=1, priority="low", timeout_s=10.0)
-        while not any(worker is not None for worker in engine._scheduler.ledger.run_of[job.id].workers.values()):
+        while not any(chunk is not None for chunk in list(job.run.workers.values())):
             engine.status(job.id)  # until it is in its kernel
         urgent = engine.submit(one_draw, replicates=1, priority="high")
         assert job.state is JobState.SUSPENDED
         clock.advance(10.0)
-        engine._scheduler.timekeeper.tick()
+        tick(engine)
         with pytest.raises(JobTimeoutError, match=r"ran longer than timeout_s=10\.0"):
             job.result(HANDSHAKE_S)
         assert urgent.result(HANDSHAKE_S).replicates == 1

@@ -9,7 +9,7 @@ import pytest
 from engine_model import RETRY_S, Asked, World
 from paths import ROOT
 
-from bgsim.job import TRANSITIONS, Job, JobRecord, JobState
+from bgsim.job import TRANSITIONS, Job, JobState
 from bgsim.retry import Retry
 
 QUEUED, DELAYED, RUNNING, SUSPENDED = JobState.QUEUED, JobState.DELAYED, JobState.RUNNING, JobState.SUSPENDED
@@ -53,7 +53,7 @@ def behind_another(world: World, **options: object) -> Asked:
 
 def waiting_to_be_retried(world: World, **options: object) -> Asked:
     world.arm(0, 1, OSError("it may pass"))
-    asked = submit(world, retry=Retry(attempts=1, backoff="fixed", delay_s=RETRY_S), **options)
+    asked = submit(world, retry=Retry(retries=1, backoff="fixed", delay_s=RETRY_S), **options)
     world.step(2)
     return asked
 
@@ -216,7 +216,7 @@ def is_resumed_before_it_is_due(world: World) -> Job:
 def is_resumed(world: World) -> Job:
     asked = running(world)
     world.pause_engine()
-    world.engine._scheduler.resume()
+    world.engine.resume()
     return asked.job
 
 
@@ -276,14 +276,14 @@ def lets_go(world: World) -> Job:
 def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Step]]]:
     """The steps that jobs take, by id."""
     taken: list[tuple[str, Step]] = []
-    move = JobRecord.move
+    move = Job.move
 
-    def noted(self: JobRecord, state: JobState) -> None:
-        before = self.state
+    def noted(self: Job, state: JobState) -> None:
+        before = self.moved_to
         move(self, state)
         taken.append((self.id, (before, state)))
 
-    monkeypatch.setattr(JobRecord, "move", noted)
+    monkeypatch.setattr(Job, "move", noted)
     yield taken
 
 
@@ -296,7 +296,7 @@ def test_each_step_of_the_table_is_taken(step: Step, steps: list[tuple[str, Step
     world = World(places=1)
     job = SCENARIOS[step](world)
     if step == (DELAYED, QUEUED):  # nobody moves it: its time has come
-        assert job.record.state is DELAYED
+        assert job.moved_to is DELAYED
         assert job.state is QUEUED
     else:
         assert (job.id, step) in steps
@@ -316,15 +316,15 @@ def test_every_other_step_is_refused(before: JobState) -> None:
     job = submit(world).job
     world.close(cancel=True)
     for after in JobState:
-        job.record.state = before
+        job.moved_to = before
         if after is before or after in TRANSITIONS[before]:
-            job.record.move(after)
-            assert job.record.state is after
+            job.move(after)
+            assert job.state is after
         else:
             with pytest.raises(RuntimeError, match="cannot go from"):
-                job.record.move(after)
-            assert job.record.state is before
-    job.record.state = CANCELLED
+                job.move(after)
+            assert job.state is before
+    job.moved_to = CANCELLED
 
 
 def test_the_table_in_the_documentation_is_the_one_in_the_code() -> None:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import HANDSHAKE_S
-from kernels import HOLDS, Hold, held, one_draw
+from kernels import one_draw
 from paths import SUPPORT
 
 import bgsim
@@ -31,6 +31,7 @@ from bgsim.errors import (
 )
 from bgsim.job import Job
 from bgsim.storage import MemoryStore, ResultStore
+from bgsim.testing import GATES, Gate, gated, parts, run_all
 
 SCRIPT = SUPPORT / "engine_process.py"
 HOUR, DAY = 3600.0, 86_400.0
@@ -44,14 +45,14 @@ class Runs:
         self.clock = ManualClock(now)
         self.engine = bgsim.Engine(store, immediate=True, clock=self.clock, **settings)
         self.at: list[float] = []
-        submit = self.engine._desk.submit
+        submit = self.engine._submitter.submit
 
         def submit_and_note(submission: Any, **options: Any) -> Job:
             job = submit(submission, **options)
             self.at.append(self.clock.time())
             return job
 
-        self.engine._desk.submit = submit_and_note  # type: ignore[method-assign]
+        self.engine._submitter.submit = submit_and_note  # type: ignore[method-assign]
 
     def add(self, cron: str, **options: Any) -> Any:
         return self.engine.schedule(one_draw, replicates=2, cron=cron, cache="off", **options)
@@ -63,7 +64,7 @@ class Runs:
 
     def run(self) -> list[str]:
         """Do what is due, and return when jobs were started."""
-        self.engine._scheduler.drive()
+        run_all(self.engine)
         return self.take()
 
     def after(self, seconds: float) -> list[str]:
@@ -74,7 +75,7 @@ class Runs:
         """Let time pass as the timekeeper's thread does: look when it says, and no later."""
         ends = self.clock.monotonic() + seconds
         while True:
-            self.engine._scheduler.drive()
+            run_all(self.engine)
             left = ends - self.clock.monotonic()
             if left <= 0:
                 return self.take()
@@ -218,7 +219,7 @@ def test_a_schedule_that_is_changed_while_the_queue_refuses_its_run_stays_change
         raise QueueFullError("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(runs.engine._desk, "submit", change_and_refuse)
+        patched.setattr(runs.engine._submitter, "submit", change_and_refuse)
         assert runs.after(HOUR) == []
     assert runs.after(HOUR) == []
     kept = runs.engine.store.journal.schedules()
@@ -229,7 +230,7 @@ def test_a_schedule_that_is_changed_while_the_queue_refuses_its_run_stays_change
 def test_a_run_for_which_the_queue_has_no_room_is_tried_again(
     runs: Runs, misfire: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runs.engine._scheduler.queue.max_queue_size = 1
+    parts(runs.engine).state.queue.capacity = 1
     blocking = runs.engine.submit(one_draw, replicates=1, seed=5, delay_s=2 * HOUR)
     runs.take()
     runs.add("0 * * * *", misfire=misfire)
@@ -550,7 +551,7 @@ def test_a_run_that_is_refused_because_the_engine_closes_is_due_again(monkeypatc
     def refuse(*_: Any, **__: Any) -> Job:
         raise EngineClosedError("it is closed")
 
-    monkeypatch.setattr(runs.engine._desk, "submit", refuse)
+    monkeypatch.setattr(runs.engine._submitter, "submit", refuse)
     assert runs.after(HOUR) == []
     runs.engine.close()
     again = Runs(store, NOON + HOUR)
@@ -563,14 +564,14 @@ def test_a_threaded_engine_starts_what_is_due_at_once(tmp_path: Path, monkeypatc
     """The timekeeper looks before it waits."""
     path = tmp_path / "s.db"
     runs = Runs(path)
-    runs.engine.schedule(held, {"name": "scheduled"}, replicates=1, cron="0 * * * *")
+    runs.engine.schedule(gated, {"name": "scheduled"}, replicates=1, cron="0 * * * *")
     runs.engine.close()
-    hold = Hold()
-    monkeypatch.setitem(HOLDS, "scheduled", hold)
+    hold = Gate()
+    monkeypatch.setitem(GATES, "scheduled", hold)
     with bgsim.Engine(path, workers=1, clock=ManualClock(NOON + HOUR)) as engine:
         assert hold.reached.wait(HANDSHAKE_S)
         (job,) = engine.jobs()
-        assert job.simulation is held
+        assert job.simulation is gated
         hold.go_on.set()
     assert job.result().replicates == 1
 
@@ -585,8 +586,8 @@ def test_a_threaded_engine_notices_a_schedule_that_is_added(monkeypatch: pytest.
             return super().time() + (HOUR if made.is_set() else 0.0)
 
     made = threading.Event()
-    hold = Hold()
-    monkeypatch.setitem(HOLDS, "scheduled", hold)
+    hold = Gate()
+    monkeypatch.setitem(GATES, "scheduled", hold)
     with bgsim.Engine(workers=1, clock=Clock(NOON)) as engine:
         recurring = engine.schedules()
         look_again = recurring._look_again
@@ -597,7 +598,7 @@ def test_a_threaded_engine_notices_a_schedule_that_is_added(monkeypatch: pytest.
             waited.set()
 
         monkeypatch.setattr(recurring, "_look_again", jump_and_look)
-        engine.schedule(held, {"name": "scheduled"}, replicates=1, cron="0 * * * *")
+        engine.schedule(gated, {"name": "scheduled"}, replicates=1, cron="0 * * * *")
         assert waited.wait(HANDSHAKE_S)
         assert hold.reached.wait(HANDSHAKE_S)
         hold.go_on.set()

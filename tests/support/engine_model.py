@@ -21,6 +21,7 @@ from bgsim.clock import ManualClock
 from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError, ReplicateError, RequestNotFoundError
 from bgsim.job import Job, JobState
 from bgsim.progress import UpdateType
+from bgsim.testing import SteppedEngine, clock_moved, expire, queue_position
 
 SEEDS, REPLICATES = 3, 6
 RETRY_S = 5.0
@@ -99,7 +100,7 @@ class Asked:
     @property
     def is_wanted(self) -> bool:
         """Whether it may still be joined, paused or cancelled."""
-        run = self.job._scheduler.ledger.run_of.get(self.job.id)
+        run = self.job.run
         return run is not None and run.phase != "storing" and self.job.state is not JobState.CANCELLING
 
 
@@ -115,11 +116,11 @@ class Run:
         return max(a.job.priority for a in self.members)
 
     def is_due(self, now: float) -> bool:
-        return any(a.due <= now or a.job.record.started_at is not None for a in self.members)
+        return any(a.due <= now or a.job.started_at is not None for a in self.members)
 
     @property
     def is_held(self) -> bool:
-        return all(a.job.record.paused for a in self.members)
+        return all(a.job.paused for a in self.members)
 
     @property
     def is_running(self) -> bool:
@@ -135,8 +136,8 @@ class World:
         self.clock = ManualClock()
         self.name = f"lab {next(_numbers)}"
         self.lab = LABS[self.name] = Lab(self)
-        self.engine = bgsim.Engine(
-            immediate=immediate,
+        make = SteppedEngine if immediate else bgsim.Engine
+        self.engine = make(
             clock=self.clock,
             workers=2,
             chunk_target_ms=1e-6,  # a replicate a chunk
@@ -144,8 +145,6 @@ class World:
             limits={"one": 1},
             **settings,
         )
-        if immediate:
-            self.engine._scheduler.drive = lambda: None  # type: ignore[method-assign] # `step` does it
         self.updates = self.engine.subscribe(maxlen=100_000)
         self.asked: list[Asked] = []
         self.newest: dict[str, Asked] = {}  # by the word that supersedes
@@ -168,13 +167,12 @@ class World:
         try:
             job = self.engine.submit(question, {"lab": self.name}, replicates=replicates, seed=seed, **options)
         except QueueFullError:
-            assert len(self.engine._scheduler.queue) == self.engine.config.max_queue_size
+            assert self.engine.stats().queue.waiting == self.engine.config.max_queue_size
             return None
         return self._note(job, seed, run, now, options)
 
     def _run_to_join(self, seed: int) -> int:
-        with self.engine._scheduler.lock:
-            self.engine._scheduler.runs.expire()  # so that what has waited for too long is not joined
+        expire(self.engine)  # so that what has waited for too long is not joined
         runs = self.runs()
         return runs[seed].number if seed in runs else len(self.asked)
 
@@ -193,7 +191,7 @@ class World:
         wanted = asked.is_wanted
         said = asked.job.cancel()
         if self.immediate:
-            time_is_over = asked.job.state is JobState.FAILED or asked.job.record.pending_error is not None
+            time_is_over = asked.job.state is JobState.FAILED or asked.job.pending_error is not None
             assert not wanted or said == (not time_is_over)
             assert not said or not asked.is_wanted
 
@@ -206,7 +204,7 @@ class World:
             assert not said or asked.job.state in (JobState.SUSPENDED, JobState.FAILED)
 
     def resume(self, asked: Asked) -> None:
-        paused = asked.job.record.paused and asked.is_wanted
+        paused = asked.job.paused and asked.is_wanted
         said = asked.job.resume()
         self.moved_at[asked.seed] = self.clock.monotonic()
         assert not self.immediate or said == paused
@@ -234,8 +232,7 @@ class World:
                 asked.ran_s += seconds
         self.clock.advance(seconds)
         if not self.immediate:
-            with self.engine._scheduler.lock:
-                self.engine._scheduler.timekeeper.chores_changed()  # its thread waits by the system's clock
+            clock_moved(self.engine)
 
     def step(self, count: int = 1) -> bool:
         """Do so many units of work; with threads, let so many replicates go on."""
@@ -271,9 +268,7 @@ class World:
 
     def close(self, *, cancel: bool) -> None:
         """Close the engine and check all that holds at the end."""
-        if self.immediate:
-            del self.engine._scheduler.drive
-        else:
+        if not self.immediate:
             self.lab.permits.release(10_000)
             if not cancel:
                 self.engine.resume()
@@ -310,7 +305,7 @@ class World:
         assert now >= failed_at + RETRY_S or self.moved_at[seed] >= failed_at
         for other_seed, other in runs.items():
             waits = now < self.failed_at.get(other_seed, -RETRY_S) + RETRY_S
-            if other.is_held or waits or not any(a.due <= now for a in other.members if not a.job.record.paused):
+            if other.is_held or waits or not any(a.due <= now for a in other.members if not a.job.paused):
                 continue
             in_group = any("group" in a.options for a in other.members)
             blocked = in_group and not other.is_running
@@ -340,7 +335,7 @@ class World:
         assert (status.overdue_s is not None) == (job.state is JobState.CANCELLING)
         done = sum(self.lab.done[asked.seed, i] for i in range(job.replicates))
         assert status.replicates_completed <= done
-        if job.state is JobState.RUNNING and self.engine._scheduler.ledger.run_of[job.id].loaded:
+        if job.state is JobState.RUNNING and job.run.columns:
             assert status.replicates_completed == done
         if job.state is JobState.COMPLETED:
             assert done == job.replicates
@@ -367,7 +362,7 @@ class World:
         assert not any(a.job.state is JobState.RUNNING for a in overdue)
         for asked in self.asked:
             assert not asked.is_wanted or now < asked.at + asked.options.get("deadline_s", np.inf)
-            if asked.is_wanted and asked.job.record.started_at is None and not asked.was_paused:
+            if asked.is_wanted and asked.job.started_at is None and not asked.was_paused:
                 assert now < asked.at + asked.options.get("queue_timeout_s", np.inf)
 
     def _check_positions(self) -> None:
@@ -383,7 +378,7 @@ class World:
 
     def _position(self, asked: Asked) -> int | None:
         try:
-            return self.engine._scheduler.queue.position(asked.job.id)
+            return queue_position(self.engine, asked.job)
         except RequestNotFoundError:
             return None
 

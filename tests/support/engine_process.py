@@ -24,7 +24,7 @@ from kernels import Walk, walk
 import bgsim
 from bgsim.clock import ManualClock
 from bgsim.parameters.parameter_set import ResultKey
-from bgsim.running.finish import Settlement
+from bgsim.running.storing import Storing
 from bgsim.simulation import Simulation
 
 PREFIX, REPLICATES = 30, 200
@@ -70,7 +70,7 @@ def come_to(phase: str, path: str, report: Callable[[str], None]) -> None:
                 threading.Event().wait()
 
     else:
-        Settlement._stored = lambda *_: stay_in_writer()
+        Storing._confirm = lambda *_, **__: stay_in_writer()
 
         def stay_in_writer() -> None:
             report("here")
@@ -193,7 +193,7 @@ def queue(path: str) -> None:
     engine = bgsim.Engine(path, workers=1)
     engine.pause()
     at = datetime(2100, 1, 1, tzinfo=UTC)
-    retry = bgsim.Retry(attempts=2, backoff="fixed", delay_s=0.5, retry_on=(ValueError,))
+    retry = bgsim.Retry(retries=2, backoff="fixed", delay_s=0.5, retry_on=(ValueError,))
     jobs = [
         engine.submit(hooked, {"scale": 2.0}, replicates=5, seed=3, priority="critical", group="g", timeout_s=9.0),
         engine.submit(hooked, replicates=6, workspace="w", cache="refresh", retry=retry, allow_deduplication=False),
@@ -255,8 +255,8 @@ def schedules(path: str, now: int) -> None:
     """Wait for a line, then run what is due of the schedules that the store keeps; say how many runs."""
     started: list[object] = []
     engine = bgsim.Engine(path, immediate=True, clock=ManualClock(float(now)))
-    submit = engine._desk.submit
-    engine._desk.submit = lambda submission: started.append(submit(submission)) or started[-1]
+    submit = engine._submitter.submit
+    engine._submitter.submit = lambda submission: started.append(submit(submission)) or started[-1]
     say("ready")
     sys.stdin.readline()
     engine.drain()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,35 +73,3 @@ def fragile(p: Fragile, rng: Any) -> float:
     if x < p.fails_at:
         raise ValueError("the draw is too small")
     return x
-
-
-class Hold:
-    """Lets a test hold plain simulations at a point of theirs, from another thread."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.go_on = threading.Event()
-
-    def here(self) -> None:
-        self.reached.set()
-        assert self.go_on.wait(30), "the test forgot to let the simulation go on"
-
-
-HOLDS: dict[str, Hold] = {}
-"""By the name in the simulation's parameters; a test puts its own in."""
-
-
-@dataclass(frozen=True)
-class Held:
-    name: str = ""
-
-
-@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
-def held(p: Held, rng: Any, control: Any) -> float:
-    """Stops in its hold, if there is one, until a test lets it go on or the engine asks it to stop."""
-    hold = HOLDS.get(p.name)
-    if hold is not None:
-        hold.here()
-        if bgsim.stop_requested(control):
-            return 0.0
-    return float(rng.random())

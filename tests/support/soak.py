@@ -149,7 +149,7 @@ class Load:
             delay_s=rng.choice((0.0, 0.0, 0.02)),
             timeout_s=0.05 if endless else rng.choice((None, 30.0)),
             queue_timeout_s=rng.choice((None, None, 0.2)),
-            retry=rng.choice((None, Retry(attempts=5, delay_s=0.01, jitter=0.5))),
+            retry=rng.choice((None, Retry(retries=5, delay_s=0.01, jitter=0.5))),
             on_progress=rng.choice((None, len)),
             block=True,
             block_timeout_s=WAIT_S,

@@ -1,0 +1,36 @@
+"""What tests of simulations, of programs around an engine, and of stores need; our own tests use it.
+
+`SteppedEngine` runs nothing but in `step`, so a test decides what happens next. A `Gate` holds another thread at a
+point until the test opens it, and the simulation `gated` stops at one. None of it sleeps.
+"""
+
+from bgsim.testing.engines import (
+    SteppedEngine,
+    clock_moved,
+    expire,
+    lock_is_free,
+    parts,
+    queue_position,
+    run_all,
+    tick,
+    workers_on,
+)
+from bgsim.testing.gates import GATES, HANDSHAKE_S, Gate, Gated, gate, gated
+
+__all__ = [
+    "GATES",
+    "HANDSHAKE_S",
+    "Gate",
+    "Gated",
+    "SteppedEngine",
+    "clock_moved",
+    "expire",
+    "gate",
+    "gated",
+    "lock_is_free",
+    "parts",
+    "queue_position",
+    "run_all",
+    "tick",
+    "workers_on",
+]
