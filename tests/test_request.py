@@ -96,22 +96,22 @@ def test_numbers_of_numpy_are_taken() -> None:
 
 
 def test_the_shorter_of_two_limits_counts_in_the_queue() -> None:
-    assert make(queue_timeout_s=3.0, deadline_s=2.0).request("a", None, now=0.0).queue_timeout_s == 2.0
-    assert make(queue_timeout_s=1.0, deadline_s=2.0).request("a", None, now=0.0).queue_timeout_s == 1.0
-    assert make(deadline_s=2.0).request("a", None, now=0.0).queue_timeout_s == 2.0
-    assert make().request("a", None, now=0.0).queue_timeout_s is None
+    assert make(queue_timeout_s=3.0, deadline_s=2.0).latest_start_s == 2.0
+    assert make(queue_timeout_s=1.0, deadline_s=2.0).latest_start_s == 1.0
+    assert make(deadline_s=2.0).latest_start_s == 2.0
+    assert make().latest_start_s == float("inf")
 
 
 def test_a_time_is_waited_for_by_the_wall_clock() -> None:
-    """The queue holds it for ever; the timekeeper lets it go."""
-    assert make(at=AT).request("a", None, now=AT.timestamp() - 1).delay_s == float("inf")
-    assert make(at=AT).request("a", None, now=AT.timestamp()).delay_s == 0.0
+    """The queue holds it for ever; the timers release it."""
+    assert make(at=AT).start_delay_s(AT.timestamp() - 1) == float("inf")
+    assert make(at=AT).start_delay_s(AT.timestamp()) == 0.0
 
 
 def test_duplicates_are_told_by_result_and_cache_mode() -> None:
-    keys = {make(**o).request("a", None, now=0.0).key for o in ({}, {"replicates": 9}, {"cache": "off"}, {"seed": 1})}
+    keys = {make(**o).queue_key for o in ({}, {"replicates": 9}, {"cache": "off"}, {"seed": 1})}
     assert len(keys) == 3
-    assert make(allow_deduplication=False).request("a", None, now=0.0).key is None
+    assert make(allow_deduplication=False).queue_key is None
 
 
 # ---- the journal -----------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ submissions = st.builds(
     timeout_s=limits,
     queue_timeout_s=limits,
     deadline_s=limits,
-    retry=st.none() | st.builds(Retry, attempts=st.integers(0, 9), jitter=st.floats(0, 1)),
+    retry=st.none() | st.builds(Retry, retries=st.integers(0, 9), jitter=st.floats(0, 1)),
     at=st.none()
     | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(timezone(timedelta(hours=2)))),
 )

@@ -66,9 +66,9 @@ def test_bad_input_is_never_tried_again_whatever_is_asked() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("attempts", -1, "attempts must be an integer of 0 or more; got -1"),
-        ("attempts", 1.5, "got 1.5"),
-        ("attempts", True, "got True"),
+        ("retries", -1, "retries must be an integer of 0 or more; got -1"),
+        ("retries", 1.5, "got 1.5"),
+        ("retries", True, "got True"),
         ("backoff", "exponental", "exponential, fixed; did you mean 'exponential'"),
         ("delay_s", -0.1, "delay_s must be a number of seconds, 0 or more; got -0.1"),
         ("delay_s", float("nan"), "got nan"),
@@ -88,7 +88,7 @@ def test_bad_input_is_named(field: str, value: Any, message: str) -> None:
 
 retries = st.builds(
     Retry,
-    attempts=st.integers(0, 100),
+    retries=st.integers(0, 100),
     backoff=st.sampled_from(BACKOFFS),
     delay_s=st.floats(0, 1e6),
     max_delay_s=st.floats(0, 1e6),

@@ -89,13 +89,16 @@ class Storing:
             return False
         for column in run.columns:
             column.flags.writeable = False
-        caller, told = threading.get_ident(), False
+        caller: int | None = threading.get_ident()  # until the store has returned
+        told = False  # by then
 
         def on_stored(error: Exception | None) -> None:
             nonlocal told
-            here = threading.get_ident() == caller
-            told = told or here
-            self._confirm(run, error, settles=not here)
+            if threading.get_ident() != caller:
+                self._settle(run, error)
+            elif not told:
+                told = True
+                self._note(run, error)
 
         try:
             self._store.store(
@@ -107,22 +110,24 @@ class Storing:
                 finishes=self._finished(run),
             )
         except Exception as error:  # a store that breaks its contract must not lose a result
-            told = True
-            self._confirm(run, error, settles=False)
+            on_stored(error)
         else:
-            if len(workspaces) > 1:
-                self._place(run, replicates, workspaces[1:])
+            self._place(run, replicates, workspaces[1:])
+        caller = None
         return run.store_error is None if told else None
 
-    def _confirm(self, run: Run, error: Exception | None, *, settles: bool) -> None:
-        """Note that a result is durable, or why it is not; in the store's thread, also settle the run."""
+    def _note(self, run: Run, error: Exception | None) -> None:
+        """Note that a result is durable, or why it is not."""
         run.store_error = self._state.store_error = None if error is None else str(error)
         if error is not None:
             logger.warning("a result of %s is delivered but not stored: %s", run.request.simulation.name, error)
-        if settles:
-            with self._state.lock:
-                if run in self._state.storing:  # or a store that breaks its contract has said so twice
-                    self._finish.settle(run, self._state.now(), left_journal=error is None, elsewhere=True)
+
+    def _settle(self, run: Run, error: Exception | None) -> None:
+        """Settle a run; in the store's thread, when it knows what became of the result."""
+        with self._state.lock:
+            if run in self._state.storing:  # or a store that breaks its contract has said so twice
+                self._note(run, error)
+                self._finish.settle(run, self._state.now(), left_journal=error is None, elsewhere=True)
 
     def _finished(self, run: Run) -> list[str]:
         """Return the jobs that leave the journal in the commit that stores the run.
