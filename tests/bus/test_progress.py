@@ -208,6 +208,8 @@ def test_a_subscription_to_no_job_is_empty(bus: ProgressBus) -> None:
         ({"workspace": b"w"}, "workspace must be a name"),
         ({"executor": 3, "callback": print}, "executor must be a Executor"),
         ({"loop": 3, "callback": print}, "loop must be a AbstractEventLoop"),
+        ({"post": 3, "callback": print}, "post must be callable; got 3"),
+        ({"later": -1}, "later must be an integer of 0 or more; got -1"),
     ],
 )
 def test_what_cannot_be_is_refused(bus: ProgressBus, options: dict[str, Any], message: str) -> None:
@@ -347,7 +349,7 @@ def test_nothing_is_kept_of_a_job_that_was_only_waited_for(bus: ProgressBus) -> 
 
 
 def test_the_modules_of_the_bus_import_one_way() -> None:
-    order = ["errors", "checks", "updates", "rate", "buffer", "filters", "subscription", "channels", "delivery"]
+    order = ["errors", "checks", "updates", "rate", "buffer", "filters", "post", "subscription", "channels", "delivery"]
     order += ["batch_progress", "bars", "progress"]
     for name in order[2:]:
         source = (Path(bgsim.__file__).parent / ("" if name == "progress" else "bus") / f"{name}.py").read_text()

@@ -13,6 +13,7 @@ import pytest
 from conftest import HANDSHAKE_S, Gate
 
 import bgsim
+import bgsim.bus.channels
 import bgsim.bus.delivery
 import bgsim.bus.subscription
 import bgsim.progress
@@ -490,7 +491,9 @@ async def _coroutine(_: ProgressUpdate) -> None: ...
     [
         ({"executor": ThreadPoolExecutor(1)}, "executor is for callbacks"),
         ({"callback": _coroutine}, "coroutine function, which loop= would await"),
-        ({"callback": print, "executor": ThreadPoolExecutor(1), "loop": "new"}, "either executor or loop"),
+        ({"callback": print, "executor": ThreadPoolExecutor(1), "loop": "new"}, "give one of executor, loop"),
+        ({"callback": print, "loop": "new", "post": print}, "give one of loop, post"),
+        ({"post": print}, "post is for callbacks"),
     ],
 )
 def test_where_calls_cannot_go_is_refused(options: dict[str, Any], message: str) -> None:
@@ -529,7 +532,7 @@ def test_no_lock_is_held_while_anybody_elses_code_runs(monkeypatch: pytest.Monke
             self.release()
 
     watched = SimpleNamespace(**{**vars(threading), "Lock": WatchedLock})
-    for module in (bgsim.progress, bgsim.bus.delivery, bgsim.bus.subscription):
+    for module in (bgsim.progress, bgsim.bus.channels, bgsim.bus.delivery, bgsim.bus.subscription):
         monkeypatch.setattr(module, "threading", watched)
     places: dict[str, bool] = {}
 

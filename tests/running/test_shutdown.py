@@ -202,7 +202,7 @@ def test_a_close_that_was_interrupted_is_finished_by_the_next(tmp_path: Path, mo
     monkeypatch.undo()
     assert store.journal.interrupted() == []
     engine.close()
-    assert engine._scheduler.bus._closed
+    assert engine._scheduler.bus.closed
     assert not engine._scheduler.ledger.journals
     store.close()
 
