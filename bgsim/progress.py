@@ -63,6 +63,8 @@ __all__ = [
 ]
 
 _STARTED, _PROGRESS, _COMPLETED = UpdateType.STARTED, UpdateType.PROGRESS, UpdateType.COMPLETED
+# Every job publishes: in `publish`, tuples and `acquire` take half the time of attributes, constructor and ``with``.
+_SEQUENCE, _TYPE = 1, 2
 _new_tuple = tuple.__new__
 
 
@@ -140,7 +142,8 @@ class ProgressBus:
         """
         now = time.time()
         channels = self._channels
-        with channels.lock:
+        channels.lock.acquire()
+        try:
             if channels.closed:
                 return None
             channel = channels.of.get(simulation_id)
@@ -148,14 +151,15 @@ class ProgressBus:
                 if update_type is _PROGRESS:
                     return None
                 channel = channels.of[simulation_id] = Channel()
-            else:
-                current = channel.current
-                if current is None:
-                    if update_type is _PROGRESS:
-                        return None
-                elif update_type is _STARTED or current.update_type >= _COMPLETED:
+                sequence = 1
+            elif (current := channel.current) is None:
+                if update_type is _PROGRESS:
                     return None
-            channel.sequence = sequence = channel.sequence + 1
+                sequence = 1
+            elif update_type is _STARTED or current[_TYPE] >= _COMPLETED:
+                return None
+            else:
+                sequence = current[_SEQUENCE] + 1
             channel.current = update = _new_tuple(
                 ProgressUpdate,
                 (
@@ -173,8 +177,10 @@ class ProgressBus:
                 ),
             )
             if channel.subscribers or channels.to_all:
-                channels.post(channel, update)
+                channels.post(channel, update, update_type)
             return update
+        finally:
+            channels.lock.release()
 
     def current(self, simulation_id: str) -> ProgressUpdate | None:
         """Return the job's newest update."""
@@ -354,7 +360,7 @@ class ProgressBus:
         """Offer updates to their subscriptions; one thread at a time, without a lock."""
         to_call: list[Subscription] = []
         dead: list[ReferenceType[Subscription]] = []
-        for update, audience, to_all in batch:
+        for update, audience, to_all, _ in batch:
             terminal = update.update_type >= _COMPLETED
             for references in (audience, to_all):
                 for reference in references:
@@ -367,7 +373,7 @@ class ProgressBus:
                     if terminal:
                         subscription.job_ended(update.simulation_id)
         if dead:
-            self._channels.prune(dead, {update.simulation_id for update, _, _ in batch})
+            self._channels.prune(dead, {update.simulation_id for update, *_ in batch})
         if to_call:
             self._dispatcher.put(to_call)
 

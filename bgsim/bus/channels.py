@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Audience = tuple[Reference, ...]
 
 Posted = list[Any]
-"""An update in the inbox: ``[update, subscribers to its job, subscribers to all]``."""
+"""An update in the inbox: ``[update, subscribers to its job, subscribers to all, number of the inbox]``."""
 
 _PROGRESS, _COMPLETED = UpdateType.PROGRESS, UpdateType.COMPLETED
 
@@ -29,27 +29,23 @@ class Channel:
 
     Attributes
     ----------
-    sequence : int
-        The number of its newest update.
     current : ProgressUpdate or None
         Its newest update.
-    subscribers : dict of references
-        The subscribers to this job.
+    subscribers : dict of references, or None
+        The subscribers to this job; None until it has one.
     audience : tuple of references or None
         The same, as the fan-out takes them; None when `subscribers` has changed.
-    posted, batch : Posted or None, int
-        Its progress in the inbox. Newer progress replaces it while the inbox has that number.
+    posted : Posted or None
+        Its last progress that was put into an inbox.
     """
 
-    __slots__ = ("audience", "batch", "current", "posted", "sequence", "subscribers")
+    __slots__ = ("audience", "current", "posted", "subscribers")
 
     def __init__(self) -> None:
-        self.sequence = 0
         self.current: ProgressUpdate | None = None
-        self.subscribers: dict[Reference, None] = {}
+        self.subscribers: dict[Reference, None] | None = None
         self.audience: Audience | None = ()
         self.posted: Posted | None = None
-        self.batch = -1
 
 
 class Channels:
@@ -89,20 +85,17 @@ class Channels:
 
     # ---- jobs ----------------------------------------------------------------------------------------
 
-    def post(self, channel: Channel, update: ProgressUpdate) -> None:
+    def post(self, channel: Channel, update: ProgressUpdate, update_type: UpdateType) -> None:
         """Put an update of a job into the inbox, or let it replace the job's older progress; under the lock."""
-        if update.update_type is _PROGRESS:
-            if channel.posted is not None and channel.batch == self._batch:
+        if update_type is _PROGRESS:
+            if channel.posted is not None and channel.posted[3] == self._batch:
                 channel.posted[0] = update
                 self._conflated += 1
                 return
-            channel.batch = self._batch
-        if channel.audience is None:
-            channel.audience = tuple(channel.subscribers)
-        if self._to_all is None:
-            self._to_all = tuple(self.to_all)
-        channel.posted = [update, channel.audience, self._to_all]
-        self._inbox.append(channel.posted)
+            channel.posted = posted = [update, *self._audiences(channel), self._batch]
+        else:
+            posted = [update, *self._audiences(channel), self._batch]
+        self._inbox.append(posted)
         if self._asleep:
             self._wake()
 
@@ -116,9 +109,10 @@ class Channels:
         """Drop the channel of a job that has ended."""
         with self.lock:
             channel = self.of.get(job)
-            if channel is not None and channel.current is not None and channel.current.update_type >= _COMPLETED:
+            current = None if channel is None else channel.current
+            if current is not None and current.update_type >= _COMPLETED:
                 del self.of[job]
-                self._forgotten += channel.sequence
+                self._forgotten += current.sequence
 
     # ---- subscribers ---------------------------------------------------------------------------------
 
@@ -218,19 +212,27 @@ class Channels:
     def counts(self) -> dict[str, int]:
         """Return the counts of `BusStats`, but for overdue callbacks."""
         with self.lock:
-            channels = list(self.of.values())
+            newest = [channel.current for channel in self.of.values()]
             counts = {
                 "conflated": self._conflated,
-                "jobs": len(channels),
+                "jobs": len(newest),
                 "subscriptions": len(self._all),
                 "waiting": len(self._inbox),
                 "failed_callbacks": self._failed["callback"],
                 "failed_predicates": self._failed["predicate"],
             }
             forgotten = self._forgotten
-        return {**counts, "published": forgotten + sum(channel.sequence for channel in channels)}
+        return {**counts, "published": forgotten + sum(update.sequence for update in newest if update is not None)}
 
     # ---- under the lock ------------------------------------------------------------------------------
+
+    def _audiences(self, channel: Channel) -> tuple[Audience, Audience]:
+        """Return the subscribers to the job, and those to all jobs."""
+        if channel.audience is None:
+            channel.audience = tuple(channel.subscribers or ())
+        if self._to_all is None:
+            self._to_all = tuple(self.to_all)
+        return channel.audience, self._to_all
 
     def _wake(self) -> None:
         self._asleep = False
@@ -246,10 +248,12 @@ class Channels:
         channel = self.of.get(job)
         if channel is None:
             channel = self.of[job] = Channel()
+        if channel.subscribers is None:
+            channel.subscribers = {}
         channel.subscribers[reference] = None
         channel.audience = None
         if channel.current is not None:
-            self._inbox.append([channel.current, (reference,), ()])
+            self._inbox.append([channel.current, (reference,), (), self._batch])
 
     def _discard(self, references: list[Reference], jobs: Iterable[str]) -> None:
         for reference in references:
@@ -262,7 +266,7 @@ class Channels:
                 self._callbacks.discard(subscription)
         for job in jobs:
             channel = self.of.get(job)
-            if channel is None:
+            if channel is None or channel.subscribers is None:
                 continue
             for reference in references:
                 if reference in channel.subscribers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import queue
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from types import SimpleNamespace
@@ -481,6 +482,44 @@ def test_a_loop_that_ends_in_the_middle_ends_the_subscription() -> None:
     asyncio.run(main())
     assert bus.stats().subscriptions == 0
     bus.close()
+
+
+def test_a_post_has_the_calls_made_elsewhere() -> None:
+    """A loop of another toolkit: the bus puts a call on its queue, and its thread makes it."""
+    seen = Seen()
+    calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with ProgressBus() as bus:
+        bus.subscribe(seen, post=calls.put)
+        play(bus, "a", STARTED, PROGRESS, COMPLETED)
+        while COMPLETED not in [update.update_type for update in seen.updates]:
+            calls.get(timeout=HANDSHAKE_S)()
+    assert seen.threads == {threading.current_thread().name}
+    assert seen.updates[0].update_type is STARTED
+
+
+def test_an_executors_submit_is_a_post() -> None:
+    """The future that it returns ends the subscription when the call is cancelled."""
+    with ThreadPoolExecutor(1) as executor, ProgressBus(threads=False) as bus:
+        gate = Gate()
+        executor.submit(gate.stop_here, None)
+        bus.subscribe(Seen(), post=executor.submit)
+        play(bus, "a", STARTED)
+        bus.deliver()
+        executor.shutdown(wait=False, cancel_futures=True)
+        gate.open()
+        assert bus.stats().subscriptions == 0
+
+
+def test_a_post_that_raises_ends_the_subscription(caplog: pytest.LogCaptureFixture) -> None:
+    def post(_: Any) -> None:
+        raise RuntimeError("the window is closed")
+
+    with ProgressBus(threads=False) as bus:
+        bus.subscribe(Seen(), post=post)
+        play(bus, "a", STARTED)
+        bus.deliver()
+        assert bus.stats().subscriptions == 0
+    assert "the window is closed" in caplog.text
 
 
 async def _coroutine(_: ProgressUpdate) -> None: ...
