@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bgsim.bus.bars import notebook_bar, tqdm_bar
 from bgsim.bus.batch_progress import BatchProgress, BatchUpdate, batch_of
@@ -64,7 +64,8 @@ __all__ = [
 
 _STARTED, _PROGRESS, _COMPLETED = UpdateType.STARTED, UpdateType.PROGRESS, UpdateType.COMPLETED
 # Every job publishes: in `publish`, tuples and `acquire` take half the time of attributes, constructor and ``with``.
-_SEQUENCE, _TYPE = 1, 2
+_SEQUENCE: Final = 1
+_TYPE: Final = 2
 _new_tuple = tuple.__new__
 
 

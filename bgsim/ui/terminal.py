@@ -1,4 +1,4 @@
-"""What the command line draws: live progress bars, and a summary that reads well."""
+"""What the command line draws: live progress bars and tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from bgsim.bus.batch_progress import BatchProgress, batch_of
-from bgsim.progress import ProgressUpdate, format_duration
+from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,14 +25,14 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BINS = 14
 _LINE_INTERVAL_S = 2.0
 _ROWS = 10
-"""Running jobs that are shown one by one below the whole."""
+"""How many running jobs have a bar, below that of the whole."""
 
 
 def show_progress(jobs: Job | Iterable[Job], console: Console) -> None:
-    """Show updates until a job, or the last of several, has ended; draws in this thread and rich's.
+    """Show updates until a job, or the last of several, has ended; this thread and rich's draw.
 
-    On a terminal there is one live display: a bar a running job and, of several jobs, one for the whole. Elsewhere a
-    line is written now and then.
+    A terminal shows one live display: a bar for each running job and, of several jobs, one for the whole. Elsewhere a
+    line is written every two seconds.
     """
     shown = list(jobs) if isinstance(jobs, Iterable) else [jobs]
     updates = shown[0].updates() if len(shown) == 1 else batch_of(shown)
@@ -97,12 +96,12 @@ def _show_lines(updates: Iterable[ProgressUpdate] | BatchProgress, console: Cons
             last = time.monotonic()
             console.print(text, markup=False, highlight=False, soft_wrap=True)
             text = ""
-    if text:  # the last says how it ended
+    if text:  # the last update, which tells how it ended
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def data_console() -> Console:
-    """Return a console on standard output, wide enough for any table where that is no terminal."""
+    """Return a console on standard output; if that is no terminal, wide enough for any table."""
     console = Console()
     if not console.is_terminal:
         console.width = 200
@@ -128,7 +127,7 @@ def summary_table(result: SimulationResult) -> Table:
 
 
 def estimate(summary: ColumnSummary, *, percent: bool = False) -> str:
-    """Return the mean with its standard error, to two digits of the latter."""
+    """Return the mean with its standard error, to two digits of the standard error."""
     scale, unit = (100.0, " %") if percent else (1.0, "")
     mean, error = scale * summary.mean, scale * summary.standard_error
     if not (math.isfinite(error) and error > 0):
