@@ -264,7 +264,8 @@ class Subscription:
             What the callback may raise without ending the thread; it is counted.
         """
         if self._post is not None:
-            self._hand_on(self._post, survived)
+            if len(self._buffer):  # empty once unsubscribed
+                self._hand_on(self._post, survived)
             return False
         update = self._next()
         if update is not None:
@@ -278,8 +279,10 @@ class Subscription:
             call = post(self._run_in_loop if self._awaits else self._run)
             if isinstance(call, Future):
                 call.add_done_callback(self._call_ended)
-        except survived as error:  # the executor or loop has been shut down
+        except BaseException as error:  # the executor or loop has been shut down
             self._give_up(error)
+            if not isinstance(error, survived):
+                raise
 
     def _next(self) -> ProgressUpdate | None:
         """Return the next update for the callback; without one, the next `offer` schedules a turn again."""

@@ -1,4 +1,4 @@
-"""The bus: what is published, who gets it, and what never happens."""
+"""The bus: which updates reach which subscribers, and what never happens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED = UpdateType
 
 @pytest.fixture
 def bus() -> Any:
-    """A bus that delivers when it is told to."""
+    """A bus that delivers when the test calls `deliver`."""
     with ProgressBus(threads=False) as found:
         yield found
 
@@ -83,7 +83,7 @@ def test_an_update_is_json(bus: ProgressBus) -> None:
 
 
 def test_an_update_cannot_be_changed(bus: ProgressBus) -> None:
-    """Not by one of its many readers, neither its fields nor what they hold."""
+    """A reader can change neither its fields nor what they hold."""
     bus.publish("a", STARTED, metadata={"simulation": "walk"})
     update: Any = bus.current("a")
     with pytest.raises(AttributeError):
@@ -98,7 +98,7 @@ def test_an_update_cannot_be_changed(bus: ProgressBus) -> None:
 
 
 def test_one_started_first_and_one_terminal_last(bus: ProgressBus) -> None:
-    """Whatever is published: progress before the start, a second start, and anything after the end are refused."""
+    """The bus refuses progress before the start, a second start, and anything after the end."""
     with bus.subscribe() as updates:
         play(bus, "a", PROGRESS, STARTED, STARTED, PROGRESS, COMPLETED, FAILED, PROGRESS, STARTED)
         found = updates.take_all()
@@ -108,7 +108,7 @@ def test_one_started_first_and_one_terminal_last(bus: ProgressBus) -> None:
 
 @pytest.mark.parametrize("kind", [COMPLETED, FAILED, CANCELLED])
 def test_a_job_that_never_started_has_one_terminal_update(bus: ProgressBus, kind: UpdateType) -> None:
-    """For a cached answer, one that cannot start, and one that is cancelled in the queue."""
+    """A cached answer, a job that cannot start, and one that is cancelled in the queue."""
     updates = bus.subscribe(job="a")
     play(bus, "a", kind, kind)
     assert kinds_of(updates) == [kind]
@@ -287,7 +287,7 @@ def test_a_full_buffer_replaces_progress_and_nothing_else() -> None:
     assert drain() == []
 
 
-def test_memory_is_bounded_however_many_updates_nobody_reads() -> None:
+def test_memory_is_bounded_for_any_number_of_unread_updates() -> None:
     """100,000 updates to an iterator that is not read, and to a callback that does not return."""
     stuck, let_go = threading.Event(), threading.Event()
 
@@ -391,7 +391,7 @@ def test_async_iterators_wait_without_blocking_the_loop() -> None:
 
 
 def test_closing_the_bus_ends_every_iterator(in_threads: Any) -> None:
-    """Those that wait, and those with something left to read; nothing begins after it."""
+    """Waiting ones, and those with unread updates; nothing begins after it."""
     bus = ProgressBus()
     waiting, unread = bus.subscribe(job="nothing"), bus.subscribe()
     play(bus, "a", STARTED)
@@ -432,7 +432,7 @@ def test_a_dead_subscriber_stops_no_other(bus: ProgressBus) -> None:
     assert kinds_of(second.take_all()) == [STARTED]
 
 
-def test_everybody_who_holds_the_bus_holds_the_same() -> None:
+def test_all_references_to_the_bus_are_to_the_same() -> None:
     """There, a clone was a disconnected system: what one published, subscribers of the other never saw."""
     with bgsim.Engine(workers=1) as engine:
         updates = engine.subscribe(completions_only=True)

@@ -25,7 +25,7 @@ STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED = UpdateType
 
 
 class Seen:
-    """A callback that keeps what it is called with, and by which thread, and can be waited for."""
+    """A callback that keeps its updates and the threads that called it, and can be waited for."""
 
     def __init__(self, until: UpdateType = COMPLETED) -> None:
         self.updates: list[ProgressUpdate] = []
@@ -70,7 +70,7 @@ def test_all_callbacks_run_in_one_thread_in_order() -> None:
 
 
 def test_a_busy_callback_takes_turns_with_others() -> None:
-    """One has a hundred updates waiting; another that comes later need not wait for all of them."""
+    """One has a hundred pending updates; another that comes later does not wait for all of them."""
     order: list[str] = []
     bus = ProgressBus(threads=False)
     bus.subscribe(lambda _: order.append("busy"), job="a", maxlen=1000)
@@ -96,7 +96,7 @@ def test_closing_delivers_what_was_published() -> None:
 
 
 def test_a_callback_that_raises_is_logged_counted_and_called_again(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever it raises, the exit of the process included; others hear nothing of it."""
+    """Whatever it raises, SystemExit included; other callbacks are not affected."""
     calls, other = [], Seen()
 
     def callback(update: ProgressUpdate) -> None:
@@ -115,7 +115,7 @@ def test_a_callback_that_raises_is_logged_counted_and_called_again(caplog: pytes
 
 
 def test_ctrl_c_in_a_callback_reaches_the_thread_that_delivers() -> None:
-    """Without threads that is the caller's own; what is left is delivered the next time."""
+    """Without threads that is the caller's own; the next call delivers the rest."""
     seen: list[UpdateType] = []
 
     def callback(update: ProgressUpdate) -> None:
@@ -134,7 +134,7 @@ def test_ctrl_c_in_a_callback_reaches_the_thread_that_delivers() -> None:
 
 
 @pytest.mark.stress
-def test_a_storm_of_jobs_reaches_everybody_whole(in_threads: Any) -> None:
+def test_a_storm_of_jobs_reaches_every_subscriber(in_threads: Any) -> None:
     """3 publishers, 300 jobs, subscribers that come and go: those that stay miss progress only."""
     with ThreadPoolExecutor(2) as executor:
         bus = ProgressBus()
@@ -200,7 +200,7 @@ def test_a_callback_that_does_not_return_stops_no_other(clock: Any, gate: Gate, 
 
 
 def test_a_call_that_becomes_overdue_is_noticed_without_anything_new(clock: Any, gate: Gate) -> None:
-    """The other waits already when the call is not overdue yet; the fan-out thread wakes up by itself."""
+    """Another callback waits before the call is overdue; the fan-out thread wakes up by itself."""
     looked = threading.Event()
 
     def watched_clock() -> float:
@@ -224,7 +224,7 @@ def test_a_call_that_becomes_overdue_is_noticed_without_anything_new(clock: Any,
 
 
 def test_threads_are_bounded_and_the_first_to_return_goes_on(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three callbacks hang in all the threads there may be; a fourth is called when one of them returns."""
+    """Three callbacks hang in all three threads; a fourth is called when one of them returns."""
     monkeypatch.setattr(bgsim.bus.delivery, "MAX_THREADS", 3)
     gates = [Gate(), Gate(), Gate()]
     last = Seen()
@@ -277,7 +277,7 @@ def test_closing_gives_up_when_every_thread_is_stuck(monkeypatch: pytest.MonkeyP
 
 
 def test_a_callback_may_do_anything_with_the_bus() -> None:
-    """Publish, subscribe, unsubscribe itself and others, look, forget and close, and be called for what it did."""
+    """Publish, subscribe, unsubscribe itself and others, look, forget and close, and get the updates of that."""
     bus = ProgressBus()
     later, other = Seen(), Seen()
     closed = threading.Event()
@@ -329,7 +329,7 @@ def test_a_callback_may_use_the_engine() -> None:
 
 
 def test_no_call_begins_after_unsubscribe_returned(gate: Gate) -> None:
-    """One that is being made is let go on; the updates behind it are dropped."""
+    """A call in progress goes on; the updates behind it are dropped."""
     calls: list[ProgressUpdate] = []
 
     def callback(update: ProgressUpdate) -> None:
@@ -522,6 +522,25 @@ def test_a_post_that_raises_ends_the_subscription(caplog: pytest.LogCaptureFixtu
     assert "the window is closed" in caplog.text
 
 
+def test_ctrl_c_in_a_post_ends_the_subscription() -> None:
+    """The bus cannot tell whether the call was posted, and a second one could overlap with it."""
+    calls: list[Any] = []
+
+    def post(call: Any) -> None:
+        calls.append(call)
+        raise KeyboardInterrupt
+
+    seen = Seen()
+    with ProgressBus(threads=False) as bus:
+        bus.subscribe(seen, post=post)
+        play(bus, "a", STARTED)
+        with pytest.raises(KeyboardInterrupt):
+            bus.deliver()
+        assert bus.stats().subscriptions == 0
+        calls.pop()()
+    assert not seen.updates
+
+
 async def _coroutine(_: ProgressUpdate) -> None: ...
 
 
@@ -547,8 +566,8 @@ def test_where_calls_cannot_go_is_refused(options: dict[str, Any], message: str)
 # ---- locks -------------------------------------------------------------------------------------------
 
 
-def test_no_lock_is_held_while_anybody_elses_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callbacks, predicates, executors, loops and log handlers each look whether their thread holds a lock of ours."""
+def test_no_lock_is_held_while_other_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callbacks, predicates, executors, loops and log handlers check that their thread holds no lock of the bus."""
     held: dict[int, list[str]] = {}
 
     class WatchedLock:
