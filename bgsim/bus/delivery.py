@@ -168,11 +168,12 @@ class Dispatcher:
     def _serve(self, runner: _Runner, subscription: Subscription) -> None:
         """Give a subscription some turns."""
         own = runner.thread is not None
+        survived = BaseException if own else Exception
         runner.callback = subscription.callback
         for _ in range(_TURNS):
             runner.began = self._clock()
             try:
-                again = subscription.take_turn(BaseException if own else Exception)
+                again = subscription.take_turn(survived)
             except BaseException:  # Ctrl-C in the thread that called `run_ready`
                 self._put_back(subscription)
                 raise

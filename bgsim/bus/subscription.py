@@ -211,14 +211,14 @@ class Subscription:
         self._registry.remove(self)
 
     def end(self) -> None:
-        """Put nothing more into the buffer; the subscriber still gets the updates in it."""
+        """Accept no more updates; the subscriber still gets those in the buffer."""
         with self._lock:
             self.ended = True
             sleepers = self._wake()
         _rouse(sleepers)
 
     def unsubscribe(self) -> None:
-        """End the subscription; a callback may do that with its own, and it may be done twice."""
+        """End the subscription; a callback may end its own, and a second call does nothing."""
         with self._lock:
             self.ended = True
             self._buffer.clear()
@@ -268,9 +268,10 @@ class Subscription:
                 self._hand_on(self._post, survived)
             return False
         update = self._next()
-        if update is not None:
-            self._call(update, survived)
-        return update is not None
+        if update is None:
+            return False
+        self._call(update, survived)
+        return True
 
     # ---- calling the callback ------------------------------------------------------------------------
 
@@ -286,10 +287,13 @@ class Subscription:
 
     def _next(self) -> ProgressUpdate | None:
         """Return the next update for the callback; without one, the next `offer` schedules a turn again."""
-        with self._lock:
+        self._lock.acquire()  # half the time of `with`, twice a call
+        try:
             update = self._buffer.get()
             self._scheduled = update is not None
             return update
+        finally:
+            self._lock.release()
 
     def _call(self, update: ProgressUpdate, survived: type[BaseException] = Exception) -> Any:
         """Call the callback if the predicate is true."""
