@@ -68,8 +68,9 @@ class Subscription:
     Attributes
     ----------
     bus : ProgressBus
-    delivered, conflated, failed : int
-        Updates handed over, updates that a newer one replaced, and calls of callback or predicate that raised.
+    delivered, conflated, pending, failed : int
+        Updates handed over, updates that a newer one replaced, updates in the buffer, and calls of callback or
+        predicate that raised.
     ended : bool
         Whether nothing more is put into the buffer.
     """
@@ -117,6 +118,11 @@ class Subscription:
     def conflated(self) -> int:
         """Updates that a newer one replaced."""
         return self._buffer.conflated
+
+    @property
+    def pending(self) -> int:
+        """Updates in the buffer."""
+        return len(self._buffer)
 
     # ---- iterating -----------------------------------------------------------------------------------
 
@@ -264,7 +270,7 @@ class Subscription:
             What the callback may raise without ending the thread; it is counted.
         """
         if self._post is not None:
-            if len(self._buffer):  # empty once unsubscribed
+            if self.pending:  # none once unsubscribed
                 self._hand_on(self._post, survived)
             return False
         update = self._next()

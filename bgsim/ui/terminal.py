@@ -41,14 +41,14 @@ def show_progress(jobs: Job | Iterable[Job], console: Console) -> None:
     elif isinstance(updates, BatchProgress):
         _show_bars(updates, console)
     else:
-        with _live_display(console) as display:
+        with live_display(console) as display:
             row = display.add_task("queued", total=1.0, count="", rest="")
             for update in updates:
-                _show_row(display, row, update)
+                show_row(display, row, update)
 
 
 def _show_bars(batch: BatchProgress, console: Console) -> None:
-    with _live_display(console) as display:
+    with live_display(console) as display:
         whole = display.add_task("all", total=1.0, count="", rest="")
         rows: dict[str, TaskID] = {}
         for state in batch:
@@ -58,11 +58,12 @@ def _show_bars(batch: BatchProgress, console: Console) -> None:
             for job, update in running.items():
                 if job not in rows:
                     rows[job] = display.add_task("", total=1.0, count="", rest="")
-                _show_row(display, rows[job], update, name=f"{job} ")
+                show_row(display, rows[job], update, name=f"{job} ")
             display.update(whole, description=state.jobs_ended, completed=state.fraction, rest=state.outlook)
 
 
-def _live_display(console: Console) -> Progress:
+def live_display(console: Console) -> Progress:
+    """Return a display whose rows `show_row` fills."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -73,7 +74,8 @@ def _live_display(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _show_row(display: Progress, row: TaskID, update: ProgressUpdate, name: str = "") -> None:
+def show_row(display: Progress, row: TaskID, update: ProgressUpdate, name: str = "") -> None:
+    """Show an update in a row of the display."""
     rate = update.metadata.get("rate")
     rest = [f"{rate:,.0f}/s"] if rate else []
     if update.estimated_time_remaining_ms is not None:

@@ -294,10 +294,10 @@ def text_of(console: Console) -> str:
 def test_messages_are_no_markup() -> None:
     """Square brackets in an error's text are shown, and do not break the display."""
     console = terminal()
-    with ProgressBus(threads=False) as bus, bgsim.ui.terminal._live_display(console) as display:
+    with ProgressBus(threads=False) as bus, bgsim.ui.terminal.live_display(console) as display:
         bus.publish("a", STARTED, messages=("ValueError: [/no] [bold]",))
         row = display.add_task("queued", total=1.0, count="", rest="")
-        bgsim.ui.terminal._show_row(display, row, bus.current("a"))  # type: ignore[arg-type]
+        bgsim.ui.terminal.show_row(display, row, bus.current("a"))  # type: ignore[arg-type]
     assert "[/no] [bold]" in text_of(console)
 
 
@@ -308,7 +308,7 @@ def test_one_job_has_one_live_bar() -> None:
     assert "50/50" in text_of(console)
 
 
-def test_many_jobs_share_one_live_display(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_jobs_share_onelive_display(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole, and a row for each job that runs; rows go when their jobs end."""
     console = terminal()
     with ProgressBus() as bus:

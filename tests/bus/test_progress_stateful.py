@@ -288,7 +288,7 @@ class BusMachine(RuleBasedStateMachine):
             assert subscription.conflated == subscriber.conflated
             assert subscription.failed == subscriber.failed
             assert subscription.delivered == len(subscriber.expected)
-            assert len(subscription._buffer) == len(subscriber.buffer)
+            assert subscription.pending == len(subscriber.buffer)
             assert len(subscriber.buffer) <= subscriber.maxlen + 3 * len(JOBS)
         stats = self.bus.stats()
         assert stats.published == self.published
