@@ -1,7 +1,7 @@
 """The bus against blinker, psygnal, pyee, reactivex and a plain list; in-kernel progress against numba-progress.
 
 The peers call their subscribers before publishing returns. Ours delivers later, in threads that share the interpreter
-with the publisher: a publish is timed within thousands of them, so that what those threads take is in its time.
+with the publisher: thousands of publishes are timed together, so that the time of those threads counts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Sink:
 
 
 class Ours:
-    """A bus with a started job and what subscribes to it."""
+    """A bus with a started job."""
 
     def __init__(self) -> None:
         self.bus = ProgressBus()
@@ -63,7 +63,7 @@ class Ours:
 
 
 def peers(sinks: list[Sink]) -> dict[str, Callable[[int], None]]:
-    """Return functions that publish so many times, with these subscribers."""
+    """Return functions that publish a number of times, to these subscribers."""
 
     def plain(number: int) -> None:
         for done in range(number):
@@ -123,7 +123,7 @@ def peers(sinks: list[Sink]) -> dict[str, Callable[[int], None]]:
 
 
 def publishing(subscribers: int) -> None:
-    """Compare publishing to so many subscribers."""
+    """Compare publishing to a number of subscribers."""
     ours, sinks, peer_sinks = Ours(), [Sink() for _ in range(subscribers)], [Sink() for _ in range(subscribers)]
     for sink in sinks:
         ours.bus.subscribe(sink, job="job")
@@ -139,7 +139,7 @@ def publishing(subscribers: int) -> None:
 
 
 def delivering() -> None:
-    """Compare publishing and delivering of what is never conflated: ours counts the time until all have it."""
+    """Compare publishing and delivering updates that are never conflated; ours is timed until all have them."""
     jobs = 500
 
     def ours() -> None:
@@ -159,7 +159,7 @@ def delivering() -> None:
 
 
 def not_matching() -> None:
-    """Compare publishing to nobody and to thousands who want other jobs."""
+    """Compare publishing without subscribers and beside thousands of subscribers to other jobs."""
     alone, beside = Ours(), Ours()
     others = [Sink() for _ in range(OTHERS)]
     for number, sink in enumerate(others):
@@ -169,7 +169,7 @@ def not_matching() -> None:
         Case("0 subscribers", lambda: alone.publish(number), number),
         Case(f"{OTHERS:,} subscribers to other jobs", lambda: beside.publish(number), number),
     ]
-    compare("publish to nobody", cases, rounds=30)
+    compare("publish without a matching subscriber", cases, rounds=30)
     assert not any(sink.calls for sink in others)
     alone.bus.close()
     beside.bus.close()
@@ -249,7 +249,7 @@ def bare_loop(kernel: Any, p: Any, rng: Any, state: Any, key0: Any, key1: Any, o
 
 @njit(nogil=True)
 def loop_with_bar(kernel: Any, p: Any, rng: Any, state: Any, key0: Any, key1: Any, out: Any, bar: Any) -> None:
-    """Do the same, and tell numba-progress of each replicate."""
+    """Do the same, and report each replicate to numba-progress."""
     for i in range(len(out)):
         place_stream(state, key0, key1, np.uint64(i))
         out[i] = kernel(p, rng)
@@ -257,7 +257,7 @@ def loop_with_bar(kernel: Any, p: Any, rng: Any, state: Any, key0: Any, key1: An
 
 
 def compiled(loop: Any, simulation: Any, *arguments: Any) -> Callable[..., None]:
-    """Return a loop that is compiled to take the simulation as a first-class function, as ours is."""
+    """Return a loop compiled to take the simulation as a first-class function, as ours does."""
     kernel = simulation._dispatcher
     types_of = [numba.typeof(argument) for argument in arguments]
     kernel_type = types.FunctionType(types.float64(*types_of[:2]))
@@ -267,7 +267,7 @@ def compiled(loop: Any, simulation: Any, *arguments: Any) -> Callable[..., None]
 
 
 def in_kernel(title: str, simulation: Any, replicates: int, rounds: int) -> None:
-    """Compare a kernel's loop without progress, with ours, and with numba-progress, all for each replicate."""
+    """Compare a kernel's loop without progress, with ours, and with numba-progress, per replicate."""
     key, stream, control = stream_key(7), WorkerStream(), new_control_block()
     bound = simulation.bind()
     view, runner = bound.kernel_view(), simulation.prepare(bound)

@@ -1,22 +1,22 @@
-"""Progress: what happens to jobs, published to whoever subscribed.
+"""Progress: a bus that hands the updates of jobs to subscribers.
 
 ::
 
     publish ──> inbox ──fan-out thread──> each matching subscription's buffer ──> iterator
                                                                               └─> dispatcher ──> callback
-                                                                                      └─> executor or loop ──> callback
+                                                                                      └─> post ──> callback elsewhere
 
-Publishing takes one short lock, calls nobody, and costs the same however many subscribe. The inbox holds one progress
-update a job, the newest, and every STARTED and terminal one, so it is bounded by the number of jobs. Threads start with
-the first subscription. Nobody's code runs on the fan-out thread; callbacks run on the dispatcher's, see
-`bgsim.bus.delivery`.
+Publishing takes one short lock, calls no subscriber, and costs the same for any number of them. The inbox holds a job's
+newest progress and every STARTED and terminal update, so the number of jobs bounds it. Threads start with the first
+subscription. The fan-out thread runs no code of subscribers; the dispatcher's does, see `bgsim.bus.delivery`.
 
 Guarantees
 ----------
 - Per job STARTED comes first and once, the sequence is strictly increasing, one terminal update is the last.
 - A terminal update reaches every matching subscriber, however slow; progress may be conflated.
-- Callbacks, predicates, executors and loops are called outside every lock, callbacks all in one thread. One that raises
-  is logged, counted, and keeps its subscription; one that does not return holds up the others once, for `patience_s`.
+- No lock is held while a callback, predicate, executor, loop or post is called; callbacks run in one thread. One that
+  raises is logged, counted, and keeps its subscription; one that does not return delays the others once, by
+  `patience_s`.
 - A late subscriber to a job gets its current state first.
 """
 
@@ -29,20 +29,24 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-from weakref import ReferenceType
+from typing import TYPE_CHECKING, Any, Final
 
 from bgsim.bus.bars import notebook_bar, tqdm_bar
 from bgsim.bus.batch_progress import BatchProgress, BatchUpdate, batch_of
 from bgsim.bus.channels import Channel, Channels
 from bgsim.bus.delivery import Dispatcher
-from bgsim.bus.filters import Filter, check_delivery
+from bgsim.bus.filters import Filter
+from bgsim.bus.post import check_delivery, post_to
 from bgsim.bus.subscription import Subscription
 from bgsim.bus.updates import NOTHING, ProgressUpdate, UpdateType, format_duration
-from bgsim.errors import EngineClosedError
+from bgsim.checks import check_integer
 
 if TYPE_CHECKING:
-    from bgsim.job import Job
+    from weakref import ReferenceType
+
+    from bgsim.bus.batch_progress import WatchedJob
+    from bgsim.bus.channels import Posted
+    from bgsim.bus.post import Post
 
 __all__ = [
     "BatchProgress",
@@ -59,23 +63,26 @@ __all__ = [
 ]
 
 _STARTED, _PROGRESS, _COMPLETED = UpdateType.STARTED, UpdateType.PROGRESS, UpdateType.COMPLETED
+# Every job publishes: in `publish`, tuples and `acquire` take half the time of attributes, constructor and ``with``.
+_SEQUENCE: Final = 1
+_TYPE: Final = 2
 _new_tuple = tuple.__new__
 
 
 @dataclass(frozen=True, slots=True)
 class BusStats:
-    """What a bus has done and holds.
+    """Counts of a bus.
 
     Attributes
     ----------
     published, conflated : int
-        Updates that were published, and those that a newer one replaced before they were fanned out.
+        Updates published, and those that a newer one replaced before the fan-out.
     jobs, subscriptions, waiting : int
-        Jobs that are known, open subscriptions, updates that are not fanned out yet.
+        Known jobs, open subscriptions, updates before the fan-out.
     failed_callbacks, failed_predicates : int
         Calls that raised.
     overdue_callbacks : int
-        Calls that have not returned and were given up on.
+        Calls that do not return, so that another thread makes the others.
     """
 
     published: int
@@ -89,35 +96,27 @@ class BusStats:
 
 
 class ProgressBus:
-    """Takes updates from any thread and hands them to subscribers in threads of its own.
+    """Takes updates from any thread and delivers them to subscribers in its own threads.
 
     Parameters
     ----------
     threads : bool
-        Without, `deliver` does the work in the thread that calls it.
+        Without threads, `deliver` does the work in the calling thread.
     patience_s : float
-        How long a callback may keep others waiting before they go on in another thread.
+        How long a callback may delay the others before they go on in another thread.
     clock : callable
-        For that, seconds that never run backwards.
+        Measures the patience: seconds that never run backwards.
     """
 
     def __init__(
         self, *, threads: bool = True, patience_s: float = 1.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._threads = threads
-        self._dispatcher = Dispatcher(patience_s=patience_s, clock=clock, threads=threads)
-        # Guards all below. A leaf: no other lock is taken under it.
-        self._lock = threading.Lock()
-        self._arrived = threading.Condition(self._lock)
-        self._inbox: list[list[Any]] = []  # [update, subscribers to the job, subscribers to all]
-        self._batch = 0  # the number of this inbox
         self._channels = Channels()
-        self._asleep = False  # the fan-out thread is
-        self._delivering = False  # somebody is in `deliver`
-        self._closed = False
+        self._dispatcher = Dispatcher(patience_s=patience_s, clock=clock, threads=threads)
+        # Guards the thread; taken before those of channels and dispatcher.
+        self._lock = threading.Lock()
         self._fan_out_thread: threading.Thread | None = None
-        self._forgotten = self._conflated = 0
-        self._failed = {"callback": 0, "predicate": 0}
 
     # ---- publishing ----------------------------------------------------------------------------------
 
@@ -143,22 +142,25 @@ class ProgressBus:
             terminal update, or the bus is closed.
         """
         now = time.time()
-        with self._lock:
-            if self._closed:
+        channels = self._channels
+        channels.lock.acquire()
+        try:
+            if channels.closed:
                 return None
-            channel = self._channels.of.get(simulation_id)
+            channel = channels.of.get(simulation_id)
             if channel is None:
                 if update_type is _PROGRESS:
                     return None
-                channel = self._channels.of[simulation_id] = Channel()
-            else:
-                current = channel.current
-                if current is None:
-                    if update_type is _PROGRESS:
-                        return None
-                elif update_type is _STARTED or current.update_type >= _COMPLETED:
+                channel = channels.of[simulation_id] = Channel()
+                sequence = 1
+            elif (current := channel.current) is None:
+                if update_type is _PROGRESS:
                     return None
-            channel.sequence = sequence = channel.sequence + 1
+                sequence = 1
+            elif update_type is _STARTED or current[_TYPE] >= _COMPLETED:
+                return None
+            else:
+                sequence = current[_SEQUENCE] + 1
             channel.current = update = _new_tuple(
                 ProgressUpdate,
                 (
@@ -175,40 +177,22 @@ class ProgressBus:
                     metadata if type(metadata) is MappingProxyType else MappingProxyType(metadata),
                 ),
             )
-            if channel.subscribers or self._channels.to_all:
-                self._post(channel, update, update_type)
+            if channel.subscribers or channels.to_all:
+                channels.post(channel, update, update_type)
             return update
+        finally:
+            channels.lock.release()
 
     def current(self, simulation_id: str) -> ProgressUpdate | None:
         """Return the job's newest update."""
-        with self._lock:
-            channel = self._channels.of.get(simulation_id)
-            return channel.current if channel is not None else None
+        return self._channels.current(simulation_id)
 
     def forget(self, simulation_id: str) -> None:
-        """Drop what is kept of a job that has ended; nothing happens to one that has not.
+        """Drop the state of a job that has ended; do nothing to a job that has not.
 
-        What is published under its id from then on is another job's.
+        What is published under its id from then on belongs to another job.
         """
-        with self._lock:
-            channel = self._channels.of.get(simulation_id)
-            if channel is not None and channel.current is not None and channel.current.update_type >= _COMPLETED:
-                del self._channels.of[simulation_id]
-                self._forgotten += channel.sequence
-
-    def _post(self, channel: Channel, update: ProgressUpdate, update_type: UpdateType) -> None:
-        """Put an update into the inbox; under the lock."""
-        if update_type is _PROGRESS:
-            if channel.slot is not None and channel.batch == self._batch:
-                channel.slot[0] = update
-                self._conflated += 1
-                return
-            channel.batch = self._batch
-        channel.slot = [update, *self._channels.audiences(channel)]
-        self._inbox.append(channel.slot)
-        if self._asleep:
-            self._asleep = False
-            self._arrived.notify()
+        self._channels.forget(simulation_id)
 
     # ---- subscribing ---------------------------------------------------------------------------------
 
@@ -223,10 +207,12 @@ class ProgressBus:
         workspace: str | None = None,
         where: Callable[[ProgressUpdate], Any] | None = None,
         maxlen: int = 256,
+        later: int = 0,
         executor: Executor | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        post: Post | None = None,
     ) -> Subscription:
-        """Subscribe to updates; of several filters all have to apply.
+        """Subscribe to the updates that pass all the given filters.
 
         Parameters
         ----------
@@ -243,14 +229,20 @@ class ProgressBus:
         workspace : str, optional
             Only jobs for this workspace.
         where : callable, optional
-            Only updates for which it is true. One that raises does not match. It may be asked about fewer updates than
-            are published, for progress is conflated first.
+            Only updates for which this predicate is true. One that raises does not match. It may see fewer updates
+            than are published, since progress is conflated first.
         maxlen : int
-            How many updates may wait before progress is conflated.
+            How many pending updates make the buffer full; a full buffer conflates progress.
+        later : int
+            With `job`, how many more jobs `Subscription.add_job` will add.
         executor : concurrent.futures.Executor, optional
-            Where to call the callback instead; one of threads.
+            Calls the callback in its threads instead.
         loop : asyncio event loop, optional
-            Where to call the callback instead, or to await it.
+            Calls the callback instead, and awaits it if it is a coroutine function.
+        post : callable, optional
+            Calls the callback elsewhere: ``post(call)`` has ``call()`` called once, and raises if it no longer can. It
+            may return a `concurrent.futures.Future` of the call, as an executor's ``submit`` does. For Tk,
+            ``lambda call: root.after(0, call)``.
 
         Raises
         ------
@@ -260,84 +252,64 @@ class ProgressBus:
             If the bus is closed.
         """
         wanted = Filter.of(job, min_type, completions_only, simulation, workspace, where)
-        check_delivery(callback, maxlen, executor, loop)
-        return self._add(Subscription(self, callback, wanted, maxlen, executor, loop))
-
-    def _add(self, subscription: Subscription) -> Subscription:
-        with self._lock:
-            if self._closed:
-                raise EngineClosedError("the progress bus is closed; make a new engine to go on")
-            if subscription._ended:
-                return subscription  # it is to no job at all
-            self._batch += 1  # progress that is posted from now on goes to the new subscriber too
-            for state in self._channels.add(subscription):
-                self._inbox.append([state, (subscription._reference,), ()])
-            if self._fan_out_thread is None and self._threads:
-                self._fan_out_thread = threading.Thread(target=self._run, name="bgsim-progress", daemon=True)
-                self._fan_out_thread.start()
-            self._asleep = False
-            self._arrived.notify()
+        check_integer("maxlen", maxlen)
+        check_integer("later", later, least=0)
+        check_delivery(callback, executor, loop, post)
+        subscription = Subscription(
+            self,
+            self._channels,
+            callback,
+            wanted,
+            maxlen=maxlen,
+            later=later,
+            post=post_to(executor, loop, post),
+            awaits=loop is not None,
+        )
+        if not subscription.ended:
+            self._start_thread()
+        self._channels.add(subscription)
         return subscription
-
-    def _add_job(self, subscription: Subscription, simulation_id: str) -> None:
-        """Let a subscription to jobs be to one more."""
-        with self._lock:
-            subscription.wanted = subscription.wanted.with_job(simulation_id)
-            self._batch += 1
-            state = self._channels.add_job(subscription._reference, simulation_id)
-            if state is not None:
-                self._inbox.append([state, (subscription._reference,), ()])
-                self._asleep = False
-                self._arrived.notify()
 
     def batch(
         self,
-        jobs: Mapping[str, int] | Iterable[Job],
+        jobs: Mapping[str, int] | Iterable[WatchedJob],
         callback: Callable[[BatchUpdate], Any] | None = None,
         *,
         later: Iterable[int] = (),
         executor: Executor | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        post: Post | None = None,
     ) -> BatchProgress:
         """Subscribe to several jobs as one.
 
         Parameters
         ----------
         jobs : mapping of str to int, or iterable of Job
-            Ids and how many replicates each job is asked for, or jobs of this bus's engine.
-        callback, executor, loop
+            Ids and the replicates that each job is asked for, or jobs of this bus's engine.
+        callback, executor, loop, post
             As for `subscribe`. Without a callback, iterate over what is returned.
         later : iterable of int
-            How many replicates each job is asked for that `BatchProgress.add` will name; until then it is pending.
+            The replicates of each job that `BatchProgress.add` will name; until then it is pending.
         """
-        return BatchProgress(self, jobs, callback, later=later, executor=executor, loop=loop)
+        return BatchProgress(self, jobs, callback, later=later, executor=executor, loop=loop, post=post)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._channels.closed
 
     def stats(self) -> BusStats:
-        """Return what the bus has done and holds."""
-        overdue = self._dispatcher.overdue
-        with self._lock:
-            channels = list(self._channels.of.values())
-            counts = {
-                "published": self._forgotten,
-                "conflated": self._conflated,
-                "subscriptions": len(self._channels),
-                "waiting": len(self._inbox),
-                "failed_callbacks": self._failed["callback"],
-                "failed_predicates": self._failed["predicate"],
-            }
-        counts["published"] += sum(channel.sequence for channel in channels)
-        return BusStats(**counts, jobs=len(channels), overdue_callbacks=overdue)
+        """Return the counts of the bus."""
+        return BusStats(**self._channels.counts(), overdue_callbacks=self._dispatcher.overdue)
 
     def close(self) -> None:
-        """Deliver what was published, end every iterator, and stop the threads; may be called from a callback.
+        """Deliver all updates, end every iterator, and stop the threads; a callback may close.
 
-        A callback that does not return is waited for `patience_s` at most. Executors and loops are not waited for.
+        This waits for a callback that does not return, `patience_s` at most, but not for executors, loops and posts.
         """
+        if not self._channels.close():
+            return
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._arrived.notify()
             thread = self._fan_out_thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -353,62 +325,43 @@ class ProgressBus:
     # ---- delivering ----------------------------------------------------------------------------------
 
     def deliver(self) -> None:
-        """Fan out what was published and call callbacks, in the calling thread, until nothing is left.
+        """Fan out updates and call callbacks in the calling thread until none is left.
 
-        For a bus without threads; any other does so by itself. While one thread is here, another, or a callback that
-        one of them runs, returns at once.
+        For a bus without threads; one with threads needs no call. Returns at once while another thread, or a callback
+        below this call, delivers.
         """
-        with self._lock:
-            if self._delivering or self._threads:
-                return
-            self._delivering = True
+        if self._threads or not self._channels.claim():
+            return
         try:
-            while True:
+            self._dispatcher.run_ready()
+            while batch := self._channels.take_or_release():
+                self._fan_out(batch)
                 self._dispatcher.run_ready()
-                with self._lock:
-                    # In one step, so that whoever posts after it and finds somebody here is not left alone.
-                    self._delivering = bool(self._inbox)
-                    if not self._inbox:
-                        closed = self._closed
-                        break
-                self._fan_out(self._take_batch())
         except BaseException:  # Ctrl-C in a callback
-            self._delivering = False
+            self._channels.release()
             raise
-        if closed:
+        if self._channels.closed:
             self._end_all()
 
-    def _deliver_if_threadless(self) -> None:
-        if not self._threads:
-            self.deliver()
-
-    def _take_batch(self) -> list[list[Any]]:
-        """Return all that was posted; from now on it belongs to the caller."""
+    def _start_thread(self) -> None:
         with self._lock:
-            batch, self._inbox = self._inbox, []
-            self._batch += 1
-            return batch
+            if self._fan_out_thread is None and self._threads and not self._channels.closed:
+                self._fan_out_thread = threading.Thread(target=self._run, name="bgsim-progress", daemon=True)
+                self._fan_out_thread.start()
 
     def _run(self) -> None:
-        """Fan out, in a thread of its own, and see to it that the dispatcher goes on."""
+        """Fan out, and have the dispatcher go on when a call is overdue."""
         look_again_s: float | None = None
-        while True:
-            with self._lock:
-                if not self._inbox:
-                    if self._closed:
-                        break
-                    self._asleep = True
-                    self._arrived.wait(look_again_s)
-                    self._asleep = False
-            self._fan_out(self._take_batch())
+        while (batch := self._channels.take(look_again_s)) is not None:
+            self._fan_out(batch)
             look_again_s = self._dispatcher.attend()
         self._end_all()
 
-    def _fan_out(self, batch: list[list[Any]]) -> None:
-        """Offer updates to their subscriptions; by one thread at a time, without the lock."""
+    def _fan_out(self, batch: list[Posted]) -> None:
+        """Offer updates to their subscriptions; one thread at a time, without a lock."""
         to_call: list[Subscription] = []
         dead: list[ReferenceType[Subscription]] = []
-        for update, audience, to_all in batch:
+        for update, audience, to_all, _ in batch:
             terminal = update.update_type >= _COMPLETED
             for references in (audience, to_all):
                 for reference in references:
@@ -416,27 +369,15 @@ class ProgressBus:
                     if subscription is None:
                         dead.append(reference)
                         continue
-                    if subscription._offer(update):
+                    if subscription.offer(update):
                         to_call.append(subscription)
-                    if terminal and subscription._job_ended(update.simulation_id):
-                        self._remove(subscription)
+                    if terminal:
+                        subscription.job_ended(update.simulation_id)
         if dead:
-            with self._lock:
-                self._channels.discard(dead, {update.simulation_id for update, _, _ in batch})
+            self._channels.prune(dead, {update.simulation_id for update, *_ in batch})
         if to_call:
             self._dispatcher.put(to_call)
 
     def _end_all(self) -> None:
-        with self._lock:
-            remaining = self._channels.subscriptions()
-        for subscription in remaining:
-            subscription._end()
-
-    def _remove(self, subscription: Subscription) -> None:
-        """Take a subscription out that gets nothing any more."""
-        with self._lock:
-            self._channels.discard([subscription._reference], subscription.wanted.jobs or ())
-
-    def _count_failure(self, what: str) -> None:
-        with self._lock:
-            self._failed[what] += 1
+        for subscription in self._channels.subscriptions():
+            subscription.end()

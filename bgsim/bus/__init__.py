@@ -1,6 +1,6 @@
 """The parts of the progress bus, which `bgsim.progress` puts together.
 
-``updates`` is what an update says, ``filters`` which of them a ``subscription`` wants, ``buffer`` what is kept for it,
-``channels`` who hears of which job, ``delivery`` who calls callbacks. ``batch_progress`` makes one progress of several
-jobs, ``rate`` tells how fast work is done, and ``bars`` draw it.
+``updates`` defines an update, ``filters`` choose the updates of a ``subscription``, and ``buffer`` keeps them for it.
+``channels`` hold jobs and subscribers under the bus's lock, ``delivery`` calls callbacks, and ``post`` hands them on to
+executors and loops. ``batch_progress`` combines several jobs, ``rate`` estimates the speed, and ``bars`` draw.
 """

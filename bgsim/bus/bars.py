@@ -1,19 +1,16 @@
-"""Progress bars for scripts and notebooks, drawn by the thread that asks for them and by no other."""
+"""Progress bars for scripts and notebooks; the calling thread draws them, and no other."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from bgsim.bus.batch_progress import batch_of
+from bgsim.bus.batch_progress import WatchedJob, batch_of
 from bgsim.bus.updates import format_duration
 from bgsim.errors import MissingExtraError
 
-if TYPE_CHECKING:
-    from bgsim.job import Job
-
-Jobs = TypeVar("Jobs", bound="Job | Iterable[Job]")
+Jobs = TypeVar("Jobs", bound=WatchedJob | Iterable[WatchedJob])
 
 _LOG_INTERVAL_S = 10.0
 
@@ -21,20 +18,20 @@ _LOG_INTERVAL_S = 10.0
 def tqdm_bar(jobs: Jobs, **options: Any) -> Jobs:
     """Show a tqdm bar until a job, or the last of several, has ended: ``tqdm_bar(job).result()``.
 
-    On a terminal the bar is redrawn; in a log there is a line every ten seconds. In a notebook it is a widget; where
-    those are missing, use `notebook_bar`.
+    A terminal shows a bar that is redrawn, a log a line every ten seconds, and a notebook a widget; for a notebook
+    without widgets, use `notebook_bar`.
 
     Parameters
     ----------
     jobs : Job or iterable of Job
-        Several jobs of one engine share a bar that is weighted by their replicates.
+        Several jobs of one engine share a bar, weighted by their replicates.
     **options
-        For ``tqdm``; ``file``, ``leave`` and ``desc`` for instance.
+        For ``tqdm``, such as ``file``, ``leave`` and ``desc``.
 
     Returns
     -------
     Job or iterable of Job
-        What was given.
+        The argument.
 
     Raises
     ------
@@ -45,11 +42,11 @@ def tqdm_bar(jobs: Jobs, **options: Any) -> Jobs:
     bar_class = _import("tqdm.auto", 'pip install "bgsim[tqdm]"').tqdm
 
     class Bar(bar_class):  # type: ignore[misc, valid-type]
-        monitor_interval = 0  # no thread of tqdm's own
+        monitor_interval = 0  # tqdm starts no thread
 
     options.setdefault("desc", shown[0].simulation.name.rpartition(".")[2] if len(shown) == 1 else f"{len(shown)} jobs")
     options.setdefault("total", sum(job.replicates for job in shown))
-    # tqdm's own rate would take stored replicates for work.
+    # tqdm's own rate would count stored replicates as work.
     options.setdefault("bar_format", "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}")
     with Bar(unit="replicates", miniters=0, dynamic_ncols=True, **options) as bar:
         if not getattr(bar.fp, "isatty", bool)():
@@ -64,7 +61,7 @@ def tqdm_bar(jobs: Jobs, **options: Any) -> Jobs:
 def notebook_bar(jobs: Jobs) -> Jobs:
     """Show an HTML bar in a notebook until a job, or the last of several, has ended.
 
-    It is plain HTML, displayed once and then updated, so it needs no widgets and stays in the saved notebook.
+    One display of plain HTML is updated, so it needs no widgets and stays in the saved notebook.
 
     Parameters
     ----------
@@ -73,7 +70,7 @@ def notebook_bar(jobs: Jobs) -> Jobs:
     Returns
     -------
     Job or iterable of Job
-        What was given.
+        The argument.
 
     Raises
     ------
@@ -91,8 +88,8 @@ def notebook_bar(jobs: Jobs) -> Jobs:
     return jobs
 
 
-def _watch(jobs: Job | Iterable[Job]) -> tuple[list[Job], Iterable[Any]]:
-    """Return the jobs as a list and their updates, combined if there are several."""
+def _watch(jobs: WatchedJob | Iterable[WatchedJob]) -> tuple[list[WatchedJob], Iterable[Any]]:
+    """Return the jobs as a list, and their updates, combined if there are several."""
     shown = list(jobs) if isinstance(jobs, Iterable) else [jobs]
     return shown, shown[0].updates() if len(shown) == 1 else batch_of(shown)
 

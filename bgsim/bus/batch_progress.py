@@ -1,4 +1,4 @@
-"""Several jobs as one progress, weighted by their replicates; jobs that wait are told from those that run."""
+"""Several jobs as one progress, weighted by their replicates."""
 
 from __future__ import annotations
 
@@ -7,33 +7,55 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from bgsim.bus.filters import Filter, check_delivery
+from bgsim.bus.post import check_delivery
 from bgsim.bus.rate import Rate
-from bgsim.bus.subscription import Subscription
 from bgsim.bus.updates import ProgressUpdate, UpdateType, format_bar, format_duration, format_share
 from bgsim.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from bgsim.job import Job
-    from bgsim.progress import ProgressBus
+    from bgsim.bus.post import Post
+    from bgsim.bus.subscription import Bus, Subscription
+
+
+class WatchedJob(Protocol):
+    """A `bgsim.job.Job`, as batches and bars read it."""
+
+    id: str
+
+    @property
+    def simulation(self) -> Any:
+        """What runs; it has a ``name``."""
+
+    @property
+    def replicates(self) -> int:
+        """How many were asked for."""
+
+    def done(self) -> bool:
+        """Tell whether the job has ended."""
+
+    def status(self) -> Any:
+        """Return a `bgsim.job.JobStatus`."""
+
+    def updates(self) -> Subscription:
+        """Return an iterator over its updates."""
 
 
 class BatchUpdate(NamedTuple):
-    """What several jobs were doing together at one moment. Immutable.
+    """The state of several jobs together at one moment. Immutable.
 
     Attributes
     ----------
     fraction : float
-        Part of all replicates that is done, 0 to 1. It stays below 1 when a job fails or is cancelled.
+        Finished part of all replicates, 0 to 1. It stays below 1 when a job fails or is cancelled.
     replicates_completed, total_replicates : int
     pending, running, completed, failed, cancelled : int
-        How many jobs; pending are those that have not started.
+        Numbers of jobs; a pending job has not started.
     rate : float or None
-        Replicates a second, stored ones not counted; None until there is something to tell it from.
+        Replicates a second, stored ones not counted; None without an estimate.
     estimated_time_remaining_ms : float or None
-        For what is still to come, at that rate.
+        For the replicates that are left, at that rate.
     """
 
     fraction: float
@@ -53,12 +75,12 @@ class BatchUpdate(NamedTuple):
         return not self.pending and not self.running
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them."""
+        """Return the fields as values that JSON can hold."""
         return self._asdict()
 
     @property
     def outlook(self) -> str:
-        """What is still to come and what went wrong, as text: ``"3 running, 6 pending, 3.1 s left"``."""
+        """Jobs that have not completed, and the time left, as text: ``"3 running, 6 pending, 3.1 s left"``."""
         words = [f"{getattr(self, w)} {w}" for w in ("running", "pending", "failed", "cancelled") if getattr(self, w)]
         if self.estimated_time_remaining_ms is not None and not self.is_final:
             words.append(f"{format_duration(self.estimated_time_remaining_ms)} left")
@@ -81,30 +103,31 @@ class BatchUpdate(NamedTuple):
 class BatchProgress:
     """Combines the updates of several jobs; made by `ProgressBus.batch` and `batch_of`.
 
-    Iterate over it with ``for`` or ``async for``: each step waits for something new, takes all that has arrived, and
-    gives the whole as it is then. It ends when the last job has ended, those included that are added later.
+    Iterate over it with ``for`` or ``async for``: each step waits for an update, takes all that have arrived, and gives
+    the state of the whole. It ends when the last job has ended, those included that are added later.
 
     Attributes
     ----------
     current : BatchUpdate
-        The newest, to be read by any thread.
+        The newest state; any thread may read it.
     """
 
     def __init__(
         self,
-        bus: ProgressBus,
-        jobs: Mapping[str, int] | Iterable[Job],
+        bus: Bus,
+        jobs: Mapping[str, int] | Iterable[WatchedJob],
         callback: Callable[[BatchUpdate], Any] | None = None,
         *,
         later: Iterable[int] = (),
         executor: Executor | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        post: Post | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         handles = [] if isinstance(jobs, Mapping) else list(jobs)
-        check_delivery(callback, 1, executor, loop)
+        check_delivery(callback, executor, loop, post)
         self._clock = clock
-        # Guards all below; a leaf.
+        # Guards everything below; a leaf.
         self._lock = threading.Lock()
         self._replicates = dict(jobs) if isinstance(jobs, Mapping) else {job.id: job.replicates for job in handles}
         self._later = list(later)
@@ -112,7 +135,7 @@ class BatchProgress:
         self._total = sum(self._replicates.values()) + sum(self._later)
         self._running: dict[str, ProgressUpdate] = {}
         self._ended = dict.fromkeys((UpdateType.COMPLETED, UpdateType.FAILED, UpdateType.CANCELLED), 0)
-        # Sums over jobs that have ended: replicates, their weighted fraction, and what will not come.
+        # Sums over jobs that have ended: replicates done, their weighted fraction, and replicates that will not come.
         self._done = self._lost = 0
         self._part = 0.0
         self._stored = 0  # of all jobs
@@ -120,21 +143,21 @@ class BatchProgress:
         self._rate.observe(clock(), 0.0)
         self.current = self._combine(clock())
         on_update = None if callback is None else lambda update: callback(self._take([update]))
-        wanted = Filter.of(job=list(self._replicates))
-        subscription = Subscription(bus, on_update, wanted, executor=executor, loop=loop, later=len(self._later))
-        self._updates = bus._add(subscription)
+        self._updates = bus.subscribe(
+            on_update, job=list(self._replicates), later=len(self._later), executor=executor, loop=loop, post=post
+        )
         for job in handles:
-            if job.done() and bus.current(job.id) is None:  # it ended so long ago that the bus has forgotten it
+            if job.done() and bus.current(job.id) is None:  # the bus has forgotten it
                 self._take([_last_update(job)])
-                self._updates._job_ended(job.id)
+                self._updates.job_ended(job.id)
 
     def add(self, job: str, replicates: int) -> None:
-        """Name a job that was to come later, by its id and how many replicates it is asked for.
+        """Name one of the jobs announced with ``later``, by its id and the replicates that it is asked for.
 
         Raises
         ------
         InvalidInputError
-            If no job with so many replicates is to come.
+            If no job with this number of replicates is to come.
         """
         with self._lock:
             if replicates not in self._later:
@@ -146,16 +169,16 @@ class BatchProgress:
                 )
             self._later.remove(replicates)
             self._replicates[job] = replicates
-        self._updates._add_job(job)
+        self._updates.add_job(job)
 
     def add_no_more(self) -> None:
-        """Say that the jobs which were to come later will not; they count as cancelled."""
+        """Expect no more jobs; those that were to come count as cancelled."""
         with self._lock:
             self._ended[UpdateType.CANCELLED] += len(self._later)
             self._lost += sum(self._later)
             self._later.clear()
             self.current = self._combine(self._clock())
-        self._updates._add_no_more()
+        self._updates.add_no_more()
 
     @property
     def running(self) -> list[ProgressUpdate]:
@@ -164,7 +187,7 @@ class BatchProgress:
             return list(self._running.values())
 
     def unsubscribe(self) -> None:
-        """End it before the jobs have ended."""
+        """End the batch before its jobs have ended."""
         self._updates.unsubscribe()
 
     def __iter__(self) -> Iterator[BatchUpdate]:
@@ -189,7 +212,7 @@ class BatchProgress:
         return f"<batch: {self.current}>"
 
     def _take(self, updates: list[ProgressUpdate]) -> BatchUpdate:
-        """Take jobs' updates, in their order; return the whole."""
+        """Take updates in their order; return the state of the whole."""
         with self._lock:
             for update in updates:
                 job, kind = update.simulation_id, update.update_type
@@ -225,7 +248,7 @@ class BatchProgress:
         )
 
 
-def batch_of(jobs: Iterable[Job]) -> BatchProgress:
+def batch_of(jobs: Iterable[WatchedJob]) -> BatchProgress:
     """Return the combined progress of an engine's jobs, to iterate over.
 
     Raises
@@ -234,21 +257,21 @@ def batch_of(jobs: Iterable[Job]) -> BatchProgress:
         If there is no job, or they are of several engines.
     """
     jobs = list(jobs)
-    buses = {}
+    buses: set[Bus] = set()
     for job in jobs:
         with job.updates() as updates:
-            buses[id(updates.bus)] = updates.bus
+            buses.add(updates.bus)
     if len(buses) != 1:
         raise InvalidInputError(f"jobs must be one or more of one engine; got {jobs!r}", field="jobs", value=jobs)
-    return buses.popitem()[1].batch(jobs)
+    return BatchProgress(buses.pop(), jobs)
 
 
 def _stored(update: ProgressUpdate) -> int:
-    """Return how many replicates the store had, where the update says it."""
+    """Return how many replicates came from the store."""
     return int(update.metadata.get("from_store", 0))
 
 
-def _last_update(job: Job) -> ProgressUpdate:
+def _last_update(job: WatchedJob) -> ProgressUpdate:
     status = job.status()
     return ProgressUpdate(
         job.id,

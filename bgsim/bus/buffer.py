@@ -1,4 +1,4 @@
-"""Updates that wait for a subscriber, few however slow she is."""
+"""A subscriber's pending updates: few, however slow the subscriber is."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ _PROGRESS = UpdateType.PROGRESS
 class Buffer:
     """A queue of updates that conflates progress when it is full. Not thread-safe.
 
-    Once `maxlen` updates wait, a job's newer update takes the place of its last one that waits, if that is progress.
-    Nothing else is lost, so beyond `maxlen` there are of a job at most its STARTED, its newest progress or its terminal
-    update.
+    A full buffer (`maxlen` updates) replaces a job's pending progress with the job's next update. It never drops starts
+    and ends, so beyond `maxlen` it holds at most a job's STARTED, its newest progress and its terminal update.
     Every operation is O(1).
 
     Attributes
@@ -32,11 +31,11 @@ class Buffer:
     def __init__(self, maxlen: int) -> None:
         self.maxlen = maxlen
         self.conflated = self.taken = 0
-        self._cells: deque[list[ProgressUpdate]] = deque()  # one update each, to be replaced in its place
+        self._cells: deque[list[ProgressUpdate]] = deque()  # one update each, replaced in place
         self._newest: dict[str, list[ProgressUpdate]] = {}  # a job's last cell, if that holds progress
 
     def put(self, update: ProgressUpdate) -> None:
-        """Append an update, or let it replace older progress of its job."""
+        """Append an update, or replace older progress of its job with it."""
         job = update.simulation_id
         cell = self._newest.get(job)
         if cell is not None and len(self._cells) >= self.maxlen:
@@ -62,7 +61,7 @@ class Buffer:
         return update
 
     def clear(self) -> None:
-        """Drop all."""
+        """Drop all updates."""
         self._cells.clear()
         self._newest.clear()
 

@@ -1,4 +1,4 @@
-"""The dispatcher: calls callbacks in one thread, and goes on in another when one of them does not come back.
+"""The dispatcher: calls callbacks in one thread, and goes on in another when one of them does not return.
 
 ::
 
@@ -7,8 +7,8 @@
           └─attend──> has a call taken longer than the patience while others wait? then a new thread leads,
                       and the old one retires when its callback returns
 
-At most `MAX_THREADS` threads exist. When all of them are in calls that do not return, the one that does first leads.
-Nobody polls: somebody looks at the clock when a subscription is put, and once more when a call would be overdue.
+At most `MAX_THREADS` threads exist. When all of them are in calls that do not return, the first that returns leads.
+Nothing polls: the fan-out thread reads the clock after each `put`, and again when a call would be overdue.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ logger = logging.getLogger("bgsim.progress")
 
 MAX_THREADS = 8
 
-_TURN = 32
-"""Calls in a row for one subscription while others wait."""
+_TURNS = 32
+"""Turns in a row for one subscription while others wait."""
 
 
 class _Runner:
@@ -37,9 +37,9 @@ class _Runner:
     Attributes
     ----------
     began : float or None
-        When its call began; None between calls. Written by the thread itself, without the lock.
+        When its call began; None between calls. The thread itself writes it, without the lock.
     callback : callable
-        The last that it called.
+        Its last callback.
     """
 
     __slots__ = ("began", "callback", "thread")
@@ -51,7 +51,7 @@ class _Runner:
 
 
 class Dispatcher:
-    """Calls the callbacks of subscriptions that have something in their buffers.
+    """Calls the callbacks of subscriptions that have updates in their buffers.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Dispatcher:
     clock : callable
         Seconds that never run backwards.
     threads : bool
-        Without, `run_ready` has to be called.
+        Without threads, `run_ready` makes the calls.
     """
 
     def __init__(self, *, patience_s: float, clock: Callable[[], float], threads: bool) -> None:
@@ -68,18 +68,18 @@ class Dispatcher:
         self._clock = clock
         self._threads = threads
         self._numbers = itertools.count()
-        # Guards all below; a leaf.
+        # Guards everything below; a leaf.
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)  # the leader waits for work
         self._changed = threading.Condition(self._lock)  # `close` waits for the leader to end
-        self._ready: deque[Subscription] = deque()  # each once; those in somebody's hands are not here
+        self._ready: deque[Subscription] = deque()  # each once; a thread takes a subscription out while it serves it
         self._leader: _Runner | None = None
-        self._runners: set[_Runner] = set()  # all with a thread: the leader, and those that will retire
-        self._asleep = False  # the leader is
+        self._runners: set[_Runner] = set()  # the leader, and those that will retire
+        self._asleep = False  # the leader waits
         self._closing = False
 
     def put(self, subscriptions: Iterable[Subscription]) -> None:
-        """Take subscriptions that have something to be called with, and are not in here."""
+        """Add subscriptions that have updates and that no thread serves."""
         with self._lock:
             self._ready.extend(subscriptions)
             if self._leader is None and self._threads:
@@ -94,7 +94,7 @@ class Dispatcher:
         Returns
         -------
         float or None
-            After how many seconds to call this again; None: when something has been put.
+            After how many seconds to call this again; None for after the next `put`.
         """
         with self._lock:
             leader = self._leader
@@ -104,7 +104,7 @@ class Dispatcher:
             if left > 0:
                 return left
             if len(self._runners) >= MAX_THREADS:
-                return None  # the first of them to return takes the lead
+                return None  # the first that returns leads
             callback = leader.callback
             self._lead_by_new_thread()
         logger.warning("a progress callback, %r, does not return; the others go on in a new thread", callback)
@@ -112,12 +112,12 @@ class Dispatcher:
 
     @property
     def overdue(self) -> int:
-        """How many threads are in calls that were given up on."""
+        """How many threads are in calls that do not return."""
         with self._lock:
             return len(self._runners - {self._leader})
 
     def run_ready(self) -> None:
-        """Call what is ready, in the calling thread."""
+        """Serve the ready subscriptions in the calling thread."""
         here = _Runner()
         while True:
             with self._lock:
@@ -127,7 +127,10 @@ class Dispatcher:
             self._serve(here, subscription)
 
     def close(self) -> None:
-        """Call what is ready, then stop. Waits for the last call no longer than the patience, from a callback not."""
+        """Serve the ready subscriptions, then stop; wait for the last call no longer than the patience.
+
+        A callback that closes does not wait for itself.
+        """
         with self._lock:
             self._closing = True
             self._arrived.notify()
@@ -163,32 +166,26 @@ class Dispatcher:
             self._serve(runner, subscription)
 
     def _serve(self, runner: _Runner, subscription: Subscription) -> None:
-        """Call a callback with some of what has piled up, or send the executor or the loop to do it."""
+        """Give a subscription some turns."""
+        own = runner.thread is not None
+        survived = BaseException if own else Exception
         runner.callback = subscription.callback
-        if subscription.executor is not None or subscription.loop is not None:
-            runner.began = self._clock()
-            _hand_on(subscription)
-            runner.began = None
-            return
-        for _ in range(_TURN):
-            update = subscription._next()
-            if update is None:
-                return
+        for _ in range(_TURNS):
             runner.began = self._clock()
             try:
-                subscription._call(update)
-            except BaseException as error:
-                if runner.thread is None:  # Ctrl-C in the thread that called `run_ready`
-                    self._put_back(subscription)
-                    raise
-                subscription._note_failure("callback", update, error)
+                again = subscription.take_turn(survived)
+            except BaseException:  # Ctrl-C in the thread that called `run_ready`
+                self._put_back(subscription)
+                raise
             runner.began = None
-            if runner.thread is not None and runner is not self._leader:
+            if not again:
+                return
+            if own and runner is not self._leader:
                 break
         self._put_back(subscription)
 
     def _put_back(self, subscription: Subscription) -> None:
-        """Queue a subscription behind the others, by whoever had it in hand."""
+        """Queue a served subscription behind the others."""
         with self._lock:
             self._ready.append(subscription)
             if self._asleep:
@@ -212,13 +209,3 @@ class Dispatcher:
     def _patience_left(self, leader: _Runner) -> float:
         began = leader.began
         return self._patience_s if began is None else began + self._patience_s - self._clock()
-
-
-def _hand_on(subscription: Subscription) -> None:
-    try:
-        if subscription.loop is not None:
-            subscription.loop.call_soon_threadsafe(subscription._begin_in_loop)
-        elif subscription.executor is not None:
-            subscription.executor.submit(subscription._run).add_done_callback(subscription._run_ended)
-    except Exception as error:  # it has been shut down
-        subscription._give_up(error)

@@ -1,33 +1,29 @@
-"""What a subscriber asks for: which updates, and where."""
+"""Which updates a subscriber asks for."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bgsim.bus.updates import UpdateType
-from bgsim.checks import check_integer, check_text, one_of, refused
-from bgsim.errors import InvalidInputError
+from bgsim.checks import check_text, one_of, refused
 
 if TYPE_CHECKING:
     from bgsim.bus.updates import ProgressUpdate
 
 
 class Filter(NamedTuple):
-    """Lets an update pass to which all of this applies.
+    """The conditions on an update; all of them must hold.
 
     Attributes
     ----------
     jobs : tuple of str or None
-        Each once. The bus looks subscriptions up by job, so these are not compared again.
+        Each once. `passes` does not compare them: the bus finds the subscribers to a job by its channel.
     min_type : UpdateType
     simulation, workspace : str or None
-        What the update's metadata have to say.
+        Compared with the update's metadata.
     where : callable or None
-        The subscriber's predicate, which is not called here but where the update goes.
+        The subscriber's predicate. `passes` does not call it; the subscription does, before it hands the update over.
     """
 
     jobs: tuple[str, ...] | None
@@ -51,7 +47,7 @@ class Filter(NamedTuple):
         Raises
         ------
         InvalidInputError
-            If one is of a wrong kind.
+            If an argument has the wrong type or value.
         """
         try:
             least = UpdateType(min_type)
@@ -66,12 +62,8 @@ class Filter(NamedTuple):
                 check_text(field, value, allowed="a name")
         return cls(job_ids(job), UpdateType.COMPLETED if completions_only else least, simulation, workspace, where)
 
-    def with_job(self, job: str) -> Filter:
-        """Return a filter that lets one more job pass."""
-        return self._replace(jobs=(*(self.jobs or ()), job))
-
     def passes(self, update: ProgressUpdate) -> bool:
-        """Tell whether the update is wanted, as far as that shows without the predicate."""
+        """Tell whether the update is wanted, but for its job and the predicate."""
         return not (
             update.update_type < self.min_type
             or (self.simulation is not None and update.metadata.get("simulation") != self.simulation)
@@ -80,7 +72,7 @@ class Filter(NamedTuple):
 
 
 def job_ids(job: Any) -> tuple[str, ...] | None:
-    """Return the ids of one job or several, each given as a job or by its id; None for all jobs."""
+    """Return the ids of one or several jobs, given as jobs or ids; None stays None, for all jobs."""
     if job is None:
         return None
     one = isinstance(job, str) or hasattr(job, "id") or not isinstance(job, Iterable)
@@ -89,31 +81,3 @@ def job_ids(job: Any) -> tuple[str, ...] | None:
         if not isinstance(each, str):
             raise refused("job", each, "a job, its id, or several")
     return tuple(dict.fromkeys(found))
-
-
-def check_delivery(callback: Any, maxlen: Any, executor: Any, loop: Any) -> None:
-    """Check how a subscriber wants her updates.
-
-    Raises
-    ------
-    InvalidInputError
-        If that cannot be.
-    """
-    if callback is not None and not callable(callback):
-        raise refused("callback", callback, "callable")
-    check_integer("maxlen", maxlen)
-    for field, value, kind in (("executor", executor, Executor), ("loop", loop, asyncio.AbstractEventLoop)):
-        if value is None:
-            continue
-        if not isinstance(value, kind):
-            raise refused(field, value, f"a {kind.__name__}")
-        if callback is None:
-            raise InvalidInputError(f"{field} is for callbacks; give one, or iterate", field=field, value=value)
-    if executor is not None and loop is not None:
-        raise InvalidInputError("give either executor or loop, for a callback has one place", field="loop", value=loop)
-    if loop is None and inspect.iscoroutinefunction(callback):
-        raise InvalidInputError(
-            f"callback is a coroutine function, which loop= would await; got {callback!r}",
-            field="callback",
-            value=callback,
-        )

@@ -1,4 +1,4 @@
-"""One subscriber's view of the bus: a filter, a bounded buffer, and an iterator or a callback."""
+"""One subscriber: a filter, a bounded buffer, and an iterator or a callback."""
 
 from __future__ import annotations
 
@@ -10,21 +10,47 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.bus.buffer import Buffer
 
 if TYPE_CHECKING:
     from bgsim.bus.filters import Filter
+    from bgsim.bus.post import Post
     from bgsim.bus.updates import ProgressUpdate
-    from bgsim.progress import ProgressBus
 
 logger = logging.getLogger("bgsim.progress")
 
 
+class Bus(Protocol):
+    """A `bgsim.progress.ProgressBus`, as subscriptions and batches use it."""
+
+    def subscribe(self, *args: Any, **kwargs: Any) -> Subscription:
+        """Subscribe to updates."""
+
+    def current(self, simulation_id: str) -> ProgressUpdate | None:
+        """Return a job's newest update."""
+
+    def deliver(self) -> None:
+        """Deliver what was published, on a bus without threads."""
+
+
+class Registry(Protocol):
+    """The bus's list of subscriptions."""
+
+    def add_job(self, subscription: Subscription, job: str) -> None:
+        """Add a subscription to one more job."""
+
+    def remove(self, subscription: Subscription) -> None:
+        """Remove a subscription."""
+
+    def count_failure(self, what: str) -> None:
+        """Count a callback or predicate that raised."""
+
+
 class Subscription:
-    """What `ProgressBus.subscribe` returns: an iterator over updates, or the handle of a callback.
+    """The iterator over updates, or the handle of a callback, that `ProgressBus.subscribe` returns.
 
     Iterate over it with ``for`` or ``async for``. A subscription to jobs ends after the last one's terminal
     update, any other when it or the bus is closed. Leaving a ``with`` block unsubscribes; so does dropping the last
@@ -32,46 +58,53 @@ class Subscription:
 
     Guarantees
     ----------
-    - At most `maxlen` updates wait, and beyond that of each job its STARTED, its newest progress and its terminal
-      update; see `bgsim.bus.buffer.Buffer`.
-    - Calls follow each other, in the order of the updates, wherever they are made.
-    - After `unsubscribe` returns, no further call of the callback begins; one that is being made is not waited for.
-    - A callback or predicate that raises is logged the first time and counted; the subscription goes on.
-    - A predicate runs where its updates go: before the callback, or in the thread or task that iterates.
+    - The buffer holds at most `maxlen` updates, and beyond that of each job its STARTED, its newest progress and its
+      terminal update; see `bgsim.bus.buffer.Buffer`.
+    - Calls do not overlap and keep the order of the updates, wherever they are made.
+    - After `unsubscribe` returns, no further call of the callback begins; it does not wait for a call in progress.
+    - The first exception of a callback or predicate is logged, every one is counted, and the subscription goes on.
+    - The predicate runs just before the callback, or in the thread or task that iterates.
 
     Attributes
     ----------
     bus : ProgressBus
-    delivered, conflated, failed : int
-        Updates handed over, updates that a newer one replaced, and calls of callback or predicate that raised.
+    delivered, conflated, pending, failed : int
+        Updates handed over, updates that a newer one replaced, updates in the buffer, and calls of callback or
+        predicate that raised.
+    ended : bool
+        Whether nothing more is put into the buffer.
     """
 
     def __init__(
         self,
-        bus: ProgressBus,
+        bus: Bus,
+        registry: Registry,
         callback: Callable[[ProgressUpdate], Any] | None,
         wanted: Filter,
         maxlen: int = 256,
-        executor: Executor | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
         later: int = 0,
+        post: Post | None = None,
+        awaits: bool = False,
     ) -> None:
         self.bus = bus
         self.callback = callback
-        self.wanted = wanted
-        self.executor = executor
-        self.loop = loop
+        self.jobs = list(wanted.jobs) if wanted.jobs is not None else None
+        """All jobs that were named, if any."""
         self.failed = 0
-        self._reference = weakref.ref(self)  # by which the bus knows it
-        # Guards all below; a leaf, under which nothing of anybody else's is called.
+        self.reference = weakref.ref(self)
+        """By which the bus holds an iterator."""
+        self._registry = registry
+        self._wanted = wanted
+        self._post = post
+        self._awaits = awaits  # `post` awaits what it calls
+        # Guards everything below. A leaf: nothing outside this class is called under it.
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._buffer = Buffer(maxlen)
-        self._open_jobs = set(wanted.jobs) if wanted.jobs is not None else None
-        self._later = later  # jobs that will be added
-        self._ended = self._open_jobs is not None and not self._open_jobs and not later  # no update will be added
-        self._unsubscribed = False
-        self._scheduled = False  # somebody is at the buffer to call the callback, or will be
+        self._open_jobs = set(self.jobs) if self.jobs is not None else None
+        self._later = later  # jobs still to be added
+        self.ended = self._open_jobs is not None and not self._open_jobs and not later
+        self._scheduled = False  # a thread or task empties the buffer, or will
         self._unmatched = 0
         self._waiting = 0  # threads in `get`
         self._sleepers: list[asyncio.Future[None]] = []  # tasks in `__anext__`
@@ -86,10 +119,15 @@ class Subscription:
         """Updates that a newer one replaced."""
         return self._buffer.conflated
 
+    @property
+    def pending(self) -> int:
+        """Updates in the buffer."""
+        return len(self._buffer)
+
     # ---- iterating -----------------------------------------------------------------------------------
 
     def get(self, *, timeout_s: float | None = None) -> ProgressUpdate | None:
-        """Return the next update, waiting for it; None when no more will come.
+        """Wait for the next update and return it; None when no more will come.
 
         Raises
         ------
@@ -98,7 +136,7 @@ class Subscription:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            self.bus._deliver_if_threadless()
+            self.bus.deliver()
             with self._lock:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 if not self._wait(left):
@@ -108,8 +146,8 @@ class Subscription:
                 return update
 
     def take_all(self) -> list[ProgressUpdate]:
-        """Return the updates that are here, without waiting for more."""
-        self.bus._deliver_if_threadless()
+        """Return all buffered updates without waiting."""
+        self.bus.deliver()
         found: list[ProgressUpdate] = []
         while True:
             with self._lock:
@@ -133,11 +171,11 @@ class Subscription:
 
     async def __anext__(self) -> ProgressUpdate:
         while True:
-            self.bus._deliver_if_threadless()
+            self.bus.deliver()
             with self._lock:
                 update = self._buffer.get()
                 if update is None:
-                    if self._ended:
+                    if self.ended:
                         raise StopAsyncIteration
                     arrival = asyncio.get_running_loop().create_future()
                     self._sleepers.append(arrival)
@@ -146,16 +184,53 @@ class Subscription:
             elif self._matches(update):
                 return update
 
-    # ---- ending --------------------------------------------------------------------------------------
+    # ---- jobs and the end ----------------------------------------------------------------------------
+
+    def add_job(self, simulation_id: str) -> None:
+        """Subscribe to one of the jobs that were announced with ``later``; its current state comes first."""
+        with self._lock:
+            if self._open_jobs is None or self.jobs is None or self.ended:
+                return
+            self._later = max(0, self._later - 1)
+            self._open_jobs.add(simulation_id)
+            self.jobs.append(simulation_id)
+        self._registry.add_job(self, simulation_id)
+
+    def add_no_more(self) -> None:
+        """Expect no more jobs: end with the last of those that were named."""
+        with self._lock:
+            self._later = 0
+            over = not self._open_jobs
+        if over:
+            self.end()
+            self._registry.remove(self)
+
+    def job_ended(self, simulation_id: str) -> None:
+        """Expect no more of a job; end if it was the last."""
+        with self._lock:
+            if self._open_jobs is None:
+                return
+            self._open_jobs.discard(simulation_id)
+            if self._open_jobs or self._later:
+                return
+        self.end()
+        self._registry.remove(self)
+
+    def end(self) -> None:
+        """Accept no more updates; the subscriber still gets those in the buffer."""
+        with self._lock:
+            self.ended = True
+            sleepers = self._wake()
+        _rouse(sleepers)
 
     def unsubscribe(self) -> None:
-        """End the subscription; may be called from its own callback, and more than once."""
+        """End the subscription; a callback may end its own, and a second call does nothing."""
         with self._lock:
-            self._unsubscribed = self._ended = True
+            self.ended = True
             self._buffer.clear()
             sleepers = self._wake()
         _rouse(sleepers)
-        self.bus._remove(self)
+        self._registry.remove(self)
 
     def __enter__(self) -> Subscription:
         return self
@@ -165,97 +240,82 @@ class Subscription:
 
     def __repr__(self) -> str:
         what = "callback" if self.callback else "iterator"
-        state = "ended" if self._ended else "open"
+        state = "ended" if self.ended else "open"
         counts = f"{self.delivered} delivered, {self.conflated} conflated, {self.failed} failed"
         return f"<{what} subscription, {state}: {counts}>"
 
     # ---- called by the bus ---------------------------------------------------------------------------
 
-    def _offer(self, update: ProgressUpdate) -> bool:
-        """Buffer an update, if it is wanted; return whether somebody has to be sent to call the callback."""
-        if not self.wanted.passes(update):
+    def offer(self, update: ProgressUpdate) -> bool:
+        """Buffer an update if it is wanted; return whether the dispatcher has to take a turn."""
+        if not self._wanted.passes(update):
             return False
         with self._lock:
-            if self._ended:
+            if self.ended:
                 return False
             self._buffer.put(update)
             if self.callback is not None:
-                send = not self._scheduled
-                self._scheduled = True
-                return send
+                scheduled, self._scheduled = self._scheduled, True
+                return not scheduled
             sleepers = self._wake()
         _rouse(sleepers)
         return False
 
-    def _job_ended(self, simulation_id: str) -> bool:
-        """Take note that a job's terminal update has passed; return whether it was the last job."""
-        with self._lock:
-            if self._open_jobs is None:
-                return False
-            self._open_jobs.discard(simulation_id)
-            if self._open_jobs or self._later:
-                return False
-        self._end()
+    def take_turn(self, survived: type[BaseException]) -> bool:
+        """Call the callback once, or post it; return whether another turn is due.
+
+        Parameters
+        ----------
+        survived : type
+            What the callback may raise without ending the thread; it is counted.
+        """
+        if self._post is not None:
+            if self.pending:  # none once unsubscribed
+                self._hand_on(self._post, survived)
+            return False
+        update = self._next()
+        if update is None:
+            return False
+        self._call(update, survived)
         return True
-
-    def _add_job(self, simulation_id: str) -> None:
-        """Subscribe to one of the jobs that were to be added."""
-        with self._lock:
-            if self._open_jobs is None or self._ended:
-                return
-            self._later -= 1
-            self._open_jobs.add(simulation_id)
-        self.bus._add_job(self, simulation_id)
-
-    def _add_no_more(self) -> None:
-        """End with the last of the jobs that are here."""
-        with self._lock:
-            self._later = 0
-            over = not self._open_jobs
-        if over:
-            self._end()
-            self.bus._remove(self)
-
-    def _end(self) -> None:
-        """Let the consumer drain what is here, and then stop."""
-        with self._lock:
-            self._ended = True
-            sleepers = self._wake()
-        _rouse(sleepers)
 
     # ---- calling the callback ------------------------------------------------------------------------
 
+    def _hand_on(self, post: Post, survived: type[BaseException]) -> None:
+        try:
+            call = post(self._run_in_loop if self._awaits else self._run)
+            if isinstance(call, Future):
+                call.add_done_callback(self._call_ended)
+        except BaseException as error:  # the executor or loop has been shut down
+            self._give_up(error)
+            if not isinstance(error, survived):
+                raise
+
     def _next(self) -> ProgressUpdate | None:
-        """Return the next update for the callback; None leaves the buffer to whoever is sent next."""
-        with self._lock:
+        """Return the next update for the callback; without one, the next `offer` schedules a turn again."""
+        self._lock.acquire()  # half the time of `with`, twice a call
+        try:
             update = self._buffer.get()
             self._scheduled = update is not None
             return update
+        finally:
+            self._lock.release()
 
-    def _call(self, update: ProgressUpdate) -> Any:
-        """Call the callback, if the predicate is true."""
+    def _call(self, update: ProgressUpdate, survived: type[BaseException] = Exception) -> Any:
+        """Call the callback if the predicate is true."""
         assert self.callback is not None
         try:
-            return self.callback(update) if self.wanted.where is None or self._matches(update) else None
-        except Exception as error:
+            return self.callback(update) if self._wanted.where is None or self._matches(update) else None
+        except survived as error:
             return self._note_failure("callback", update, error)
 
     def _run(self) -> None:
-        """Call the callback until the buffer is empty: a task for the executor."""
+        """Call the callback until the buffer is empty."""
         while (update := self._next()) is not None:
             self._call(update)
 
-    def _run_ended(self, task: Future[None]) -> None:
-        """Unsubscribe when the executor has dropped the task, or could not run it."""
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is not None:
-            self._give_up(error)
-
-    def _begin_in_loop(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run_in_loop())  # the loop alone would let go of it
-
     async def _run_in_loop(self) -> None:
-        """Call or await the callback until the buffer is empty, letting others have the loop in between."""
+        """Call or await the callback until the buffer is empty, and let other tasks run in between."""
         try:
             while (update := self._next()) is not None:
                 result = self._call(update)
@@ -267,17 +327,23 @@ class Subscription:
             self.unsubscribe()
             raise
 
+    def _call_ended(self, call: Future[Any]) -> None:
+        """Unsubscribe if the executor cancelled the call or could not make it."""
+        error = asyncio.CancelledError() if call.cancelled() else call.exception()
+        if error is not None:
+            self._give_up(error)
+
     def _give_up(self, error: BaseException) -> None:
-        """Unsubscribe a callback that nobody calls any more."""
-        logger.warning("%r takes no more calls (%r); unsubscribed: %r", self.executor or self.loop, error, self)
+        """Unsubscribe a callback that can no longer be called."""
+        logger.warning("its executor, loop or post takes no more calls (%r); unsubscribed: %r", error, self)
         self.unsubscribe()
 
     def _matches(self, update: ProgressUpdate) -> bool:
         """Ask the predicate."""
-        if self.wanted.where is None:
+        if self._wanted.where is None:
             return True
         try:
-            matches = bool(self.wanted.where(update))
+            matches = bool(self._wanted.where(update))
         except Exception as error:
             self._note_failure("predicate", update, error)
             matches = False
@@ -290,7 +356,7 @@ class Subscription:
         with self._lock:
             self.failed += 1
             first = self.failed == 1
-        self.bus._count_failure(what)
+        self._registry.count_failure(what)
         if first:
             logger.error("the %s of %r raised on %s; others are only counted", what, self, update, exc_info=error)
 
@@ -300,12 +366,12 @@ class Subscription:
         """Wait for an update or the end."""
         self._waiting += 1
         try:
-            return bool(self._arrived.wait_for(lambda: len(self._buffer) or self._ended, timeout_s))
+            return bool(self._arrived.wait_for(lambda: len(self._buffer) or self.ended, timeout_s))
         finally:
             self._waiting -= 1
 
     def _wake(self) -> list[asyncio.Future[None]]:
-        """Wake the threads that wait; return the tasks, which `_rouse` is to wake without the lock."""
+        """Wake waiting threads; return the waiting tasks, which `_rouse` wakes without the lock."""
         if self._waiting:
             self._arrived.notify_all()
         if not self._sleepers:
@@ -316,8 +382,7 @@ class Subscription:
 
 def _rouse(sleepers: list[asyncio.Future[None]]) -> None:
     for arrival in sleepers:
-        # A loop that has been closed raises; nobody waits there any more.
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError):  # the loop has been closed, and its tasks with it
             arrival.get_loop().call_soon_threadsafe(_set, arrival)
 
 

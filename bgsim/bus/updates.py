@@ -1,4 +1,4 @@
-"""What a progress update says, as values and as text."""
+"""Progress updates, as values and as text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-"""The metadata of an update that was given none."""
+"""The metadata of an update published without any."""
 
 
 class UpdateType(enum.IntEnum):
-    """What an update says; a job has one STARTED, any number of PROGRESS, and one terminal update."""
+    """The kind of an update; a job has at most one STARTED, any number of PROGRESS, and one terminal update."""
 
     STARTED = 0
     PROGRESS = 1
@@ -23,34 +23,34 @@ class UpdateType(enum.IntEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it is a job's last."""
+        """Whether it is the kind of a job's last update."""
         return self >= UpdateType.COMPLETED
 
 
 class ProgressUpdate(NamedTuple):
-    """What one job was doing at one moment. Immutable.
+    """The state of one job at one moment. Immutable.
 
     Attributes
     ----------
     simulation_id : str
         The job's id.
     sequence : int
-        Counts the job's updates from 1; gaps are conflated progress.
+        Numbers the job's updates from 1; gaps are conflated progress.
     update_type : UpdateType
     fraction : float
-        Part of the replicates that is done, 0 to 1.
+        Finished part of the replicates, 0 to 1.
     replicates_completed, total_replicates : int
     estimated_time_remaining_ms : float or None
-        None until there is something to estimate from.
+        None without an estimate.
     current_phase : str
         ``queued``, ``compiling``, ``running``, ``storing``, or the terminal state.
     messages : tuple of str
-        What a person may want to know now.
+        Notes for the user.
     timestamp : float
         Seconds since the epoch.
     metadata : mapping
-        Read-only. ``simulation``, ``workspace``, and where they are known ``rate`` (replicates a second) and
-        ``from_store`` (replicates).
+        Read-only. ``simulation``, ``workspace``, and where known ``rate`` (replicates a second) and ``from_store``
+        (replicates).
     """
 
     simulation_id: str
@@ -71,7 +71,7 @@ class ProgressUpdate(NamedTuple):
         return f"{self.simulation_id}:{self.sequence}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them."""
+        """Return the fields as values that JSON can hold."""
         return {
             **self._asdict(),
             "update_id": self.update_id,

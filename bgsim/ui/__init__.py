@@ -1,1 +1,1 @@
-"""What people look at: the command line and its bars."""
+"""The command line, and what it draws."""

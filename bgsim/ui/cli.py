@@ -77,7 +77,7 @@ def cli() -> None:
 )
 @click.option("--workers", type=int, help="Threads; by default one a core.")
 @click.option("--timeout", "timeout_s", type=float, help="Seconds that it may run.")
-@click.option("--workspace", help="Whose slots the result goes to; by default the simulation's name.")
+@click.option("--workspace", help="Its slots get the result; by default the simulation's name.")
 @click.option("--refresh", is_flag=True, help="Compute anew instead of taking from the store.")
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -100,14 +100,14 @@ def run(
 ) -> None:
     """Run NAME, a simulation of `bgsim list` or your own MODULE:ATTRIBUTE, and print a summary.
 
-    What the store has is not computed again: running the same command answers at once, and goes on after Ctrl-C.
+    Stored replicates are not computed again: the same command answers at once, and after Ctrl-C it goes on.
     """
     write = _writer(output)
     simulation = find_simulation(name)
     parameters = _parameters(simulation, scenario, rules, settings)
     began = time.monotonic()
     threads = {"workers": workers} if workers is not None else {}
-    config = EngineConfig.of(None, {"journal": False, **threads})  # the same command goes on by itself
+    config = EngineConfig.of(None, {"journal": False, **threads})  # the same command resumes without it
     with Engine(store or default_store(), config=config) as engine:
         job = engine.submit(
             simulation,
@@ -151,7 +151,7 @@ def list_simulations() -> None:
 @cli.command()
 @click.argument("name")
 def describe(name: str) -> None:
-    """Describe a simulation: what it does, its parameters with types, defaults and units, and its outputs."""
+    """Describe a simulation: its parameters with types, defaults and units, and its outputs."""
     simulation = find_simulation(name)
     click.echo(f"{simulation.name}\n")
     click.echo(f"{(simulation.__doc__ or '').strip()}\n")
@@ -180,9 +180,9 @@ def describe(name: str) -> None:
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def explain(name: str, result: str | None, store: Path | None, as_json: bool) -> None:
-    """Say what counts in a simulation's identity, and what of it differs from a stored result.
+    """Show what makes up a simulation's identity, and how it differs from a stored result's.
 
-    A result is answered from the store only if all of this is as it was when the result was computed.
+    The store answers with a result only if the identity is the one that the result was computed with.
     """
     simulation = find_simulation(name)
     if store is None and result is None and not default_store().exists():
@@ -192,7 +192,7 @@ def explain(name: str, result: str | None, store: Path | None, as_json: bool) ->
             found = simulation.explain(opened, result)
     click.echo(json.dumps(found.as_json()) if as_json else str(found))
     if found.stored is None:
-        _remark(f"no result of {found.simulation} is stored; the name counts, too, with the module's in front")
+        _remark(f"no result of {found.simulation} is stored; the name, with its module, is part of the identity")
 
 
 cli.add_command(store_group)
@@ -223,7 +223,7 @@ def main() -> NoReturn:
 
 
 def _watch(job: Job, engine: Engine) -> SimulationResult:
-    """Show progress until the job ends; on Ctrl-C cancel it and say how to go on."""
+    """Show progress until the job ends; Ctrl-C cancels the job."""
     try:
         show_progress(job, Console(stderr=True))
         return job.result()
@@ -276,7 +276,7 @@ def _read_settings(simulation: Simulation, settings: tuple[str, ...]) -> dict[st
 
 
 def _writer(output: Path | None) -> Callable[[SimulationResult], None] | None:
-    """Return what writes the columns, having checked the path before any work starts."""
+    """Check the path, before any work starts; return the function that writes the columns there."""
     if output is None:
         return None
     writers = {".npz": _write_npz, ".csv": _write_csv}

@@ -1,4 +1,4 @@
-"""The command line's ``bgsim store``: looking at what is stored, comparing, exporting and cleaning up.
+"""``bgsim store``: show, compare, export and clean up stored results.
 
 Standard output carries data only, as text or, with ``--json``, as JSON.
 """
@@ -29,7 +29,7 @@ _EXIT_DAMAGED = 1
 
 
 def default_store() -> Path:
-    """Return where results are kept unless told otherwise; its directory is made."""
+    """Make the directory of the default store; return the store's path."""
     directory = platformdirs.user_data_path("bgsim")
     directory.mkdir(parents=True, exist_ok=True)
     return directory / "results.db"
@@ -46,13 +46,13 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 
 
 def _options(command: _F) -> _F:
-    """Add the options that all commands here have."""
+    """Add the options of all commands in this module."""
     return store_option(_json_option(command))
 
 
 @contextmanager
 def opened_store(path: Path | None) -> Iterator[ResultStore]:
-    """Open a store that is there, by default the user's."""
+    """Open an existing store, by default the user's."""
     path = path or default_store()
     if not path.exists():
         raise click.UsageError(f"there is no store {path} yet; `bgsim run` makes it")
@@ -65,7 +65,7 @@ def opened_store(path: Path | None) -> Iterator[ResultStore]:
 
 @click.group("store")
 def store_group() -> None:
-    """Look at what is stored, compare, export and clean up."""
+    """Show, compare, export and clean up stored results."""
 
 
 @store_group.command("ls")
@@ -88,7 +88,7 @@ def store_ls(store: Path | None, as_json: bool) -> None:
 @click.argument("hash_prefix", metavar="HASH")
 @_options
 def store_show(hash_prefix: str, store: Path | None, as_json: bool) -> None:
-    """Show one result: what it was computed from, and a summary. The first digits of its hash will do."""
+    """Show the inputs and the summary of one result, named by the first digits of its hash."""
     with opened_store(store) as opened:
         result = opened.get(opened.resolve(hash_prefix))
     assert result is not None
@@ -126,7 +126,7 @@ def store_slots(store: Path | None, as_json: bool) -> None:
 def store_compare(workspace: str | None, confidence: float, store: Path | None, as_json: bool) -> None:
     """Compare a workspace's two slots: the parameters that differ, and the outputs' differences.
 
-    With one seed the runs share their random numbers, and the differences are taken replicate by replicate.
+    Runs with the same seed share their random numbers, so their replicates are compared in pairs.
     """
     with opened_store(store) as opened:
         found = opened.compare(_workspace(opened, workspace), confidence=confidence)
@@ -157,7 +157,7 @@ def store_export(hash_prefix: str, path: Path, store: Path | None, as_json: bool
 @click.argument("path", type=click.Path(path_type=Path))
 @_options
 def store_import(path: Path, store: Path | None, as_json: bool) -> None:
-    """Take in an exported .npz file, or all of another store."""
+    """Import an exported .npz file, or all of another store."""
     with opened_store(store) as opened:
         hashes = opened.import_(path)
     _print_lines(hashes, as_json)
@@ -176,11 +176,11 @@ def store_rm(hash_prefixes: tuple[str, ...], store: Path | None, as_json: bool) 
 
 
 @store_group.command("clean")
-@click.option("--max-bytes", type=click.IntRange(min=0), help="Keep at most so much, and what slots point at.")
-@click.option("--max-age-days", type=click.FloatRange(min=0), help="Keep what was used within so many days.")
+@click.option("--max-bytes", type=click.IntRange(min=0), help="Keep at most this many bytes, and the results in slots.")
+@click.option("--max-age-days", type=click.FloatRange(min=0), help="Keep results used within this many days.")
 @_options
 def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path | None, as_json: bool) -> None:
-    """Delete what is too old or too much, never a slot's result, and shrink the file."""
+    """Delete results over the limits of age and size, but none in a slot, and shrink the file."""
     with opened_store(store) as opened:
         if max_bytes is not None:
             opened.max_storage_bytes = max_bytes
@@ -197,10 +197,10 @@ def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path |
 
 
 @store_group.command("check")
-@click.option("--repair", is_flag=True, help="Remove what is damaged and keep the rest.")
+@click.option("--repair", is_flag=True, help="Delete damaged results and keep the rest.")
 @_options
 def store_check(repair: bool, store: Path | None, as_json: bool) -> None:
-    """Read everything and compare it with its checksums; exit with 1 if something is wrong and not repaired."""
+    """Read all results and compare checksums; exit with 1 if there is damage that was not repaired."""
     with opened_store(store) as opened:
         report = opened.check(repair=repair)
     if as_json:

@@ -1,4 +1,4 @@
-"""What the command line draws: live progress bars, and a summary that reads well."""
+"""What the command line draws: live progress bars and tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from bgsim.bus.batch_progress import BatchProgress, batch_of
-from bgsim.progress import ProgressUpdate, format_duration
+from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,14 +25,14 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BINS = 14
 _LINE_INTERVAL_S = 2.0
 _ROWS = 10
-"""Running jobs that are shown one by one below the whole."""
+"""How many running jobs have a bar, below that of the whole."""
 
 
 def show_progress(jobs: Job | Iterable[Job], console: Console) -> None:
-    """Show updates until a job, or the last of several, has ended; draws in this thread and rich's.
+    """Show updates until a job, or the last of several, has ended; this thread and rich's draw.
 
-    On a terminal there is one live display: a bar a running job and, of several jobs, one for the whole. Elsewhere a
-    line is written now and then.
+    A terminal shows one live display: a bar for each running job and, of several jobs, one for the whole. Elsewhere a
+    line is written every two seconds.
     """
     shown = list(jobs) if isinstance(jobs, Iterable) else [jobs]
     updates = shown[0].updates() if len(shown) == 1 else batch_of(shown)
@@ -42,14 +41,14 @@ def show_progress(jobs: Job | Iterable[Job], console: Console) -> None:
     elif isinstance(updates, BatchProgress):
         _show_bars(updates, console)
     else:
-        with _live_display(console) as display:
+        with live_display(console) as display:
             row = display.add_task("queued", total=1.0, count="", rest="")
             for update in updates:
-                _show_row(display, row, update)
+                show_row(display, row, update)
 
 
 def _show_bars(batch: BatchProgress, console: Console) -> None:
-    with _live_display(console) as display:
+    with live_display(console) as display:
         whole = display.add_task("all", total=1.0, count="", rest="")
         rows: dict[str, TaskID] = {}
         for state in batch:
@@ -59,11 +58,12 @@ def _show_bars(batch: BatchProgress, console: Console) -> None:
             for job, update in running.items():
                 if job not in rows:
                     rows[job] = display.add_task("", total=1.0, count="", rest="")
-                _show_row(display, rows[job], update, name=f"{job} ")
+                show_row(display, rows[job], update, name=f"{job} ")
             display.update(whole, description=state.jobs_ended, completed=state.fraction, rest=state.outlook)
 
 
-def _live_display(console: Console) -> Progress:
+def live_display(console: Console) -> Progress:
+    """Return a display whose rows `show_row` fills."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -74,7 +74,8 @@ def _live_display(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _show_row(display: Progress, row: TaskID, update: ProgressUpdate, name: str = "") -> None:
+def show_row(display: Progress, row: TaskID, update: ProgressUpdate, name: str = "") -> None:
+    """Show an update in a row of the display."""
     rate = update.metadata.get("rate")
     rest = [f"{rate:,.0f}/s"] if rate else []
     if update.estimated_time_remaining_ms is not None:
@@ -97,12 +98,12 @@ def _show_lines(updates: Iterable[ProgressUpdate] | BatchProgress, console: Cons
             last = time.monotonic()
             console.print(text, markup=False, highlight=False, soft_wrap=True)
             text = ""
-    if text:  # the last says how it ended
+    if text:  # the last update, which tells how it ended
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def data_console() -> Console:
-    """Return a console on standard output, wide enough for any table where that is no terminal."""
+    """Return a console on standard output; if that is no terminal, wide enough for any table."""
     console = Console()
     if not console.is_terminal:
         console.width = 200
@@ -128,7 +129,7 @@ def summary_table(result: SimulationResult) -> Table:
 
 
 def estimate(summary: ColumnSummary, *, percent: bool = False) -> str:
-    """Return the mean with its standard error, to two digits of the latter."""
+    """Return the mean with its standard error, to two digits of the standard error."""
     scale, unit = (100.0, " %") if percent else (1.0, "")
     mean, error = scale * summary.mean, scale * summary.standard_error
     if not (math.isfinite(error) and error > 0):

@@ -1,4 +1,4 @@
-"""The bus: what is published, who gets it, and what never happens."""
+"""The bus: which updates reach which subscribers, and what never happens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED = UpdateType
 
 @pytest.fixture
 def bus() -> Any:
-    """A bus that delivers when it is told to."""
+    """A bus that delivers when the test calls `deliver`."""
     with ProgressBus(threads=False) as found:
         yield found
 
@@ -83,7 +83,7 @@ def test_an_update_is_json(bus: ProgressBus) -> None:
 
 
 def test_an_update_cannot_be_changed(bus: ProgressBus) -> None:
-    """Not by one of its many readers, neither its fields nor what they hold."""
+    """A reader can change neither its fields nor what they hold."""
     bus.publish("a", STARTED, metadata={"simulation": "walk"})
     update: Any = bus.current("a")
     with pytest.raises(AttributeError):
@@ -98,7 +98,7 @@ def test_an_update_cannot_be_changed(bus: ProgressBus) -> None:
 
 
 def test_one_started_first_and_one_terminal_last(bus: ProgressBus) -> None:
-    """Whatever is published: progress before the start, a second start, and anything after the end are refused."""
+    """The bus refuses progress before the start, a second start, and anything after the end."""
     with bus.subscribe() as updates:
         play(bus, "a", PROGRESS, STARTED, STARTED, PROGRESS, COMPLETED, FAILED, PROGRESS, STARTED)
         found = updates.take_all()
@@ -108,7 +108,7 @@ def test_one_started_first_and_one_terminal_last(bus: ProgressBus) -> None:
 
 @pytest.mark.parametrize("kind", [COMPLETED, FAILED, CANCELLED])
 def test_a_job_that_never_started_has_one_terminal_update(bus: ProgressBus, kind: UpdateType) -> None:
-    """For a cached answer, one that cannot start, and one that is cancelled in the queue."""
+    """A cached answer, a job that cannot start, and one that is cancelled in the queue."""
     updates = bus.subscribe(job="a")
     play(bus, "a", kind, kind)
     assert kinds_of(updates) == [kind]
@@ -208,6 +208,8 @@ def test_a_subscription_to_no_job_is_empty(bus: ProgressBus) -> None:
         ({"workspace": b"w"}, "workspace must be a name"),
         ({"executor": 3, "callback": print}, "executor must be a Executor"),
         ({"loop": 3, "callback": print}, "loop must be a AbstractEventLoop"),
+        ({"post": 3, "callback": print}, "post must be callable; got 3"),
+        ({"later": -1}, "later must be an integer of 0 or more; got -1"),
     ],
 )
 def test_what_cannot_be_is_refused(bus: ProgressBus, options: dict[str, Any], message: str) -> None:
@@ -285,7 +287,7 @@ def test_a_full_buffer_replaces_progress_and_nothing_else() -> None:
     assert drain() == []
 
 
-def test_memory_is_bounded_however_many_updates_nobody_reads() -> None:
+def test_memory_is_bounded_for_any_number_of_unread_updates() -> None:
     """100,000 updates to an iterator that is not read, and to a callback that does not return."""
     stuck, let_go = threading.Event(), threading.Event()
 
@@ -301,8 +303,8 @@ def test_memory_is_bounded_however_many_updates_nobody_reads() -> None:
         for done in range(100_000):
             bus.publish("a", PROGRESS, replicates_completed=done)
         assert bus.stats().waiting <= 1
-        assert len(unread._buffer) <= 12
-        assert len(called._buffer) <= 12
+        assert unread.pending <= 12
+        assert called.pending <= 12
         let_go.set()
 
 
@@ -347,7 +349,7 @@ def test_nothing_is_kept_of_a_job_that_was_only_waited_for(bus: ProgressBus) -> 
 
 
 def test_the_modules_of_the_bus_import_one_way() -> None:
-    order = ["errors", "checks", "updates", "rate", "buffer", "filters", "subscription", "channels", "delivery"]
+    order = ["errors", "checks", "updates", "rate", "buffer", "filters", "post", "subscription", "channels", "delivery"]
     order += ["batch_progress", "bars", "progress"]
     for name in order[2:]:
         source = (Path(bgsim.__file__).parent / ("" if name == "progress" else "bus") / f"{name}.py").read_text()
@@ -389,7 +391,7 @@ def test_async_iterators_wait_without_blocking_the_loop() -> None:
 
 
 def test_closing_the_bus_ends_every_iterator(in_threads: Any) -> None:
-    """Those that wait, and those with something left to read; nothing begins after it."""
+    """Waiting ones, and those with unread updates; nothing begins after it."""
     bus = ProgressBus()
     waiting, unread = bus.subscribe(job="nothing"), bus.subscribe()
     play(bus, "a", STARTED)
@@ -430,7 +432,7 @@ def test_a_dead_subscriber_stops_no_other(bus: ProgressBus) -> None:
     assert kinds_of(second.take_all()) == [STARTED]
 
 
-def test_everybody_who_holds_the_bus_holds_the_same() -> None:
+def test_all_references_to_the_bus_are_to_the_same() -> None:
     """There, a clone was a disconnected system: what one published, subscribers of the other never saw."""
     with bgsim.Engine(workers=1) as engine:
         updates = engine.subscribe(completions_only=True)

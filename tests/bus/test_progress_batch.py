@@ -68,7 +68,7 @@ def test_a_batch_is_weighted_by_replicates_and_tells_pending_from_running(bus: P
 
 
 def test_its_time_left_counts_work_and_neither_stored_nor_lost_replicates(bus: ProgressBus, clock: Any) -> None:
-    """10 replicates a second; 900 come from the store, and 40 of a job that fails will never come."""
+    """10 replicates a second; 900 come from the store, and 40 never come, as their job fails."""
     batch = BatchProgress(bus, {"a": 1000, "b": 50, "c": 200}, clock=clock)
     publish(bus, "a", STARTED, total=1000)
     assert next(batch).estimated_time_remaining_ms is None
@@ -98,7 +98,7 @@ def test_a_late_batch_begins_with_the_current_states(bus: ProgressBus) -> None:
 
 
 def test_jobs_may_be_named_later(bus: ProgressBus) -> None:
-    """For batches that are submitted as the queue has room: what is to come is pending, and the end is not the end."""
+    """For batches that are submitted as the queue has room: a job to come is pending, and keeps the batch open."""
     batch = bus.batch({"a": 100}, later=[100, 300, 500])
     assert batch.current[:4] == (0.0, 0, 1000, 4)
     publish(bus, "a", COMPLETED, 100)
@@ -149,7 +149,7 @@ def test_a_batch_calls_back_and_can_be_awaited() -> None:
 
 
 def test_a_batch_of_an_engines_jobs() -> None:
-    """Also of jobs that ended so long ago that the bus has forgotten them."""
+    """Also of jobs that the bus has forgotten."""
     with bgsim.Engine(workers=1) as engine:
         jobs = [engine.submit(draw, replicates=10 * (seed + 1), seed=seed) for seed in range(4)]
         *_, last = batch_of(jobs)
@@ -160,6 +160,17 @@ def test_a_batch_of_an_engines_jobs() -> None:
         jobs.append(engine.submit(draw, replicates=10, seed=9))
         *_, last = batch_of(jobs)
         assert last[:8] == (1.0, 110, 110, 0, 0, 5, 0, 0)
+
+
+def test_a_batch_of_forgotten_jobs_leaves_no_subscription() -> None:
+    with bgsim.Engine(workers=1) as engine:
+        job = engine.submit(draw, replicates=10)
+        job.result(HANDSHAKE_S)
+        with job.updates() as updates:
+            updates.bus.forget(job.id)
+        batch = updates.bus.batch([job], lambda _: None)
+        assert batch.current.is_final
+        assert updates.bus.stats().subscriptions == 0
 
 
 def test_a_batch_over_two_engines_or_none_is_refused() -> None:
@@ -283,10 +294,10 @@ def text_of(console: Console) -> str:
 def test_messages_are_no_markup() -> None:
     """Square brackets in an error's text are shown, and do not break the display."""
     console = terminal()
-    with ProgressBus(threads=False) as bus, bgsim.ui.terminal._live_display(console) as display:
+    with ProgressBus(threads=False) as bus, bgsim.ui.terminal.live_display(console) as display:
         bus.publish("a", STARTED, messages=("ValueError: [/no] [bold]",))
         row = display.add_task("queued", total=1.0, count="", rest="")
-        bgsim.ui.terminal._show_row(display, row, bus.current("a"))  # type: ignore[arg-type]
+        bgsim.ui.terminal.show_row(display, row, bus.current("a"))  # type: ignore[arg-type]
     assert "[/no] [bold]" in text_of(console)
 
 
@@ -297,7 +308,7 @@ def test_one_job_has_one_live_bar() -> None:
     assert "50/50" in text_of(console)
 
 
-def test_many_jobs_share_one_live_display(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_jobs_share_onelive_display(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole, and a row for each job that runs; rows go when their jobs end."""
     console = terminal()
     with ProgressBus() as bus:

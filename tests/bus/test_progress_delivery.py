@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import queue
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from conftest import HANDSHAKE_S, Gate
 
 import bgsim
+import bgsim.bus.channels
 import bgsim.bus.delivery
 import bgsim.bus.subscription
 import bgsim.progress
@@ -23,7 +25,7 @@ STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED = UpdateType
 
 
 class Seen:
-    """A callback that keeps what it is called with, and by which thread, and can be waited for."""
+    """A callback that keeps its updates and the threads that called it, and can be waited for."""
 
     def __init__(self, until: UpdateType = COMPLETED) -> None:
         self.updates: list[ProgressUpdate] = []
@@ -68,7 +70,7 @@ def test_all_callbacks_run_in_one_thread_in_order() -> None:
 
 
 def test_a_busy_callback_takes_turns_with_others() -> None:
-    """One has a hundred updates waiting; another that comes later need not wait for all of them."""
+    """One has a hundred pending updates; another that comes later does not wait for all of them."""
     order: list[str] = []
     bus = ProgressBus(threads=False)
     bus.subscribe(lambda _: order.append("busy"), job="a", maxlen=1000)
@@ -94,7 +96,7 @@ def test_closing_delivers_what_was_published() -> None:
 
 
 def test_a_callback_that_raises_is_logged_counted_and_called_again(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever it raises, the exit of the process included; others hear nothing of it."""
+    """Whatever it raises, SystemExit included; other callbacks are not affected."""
     calls, other = [], Seen()
 
     def callback(update: ProgressUpdate) -> None:
@@ -113,7 +115,7 @@ def test_a_callback_that_raises_is_logged_counted_and_called_again(caplog: pytes
 
 
 def test_ctrl_c_in_a_callback_reaches_the_thread_that_delivers() -> None:
-    """Without threads that is the caller's own; what is left is delivered the next time."""
+    """Without threads that is the caller's own; the next call delivers the rest."""
     seen: list[UpdateType] = []
 
     def callback(update: ProgressUpdate) -> None:
@@ -132,7 +134,7 @@ def test_ctrl_c_in_a_callback_reaches_the_thread_that_delivers() -> None:
 
 
 @pytest.mark.stress
-def test_a_storm_of_jobs_reaches_everybody_whole(in_threads: Any) -> None:
+def test_a_storm_of_jobs_reaches_every_subscriber(in_threads: Any) -> None:
     """3 publishers, 300 jobs, subscribers that come and go: those that stay miss progress only."""
     with ThreadPoolExecutor(2) as executor:
         bus = ProgressBus()
@@ -198,7 +200,7 @@ def test_a_callback_that_does_not_return_stops_no_other(clock: Any, gate: Gate, 
 
 
 def test_a_call_that_becomes_overdue_is_noticed_without_anything_new(clock: Any, gate: Gate) -> None:
-    """The other waits already when the call is not overdue yet; the fan-out thread wakes up by itself."""
+    """Another callback waits before the call is overdue; the fan-out thread wakes up by itself."""
     looked = threading.Event()
 
     def watched_clock() -> float:
@@ -222,7 +224,7 @@ def test_a_call_that_becomes_overdue_is_noticed_without_anything_new(clock: Any,
 
 
 def test_threads_are_bounded_and_the_first_to_return_goes_on(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three callbacks hang in all the threads there may be; a fourth is called when one of them returns."""
+    """Three callbacks hang in all three threads; a fourth is called when one of them returns."""
     monkeypatch.setattr(bgsim.bus.delivery, "MAX_THREADS", 3)
     gates = [Gate(), Gate(), Gate()]
     last = Seen()
@@ -275,7 +277,7 @@ def test_closing_gives_up_when_every_thread_is_stuck(monkeypatch: pytest.MonkeyP
 
 
 def test_a_callback_may_do_anything_with_the_bus() -> None:
-    """Publish, subscribe, unsubscribe itself and others, look, forget and close, and be called for what it did."""
+    """Publish, subscribe, unsubscribe itself and others, look, forget and close, and get the updates of that."""
     bus = ProgressBus()
     later, other = Seen(), Seen()
     closed = threading.Event()
@@ -327,7 +329,7 @@ def test_a_callback_may_use_the_engine() -> None:
 
 
 def test_no_call_begins_after_unsubscribe_returned(gate: Gate) -> None:
-    """One that is being made is let go on; the updates behind it are dropped."""
+    """A call in progress goes on; the updates behind it are dropped."""
     calls: list[ProgressUpdate] = []
 
     def callback(update: ProgressUpdate) -> None:
@@ -482,6 +484,63 @@ def test_a_loop_that_ends_in_the_middle_ends_the_subscription() -> None:
     bus.close()
 
 
+def test_a_post_has_the_calls_made_elsewhere() -> None:
+    """A loop of another toolkit: the bus puts a call on its queue, and its thread makes it."""
+    seen = Seen()
+    calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with ProgressBus() as bus:
+        bus.subscribe(seen, post=calls.put)
+        play(bus, "a", STARTED, PROGRESS, COMPLETED)
+        while COMPLETED not in [update.update_type for update in seen.updates]:
+            calls.get(timeout=HANDSHAKE_S)()
+    assert seen.threads == {threading.current_thread().name}
+    assert seen.updates[0].update_type is STARTED
+
+
+def test_an_executors_submit_is_a_post() -> None:
+    """The future that it returns ends the subscription when the call is cancelled."""
+    with ThreadPoolExecutor(1) as executor, ProgressBus(threads=False) as bus:
+        gate = Gate()
+        executor.submit(gate.stop_here, None)
+        bus.subscribe(Seen(), post=executor.submit)
+        play(bus, "a", STARTED)
+        bus.deliver()
+        executor.shutdown(wait=False, cancel_futures=True)
+        gate.open()
+        assert bus.stats().subscriptions == 0
+
+
+def test_a_post_that_raises_ends_the_subscription(caplog: pytest.LogCaptureFixture) -> None:
+    def post(_: Any) -> None:
+        raise RuntimeError("the window is closed")
+
+    with ProgressBus(threads=False) as bus:
+        bus.subscribe(Seen(), post=post)
+        play(bus, "a", STARTED)
+        bus.deliver()
+        assert bus.stats().subscriptions == 0
+    assert "the window is closed" in caplog.text
+
+
+def test_ctrl_c_in_a_post_ends_the_subscription() -> None:
+    """The bus cannot tell whether the call was posted, and a second one could overlap with it."""
+    calls: list[Any] = []
+
+    def post(call: Any) -> None:
+        calls.append(call)
+        raise KeyboardInterrupt
+
+    seen = Seen()
+    with ProgressBus(threads=False) as bus:
+        bus.subscribe(seen, post=post)
+        play(bus, "a", STARTED)
+        with pytest.raises(KeyboardInterrupt):
+            bus.deliver()
+        assert bus.stats().subscriptions == 0
+        calls.pop()()
+    assert not seen.updates
+
+
 async def _coroutine(_: ProgressUpdate) -> None: ...
 
 
@@ -490,7 +549,9 @@ async def _coroutine(_: ProgressUpdate) -> None: ...
     [
         ({"executor": ThreadPoolExecutor(1)}, "executor is for callbacks"),
         ({"callback": _coroutine}, "coroutine function, which loop= would await"),
-        ({"callback": print, "executor": ThreadPoolExecutor(1), "loop": "new"}, "either executor or loop"),
+        ({"callback": print, "executor": ThreadPoolExecutor(1), "loop": "new"}, "give one of executor, loop"),
+        ({"callback": print, "loop": "new", "post": print}, "give one of loop, post"),
+        ({"post": print}, "post is for callbacks"),
     ],
 )
 def test_where_calls_cannot_go_is_refused(options: dict[str, Any], message: str) -> None:
@@ -505,8 +566,8 @@ def test_where_calls_cannot_go_is_refused(options: dict[str, Any], message: str)
 # ---- locks -------------------------------------------------------------------------------------------
 
 
-def test_no_lock_is_held_while_anybody_elses_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callbacks, predicates, executors, loops and log handlers each look whether their thread holds a lock of ours."""
+def test_no_lock_is_held_while_other_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callbacks, predicates, executors, loops and log handlers check that their thread holds no lock of the bus."""
     held: dict[int, list[str]] = {}
 
     class WatchedLock:
@@ -529,7 +590,7 @@ def test_no_lock_is_held_while_anybody_elses_code_runs(monkeypatch: pytest.Monke
             self.release()
 
     watched = SimpleNamespace(**{**vars(threading), "Lock": WatchedLock})
-    for module in (bgsim.progress, bgsim.bus.delivery, bgsim.bus.subscription):
+    for module in (bgsim.progress, bgsim.bus.channels, bgsim.bus.delivery, bgsim.bus.subscription):
         monkeypatch.setattr(module, "threading", watched)
     places: dict[str, bool] = {}
 

@@ -1,4 +1,4 @@
-"""The rate and the time that is left, by a clock that the test sets."""
+"""The rate and the time left, with times that the test sets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_moment_is_nothing_to_estimate_from() -> None:
 
 
 def test_what_was_stored_does_not_count() -> None:
-    """A million of 1,100,000 replicates come from the store; what is left takes as long as it takes."""
+    """A million of 1,100,000 replicates come from the store; the estimate is for the others."""
     rate = Rate()
     observe(rate, np.array([0.0, 1.0, 2.0]), 1_000_000 + np.array([0, 100, 200]))
     assert rate.per_second == pytest.approx(100.0)
@@ -71,7 +71,7 @@ def test_a_steady_rate_is_found_at_any_interval(interval: float) -> None:
 
 @pytest.mark.parametrize("takes_s", [0.7, 5.0, 60.0, 900.0])
 def test_replicates_slower_than_the_interval_do_not_make_it_jump(takes_s: float) -> None:
-    """Looked at every half second, one is done every so many: it stays within a quarter of the truth."""
+    """Measured every half second, with slower replicates, the rate stays within a quarter of the truth."""
     rate = Rate()
     seen = []
     for now in np.arange(0.0, 12 * takes_s, 0.5):
@@ -107,7 +107,7 @@ def test_noise_is_smoothed() -> None:
 
 
 def test_a_stall_lowers_it_slowly() -> None:
-    """It keeps falling for as long as nothing comes, and never to nothing."""
+    """It keeps falling while nothing comes, and never reaches zero."""
     rate = Rate()
     times = np.arange(0.0, 20.0, 0.5)
     observe(rate, times, 1000 * times)
@@ -121,7 +121,7 @@ def test_a_stall_lowers_it_slowly() -> None:
 
 
 def test_a_clock_that_stands_and_a_count_that_falls_do_no_harm() -> None:
-    """A replicate that was given up is no longer counted, and then done again."""
+    """A replicate that is given up is no longer counted, and then computed again."""
     rate = Rate()
     rate.observe(0.0, 0.0)
     rate.observe(0.0, 5.0)
@@ -132,7 +132,7 @@ def test_a_clock_that_stands_and_a_count_that_falls_do_no_harm() -> None:
 
 
 def test_the_estimate_of_a_whole_run_is_believable() -> None:
-    """Half is stored, it is paused for an hour, and two workers become one: it is right to a third from then on."""
+    """Half is stored, a pause takes an hour, and two workers become one: from then on it is right to a third."""
     total, done, now = 100_000.0, 50_000.0, 0.0
     rate, errors = Rate(), []
     while done < total:

@@ -1,4 +1,4 @@
-"""The bus against a model that knows exactly what each subscriber gets, and what she misses."""
+"""The bus against a model that predicts which updates each subscriber gets and misses."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ jobs = st.sampled_from(JOBS)
 
 
 def where(update: Any) -> bool:
-    """Raise now and then; turn down every other one."""
+    """Raise on every fifth update; refuse every second."""
     if update.sequence % 5 == 4:
         raise ZeroDivisionError
     return bool(update.sequence % 2)
 
 
 class Slow(Executor):
-    """An executor that runs its tasks when it is told to."""
+    """An executor that runs its tasks when the test calls `run`."""
 
     def __init__(self) -> None:
         self.tasks: list[tuple[Future[Any], Any]] = []
@@ -47,7 +47,7 @@ class Slow(Executor):
 
 
 class Subscriber:
-    """One subscription, and what the model knows of it."""
+    """One subscription, and the model of it."""
 
     def __init__(self, kind: str, wanted: dict[str, Any], maxlen: int, leaves_after: int | None) -> None:
         self.kind, self.wanted, self.maxlen, self.leaves_after = kind, wanted, maxlen, leaves_after
@@ -94,7 +94,7 @@ class Subscriber:
                 self.ended = self.removed = True
 
     def consume(self, count: int | None = None) -> None:
-        """Hand over what is buffered: all, or until so many have matched."""
+        """Hand over the buffered updates: all, or until `count` have matched."""
         while self.buffer and not self.left and (count is None or count):
             update = self.buffer.pop(0)
             if self.wanted["where"] is not None and (update.sequence % 5 == 4 or not update.sequence % 2):
@@ -113,7 +113,7 @@ class Subscriber:
 
 
 class BusMachine(RuleBasedStateMachine):
-    """A bus without threads, so that it is known what has been fanned out."""
+    """A bus without threads, so that the model knows what has been fanned out."""
 
     @initialize()
     def begin(self) -> None:
@@ -288,7 +288,7 @@ class BusMachine(RuleBasedStateMachine):
             assert subscription.conflated == subscriber.conflated
             assert subscription.failed == subscriber.failed
             assert subscription.delivered == len(subscriber.expected)
-            assert len(subscription._buffer) == len(subscriber.buffer)
+            assert subscription.pending == len(subscriber.buffer)
             assert len(subscriber.buffer) <= subscriber.maxlen + 3 * len(JOBS)
         stats = self.bus.stats()
         assert stats.published == self.published
@@ -298,7 +298,7 @@ class BusMachine(RuleBasedStateMachine):
         assert stats.failed_callbacks + stats.failed_predicates == sum(s.failed for s in self.subscribers)
 
     def teardown(self) -> None:
-        """Whoever reads on to the end has missed progress only."""
+        """A subscriber that reads to the end has missed progress only."""
         if not hasattr(self, "bus"):
             return
         self.bus.close()

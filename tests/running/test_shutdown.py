@@ -194,7 +194,7 @@ def test_a_close_that_was_interrupted_is_finished_by_the_next(tmp_path: Path, mo
     monkeypatch.undo()
     assert store.journal.interrupted() == []
     engine.close()
-    assert parts(engine).bus._closed
+    assert parts(engine).bus.closed
     assert parts(engine).events.owner is None
     store.close()
 
