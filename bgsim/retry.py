@@ -45,14 +45,14 @@ class Retry:
     retry_on: tuple[type[BaseException], ...] = (OSError, MemoryError, TimeoutError)
 
     def __post_init__(self) -> None:
-        check_integer("Retry: retries", self.retries, least=0)
-        check_word("Retry: backoff", self.backoff, BACKOFFS)
+        check_integer("retries", self.retries, least=0)
+        check_word("backoff", self.backoff, BACKOFFS)
         for name in ("delay_s", "max_delay_s"):
-            check_seconds(f"Retry: {name}", getattr(self, name))
-        check_number("Retry: jitter", self.jitter, "a number from 0 to 1", most=1)
+            check_seconds(name, getattr(self, name))
+        check_number("jitter", self.jitter, "a number from 0 to 1", most=1)
         kinds = self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
         if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
-            raise refused("Retry: retry_on", self.retry_on, "exception types")
+            raise refused("retry_on", self.retry_on, "exception types")
         object.__setattr__(self, "retry_on", kinds)
 
     def covers(self, error: BaseException) -> bool:

@@ -761,7 +761,7 @@ def test_ctrl_c_at_any_moment_of_submitting_comes_back() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")
-@pytest.mark.parametrize("where", ["next_task", "_take_chunk", "prepare", "prepared", "give_back"])
+@pytest.mark.parametrize("where", ["next_task", "_take", "prepare", "prepared", "computed"])
 def test_ctrl_c_between_two_pieces_of_work_in_the_main_thread_loses_neither(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
