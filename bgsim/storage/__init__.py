@@ -17,23 +17,31 @@ answered or not, ``transfer`` takes results out and in.
 """
 
 from bgsim.storage.base import Store
-from bgsim.storage.codec.columns import Columns
+from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.journal import DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.memory import MemoryStore
-from bgsim.storage.records import StoredResult
+from bgsim.storage.memory_journal import MemoryJournal
+from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.slots import Slot, SlotPair
+from bgsim.storage.sqlite.salvage import read_store
 from bgsim.storage.sqlite.store import ResultStore
+from bgsim.storage.transfer import register_reader
+
+register_reader(b"SQLite format 3\0", read_store)
 
 __all__ = [
     "Columns",
     "DeadLetter",
     "Journal",
+    "MemoryJournal",
     "MemoryStore",
     "PendingRequest",
+    "Record",
     "ResultStore",
     "ScheduledRequest",
     "Slot",
     "SlotPair",
     "Store",
     "StoredResult",
+    "checked_columns",
 ]

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bgsim.environment import Versions, as_json
+from bgsim.environment import Versions, as_json, versions_of
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ParameterSet
+from bgsim.storage.codec.columns import moments
 
 if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ResultKey
+    from bgsim.storage.codec.columns import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Record:
     seed, parameters : str
         Decimal; JSON.
     parts : mapping of str to str
-        As in `ResultKey`, of a record that is to be stored. A store gives it out by `Store.parts`.
+        As in `ResultKey`; empty where they are unknown.
     """
 
     hash: str
@@ -143,6 +145,14 @@ class StoredResult:
     used_at: str
     summary: Mapping[str, OutputSummary] = field(default_factory=dict)
     versions: Versions = ()
+
+    @classmethod
+    def of(cls, record: Record, columns: Columns, created_at: str, used_at: str) -> StoredResult:
+        """Return what a store says of these columns, where it keeps them as they are."""
+        replicates, size = len(next(iter(columns.values()))), sum(column.nbytes for column in columns.values())
+        summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in columns.items()}
+        versions = versions_of(columns, replicates)
+        return cls(record, record.values(), replicates, size, created_at, used_at, summary, versions)
 
     @property
     def hash(self) -> str:

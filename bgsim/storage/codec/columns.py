@@ -1,15 +1,21 @@
-"""A result's columns, and which can be stored."""
+"""A result's columns, which can be stored, and the statistics that are stored with them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bgsim.environment import Versions, versions_of
 from bgsim.errors import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_PIECE = 8192
+"""Values that `moments` works on at a time."""
 
 
 class Columns(dict[str, "NDArray[Any]"]):
@@ -67,3 +73,20 @@ def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Colu
         lone.flags.writeable = False
         found[name] = lone
     return found
+
+
+def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
+    """Return mean, sum of squared differences from it, minimum and maximum; None unless real scalars, and finite."""
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        return (None, None, None, None)
+    if len(values) == 1:
+        only = float(values[0])
+        return (only, 0.0, only, only) if math.isfinite(only) else (None, None, None, None)
+    with np.errstate(all="ignore"):
+        mean = float(values.mean(dtype=np.float64))
+        squares = 0.0
+        for start in range(0, len(values), _PIECE):  # in pieces that stay in the cache
+            centred = values[start : start + _PIECE] - mean
+            squares += float(centred @ centred)
+        found = (mean, squares, float(values.min()), float(values.max()))
+    return tuple(value if math.isfinite(value) else None for value in found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from bgsim.environment import first_rows, joined, versions_of
 from bgsim.errors import DamagedResultError
 from bgsim.storage.codec.codec import BLOCK_BYTES, Layout, decode, encode_block, layout_of, rows_per_block
-from bgsim.storage.codec.columns import Columns
+from bgsim.storage.codec.columns import Columns, moments
 from bgsim.storage.codec.parallel import CORES, for_each
 
 if TYPE_CHECKING:
@@ -44,9 +43,6 @@ _PARALLEL_BYTES = 2 * BLOCK_BYTES
 
 _DATA = -2
 """Where the bytes stand in a row."""
-
-_PIECE = 8192
-"""Values that `moments` works on at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,23 +185,6 @@ def shape_of(text: str) -> tuple[int, ...]:
     if not shape:
         raise DamagedResultError(f"a block cannot have the shape {text}")
     return shape
-
-
-def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
-    """Return mean, sum of squared differences from it, minimum and maximum; None unless real scalars, and finite."""
-    if values.ndim != 1 or values.dtype.kind not in "biuf":
-        return (None, None, None, None)
-    if len(values) == 1:
-        only = float(values[0])
-        return (only, 0.0, only, only) if math.isfinite(only) else (None, None, None, None)
-    with np.errstate(all="ignore"):
-        mean = float(values.mean(dtype=np.float64))
-        squares = 0.0
-        for start in range(0, len(values), _PIECE):  # in pieces that stay in the cache
-            centred = values[start : start + _PIECE] - mean
-            squares += float(centred @ centred)
-        found = (mean, squares, float(values.min()), float(values.max()))
-    return tuple(value if math.isfinite(value) else None for value in found)
 
 
 def _label(result_hash: str, position: int, name: str, first: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.storage.codec import segments
+from bgsim.storage.codec.columns import moments
 from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.reports import CheckReport
 from bgsim.storage.sqlite import journal_tables, tables
@@ -163,13 +164,13 @@ def _check_columns(connection: sqlite3.Connection, result_hash: str, replicates:
         "SELECT name, first, count, versions, mean, squares, minimum, maximum FROM blocks WHERE hash = ?",
         (result_hash,),
     ).fetchall()
-    for name, first, count, text, *moments in described:
+    for name, first, count, text, *stored in described:
         if name not in columns or first + count > replicates:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
         if not any(f <= first and first + count <= f + c and text == t for f, c, t in columns.versions):
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} have other versions")
-        computed = segments.moments(columns[name][first : first + count])
-        if not all(map(_same, moments, computed)):
+        computed = moments(columns[name][first : first + count])
+        if not all(map(_same, stored, computed)):
             raise DamagedResultError(f"the summary of replicates {first} to {first + count} of {name!r} is wrong")
     return len(described)
 

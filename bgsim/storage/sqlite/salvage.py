@@ -17,7 +17,7 @@ from bgsim.storage.codec.columns import Columns
 from bgsim.storage.records import Record
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite import forks, journal_tables, tables
-from bgsim.storage.sqlite.database import SQLITE_ERRORS, connect, explained, file_identity, open_database
+from bgsim.storage.sqlite.database import SQLITE_ERRORS, check_path, connect, explained, file_identity, open_database
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -121,6 +121,18 @@ def _save(damaged: Path, new: Path) -> int:
                 with contextlib.suppress(*SQLITE_ERRORS, TypeError):
                     journal_tables.copy_rows(source, target, table)
     return saved
+
+
+def read_store(path: Path) -> Iterator[tuple[Record, Columns]]:
+    """Return the results of another store's file; see `readable_results`.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be a store's file.
+    """
+    check_path(path)
+    return readable_results(path)
 
 
 def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:

@@ -12,7 +12,7 @@ Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``databa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from operator import index
 from pathlib import Path
@@ -26,15 +26,15 @@ from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.codec.loading import read
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
-from bgsim.storage.slots import SlotMemory, SlotPair, swap
+from bgsim.storage.slots import SlotMemory, SlotPair
 from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
 from bgsim.storage.sqlite.file import StoreFile
+from bgsim.storage.sqlite.file_journal import FileJournal
 from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.storage.sqlite.writer import Task, Writer
-from bgsim.storage.times import now_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +81,6 @@ class ResultStore(Store):
         self._memory = SlotMemory(self._is_stored)
         self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._memory.pin)
         self._file = StoreFile(self.path, self._upkeep, self._memory, survive_power_loss=survive_power_loss)
-        self.journal = self._file.journal
         self._readers = self._file.readers
 
     @property
@@ -252,28 +251,28 @@ class ResultStore(Store):
         with self._readers.reading() as reader:
             return [row[0] for row in reader.execute("SELECT DISTINCT workspace FROM slots ORDER BY 1")]
 
-    def swap(self, workspace: str) -> SlotPair:
+    def change_slots(self, workspace: str, change: Callable[[SlotPair], SlotPair]) -> SlotPair:
         def work(connection: sqlite3.Connection) -> SlotPair:
-            pair = swap(tables.read_slots(connection, workspace), now_text())
+            wanted = change(tables.read_slots(connection, workspace))
+            pair = SlotPair(*(slot for slot in wanted if tables.is_stored(connection, slot.hash)))
             tables.write_slots(connection, workspace, pair)
+            self._memory.pin(tables.pinned(connection))
             return pair
 
         return self._file.run(work)
 
-    def clear(self, workspace: str) -> int:
-        def work(connection: sqlite3.Connection) -> int:
-            used = len(list(tables.read_slots(connection, workspace)))
-            tables.write_slots(connection, workspace, SlotPair())
-            self._memory.pin(tables.pinned(connection))
-            return used
+    # ---- journal, limits and care --------------------------------------------------------------------
 
-        return self._file.run(work)
+    @property
+    def journal(self) -> FileJournal:
+        return self._file.journal
 
-    # ---- limits and care -----------------------------------------------------------------------------
+    def evict(self, keep: Collection[str] = ()) -> CleanupReport:
+        return self._file.run(lambda connection: self._upkeep.evict(connection, keep))
 
     def cleanup(self) -> CleanupReport:
         def work(connection: sqlite3.Connection) -> CleanupReport:
-            connection.execute("DELETE FROM damaged")
+            tables.forget_damaged(connection)
             return self._upkeep.evict(connection)
 
         before = self._file_bytes()
@@ -305,7 +304,7 @@ class ResultStore(Store):
 
     def _is_stored(self, result_hash: str) -> bool:
         with self._readers.reading() as reader:
-            return reader.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone() is not None
+            return tables.is_stored(reader, result_hash)
 
     def _file_bytes(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0

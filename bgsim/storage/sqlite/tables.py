@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bgsim.environment import joined
@@ -46,6 +46,7 @@ def read_results(
     runs: dict[str, list[tuple[int, str]]] = {}
     for owner, *run in connection.execute(f"{blocks} ORDER BY hash, first", arguments):
         runs.setdefault(owner, []).append((run[0], run[1]))
+    parts = _all_parts(connection, {row[3] for row in rows})
     summaries: dict[str, dict[str, OutputSummary]] = {}
     found, unreadable = [], {}
     for owner, name, *described in outputs:
@@ -54,7 +55,7 @@ def read_results(
         except (TypeError, ValueError) as error:  # damage: what should be a number is none, or is negative
             unreadable[owner] = f"the summary of {name!r} cannot be read: {error}"
     for row in rows:
-        record = Record(*row[:6])
+        record = replace(Record(*row[:6]), parts=parts.get(row[3], {}))
         replicates, stored_bytes, created_at, used_at = row[6:]
         summary = summaries.get(record.hash, {})
         versions = joined(runs.get(record.hash, ()))
@@ -175,6 +176,20 @@ def read_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, st
         return checked_parts(json.loads(row[0])) if row is not None else {}
     except ValueError:
         return {}
+
+
+def _all_parts(connection: sqlite3.Connection, fingerprints: Collection[str]) -> dict[str, dict[str, str]]:
+    return {fingerprint: read_parts(connection, fingerprint) for fingerprint in fingerprints}
+
+
+def is_stored(connection: sqlite3.Connection, result_hash: str) -> bool:
+    """Tell whether there is a result of this hash."""
+    return connection.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone() is not None
+
+
+def forget_damaged(connection: sqlite3.Connection) -> None:
+    """Delete the notes of damaged results."""
+    connection.execute("DELETE FROM damaged")
 
 
 def set_aside(connection: sqlite3.Connection, result_hash: str, reason: str) -> None:

@@ -1,0 +1,1 @@
+"""What tests of code that uses bgsim need; `stores` has the tests that every store passes."""
