@@ -67,7 +67,7 @@ def fork_in_a_thread(check: Callable[[], None]) -> tuple[threading.Thread, list[
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    while not forks._forking and thread.is_alive():
+    while not forks.GUARD.forking and thread.is_alive():
         thread.join(0.001)
     return thread, failed
 
@@ -275,7 +275,7 @@ def test_who_cannot_open_a_file_keeps_no_fork_waiting(store: ResultStore, path: 
     other.join(HANDSHAKE_S)
     assert kept.tb is not None
     assert not failed
-    assert not forks._uses
+    assert not forks.GUARD.uses
 
 
 def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself(store: ResultStore) -> None:
@@ -288,7 +288,7 @@ def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself
     reader, leave = read_elsewhere(store)
 
     def interrupt_and_leave() -> None:
-        while not forks._forking:
+        while not forks.GUARD.forking:
             leave.wait(0.001)
         signal.raise_signal(signal.SIGUSR1)
         while not handled:
@@ -321,7 +321,7 @@ def fork(*_):
 def use():
     with forks.Use(Path("s.db")):
         used.set()
-        while not forks._forking:
+        while not forks.GUARD.forking:
             leave.wait(0.001)
         signal.raise_signal(signal.SIGUSR1)
         leave.wait(0.1)
@@ -352,10 +352,10 @@ def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go(store
     reader, leave = read_elsewhere(store)
 
     def interrupt_and_leave() -> None:
-        while not forks._forking:
+        while not forks.GUARD.forking:
             leave.wait(0.001)
         _thread.interrupt_main()
-        while not forks._ctrl_c._came:
+        while not forks.GUARD.ctrl_c._came:
             leave.wait(0.001)
         leave.set()
 

@@ -83,7 +83,7 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
     NewerSchemaError
         If a newer bgsim wrote it.
     """
-    forks.check(path)
+    forks.GUARD.check(path)
     check_path(path)
     for attempt in range(_OPEN_ATTEMPTS):
         connection = connect(path)
@@ -115,7 +115,7 @@ def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connecti
     sqlite3.Error
         If it cannot be opened.
     """
-    connection = connect(path, create=False)
+    connection = connect(path, mode="rw")
     try:
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         _set(connection, wait_for_disk=survive_power_loss or mode != "wal")
@@ -125,9 +125,9 @@ def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connecti
     return connection
 
 
-def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
-    """Return a connection that any one thread at a time may use."""
-    uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}{f'&vfs={VFS}' if VFS else ''}"
+def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
+    """Return a connection that any one thread at a time may use; ``rwc`` makes a file, ``ro`` writes to none."""
+    uri = f"file:{quote(str(path))}?mode={mode}{f'&vfs={VFS}' if VFS else ''}"
     connection = sqlite3.connect(
         uri,
         uri=True,
@@ -137,7 +137,14 @@ def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
         cached_statements=64,
     )
     connection.execute("PRAGMA foreign_keys = ON")
+    if mode == "ro":
+        connection.set_authorizer(_refuse_other_files)
     return connection
+
+
+def _refuse_other_files(action: int, *_: str | None) -> int:
+    """Refuse ATTACH, by which a read-only connection could write to the file after all, and VACUUM INTO with it."""
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
 
 def check_path(path: Path) -> None:

@@ -67,7 +67,7 @@ class StoreFile:
         # Guards `damaged`; nothing is called under it.
         self._lock = threading.Lock()
         with forks.Use(path):
-            forks.register(self)
+            forks.GUARD.register(self)
             try:
                 connection = self._open()
             except NewerSchemaError as error:
@@ -144,10 +144,10 @@ class StoreFile:
 
         return self.run(work, closed=True)
 
-    def let_go(self) -> None:
-        """Close all connections until they are needed again, for a fork; nobody uses one."""
+    def close_connections(self) -> None:
+        """Close all connections until they are needed again, for a fork; no thread uses one."""
         if self.writer is not None:
-            self.writer.let_go()
+            self.writer.close_connection()
         self.readers.drop()
 
     def close(self) -> None:

@@ -13,12 +13,17 @@ from bgsim.storage.sqlite.database import SQLITE_ERRORS, connect, explained
 
 
 class Lease(forks.Use):
-    """A connection in one thread's hands, from `Readers.take` to `Readers.give_back`."""
+    """The use of a connection by one thread, from `Readers.take` to `Readers.give_back`."""
 
     __slots__ = ("connection", "idle")
 
     connection: sqlite3.Connection
-    idle: list[sqlite3.Connection]  # where it goes
+    idle: list[sqlite3.Connection]  # where the connection goes
+
+    def __del__(self) -> None:
+        if hasattr(self, "connection"):  # an interrupt came before it was given back
+            self.connection.close()
+        self.end()
 
 
 class Readers:
@@ -32,7 +37,7 @@ class Readers:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._forks = forks.count()
+        self._forks = forks.GUARD.count
         self._idle: list[sqlite3.Connection] = []  # another list once these are of no more use
         self._closed = False
 
@@ -79,19 +84,20 @@ class Readers:
         ------
         StoreError
         """
-        if self._forks != forks.count():
+        if self._forks != forks.GUARD.count:
             raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
 
     def _new(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreError(f"the store {self._path} is closed")
-        connection = connect(self._path, create=False)
+        connection = connect(self._path, mode="rw")
         connection.execute("PRAGMA query_only = ON")
         return connection
 
     def give_back(self, lease: Lease) -> None:
         """Keep a connection for the next reader, or close it."""
         connection, idle = lease.connection, lease.idle
+        del lease.connection
         try:
             if connection.in_transaction:
                 connection.rollback()

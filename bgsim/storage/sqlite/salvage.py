@@ -113,7 +113,7 @@ def _save(damaged: Path, new: Path) -> int:
                 tables.write_identities(target, {record.fingerprint: record.parts})
             target.execute("COMMIT")
             saved += 1
-        with closing(connect(damaged, create=False)) as source:
+        with closing(connect(damaged, mode="rw")) as source:
             for workspace, pair in _readable_slots(source).items():
                 with contextlib.suppress(sqlite3.IntegrityError):  # it points at what could not be saved
                     tables.write_slots(target, workspace, pair)
@@ -141,7 +141,7 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
     The caller has seen to it that it is a store's file.
     """
     use = forks.Use(path)
-    connection = connect(path, create=False)
+    connection = connect(path, mode="rw")
     try:
         select = _select(connection)
         for result_hash in _hashes(connection):

@@ -176,8 +176,8 @@ class Writer:
         self._connection = connection
         self._file = file_identity(self.path)
 
-    def let_go(self) -> None:
-        """Close the connection until it is needed again; nobody uses it."""
+    def close_connection(self) -> None:
+        """Close the connection until it is needed again; no thread uses it."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -214,7 +214,7 @@ class Writer:
             if ending:
                 break
         with forks.Use(self.path):
-            self.let_go()
+            self.close_connection()
 
     def _do(self, tasks: list[Task]) -> None:
         groups: list[list[Task]] = []
@@ -267,7 +267,7 @@ class Writer:
         try:
             with forks.Use(self.path):
                 if task.closed:
-                    self.let_go()
+                    self.close_connection()
                 task.work(None if task.closed else self.connection)
         except SQLITE_ERRORS as error:
             return explained(self.path, "written", error)
