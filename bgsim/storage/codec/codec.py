@@ -90,28 +90,6 @@ def encode_block(values: NDArray[Any], label: str = "") -> tuple[Block, bytes]:
     return Block(name, shape, kind, len(raw), checksum), data
 
 
-def decode_block(block: Block, data: bytes, label: str = "", out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Return the array of a block, in native byte order.
-
-    Parameters
-    ----------
-    block, data
-        What `encode_block` returned.
-    label : str
-        That of `encode_block`.
-    out : ndarray, optional
-        Where to put it, C-contiguous, of the block's dtype and shape.
-
-    Raises
-    ------
-    DamagedResultError
-        If bytes, description and label do not belong together, or the description asks for too much.
-    """
-    layout = layout_of(block.dtype, block.shape)
-    begun = zlib.crc32(f"{label} {layout.text} {block.filter}".encode())
-    return decode(layout, block.filter, block.raw_bytes, block.checksum, data, begun, out)
-
-
 class Layout(NamedTuple):
     """What a block's dtype and shape say; see `layout_of`.
 
@@ -169,14 +147,24 @@ def decode(
     begun: int,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Return the array of a block, read-only unless it is `out`: what `decode_block` does, by those who have a layout.
+    """Return the array of a block in native byte order, read-only unless it is `out`.
 
     Parameters
     ----------
-    layout, kind, raw_bytes, checksum, data, out
-        As for `decode_block`.
+    layout : Layout
+    kind, raw_bytes, checksum
+        As in `Block`: `kind` is the filter.
+    data : bytes
+        What `encode_block` returned.
     begun : int
-        CRC-32 of the text of label and description.
+        CRC-32 of the text of label, layout and filter.
+    out : ndarray, optional
+        Where to put it, C-contiguous, of the block's dtype and shape.
+
+    Raises
+    ------
+    DamagedResultError
+        If bytes, description and label do not belong together, or the description asks for too much.
     """
     if raw_bytes != layout.raw_bytes:
         raise DamagedResultError(f"a block of {layout.shape} {layout.dtype} does not have {raw_bytes} bytes")

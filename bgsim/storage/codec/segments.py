@@ -16,7 +16,7 @@ from bgsim.environment import first_rows, joined, versions_of
 from bgsim.errors import DamagedResultError
 from bgsim.storage.codec.codec import BLOCK_BYTES, Layout, decode, encode_block, layout_of, rows_per_block
 from bgsim.storage.codec.columns import Columns, moments
-from bgsim.storage.codec.parallel import CORES, for_each
+from bgsim.storage.codec.parallel import CORES, MAX_HELPERS, for_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -192,4 +192,4 @@ def _label(result_hash: str, position: int, name: str, first: int) -> str:
 
 
 def _helpers(raw_bytes: int) -> int:
-    return min(CORES - 1, 3) if raw_bytes >= _PARALLEL_BYTES else 0
+    return min(CORES - 1, MAX_HELPERS) if raw_bytes >= _PARALLEL_BYTES else 0

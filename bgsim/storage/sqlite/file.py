@@ -179,7 +179,8 @@ class StoreFile:
         self._refusal = error
         try:
             with self.readers.reading(snapshot=True) as reader:
-                tables.read_results(reader)
+                for read in (tables.READ_RESULTS, tables.READ_OUTPUTS):
+                    reader.execute(f"{read} LIMIT 0").fetchall()
                 reader.execute(f"{segments.SELECT} LIMIT 0", ("", 0)).fetchall()
         except StoreError:
             self.readers.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bgsim.errors import StoreError
@@ -87,9 +87,31 @@ class Readers:
         if self._forks != forks.GUARD.count:
             raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
 
-    def _new(self) -> sqlite3.Connection:
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """Give out a connection that no other caller gets and that can write nothing, and close it.
+
+        Raises
+        ------
+        StoreError
+            If the store is closed, or the file cannot be opened.
+        """
+        self.check_process()
+        with forks.Use(self._path):
+            self._check_open()
+            try:
+                connection = connect(self._path, mode="ro")
+            except SQLITE_ERRORS as error:
+                raise explained(self._path, "read", error) from error
+            with closing(connection):
+                yield connection
+
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"the store {self._path} is closed")
+
+    def _new(self) -> sqlite3.Connection:
+        self._check_open()
         connection = connect(self._path, mode="rw")
         connection.execute("PRAGMA query_only = ON")
         return connection

@@ -1,11 +1,21 @@
-"""The tables of the store's file, and the way from an older form of them to this one."""
+"""The tables of the store's file, and the migrations from older schemas.
+
+A new file and a migrated one have the same schema to the byte, comments included. So the statements stand here as text:
+sqlite-utils quotes and formats its own, and leaves comments out.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 APPLICATION_ID = 0x42475349
 """Bytes 68 to 71 of the file: ``BGSI``."""
@@ -45,14 +55,16 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
     Of several processes one does it, and the others wait.
     """
+    from sqlite_utils import Database  # noqa: PLC0415 - takes longer to import than NumPy, and few files are older
+
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version < SCHEMA_VERSION:
             _copy(path, version)
+            database = Database(connection, recursive_triggers=False, execute_plugins=False)
             for step in range(version, SCHEMA_VERSION):
-                for statement in MIGRATIONS[step]:
-                    connection.execute(statement)
+                MIGRATIONS[step](database)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
@@ -251,5 +263,17 @@ _ORIGINS = (
     """,
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {1: _JOURNAL, 2: _ORIGINS}
-"""From a schema version, the statements that lead to the next one; those that lead to a released one never change."""
+
+def _execute(statements: Iterable[str], database: Database) -> None:
+    for statement in statements:
+        database.execute(statement)
+
+
+MIGRATIONS: dict[int, Callable[[Database], object]] = {
+    1: partial(_execute, _JOURNAL),
+    2: partial(_execute, _ORIGINS),
+}
+"""From a schema version, the step to the next one; a step to a released one never changes.
+
+A step gets a `sqlite_utils.Database`, which can also transform a table, for which SQL has no statement.
+"""

@@ -12,8 +12,8 @@ Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``databa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns, checked_columns
-from bgsim.storage.codec.loading import read
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotMemory, SlotPair
@@ -32,12 +31,14 @@ from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
 from bgsim.storage.sqlite.file import StoreFile
 from bgsim.storage.sqlite.file_journal import FileJournal
+from bgsim.storage.sqlite.loading import read
 from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.storage.sqlite.writer import Task, Writer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sqlite_utils import Database
 
 
 class ResultStore(Store):
@@ -165,11 +166,30 @@ class ResultStore(Store):
         return next(iter(self._results(result_hash)), None)
 
     def _results(self, result_hash: str | None) -> list[StoredResult]:
+        from bgsim.storage.sqlite.listings import list_results  # noqa: PLC0415 - imports sqlite-utils
+
         with self._readers.reading(snapshot=True) as reader:
-            found, unreadable = tables.read_results(reader, result_hash)
+            found, unreadable = list_results(reader, result_hash)
         for owner, reason in unreadable.items():
             self._file.set_aside(owner, reason)
         return found
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """Give a read-only `sqlite_utils.Database` on the file, for questions of the caller's own.
+
+        It is closed at the end of the ``with`` block. Any thread may open one; threads that share one take turns. It
+        sees what is durable; `flush` first to see all. A fork waits for the block to end.
+
+        Raises
+        ------
+        StoreError
+            If the store is closed, or was opened before a fork.
+        """
+        with self._readers.alone() as connection:
+            from sqlite_utils import Database  # noqa: PLC0415 - takes longer to import than NumPy
+
+            yield Database(connection, recursive_triggers=False)
 
     @property
     def location(self) -> str:
@@ -248,8 +268,10 @@ class ResultStore(Store):
             return tables.read_slots(reader, workspace)
 
     def workspaces(self) -> list[str]:
+        from bgsim.storage.sqlite.listings import list_workspaces  # noqa: PLC0415 - imports sqlite-utils
+
         with self._readers.reading() as reader:
-            return [row[0] for row in reader.execute("SELECT DISTINCT workspace FROM slots ORDER BY 1")]
+            return list_workspaces(reader)
 
     def change_slots(self, workspace: str, change: Callable[[SlotPair], SlotPair]) -> SlotPair:
         def work(connection: sqlite3.Connection) -> SlotPair:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from bgsim.environment import joined
 from bgsim.errors import StoreError
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns
-from bgsim.storage.records import OutputSummary, Record, StoredResult, checked_parts
+from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import Slot, SlotPair, pair_of
 from bgsim.storage.sqlite import bulk
@@ -21,50 +20,13 @@ from bgsim.storage.times import now_text, time_text
 RECORD = "hash, identity, simulation, fingerprint, seed, parameters"
 """The columns of a `Record`, in its order."""
 
+READ_RESULTS = f"SELECT {RECORD}, replicates, stored_bytes, created_at, used_at FROM results"
+
+READ_OUTPUTS = "SELECT hash, name, dtype, replicates, mean, variance, minimum, maximum FROM stored_outputs"
+"""The statistics of each output."""
+
 _DAMAGED_KEPT = 100
 """Notes of damaged results that are kept for people to read."""
-
-
-def read_results(
-    connection: sqlite3.Connection, result_hash: str | None = None
-) -> tuple[list[StoredResult], dict[str, str]]:
-    """Return what is stored, the last used first, and, by hash, why some of it cannot be read."""
-    where, arguments = ("", ()) if result_hash is None else ("WHERE hash = ?", (result_hash,))
-    rows = connection.execute(
-        f"SELECT {RECORD}, replicates, stored_bytes, created_at, used_at FROM results {where} "
-        "ORDER BY used_at DESC, rowid DESC",
-        arguments,
-    ).fetchall()
-    outputs = connection.execute(
-        "SELECT hash, name, dtype, replicates, mean, variance * (replicates - 1), minimum, maximum "
-        f"FROM stored_outputs {where}",
-        arguments,
-    )
-    blocks = "SELECT hash, count, versions FROM blocks WHERE position = 0"
-    if result_hash is not None:
-        blocks += " AND hash = ?"
-    runs: dict[str, list[tuple[int, str]]] = {}
-    for owner, *run in connection.execute(f"{blocks} ORDER BY hash, first", arguments):
-        runs.setdefault(owner, []).append((run[0], run[1]))
-    parts = _all_parts(connection, {row[3] for row in rows})
-    summaries: dict[str, dict[str, OutputSummary]] = {}
-    found, unreadable = [], {}
-    for owner, name, *described in outputs:
-        try:
-            summaries.setdefault(owner, {})[name] = OutputSummary.of(*described)
-        except (TypeError, ValueError) as error:  # damage: what should be a number is none, or is negative
-            unreadable[owner] = f"the summary of {name!r} cannot be read: {error}"
-    for row in rows:
-        record = replace(Record(*row[:6]), parts=parts.get(row[3], {}))
-        replicates, stored_bytes, created_at, used_at = row[6:]
-        summary = summaries.get(record.hash, {})
-        versions = joined(runs.get(record.hash, ()))
-        described = (replicates, stored_bytes, created_at, used_at, summary, versions)
-        try:
-            found.append(StoredResult(record, record.values(), *described))
-        except StoreError as error:
-            unreadable[record.hash] = str(error)
-    return found, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +138,6 @@ def read_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, st
         return checked_parts(json.loads(row[0])) if row is not None else {}
     except ValueError:
         return {}
-
-
-def _all_parts(connection: sqlite3.Connection, fingerprints: Collection[str]) -> dict[str, dict[str, str]]:
-    return {fingerprint: read_parts(connection, fingerprint) for fingerprint in fingerprints}
 
 
 def is_stored(connection: sqlite3.Connection, result_hash: str) -> bool:
