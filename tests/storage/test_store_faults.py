@@ -416,7 +416,10 @@ def _set_version(path: Path, version: int) -> None:
 def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> None:
     fill(path, 2)
     old = schema.SCHEMA_VERSION
-    steps = {old: ("ALTER TABLE results ADD COLUMN note TEXT",), old + 1: ("UPDATE results SET note = 'moved'",)}
+    steps = {
+        old: lambda db: db.table("results").add_column("note", str),
+        old + 1: lambda db: db.execute("UPDATE results SET note = 'moved'"),
+    }
     monkeypatch.setattr(schema, "SCHEMA_VERSION", old + 2)
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     store = ResultStore(path)
@@ -433,7 +436,11 @@ def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> No
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch) -> None:
     fill(path, 2)
     with monkeypatch.context() as patched:
-        failing = ("ALTER TABLE results ADD COLUMN note TEXT", "UPDATE nobody SET x = 1")
+
+        def failing(db) -> None:
+            db.table("results").add_column("note", str)
+            db.execute("UPDATE nobody SET x = 1")
+
         patched.setattr(schema, "MIGRATIONS", {schema.SCHEMA_VERSION: failing})
         patched.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
         with pytest.raises(StoreError, match="no such table"):

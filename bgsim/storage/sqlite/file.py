@@ -60,7 +60,7 @@ class StoreFile:
         self.damaged = 0
         self.readers = Readers(path)
         self.memory = memory
-        self.journal = FileJournal(self.readers, self.run, self.submit)
+        self.journal = FileJournal(self.readers, self)
         self.writer: Writer | None = None
         self._survive_power_loss = survive_power_loss
         self._refusal: NewerSchemaError | None = None

@@ -29,11 +29,14 @@ logger = logging.getLogger("bgsim.storage")
 T = TypeVar("T")
 
 
-class Runner(Protocol):
-    """Has the writer do something, waits until it is durable, and returns what it returned."""
+class Tasks(Protocol):
+    """Hands tasks to the writer."""
 
-    def __call__(self, work: Callable[[sqlite3.Connection], T], /) -> T:
-        """Raise a StoreError if it cannot be done."""
+    def submit(self, task: Task) -> None:
+        """Hand over a task."""
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Have the writer do something, wait until it is durable, and return what it returned, or raise StoreError."""
 
 
 @dataclass(slots=True)
@@ -68,10 +71,7 @@ class FileJournal(Journal):
     Parameters
     ----------
     readers : Readers
-    run : callable
-        Has the writer do something, and waits; raises a `StoreError`.
-    hand_over : callable
-        Has the writer do something.
+    tasks : Tasks
     clock : callable
         Seconds since the epoch.
 
@@ -81,17 +81,10 @@ class FileJournal(Journal):
         Why it could not be written the last time. Until a heartbeat, a release or `flush` all changes stay in memory.
     """
 
-    def __init__(
-        self,
-        readers: Readers,
-        run: Runner,
-        hand_over: Callable[[Task], None],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, readers: Readers, tasks: Tasks, clock: Callable[[], float] = time.time) -> None:
         self.failure: Exception | None = None
         self._readers = readers
-        self._run = run
-        self._hand_over = hand_over
+        self._tasks = tasks
         self._clock = clock
         # Guards all below; SQLite and the writer are not called under it.
         self._lock = threading.Lock()
@@ -153,7 +146,7 @@ class FileJournal(Journal):
             if self._asked or self.failure is not None:
                 return
             self._asked = True
-        self._hand_over(Task(_nothing, self._answered, patient=True))  # most of what is asked for ends soon
+        self._tasks.submit(Task(_nothing, self._answered, patient=True))  # most of what is asked for ends soon
 
     def _answered(self, error: Exception | None) -> None:
         with self._lock:
@@ -220,7 +213,7 @@ class FileJournal(Journal):
     def claim(self, owner: str, ids: Iterable[str] | None = None) -> list[PendingRequest]:
         wanted = None if ids is None else set(ids)
         self._flush_if_possible()
-        found = self._run(lambda connection: tables.claim(connection, owner, wanted, self._clock()))
+        found = self._tasks.run(lambda connection: tables.claim(connection, owner, wanted, self._clock()))
         self._meet(found)
         return found
 
@@ -233,24 +226,24 @@ class FileJournal(Journal):
 
     def take_dead_letter(self, id: str) -> DeadLetter | None:
         self._flush_if_possible()
-        return self._run(lambda connection: tables.take_dead_letter(connection, id))
+        return self._tasks.run(lambda connection: tables.take_dead_letter(connection, id))
 
     def put_schedule(self, schedule: ScheduledRequest) -> None:
-        self._run(lambda connection: tables.put_schedule(connection, schedule))
+        self._tasks.run(lambda connection: tables.put_schedule(connection, schedule))
 
     def schedules(self) -> list[ScheduledRequest]:
         return self._read(tables.read_schedules)
 
     def remove_schedule(self, name: str) -> bool:
-        return self._run(lambda connection: tables.remove_schedule(connection, name))
+        return self._tasks.run(lambda connection: tables.remove_schedule(connection, name))
 
     def mark_schedule_run(self, name: str, last_run_at: str | None, previous: str | None) -> bool:
-        return self._run(lambda connection: tables.mark_schedule_run(connection, name, last_run_at, previous))
+        return self._tasks.run(lambda connection: tables.mark_schedule_run(connection, name, last_run_at, previous))
 
     def flush(self) -> None:
         with self._lock:
             self.failure = None
-        self._run(_nothing)
+        self._tasks.run(_nothing)
         failure = self.failure
         if failure is not None:
             raise StoreError(f"the journal cannot be written: {failure}") from failure

@@ -275,5 +275,5 @@ MIGRATIONS: dict[int, Callable[[Database], object]] = {
 }
 """From a schema version, the step to the next one; a step to a released one never changes.
 
-A step gets a `sqlite_utils.Database`, which can also transform a table, for which SQL has no statement.
+A step gets a `sqlite_utils.Database` in a transaction with foreign keys on, so `transform` would delete referring rows.
 """
