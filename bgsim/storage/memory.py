@@ -57,12 +57,12 @@ class _Held:
 
 
 class MemoryStore(Store):
-    """Results in a dictionary, bounded by their size and age; gone with the process.
+    """Results in a dictionary, bounded by size and age. They end with the process.
 
     Parameters
     ----------
     max_storage_bytes : int
-        Beyond it the least recently used results go, never those in a slot nor the last one stored.
+        Beyond it the least recently used results go, never one in a slot nor the one stored last.
     max_age_s : float
         Results that were last used longer ago go as well.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 METADATA = "__bgsim__"
-"""The member of a ``.npz`` file, and the key in a ``.parquet`` file, that says as JSON what the columns are."""
+"""The member of a ``.npz`` file, and the key in a ``.parquet`` file, whose JSON describes the columns."""
 
 Reader: TypeAlias = Callable[[Path], Iterable[tuple[Record, Columns]]]
 """Reads the results of a file."""
@@ -30,7 +30,7 @@ _readers: list[tuple[bytes, Reader]] = []
 
 
 def register_reader(first_bytes: bytes, reader: Reader) -> None:
-    """Have `read_results` read files that begin with these bytes by this function."""
+    """Read files that begin with these bytes by this function, in `read_results`."""
     _readers.append((first_bytes, reader))
 
 
@@ -68,7 +68,7 @@ def write_result(path: str | Path, record: Record, columns: Columns) -> None:
     """Write a result to a file; the suffix says which kind.
 
     ``.npz``
-        An array for each output, and `METADATA`, with the rows' versions and the parts of the fingerprint;
+        An array for each output, and `METADATA` with the versions of the rows and the parts of the fingerprint;
         `read_results` reads it.
     ``.csv``
         A row a replicate; an array output becomes a column for each element.
@@ -138,7 +138,7 @@ def _read_npz(path: Path) -> tuple[Record, Columns]:
         columns.versions = from_json(described.pop("versions", []))  # an older bgsim wrote neither these nor parts
         record = Record(**{**described, "parts": checked_parts(described.get("parts", {}))})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path} is no result that bgsim has exported: {error}") from error
+        raise StoreError(f"{path} is not a result that bgsim exported: {error}") from error
     if record.checksum != checksum or record.hash != record.identity[:32]:
         raise StoreError(f"{path} does not match its checksum")
     return record, columns

@@ -304,7 +304,7 @@ def test_an_export_of_an_older_bgsim_comes_in(store, tmp_path) -> None:
     for name, wrong in (("parts", {"a": 1}), ("versions", [{}])):
         content["__bgsim__"] = np.array(json.dumps({**described, name: wrong}))
         np.savez(tmp_path / "wrong.npz", **content)
-        with pytest.raises(StoreError, match="no result that bgsim has exported"):
+        with pytest.raises(StoreError, match="is not a result that bgsim exported"):
             store.import_(tmp_path / "wrong.npz")
     del described["parts"], described["versions"]
     content["__bgsim__"] = np.array(json.dumps(described))
@@ -352,7 +352,7 @@ def test_what_cannot_be_exported_or_imported_is_refused(store, tmp_path) -> None
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "plain.npz", a=np.zeros(3))
     for name in ("text.npz", "plain.npz"):
-        with pytest.raises(StoreError, match="no result that bgsim has exported"):
+        with pytest.raises(StoreError, match="is not a result that bgsim exported"):
             store.import_(tmp_path / name)
 
 

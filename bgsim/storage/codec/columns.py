@@ -24,8 +24,8 @@ class Columns(dict[str, "NDArray[Any]"]):
     Attributes
     ----------
     versions : tuple of (int, int, str)
-        Which rows were computed with which NumPy and numba, as `bgsim.environment.Versions` has it. Whoever makes the
-        columns sets it; until then, and of a plain dict, `versions_of` says that they are unknown.
+        The NumPy and numba that computed each run of rows; see `bgsim.environment.Versions`. Until it is set, and of a
+        plain dict, `versions_of` says that they are unknown.
     """
 
     __slots__ = ("versions",)  # a dict of attributes would cost a hit from a slot a tenth
@@ -39,19 +39,19 @@ class Columns(dict[str, "NDArray[Any]"]):
         return found
 
     def first(self, replicates: int) -> Columns:
-        """Return the first replicates of columns that have at least so many, with their versions."""
+        """Return the first replicates, with their versions; the columns must have that many."""
         found = Columns({name: column[:replicates] for name, column in self.items()})
         found.versions = versions_of(self, replicates)
         return found
 
 
 def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Columns:
-    """Return the columns read-only, with their versions, without memory that they do not use.
+    """Return the columns read-only, with their versions, and without the rest of a larger array.
 
     Raises
     ------
     StoreError
-        If they cannot be stored: none, of different lengths, empty, of objects, or more than the limit.
+        If there are none, or they are empty, of different lengths, of objects, or larger than the limit.
     """
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1 or 0 in lengths:

@@ -32,13 +32,13 @@ SELECT = (
     "b.raw_bytes, b.checksum, b.data, b.versions FROM results r JOIN blocks b ON b.hash = r.hash "
     "WHERE r.hash = ? AND b.first < ? ORDER BY b.position, b.first"
 )
-"""The rows of a result's first replicates, as `join` takes them; the result's own columns stand before."""
+"""The rows of a result's first replicates, as `join` takes them: columns of the result, then of the block."""
 
 MOST = 2**62
 """More replicates than there are."""
 
 _PARALLEL_BYTES = 2 * BLOCK_BYTES
-"""From so much on the other cores help: their threads take 0.1 ms to start."""
+"""The other cores help from this size on: their threads take 0.1 ms to start."""
 
 
 _DATA = -2
@@ -55,7 +55,7 @@ class Segments:
 
 
 def split(columns: Columns, first: int, result_hash: str) -> Segments:
-    """Encode what comes after the first replicates, in blocks of one version each; on all cores where it is much.
+    """Encode the replicates from `first` on, in blocks of one version each; large ones on all cores.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
     Parameters
     ----------
     rows : iterator of tuple
-        Drawn as they are needed, one at a time; by all cores where a column has several blocks.
+        Drawn one at a time, as needed; by all cores where a column has several blocks.
     result_hash : str
     replicates : int
         At most those that are stored.
@@ -125,9 +125,9 @@ def _decodings(
     result_hash: str,
     replicates: int,
 ) -> Iterator[Callable[[], object]]:
-    """Put short columns in place, and yield a function for each block of a longer one, which decodes it into its place.
+    """Decode columns of one block, and yield for each block of a longer column a function that decodes it into place.
 
-    On the way, check that the rows follow each other, and note the versions of the first column's blocks in `runs`.
+    Checks that the rows follow each other, and adds the versions of the first column's blocks to `runs`.
     """
     filled: list[int] = []  # replicates of each column so far
     outputs, current = 0, None  # the column that rows are of

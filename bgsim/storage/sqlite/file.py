@@ -1,4 +1,4 @@
-"""A store's file in use: opened or made anew, its readers, its writer, and what is damaged in it."""
+"""A store's file in use: its readers, its writer, and what to do about damage."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class StoreFile:
     path : Path
     readers : Readers
     writer : Writer or None
-        None of a file that a newer bgsim wrote.
+        None if a newer bgsim wrote the file.
     memory : SlotMemory
     journal : FileJournal
     upkeep : Upkeep
     damaged : int
-        Results that were found damaged.
+        Number of damaged results found.
 
     Raises
     ------
@@ -97,24 +97,24 @@ class StoreFile:
         found: list[T] = []
 
         def do(connection: sqlite3.Connection) -> None:
-            self.upkeep.write(connection)  # what the work may read or change
+            self.upkeep.write(connection)  # the work may read or change it
             found.append(work(connection))
 
         self.writer.run(do, alone=alone, closed=closed)
         return found[-1]
 
     def flush(self) -> None:
-        """Return when all that was handed over before is durable."""
+        """Return when everything submitted before is durable."""
         if self.writer is not None:
             self.run(lambda _: None, alone=True)  # after all the rest; nothing to commit
 
     def results_changed(self, connection: sqlite3.Connection) -> None:
-        """Look again at sizes and slots, in a transaction that has deleted something or placed it."""
+        """Read sizes and slots again, in a transaction that has deleted or placed a result."""
         self.upkeep.recount()
         self.memory.pin(tables.pinned(connection))
 
     def set_aside(self, result_hash: str, reason: str) -> None:
-        """Take a damaged result out of the way and write down that it was there."""
+        """Remove a damaged result, and leave a note of it in the file."""
         logger.warning("result %s in %s is damaged and set aside: %s", result_hash, self.path, reason)
         with self._lock:
             self.damaged += 1
@@ -129,7 +129,7 @@ class StoreFile:
             logger.warning("result %s could not be set aside: %s", result_hash, error)
 
     def rebuild(self) -> str:
-        """Set the whole file aside, go on with a new one, and say so."""
+        """Set the whole file aside, go on with a new one, and return a sentence that says so."""
 
         def work(_: object) -> str:
             assert self.writer is not None
@@ -151,7 +151,7 @@ class StoreFile:
         self.readers.drop()
 
     def close(self) -> None:
-        """Finish what was handed over, and let go of the file."""
+        """Finish what was submitted, and close the file."""
         if self.writer is not None:
             self.writer.close()
         self.readers.close()
@@ -175,7 +175,7 @@ class StoreFile:
             return open_database(self.path, survive_power_loss=self._survive_power_loss)
 
     def _open_newer(self, error: NewerSchemaError) -> None:
-        """Keep to reading, if the tables can be read as they are."""
+        """Open the file for reading alone, if its tables can be read as they are."""
         self._refusal = error
         try:
             with self.readers.reading(snapshot=True) as reader:

@@ -1,4 +1,4 @@
-"""Connections to read a store's file with."""
+"""The connections that read a store's file."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Lease(forks.Use):
 
 
 class Readers:
-    """Connections to read with: one for each thread that reads at the moment, kept for the next.
+    """One connection for each thread that reads at the moment, kept for the next reader.
 
-    Any thread may call any method. A connection is used by one thread at a time. There is no lock: to take the last
-    element of a list, and to add one, are single steps.
+    Any thread may call any method; one thread at a time uses a connection. There is no lock: popping the last element
+    of a list, and appending one, are single steps.
     """
 
     _KEPT = 4
@@ -38,12 +38,12 @@ class Readers:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._forks = forks.GUARD.count
-        self._idle: list[sqlite3.Connection] = []  # another list once these are of no more use
+        self._idle: list[sqlite3.Connection] = []  # replaced by another list when these are dropped
         self._closed = False
 
     @contextmanager
     def reading(self, *, snapshot: bool = False) -> Iterator[sqlite3.Connection]:
-        """Give out a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
+        """Give a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Readers:
                 self.give_back(lease)
 
     def take(self) -> Lease:
-        """Return a connection for `give_back`; `reading` does both, in a microsecond more."""
+        """Return a connection for `give_back`; `reading` does both, and takes a microsecond longer."""
         self.check_process()
         lease = Lease(self._path)
         lease.idle = idle = self._idle
@@ -73,12 +73,12 @@ class Readers:
             except IndexError:
                 lease.connection = self._new()
         except BaseException:
-            lease.end()  # at once: the error's traceback would keep it
+            lease.end()  # now: the error's traceback keeps the object alive
             raise
         return lease
 
     def check_process(self) -> None:
-        """Refuse to serve a forked child.
+        """Refuse to serve a forked child process.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Readers:
 
     @contextmanager
     def alone(self) -> Iterator[sqlite3.Connection]:
-        """Give out a connection that no other caller gets and that can write nothing, and close it.
+        """Give a connection that no other caller gets and that can write nothing, and close it.
 
         Raises
         ------
@@ -128,26 +128,26 @@ class Readers:
             else:
                 connection.close()
             # 1. This thread finds room in the list. 2. `drop` replaces the list and empties the old one. 3. This thread
-            # adds to the old one: so whoever comes last empties it.
+            # adds to the old one. Either `drop` or this thread comes last, and empties it.
             if idle is not self._idle:
                 _close_all(idle)
         finally:
             lease.end()
 
     def drop(self) -> None:
-        """Use none of these connections again: the file has been replaced, or the process forks."""
+        """Close these connections: the file has been replaced, or the process forks."""
         idle, self._idle = self._idle, []
         _close_all(idle)
 
     def close(self) -> None:
-        """Close all; those in use, when they are given back."""
+        """Close all connections; those in use, when they are given back."""
         self._closed = True
         with forks.Use(self._path):
             self.drop()
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:
-    """Close each once, even if two threads do so."""
+    """Close each once, even if two threads call this."""
     while True:
         try:
             connection = connections.pop()

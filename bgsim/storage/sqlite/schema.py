@@ -27,11 +27,11 @@ PAGE_BYTES = 8192
 
 
 def create(connection: sqlite3.Connection) -> bool:
-    """Make the tables in an empty file, in one transaction; another process may be doing the same.
+    """Make the tables in an empty file, in one transaction; another process may do the same.
 
-    Return False, having done nothing, if the file has tables and no version.
+    Return False, and change nothing, if the file has tables and no version.
 
-    It is done before the file goes over to WAL, so that its first bytes name us from the first commit on.
+    The file is not in WAL mode yet, so that from the first commit on its header holds our application id.
     """
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is written, or it has no effect
@@ -74,7 +74,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _copy(path: Path, version: int) -> None:
-    """Copy the file as it was committed last, under a name of its own."""
+    """Copy the last committed state of the file, under a name of its own."""
     copy = path.with_name(f"{path.name}.schema-{version}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:

@@ -5,7 +5,6 @@
     store() ──encode in the caller's thread──> backlog ──writer thread, one transaction a group──> file ──> on_stored
     load() ──> slots in memory, else a reader's connection ──> decode
 
-``writer`` has the thread, ``database`` the file and its connections, ``segments`` turns columns into rows and back.
 Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``database``.
 """
 
@@ -44,18 +43,18 @@ if TYPE_CHECKING:
 class ResultStore(Store):
     """Results in one SQLite file, shared by threads and processes.
 
-    A file that a newer bgsim wrote is read, if that can be done, and not written: storing fails with a
-    `NewerSchemaError`. A damaged file is set aside as ``*.corrupt-<time>`` with a warning, and a new one begun with all
-    that could be saved of it.
+    A file that a newer bgsim wrote is read, if its tables allow that, and not written: storing fails with a
+    `NewerSchemaError`. A damaged file is set aside as ``*.corrupt-<time>`` with a warning, and a new one begins with
+    all that could be read of it.
 
     Parameters
     ----------
     path : path-like
-        Made when there is none.
+        Made if there is none.
     max_storage_bytes : int
-        Of stored results; beyond it the least recently used go, never those in a slot nor the last one stored.
+        Of stored results; beyond it the least recently used go, never one in a slot nor the one stored last.
     max_age_s : float
-        Results not used for so long go as well.
+        Results that were last used longer ago go as well.
     survive_power_loss : bool
         Whether a result counts as stored only when the disk has it; by default it survives the end of the process,
         ``kill -9`` included.
@@ -94,7 +93,7 @@ class ResultStore(Store):
 
     @property
     def max_age_s(self) -> float:
-        """Results that were not used for so long go."""
+        """Results that were last used longer ago go."""
         return self._upkeep.max_age_s
 
     @max_age_s.setter
@@ -103,7 +102,7 @@ class ResultStore(Store):
 
     @property
     def damaged(self) -> int:
-        """How many results were found damaged and set aside since the store was opened."""
+        """Number of results found damaged and set aside since the store was opened."""
         return self._file.damaged
 
     # ---- reading -------------------------------------------------------------------------------------
@@ -303,7 +302,7 @@ class ResultStore(Store):
         return CleanupReport(report.removed, report.removed_bytes, max(0, before - self._file_bytes()))
 
     def check(self, *, repair: bool = False) -> CheckReport:
-        with suppress(StoreError):  # what keeps the writer from writing is found below
+        with suppress(StoreError):  # the check below finds the cause
             self.flush()
         with self._readers.reading(snapshot=True) as reader:
             found = check_file(reader)
@@ -333,4 +332,4 @@ class ResultStore(Store):
 
 
 def _ignore(error: Exception | None) -> None:
-    """Take no note: the caller did not ask."""
+    """Do nothing: the caller gave no `on_stored`."""
