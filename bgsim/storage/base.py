@@ -1,8 +1,8 @@
 """What a store does. `ResultStore` keeps results in a file, `MemoryStore` in memory.
 
-A store has eleven methods of its own: `find`, `load`, `store`, `delete`, `results`, `slots`, `workspaces`,
-`change_slots`, `journal`, `flush` and `close`. `Store` builds the rest on them, and a store overrides what it can do
-faster. `bgsim.testing.stores` has the tests that every store passes.
+A store has ten methods of its own: `find`, `load`, `store`, `delete`, `results`, `slots`, `workspaces`, `change_slots`,
+`flush` and `close`; and a `journal`. `Store` builds the rest on them, and a store overrides what it can do faster.
+`bgsim.testing.stores` has the tests that every store passes.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ class Store(abc.ABC):
         Of stored results; beyond it the least recently used go.
     max_age_s : float
         A result that was last used longer ago goes as well.
+    journal : Journal
+        The requests that have not ended, those that have failed, and schedules. `MemoryJournal` keeps them in memory.
     """
 
+    journal: Journal
     max_storage_bytes: int = DEFAULT_MAX_BYTES
     max_age_s: float = DEFAULT_MAX_AGE_S
 
@@ -140,12 +143,7 @@ class Store(abc.ABC):
             Must not use the store; may be called more than once.
         """
 
-    # ---- journal and end -----------------------------------------------------------------------------
-
-    @property
-    @abc.abstractmethod
-    def journal(self) -> Journal:
-        """The requests that have not ended, and those that have failed. `MemoryJournal` keeps them in memory."""
+    # ---- end -----------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def flush(self) -> None:

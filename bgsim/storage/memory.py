@@ -70,7 +70,7 @@ class MemoryStore(Store):
     def __init__(self, max_storage_bytes: int = DEFAULT_MAX_BYTES, max_age_s: float = DEFAULT_MAX_AGE_S) -> None:
         self.max_storage_bytes = max_storage_bytes
         self.max_age_s = max_age_s
-        self._journal = MemoryJournal()
+        self.journal = MemoryJournal()
         # Guards all below; nothing but a change of slots is called under it.
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}  # the last used last
@@ -113,7 +113,7 @@ class MemoryStore(Store):
         try:
             self._store(key, checked_columns(columns, self.max_storage_bytes), workspace)
             for request in finishes:
-                self._journal.remove(request)
+                self.journal.remove(request)
         except StoreError as refused:
             error = refused
         if on_stored is not None:
@@ -180,11 +180,7 @@ class MemoryStore(Store):
             self._set_slots(workspace, SlotPair(*(slot for slot in wanted if slot.hash in self._held)))
             return self._slots.get(workspace, SlotPair())
 
-    # ---- journal, limits and end ---------------------------------------------------------------------
-
-    @property
-    def journal(self) -> MemoryJournal:
-        return self._journal
+    # ---- limits and end ------------------------------------------------------------------------------
 
     def evict(self, keep: Collection[str] = ()) -> CleanupReport:
         with self._lock:

@@ -34,7 +34,7 @@ class DictStore(Store):
         self.kept: dict[str, Kept] = {}  # the last used last
         self.pairs: dict[str, SlotPair] = {}
         self.closed = False
-        self._journal = MemoryJournal()
+        self.journal = MemoryJournal()
 
     def find(self, key):
         kept = self.kept.get(key.hash)
@@ -112,10 +112,6 @@ class DictStore(Store):
             if pair.primary is None:
                 del self.pairs[workspace]
             return pair
-
-    @property
-    def journal(self):
-        return self._journal
 
     def flush(self):
         pass

@@ -29,7 +29,6 @@ from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
 from bgsim.storage.sqlite.file import StoreFile
-from bgsim.storage.sqlite.file_journal import FileJournal
 from bgsim.storage.sqlite.loading import read
 from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.sqlite.upkeep import Upkeep
@@ -82,6 +81,7 @@ class ResultStore(Store):
         self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._memory.pin)
         self._file = StoreFile(self.path, self._upkeep, self._memory, survive_power_loss=survive_power_loss)
         self._readers = self._file.readers
+        self.journal = self._file.journal
 
     @property
     def max_storage_bytes(self) -> int:
@@ -282,11 +282,7 @@ class ResultStore(Store):
 
         return self._file.run(work)
 
-    # ---- journal, limits and care --------------------------------------------------------------------
-
-    @property
-    def journal(self) -> FileJournal:
-        return self._file.journal
+    # ---- limits and care -----------------------------------------------------------------------------
 
     def evict(self, keep: Collection[str] = ()) -> CleanupReport:
         return self._file.run(lambda connection: self._upkeep.evict(connection, keep))
