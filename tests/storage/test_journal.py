@@ -1,4 +1,4 @@
-"""Who is alive, and what only the journal in a file can show; the rest is its contract (`test_contract`)."""
+"""Which owners are alive, and the journal in a file; the rest is its contract (`test_contract`)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ids(requests) -> list[str]:
     return [r.id for r in requests]
 
 
-# ---- who is alive --------------------------------------------------------------------------------
+# ---- which owners are alive --------------------------------------------------------------------------------
 
 
 def test_this_process_is_alive_whatever_its_heartbeat() -> None:
@@ -181,7 +181,7 @@ def test_many_changes_are_one_task_and_one_commit(in_file, gate) -> None:
     gate.open()
     in_file.flush()
     in_file._file.writer.connection.set_trace_callback(None)
-    assert statements.count("COMMIT") <= 2  # that of the one who stopped, which may have taken them along
+    assert statements.count("COMMIT") <= 2  # that of the task that stopped, which may have included them
     assert len(in_file.journal.interrupted()) == 50
 
 
@@ -217,7 +217,7 @@ def test_changes_during_a_commit_are_not_lost(in_file, gate, monkeypatch) -> Non
 
 
 def limit_pages(store: ResultStore, more: int) -> None:
-    """Let the file grow by so many pages; what comes after finds the disk full, as SQLite sees it."""
+    """Let the file grow by this number of pages; then SQLite finds the disk full."""
 
     def work(connection: sqlite3.Connection) -> None:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()

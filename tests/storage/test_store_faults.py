@@ -455,7 +455,7 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch) -> None:
 
 
 def limit_pages(store: ResultStore, more: int) -> None:
-    """Let the file grow by so many pages; what comes after finds the disk full, as SQLite sees it."""
+    """Let the file grow by this number of pages; then SQLite finds the disk full."""
 
     def work(connection: sqlite3.Connection) -> None:
         (count,) = connection.execute("PRAGMA page_count").fetchone()
@@ -511,7 +511,7 @@ def test_a_full_disk_does_not_lose_a_job(path) -> None:
 
 @pytest.mark.parametrize("then", ["nothing", "another"])
 def test_a_file_that_is_deleted_or_replaced_while_open(path, then) -> None:
-    """What would be written where nobody finds it is refused; opened anew, the store works."""
+    """The store refuses to write into a lost file; opened again, it works."""
     store = ResultStore(path)
     store_now(store, key(1), 10)
     for suffix in ("", "-wal", "-shm"):
@@ -739,7 +739,7 @@ def test_waiting_for_the_writer_in_its_own_thread_is_refused(store) -> None:
 
 
 def test_a_busy_file_is_waited_for(store, path) -> None:
-    """Another process keeps the file locked for a while; nobody sees `database is locked`."""
+    """Another process keeps the file locked for a while; no caller sees `database is locked`."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     errors: list[Exception | None] = []

@@ -62,7 +62,8 @@ class ForkGuard:
         self.count = 0
         self.ctrl_c = CtrlC()
         self._files: weakref.WeakSet[File] = weakref.WeakSet()
-        self._inherited: set[Path] = set()  # files that were in use when the process forked, for the child
+        self._busy: set[Path] = set()  # files in use when the process forks, all the same
+        self._inherited: set[Path] = set()  # those of the forks that this process comes from
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -110,11 +111,12 @@ class ForkGuard:
         self._turn.acquire()
         self._depth += 1
         if self._depth > 1:
+            self._busy = self.paths(me, others=True)
             return
         self._ended = SimpleQueue()
         self.forking = me
         self._wait_for_uses(me)
-        busy = self.paths(me, others=True)
+        busy = self._busy = self.paths(me, others=True)
         if busy:
             names = " and ".join(sorted(f"the store {path}" for path in busy))
             logger.warning(
@@ -122,7 +124,6 @@ class ForkGuard:
                 f"{names} {'was' if len(busy) == 1 else 'were'}",
                 PATIENCE_S,
             )
-        self._inherited = busy
         for file in list(self._files):
             if file.path not in busy:
                 file.close_connections()
@@ -146,7 +147,6 @@ class ForkGuard:
         if self.forking == get_ident():
             self._depth -= 1
             if not self._depth:
-                self._inherited = set()
                 self.forking = 0
             self._turn.release()
         if in_main_thread() and self.ctrl_c.let_go() is not None:
@@ -158,6 +158,7 @@ class ForkGuard:
         for use, (thread, _) in list(self.uses.items()):
             if thread != me:
                 del self.uses[use]
+        self._inherited |= self._busy
         self.count += 1
         self._begin_anew()
         self.forking = 0
