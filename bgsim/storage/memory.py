@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class _Held:
+class _Stored:
     __slots__ = ("_described", "columns", "created_s", "key", "used", "used_s")
 
     def __init__(self, key: ResultKey | Record, columns: Columns) -> None:
@@ -73,7 +73,7 @@ class MemoryStore(Store):
         self.journal = MemoryJournal()
         # Guards all below; nothing but a change of slots is called under it.
         self._lock = threading.Lock()
-        self._held: dict[str, _Held] = {}  # the last used last
+        self._held: dict[str, _Stored] = {}  # the last used last
         self._total = 0  # bytes of `_held`
         self._results_of: Counter[str] = Counter()  # results in `_held` by fingerprint
         self._parts: dict[str, Mapping[str, str]] = {}  # of these fingerprints, where they are known
@@ -120,7 +120,7 @@ class MemoryStore(Store):
             on_stored(error)
 
     def _store(self, key: ResultKey | Record, columns: Columns, workspace: str | None) -> None:
-        new, result_hash = _Held(key, columns), key.hash
+        new, result_hash = _Stored(key, columns), key.hash
         with self._lock:
             if self._closed:
                 raise StoreError("the store is closed")
@@ -203,7 +203,7 @@ class MemoryStore(Store):
 
     # ---- under the lock ------------------------------------------------------------------------------
 
-    def _get(self, key: ResultKey | str) -> _Held | None:
+    def _get(self, key: ResultKey | str) -> _Stored | None:
         if isinstance(key, str):
             return self._held.get(key)
         held = self._held.get(key.hash)

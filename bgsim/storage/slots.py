@@ -79,14 +79,14 @@ def swap(pair: SlotPair, placed_at: str) -> SlotPair:
 
 
 @dataclass(slots=True)
-class _Held:
+class _Decoded:
     identity: str
     replicates: int
     columns: Columns
     valid_until: float = -math.inf  # by the clock; later it is looked up before it is served
 
 
-class SlotMemory:
+class SlotCache:
     """The decoded columns of results that slots point at. Any thread may call any method.
 
     Another process may delete a result, which may take up to `VALID_S` to be noticed: a held result is looked up again
@@ -112,7 +112,7 @@ class SlotMemory:
         self._clock = clock
         # Guards all below; nothing is called under it.
         self._lock = threading.Lock()
-        self._held: dict[str, _Held] = {}  # by hash; last used last
+        self._held: dict[str, _Decoded] = {}  # by hash; last used last
         self._pinned: Collection[str] = ()
 
     def get(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
@@ -141,7 +141,7 @@ class SlotMemory:
         except StoreError:
             return True
 
-    def keep(self, result_hash: str, identity: str, columns: Columns) -> None:
+    def put(self, result_hash: str, identity: str, columns: Columns) -> None:
         """Hold a result if a slot points at it, unless more of it is held already."""
         if result_hash not in self._pinned:
             return
@@ -152,7 +152,7 @@ class SlotMemory:
                 held is None or held.identity != identity or held.replicates < replicates
             ):
                 self._held.pop(result_hash, None)
-                self._held[result_hash] = _Held(identity, replicates, columns.copy())
+                self._held[result_hash] = _Decoded(identity, replicates, columns.copy())
                 self._shrink()
 
     def pin(self, hashes: Collection[str]) -> None:

@@ -102,7 +102,7 @@ def test_a_heartbeat_keeps_what_an_engine_elsewhere_has(in_file, clock, monkeypa
     assert journal.interrupted() == []
 
 
-def test_dead_owners_of_whom_nothing_is_left_are_forgotten(in_file, path) -> None:
+def test_dead_owners_without_requests_are_deleted(in_file, path) -> None:
     in_file.journal.register("a")
     in_file.journal.flush()
     execute(path, "UPDATE owners SET process_start = 'another'")

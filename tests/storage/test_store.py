@@ -389,7 +389,7 @@ def test_a_commit_within_the_limits_looks_at_no_result_but_the_oldest(tmp_path: 
     assert not [plan for plan in plans if plan.startswith(("SCAN results", "SCAN blocks"))]
 
 
-def test_parts_are_written_once_and_again_when_somebody_else_may_have_removed_them(tmp_path: Path) -> None:
+def test_parts_are_written_once_and_again_when_another_may_have_removed_them(tmp_path: Path) -> None:
     statements: list[str] = []
 
     def written() -> int:

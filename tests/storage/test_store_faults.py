@@ -166,7 +166,7 @@ def test_of_processes_that_open_a_damaged_file_at_once_one_rebuilds_it(tmp_path,
     assert not list(tmp_path.glob("s.db.rebuil*"))
 
 
-def test_who_opens_a_damaged_file_waits_while_another_rebuilds_it(tmp_path, path, gate, monkeypatch) -> None:
+def test_opening_a_damaged_file_waits_while_another_rebuilds_it(tmp_path, path, gate, monkeypatch) -> None:
     fill(path)
     damage_page(path, "slots")
     save, found = salvage._save, []
@@ -714,7 +714,7 @@ def test_a_full_backlog_makes_callers_wait(store, gate, monkeypatch) -> None:
     assert store.find(key(2)) == 10
 
 
-def test_a_callback_that_raises_harms_nobody(store, caplog) -> None:
+def test_a_callback_that_raises_harms_no_other(store, caplog) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
@@ -823,10 +823,10 @@ def test_slots_are_decoded_once(store, path) -> None:
 
 def test_what_another_process_deleted_is_not_served_from_memory(store, path, clock, monkeypatch) -> None:
     """At most 10 ms longer than it was there, without asking the file each time."""
-    monkeypatch.setattr(store._memory, "_clock", clock)
+    monkeypatch.setattr(store._cache, "_clock", clock)
     looked_up: list[str] = []
-    is_stored = store._memory._is_stored
-    monkeypatch.setattr(store._memory, "_is_stored", lambda h: (looked_up.append(h), is_stored(h))[1])
+    is_stored = store._cache._is_stored
+    monkeypatch.setattr(store._cache, "_is_stored", lambda h: (looked_up.append(h), is_stored(h))[1])
     for x in (1, 2):
         store_now(store, key(x), 100, "w")
     for _ in range(5):
@@ -844,11 +844,11 @@ def test_what_another_process_deleted_is_not_served_from_memory(store, path, clo
 
 def test_slot_memory_is_bounded(path) -> None:
     store = ResultStore(path)
-    store._memory._max_bytes = 3 * 10_000 * 8
+    store._cache._max_bytes = 3 * 10_000 * 8
     for x in range(10):
         store.store(key(x), {"a": np.full(10_000, float(x))}, workspace=f"w{x}")
     store.flush()
-    held = store._memory._held
+    held = store._cache._held
     assert list(held) == [key(x).hash for x in (7, 8, 9)]
     assert store.load(key(0))["a"][0] == 0.0
     store.close()

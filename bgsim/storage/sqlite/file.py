@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bgsim.errors import NewerSchemaError, StoreError
 from bgsim.storage.codec import segments
-from bgsim.storage.slots import SlotMemory
+from bgsim.storage.slots import SlotCache
 from bgsim.storage.sqlite import forks, tables
 from bgsim.storage.sqlite.database import DamagedFileError, file_identity, open_database, reopen_database
 from bgsim.storage.sqlite.file_journal import FileJournal
@@ -34,7 +34,7 @@ class StoreFile:
     path, survive_power_loss
         As for `ResultStore`.
     upkeep : Upkeep
-    memory : SlotMemory
+    cache : SlotCache
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class StoreFile:
     readers : Readers
     writer : Writer or None
         None if a newer bgsim wrote the file.
-    memory : SlotMemory
+    cache : SlotCache
     journal : FileJournal
     upkeep : Upkeep
     damaged : int
@@ -54,12 +54,12 @@ class StoreFile:
         If the file cannot be used.
     """
 
-    def __init__(self, path: Path, upkeep: Upkeep, memory: SlotMemory, *, survive_power_loss: bool) -> None:
+    def __init__(self, path: Path, upkeep: Upkeep, cache: SlotCache, *, survive_power_loss: bool) -> None:
         self.path = path
         self.upkeep = upkeep
         self.damaged = 0
         self.readers = Readers(path)
-        self.memory = memory
+        self.cache = cache
         self.journal = FileJournal(self.readers, self)
         self.writer: Writer | None = None
         self._survive_power_loss = survive_power_loss
@@ -73,7 +73,7 @@ class StoreFile:
             except NewerSchemaError as error:
                 self._open_newer(error)
             else:
-                self.memory.pin(tables.pinned(connection))
+                self.cache.pin(tables.pinned(connection))
                 self.writer = Writer(connection, self._reopen, path, upkeep, self.journal)
 
     def submit(self, task: Task) -> None:
@@ -111,7 +111,7 @@ class StoreFile:
     def results_changed(self, connection: sqlite3.Connection) -> None:
         """Read sizes and slots again, in a transaction that has deleted or placed a result."""
         self.upkeep.recount()
-        self.memory.pin(tables.pinned(connection))
+        self.cache.pin(tables.pinned(connection))
 
     def set_aside(self, result_hash: str, reason: str) -> None:
         """Remove a damaged result, and leave a note of it in the file."""

@@ -24,7 +24,7 @@ from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
-from bgsim.storage.slots import SlotMemory, SlotPair
+from bgsim.storage.slots import SlotCache, SlotPair
 from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
@@ -77,9 +77,9 @@ class ResultStore(Store):
         survive_power_loss: bool = False,
     ) -> None:
         self.path = Path(path).absolute()
-        self._memory = SlotMemory(self._is_stored)
-        self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._memory.pin)
-        self._file = StoreFile(self.path, self._upkeep, self._memory, survive_power_loss=survive_power_loss)
+        self._cache = SlotCache(self._is_stored)
+        self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._cache.pin)
+        self._file = StoreFile(self.path, self._upkeep, self._cache, survive_power_loss=survive_power_loss)
         self._readers = self._file.readers
         self.journal = self._file.journal
 
@@ -116,7 +116,7 @@ class ResultStore(Store):
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         self._readers.check_process()
         result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
-        columns = self._memory.get(result_hash, identity, replicates)
+        columns = self._cache.get(result_hash, identity, replicates)
         if columns is None:
             columns = self._load(result_hash, identity, replicates)
             if columns is None:
@@ -140,7 +140,7 @@ class ResultStore(Store):
         else:
             if found is None:
                 return None
-            self._memory.keep(result_hash, *found)
+            self._cache.put(result_hash, *found)
             return found[1]
         finally:
             self._readers.give_back(lease)
@@ -225,7 +225,7 @@ class ResultStore(Store):
 
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
-                self._memory.keep(record.hash, record.identity, checked)
+                self._cache.put(record.hash, record.identity, checked)
             done(error)
 
         self._file.submit(Task(work, stored, new.size_bytes))
@@ -237,7 +237,7 @@ class ResultStore(Store):
             return rows > 0
 
         deleted = self._file.run(work)
-        self._memory.drop(result_hash)
+        self._cache.drop(result_hash)
         return deleted
 
     def flush(self) -> None:
@@ -277,7 +277,7 @@ class ResultStore(Store):
             wanted = change(tables.read_slots(connection, workspace))
             pair = SlotPair(*(slot for slot in wanted if tables.is_stored(connection, slot.hash)))
             tables.write_slots(connection, workspace, pair)
-            self._memory.pin(tables.pinned(connection))
+            self._cache.pin(tables.pinned(connection))
             return pair
 
         return self._file.run(work)
