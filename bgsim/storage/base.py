@@ -178,7 +178,7 @@ class Store(abc.ABC):
         return next((dict(record.parts) for record in records if record.parts), {})
 
     def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
-        """Place a stored result, of which these replicates were asked for again, in the workspace's primary slot."""
+        """Place a stored result, of which a request wants these replicates, in the workspace's primary slot."""
         stored = self.find(key)
         if stored:
             placed = key.hash, min(replicates, stored), now_text()
@@ -310,7 +310,7 @@ class Store(abc.ABC):
     def import_(self, path: str | Path) -> list[str]:
         """Take in an exported ``.npz`` file, or all of another store's file; return the hashes.
 
-        What is there already is kept, and grows if the file has more of it.
+        A result that is stored already stays, and grows if the file has more of it.
 
         Raises
         ------

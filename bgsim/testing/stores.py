@@ -1,4 +1,4 @@
-"""The tests that every store passes, for those who write one.
+"""The tests that every store passes, for authors of stores.
 
 Derive from `StoreContract` and `JournalContract`, and say how a store is made. pytest collects the tests:
 

@@ -312,7 +312,7 @@ class ResultStore(Store):
             self._file.results_changed(connection)
 
         self._file.run(work)
-        return found.report(f"{len(found.damaged)} damaged results were removed; asked for again, they are computed")
+        return found.report(f"{len(found.damaged)} damaged results were removed; the next request computes them")
 
     def _replicates(self, result_hash: str) -> int:
         with self._readers.reading() as reader:
