@@ -1,7 +1,7 @@
 """The store against diskcache, joblib.Memory, sqlitedict, zarr, ``np.savez_compressed`` and blosc2.
 
 Small results by the time of an operation; large ones by that of storing and of loading, with the ratio of raw to stored
-size. Ours is durable when it returns (`flush`); what the peers promise differs: diskcache and sqlitedict commit, the
+size. Ours is durable when it returns (`flush`). The peers promise other things: diskcache and sqlitedict commit, the
 others write files without a transaction.
 """
 
@@ -89,7 +89,7 @@ class File:
         return sum(f.stat().st_size for f in files if f.is_file())
 
     def close(self) -> None:
-        """Do nothing: there is nothing open."""
+        """Do nothing: no file is open."""
 
 
 def large_peers(folder: Path) -> list[Ours | File]:
@@ -159,7 +159,7 @@ def _print_rates(cases: list[Case], size_bytes: int) -> None:
 
 
 def slots() -> None:
-    """Open a file whose two slots hold 8 MB each, load both, then go from one to the other."""
+    """Open a file whose two slots hold 8 MB each, load both, then switch between them."""
     folder = Path(tempfile.mkdtemp())
     path, size = folder / "slots.db", 10**6
     values = {number: np.random.default_rng(number).random(size) for number in (1, 2)}

@@ -1,39 +1,45 @@
-"""Results kept by parameter hash, in a SQLite file or in memory, with two slots a workspace.
+"""Results by parameter hash, in a SQLite file or in memory, with two slots a workspace.
 
-``base`` says what a store does; ``store`` is the one in a file, ``memory`` the other. ``columns``, ``records`` and
-``reports`` are what goes in and comes out.
+``base`` defines a store; ``memory`` is the one without a file. ``records`` describes results, ``slots`` places them,
+``reports`` says what a clean-up or a check found. ``compare`` compares two results, ``explain`` says why a request hits
+or misses, ``transfer`` exports and imports. ``journal`` defines the journal of requests, ``memory_journal`` keeps it
+without a file, ``owners`` tells which engines live.
 
-Of the file: ``file`` is the file in use, ``writer`` the thread that writes, ``readers`` are the connections that read.
-``database`` opens it, ``forks`` closes it while the process forks, ``schema`` has its tables, ``tables`` what is done
-to them, ``bulk`` many rows with one statement, ``upkeep`` what is done at every commit. ``loading`` and ``segments``
-turn rows into columns and back, ``codec`` into bytes, with ``filters``, and on all cores with ``parallel``. ``check``
-reads everything, ``salvage`` saves what is left of a damaged file.
+``codec`` turns columns into blocks of bytes: ``columns``, ``segments``, ``codec``, ``filters``, ``parallel``.
 
-``journal`` says what is kept of requests; ``file_journal`` and ``memory_journal`` keep it, ``journal_tables`` has the
-statements, ``owners`` tells who is alive.
-
-Of both: ``slots`` says which results the slots point at, ``compare`` compares them, ``explain`` says why a request is
-answered or not, ``transfer`` takes results out and in.
+``sqlite`` is the store in a file. ``store`` has its methods; ``file`` the file in use, ``writer`` the thread that
+writes, ``readers`` the connections that read, ``upkeep`` the end of each transaction. ``database`` opens files,
+``schema`` makes and migrates them, ``forks`` closes them while the process forks. ``tables``, ``journal_tables``,
+``loading``, ``listings`` and ``bulk`` have the statements. ``check`` reads everything, ``salvage`` saves what it can
+read of a damaged file.
 """
 
 from bgsim.storage.base import Store
-from bgsim.storage.codec.columns import Columns
+from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.journal import DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.memory import MemoryStore
-from bgsim.storage.records import StoredResult
+from bgsim.storage.memory_journal import MemoryJournal
+from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.slots import Slot, SlotPair
+from bgsim.storage.sqlite.salvage import read_store
 from bgsim.storage.sqlite.store import ResultStore
+from bgsim.storage.transfer import register_reader
+
+register_reader(b"SQLite format 3\0", read_store)
 
 __all__ = [
     "Columns",
     "DeadLetter",
     "Journal",
+    "MemoryJournal",
     "MemoryStore",
     "PendingRequest",
+    "Record",
     "ResultStore",
     "ScheduledRequest",
     "Slot",
     "SlotPair",
     "Store",
     "StoredResult",
+    "checked_columns",
 ]

@@ -1,30 +1,38 @@
-"""What a store does; `ResultStore` keeps it in a file, `MemoryStore` in memory."""
+"""What a store does. `ResultStore` keeps results in a file, `MemoryStore` in memory.
+
+A store has ten methods of its own: `find`, `load`, `store`, `delete`, `results`, `slots`, `workspaces`, `change_slots`,
+`flush` and `close`; and a `journal`. `Store` builds the rest on them, and a store overrides what it can do faster.
+`bgsim.testing.stores` has the tests that every store passes.
+"""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.errors import StoreError
+from bgsim.parameters.parameter_set import ResultKey
+from bgsim.storage import slots as slot_pairs
+from bgsim.storage.reports import CheckReport, CleanupReport
+from bgsim.storage.slots import SlotPair
+from bgsim.storage.times import now_text, time_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from bgsim.parameters.parameter_set import ResultKey
     from bgsim.simulation import Simulation
     from bgsim.storage.codec.columns import Columns
     from bgsim.storage.compare import Comparison
     from bgsim.storage.explain import Explanation
     from bgsim.storage.journal import Journal
     from bgsim.storage.records import Record, StoredResult
-    from bgsim.storage.reports import CheckReport, CleanupReport
-    from bgsim.storage.slots import SlotPair
 
 OnStored: TypeAlias = Callable[[Exception | None], None]
-"""Called in the store's thread when a result is durable, or with the error."""
+"""Called with None when a result is durable, or with the error; in any thread."""
 
 DEFAULT_MAX_BYTES = 2**30
 DEFAULT_MAX_AGE_S = 7 * 24 * 3600.0
@@ -33,46 +41,42 @@ DEFAULT_MAX_AGE_S = 7 * 24 * 3600.0
 class Store(abc.ABC):
     """Results by parameter hash, and two slots a workspace. Any thread may call any method.
 
-    A result is stored from replicate 0 on and grows; what is stored never changes, since a replicate is a function of
-    the key. Results that a slot points at, and the one stored last, are never evicted.
+    A result is stored from replicate 0 on and grows. A stored replicate never changes, since it is a function of the
+    key. A store never evicts a result that a slot points at, nor the one stored last.
 
     Attributes
     ----------
     max_storage_bytes : int
-        Of stored results.
+        Of stored results; beyond it the least recently used go.
+    max_age_s : float
+        A result that was last used longer ago goes as well.
     journal : Journal
-        What was asked for and has not ended, and what has failed.
+        The requests that have not ended, those that have failed, and schedules. `MemoryJournal` keeps them in memory.
     """
 
-    max_storage_bytes: int
     journal: Journal
+    max_storage_bytes: int = DEFAULT_MAX_BYTES
+    max_age_s: float = DEFAULT_MAX_AGE_S
 
     # ---- results -------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def find(self, key: ResultKey) -> int:
-        """Return how many replicates of a result are stored, 0 if none. Costs microseconds."""
+        """Return how many replicates of a result are stored, 0 if none. Takes microseconds."""
 
     @abc.abstractmethod
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         """Return the first `replicates` of a result, or as many as there are; None if there are none.
 
-        The arrays are read-only and may be shared; `Columns.versions` says what computed them. A result that turns out
-        to be damaged is set aside, and none.
+        The arrays are read-only and may be shared; `Columns.versions` says what computed them. A damaged result is
+        set aside, and None is returned. Loading a result uses it, for `max_age_s`.
 
         Parameters
         ----------
         key : ResultKey or str
-            A whole parameter hash will do.
+            Or its whole parameter hash.
         replicates : int, optional
             All of them by default.
-        """
-
-    @abc.abstractmethod
-    def parts(self, fingerprint: str) -> dict[str, str]:
-        """Return what a stored result's fingerprint was made of: the label of each dependency, and a short hash of it.
-
-        It is empty for a fingerprint of which no result is stored, or whose results were stored without it.
         """
 
     @abc.abstractmethod
@@ -86,49 +90,37 @@ class Store(abc.ABC):
         on_stored: OnStored | None = None,
         finishes: Iterable[str] = (),
     ) -> None:
-        """Store a result, or what is new of it, and place it in the workspace's primary slot.
+        """Store a result, or the new replicates of it, and place it in the workspace's primary slot.
 
         Returns when the work is handed over, which may wait for earlier work; `on_stored` says when it is durable.
 
         Parameters
         ----------
         key : ResultKey or Record
-            Its `parts` are kept as long as the store has a result of its fingerprint.
+            The store keeps its `parts` while it has a result of its fingerprint.
         columns : Columns or dict of str to ndarray
             From replicate 0 on; must not change any more. The versions of a plain dict's rows are unknown.
         workspace : str, optional
             None places it in no slot.
         held : int, optional
-            How many of them are stored, as far as the caller knows: then the store need not look before it encodes the
-            others. It may be wrong by now.
+            How many of them the caller believes to be stored, so that the store encodes only the others. It may be
+            wrong.
         on_stored : callable, optional
             Gets None, or the error; called once, in another thread or before this returns.
         finishes : iterable of str
-            Requests that end with this result: they leave the journal in the commit that stores it. If it cannot be
-            stored, they are still there.
+            Requests that end with this result: they leave the journal in the commit that stores it, and stay in it if
+            the result cannot be stored.
         """
-
-    @abc.abstractmethod
-    def results(self) -> list[StoredResult]:
-        """Return what is stored, the last used first."""
-
-    @abc.abstractmethod
-    def size(self) -> tuple[int, int]:
-        """Return how many results are stored, and how many bytes they take."""
-
-    @abc.abstractmethod
-    def get(self, result_hash: str) -> StoredResult | None:
-        """Return what is stored under a parameter hash, without its columns."""
 
     @abc.abstractmethod
     def delete(self, result_hash: str) -> bool:
         """Delete a result, from its slots too; return whether it was there."""
 
-    # ---- slots ---------------------------------------------------------------------------------------
-
     @abc.abstractmethod
-    def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
-        """Place a stored result in the workspace's primary slot: so many replicates were asked for again."""
+    def results(self) -> list[StoredResult]:
+        """Return what is stored, the last used first; each record with the parts of its fingerprint."""
+
+    # ---- slots ---------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def slots(self, workspace: str) -> SlotPair:
@@ -136,25 +128,22 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def workspaces(self) -> list[str]:
-        """Return the names of the workspaces that have a slot in use."""
+        """Return the names of the workspaces that have a slot in use, sorted."""
 
     @abc.abstractmethod
-    def swap(self, workspace: str) -> SlotPair:
-        """Exchange primary and secondary slot, if both are in use; return the slots."""
+    def change_slots(self, workspace: str, change: Callable[[SlotPair], SlotPair]) -> SlotPair:
+        """Replace the workspace's slots by what a function makes of them; return the new ones.
 
-    @abc.abstractmethod
-    def clear(self, workspace: str) -> int:
-        """Empty the workspace's slots; return how many were in use. The results stay, and may be evicted now."""
+        No other change of these slots comes between. Slots of results that are not stored are left out.
 
-    # ---- care ----------------------------------------------------------------------------------------
+        Parameters
+        ----------
+        workspace : str
+        change : callable
+            Must not use the store; may be called more than once.
+        """
 
-    @abc.abstractmethod
-    def cleanup(self) -> CleanupReport:
-        """Delete what is too old or too much, give the space back, and say what went."""
-
-    @abc.abstractmethod
-    def check(self, *, repair: bool = False) -> CheckReport:
-        """Read everything and say what is wrong; with `repair`, remove that and keep the rest."""
+    # ---- end -----------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def flush(self) -> None:
@@ -162,23 +151,111 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Flush and let go of the file; more than once does nothing."""
+        """Flush, and refuse what comes later; closing again does nothing."""
+
+    # ---- built on these; a store overrides what it can do faster -------------------------------------
 
     @property
-    @abc.abstractmethod
     def location(self) -> str:
-        """Where it is, for people."""
+        """Where the results are, for people."""
+        return type(self).__name__
 
-    # ---- made of the above ---------------------------------------------------------------------------
+    def get(self, result_hash: str) -> StoredResult | None:
+        """Return what is stored under a parameter hash, without its columns."""
+        return next((result for result in self.results() if result.hash == result_hash), None)
+
+    def size(self) -> tuple[int, int]:
+        """Return how many results are stored, and how many bytes they take."""
+        sizes = [result.stored_bytes for result in self.results()]
+        return len(sizes), sum(sizes)
+
+    def parts(self, fingerprint: str) -> dict[str, str]:
+        """Return what a stored result's fingerprint was made of: the label of each dependency, and a short hash of it.
+
+        Empty if no result of the fingerprint is stored, or if all were stored without it.
+        """
+        records = (result.record for result in self.results() if result.record.fingerprint == fingerprint)
+        return next((dict(record.parts) for record in records if record.parts), {})
+
+    def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
+        """Place a stored result, of which a request wants these replicates, in the workspace's primary slot."""
+        stored = self.find(key)
+        if stored:
+            placed = key.hash, min(replicates, stored), now_text()
+            self.change_slots(workspace, lambda pair: slot_pairs.place(pair, *placed))
+
+    def swap(self, workspace: str) -> SlotPair:
+        """Exchange primary and secondary slot, if both are in use; return the slots."""
+        return self.change_slots(workspace, lambda pair: slot_pairs.swap(pair, now_text()))
+
+    def clear(self, workspace: str) -> int:
+        """Empty the workspace's slots; return how many were in use. The results stay, and may be evicted now."""
+        before = SlotPair()
+
+        def change(pair: SlotPair) -> SlotPair:
+            nonlocal before
+            before = pair
+            return SlotPair()
+
+        self.change_slots(workspace, change)
+        return len(list(before))
+
+    def evict(self, keep: Collection[str] = ()) -> CleanupReport:
+        """Delete what is beyond the limits, the least recently used first, and say what went.
+
+        Results that a slot points at stay, and so do those whose hashes are in `keep`. A store does this at the end of
+        `store`, and keeps the new result.
+        """
+        kept = {slot.hash for workspace in self.workspaces() for slot in self.slots(workspace)} | set(keep)
+        oldest = time_text(time.time() - self.max_age_s)
+        results = self.results()
+        total, before = (sum(result.stored_bytes for result in results),) * 2
+        removed = []
+        for result in reversed(results):
+            if total <= self.max_storage_bytes and result.used_at >= oldest:
+                break
+            if result.hash not in kept and self.delete(result.hash):
+                removed.append(result.hash)
+                total -= result.stored_bytes
+        return CleanupReport(tuple(removed), before - total)
+
+    def cleanup(self) -> CleanupReport:
+        """Delete what is beyond the limits, give the space back, and say what went."""
+        return self.evict()
+
+    def check(self, *, repair: bool = False) -> CheckReport:  # noqa: ARG002 - for stores that may be damaged
+        """Read everything and say what is wrong; with `repair`, remove that and keep the rest.
+
+        A store that nothing can damage counts its results and columns.
+        """
+        results = self.results()
+        return CheckReport(len(results), sum(len(result.summary) for result in results))
 
     def compare(self, workspace: str, *, confidence: float = 0.95) -> Comparison:
         """Compare the workspace's slots: parameters, and the differences of the outputs' means.
 
-        See `bgsim.storage.compare.compare_slots`.
+        Raises
+        ------
+        InvalidInputError
+            If the confidence is not between 0 and 1.
+        StoreError
+            If a slot is empty, or its result cannot be loaded.
         """
-        from bgsim.storage.compare import compare_slots  # noqa: PLC0415 - for those who ask
+        from bgsim.storage import compare  # noqa: PLC0415 - most callers never compare
 
-        return compare_slots(self, workspace, confidence=confidence)
+        compare.check_confidence(confidence)
+        pair = self.slots(workspace)
+        if pair.primary is None or pair.secondary is None:
+            raise StoreError(
+                f"workspace {workspace!r} has {len(list(pair))} of 2 slots in use; run it with two sets of parameters"
+            )
+        found = []
+        for slot in (pair.primary, pair.secondary):
+            result, columns = self.get(slot.hash), self.load(slot.hash, slot.replicates)
+            if result is None or columns is None:
+                raise StoreError(f"result {slot.hash} of workspace {workspace!r} is gone; run it again")
+            found.append((result, columns))
+        return compare.compared(*found, confidence=confidence)
 
     def most_similar(
         self, parameters: Any, *, simulation: Simulation | str | None = None
@@ -187,33 +264,70 @@ class Store(abc.ABC):
 
         See `bgsim.storage.explain.most_similar`.
         """
-        from bgsim.storage.explain import most_similar  # noqa: PLC0415 - for those who ask
+        from bgsim.storage.explain import most_similar  # noqa: PLC0415 - most callers never ask
 
         return most_similar(self.results(), parameters, simulation)
 
     def explain(self, simulation: Simulation, parameters: Any = None, *, replicates: int, seed: int = 0) -> Explanation:
-        """Say whether a request would be answered, cut, extended or computed, and why.
+        """Say whether a request would hit, be cut, extended or computed, and why.
 
-        See `bgsim.storage.explain.explain`.
+        Parameters
+        ----------
+        simulation : Simulation
+        parameters, replicates, seed
+            As for `Engine.submit`.
+
+        Raises
+        ------
+        ParameterError
+            If the simulation refuses the parameters.
         """
-        from bgsim.storage.explain import explain  # noqa: PLC0415 - for those who ask
+        from bgsim.storage import explain  # noqa: PLC0415 - most callers never ask
 
-        return explain(self, simulation, parameters, replicates, seed)
+        bound = simulation.bind(parameters)
+        key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts)
+        stored = self.find(key)
+        if stored:
+            return explain.explain_found(key, stored, replicates)
+        return explain.explain_miss(key, replicates, self.results())
 
     def export(self, result_hash: str, path: str | Path) -> None:
-        """Write a result to a ``.npz``, ``.csv`` or ``.parquet`` file; see `bgsim.storage.transfer.export_result`."""
-        from bgsim.storage.transfer import export_result  # noqa: PLC0415 - for those who ask
+        """Write a result to a ``.npz``, ``.csv`` or ``.parquet`` file; see `bgsim.storage.transfer.write_result`.
 
-        export_result(self, result_hash, path)
+        Raises
+        ------
+        StoreError
+            If the result is not there.
+        """
+        from bgsim.storage.transfer import check_suffix, write_result  # noqa: PLC0415 - most callers never export
+
+        check_suffix(path)
+        result, columns = self.get(result_hash), self.load(result_hash)
+        if result is None or columns is None:
+            raise StoreError(f"there is no result {result_hash} in {self.location}")
+        write_result(path, result.record, columns)
 
     def import_(self, path: str | Path) -> list[str]:
         """Take in an exported ``.npz`` file, or all of another store's file; return the hashes.
 
-        See `bgsim.storage.transfer.import_results`.
-        """
-        from bgsim.storage.transfer import import_results  # noqa: PLC0415 - for those who ask
+        A result that is stored already stays, and grows if the file has more of it.
 
-        return import_results(self, path)
+        Raises
+        ------
+        StoreError
+            If the file is neither, or cannot be stored.
+        """
+        from bgsim.storage.transfer import read_results  # noqa: PLC0415 - most callers never import
+
+        errors: list[Exception] = []
+        hashes = []
+        for record, columns in read_results(path):
+            self.store(record, columns, on_stored=lambda error: errors.append(error) if error else None)
+            hashes.append(record.hash)
+        self.flush()
+        if errors:
+            raise errors[0]
+        return hashes
 
     def resolve(self, prefix: str) -> str:
         """Return the one stored hash that begins with these digits.

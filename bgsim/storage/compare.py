@@ -1,4 +1,4 @@
-"""Comparing the two results of a workspace: what was changed, and what that changed.
+"""The comparison of a workspace's two results: which parameters differ, and by how much the outputs do.
 
 Two results of one simulation with one seed share their random numbers, replicate by replicate. Their differences are
 then taken pairwise: the variance of a difference is ``var(a) + var(b) - 2 cov(a, b)``, often a small part of that of
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.errors import InvalidInputError, StoreError
+from bgsim.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.storage.base import Store
+    from bgsim.storage.codec.columns import Columns
     from bgsim.storage.records import StoredResult
 
 MISSING: Any = None
@@ -39,9 +39,9 @@ class Difference:
     low, high : float or ndarray
         Bounds of the confidence interval.
     replicates : int
-        That were compared: those that both have.
+        That both have, and that were compared.
     paired : bool
-        Whether the replicates shared their random numbers, and the differences were taken pairwise. If not, this is
+        Whether the replicates share their random numbers, so that differences are taken pairwise. If not, this is
         Welch's interval (1947).
     """
 
@@ -54,7 +54,7 @@ class Difference:
 
     @property
     def significant(self) -> Any:
-        """Whether zero lies outside of the interval."""
+        """Whether zero lies outside the interval."""
         return (self.low > 0) | (self.high < 0)
 
 
@@ -66,7 +66,7 @@ class Comparison:
     ----------
     primary, secondary : StoredResult
     parameters : dict of str to (object, object)
-        Those that differ: in the primary, in the secondary; `MISSING` where one has none.
+        Those that differ: the primary's value, the secondary's; `MISSING` where one has none.
     outputs : dict of str to Difference
         Of the real outputs that both have.
     confidence : float
@@ -79,38 +79,29 @@ class Comparison:
     confidence: float
 
 
-def compare_slots(store: Store, workspace: str, *, confidence: float = 0.95) -> Comparison:
-    """Compare a workspace's slots.
+def check_confidence(confidence: float) -> None:
+    """Refuse a confidence that is not between 0 and 1.
 
     Raises
     ------
     InvalidInputError
-        If the confidence is not between 0 and 1.
-    StoreError
-        If a slot is empty, or its result cannot be loaded.
     """
     if not 0 < confidence < 1:
         raise InvalidInputError(
             f"confidence must lie between 0 and 1; got {confidence!r}", field="confidence", value=confidence
         )
-    pair = store.slots(workspace)
-    if pair.primary is None or pair.secondary is None:
-        raise StoreError(
-            f"workspace {workspace!r} has {len(list(pair))} of 2 slots in use; run it with two sets of parameters"
-        )
-    results, columns = [], []
-    for slot in (pair.primary, pair.secondary):
-        result, found = store.get(slot.hash), store.load(slot.hash, slot.replicates)
-        if result is None or found is None:
-            raise StoreError(f"result {slot.hash} of workspace {workspace!r} is gone; run it again")
-        results.append(result)
-        columns.append(found)
-    a, b = results
+
+
+def compared(
+    primary: tuple[StoredResult, Columns], secondary: tuple[StoredResult, Columns], *, confidence: float
+) -> Comparison:
+    """Compare two results with their columns."""
+    (a, left), (b, right) = primary, secondary
     shared = a.seed == b.seed and a.simulation == b.simulation
     outputs = {
-        name: difference(column, columns[1][name], paired=shared, confidence=confidence)
-        for name, column in columns[0].items()
-        if name in columns[1] and _comparable(column, columns[1][name])
+        name: difference(column, right[name], paired=shared, confidence=confidence)
+        for name, column in left.items()
+        if name in right and _comparable(column, right[name])
     }
     return Comparison(a, b, parameter_differences(a.parameters, b.parameters), outputs, confidence)
 

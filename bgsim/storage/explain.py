@@ -1,4 +1,4 @@
-"""Why a request is answered from the store, or is not."""
+"""Why a store answers a request, or does not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from bgsim.storage.compare import parameter_differences
 
 if TYPE_CHECKING:
     from bgsim.simulation import Simulation
-    from bgsim.storage.base import Store
     from bgsim.storage.records import StoredResult
 
 _SHOWN = 3
@@ -27,19 +26,19 @@ class Explanation:
     Attributes
     ----------
     outcome : str
-        ``"hit"``: all of it is there, and no more. ``"slice"``: more is there. ``"extend"``: some of it is there, and
-        the rest is computed. ``"miss"``: nothing is there.
+        ``"hit"``: exactly these replicates are stored. ``"slice"``: more are. ``"extend"``: some are, and the rest is
+        computed. ``"miss"``: none are.
     hash : str
-        The parameter hash that was looked for.
+        The request's parameter hash.
     stored, wanted : int
         Replicates.
     reason : str
-        In a sentence.
+        A sentence.
     nearest : StoredResult or None
         Of a miss: the stored result of this simulation that is most like the request.
     differences : dict of str to (object, object)
-        Of a miss: what keeps it from being that result, wanted and stored: parameters by their names, and ``seed``
-        and ``fingerprint``.
+        Of a miss: how the request differs from that result, wanted and stored: parameters by their names, ``seed`` and
+        ``fingerprint``.
     changed : tuple of str
         Of a miss where the fingerprint differs: the dependencies that were changed, added or removed since the nearest
         result was stored, such as ``"mymodule.RATE changed"``. Empty where the dependencies of either are not known.
@@ -55,32 +54,42 @@ class Explanation:
     changed: tuple[str, ...] = ()
 
 
-def explain(store: Store, simulation: Simulation, parameters: Any, replicates: int, seed: int) -> Explanation:
-    """Say whether a request would hit, be cut, extended or computed, and why.
-
-    Parameters
-    ----------
-    store : Store
-    simulation : Simulation
-    parameters, replicates, seed
-        As for `Engine.submit`.
-
-    Raises
-    ------
-    ParameterError
-        If the simulation refuses the parameters.
-    """
-    bound = simulation.bind(parameters)
-    key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts)
-    stored = store.find(key)
+def explain_found(key: ResultKey, stored: int, replicates: int) -> Explanation:
+    """Explain a request of whose result some replicates are stored."""
     if stored == replicates:
         return Explanation("hit", key.hash, stored, replicates, f"all {replicates:,} replicates are stored")
     if stored > replicates:
         return Explanation("slice", key.hash, stored, replicates, f"the first {replicates:,} of {stored:,} are used")
-    if stored:
-        reason = f"{stored:,} are stored, {replicates - stored:,} are computed"
-        return Explanation("extend", key.hash, stored, replicates, reason)
-    return _explain_miss(store, key, replicates)
+    reason = f"{stored:,} are stored, {replicates - stored:,} are computed"
+    return Explanation("extend", key.hash, stored, replicates, reason)
+
+
+def explain_miss(key: ResultKey, replicates: int, results: Iterable[StoredResult]) -> Explanation:
+    """Explain a request of whose result nothing is stored, by the nearest of these results."""
+    candidates = [result for result in results if result.simulation == key.simulation]
+    # Of equally similar parameters the same code counts more than the same seed.
+    candidates.sort(key=lambda r: (r.record.fingerprint != key.fingerprint, r.seed != key.seed))
+    found = most_similar(candidates, key.parameters)
+    if found is None:
+        return Explanation("miss", key.hash, 0, replicates, f"nothing of {key.simulation} is stored")
+    nearest, _ = found
+    differences = parameter_differences(_as_stored(key.parameters), nearest.parameters)
+    names = list(differences)
+    reasons = [f"{name} is {a!r} here and {b!r} there" for name, (a, b) in list(differences.items())[:_SHOWN]]
+    if len(names) > len(reasons):
+        reasons.append(f"{len(names) - len(reasons)} more parameters differ")
+    if key.seed != nearest.seed:
+        differences["seed"] = (key.seed, nearest.seed)
+        reasons.append(f"the seed is {key.seed} here and {nearest.seed} there")
+    changed: tuple[str, ...] = ()
+    if key.fingerprint != nearest.record.fingerprint:
+        differences["fingerprint"] = (key.fingerprint, nearest.record.fingerprint)
+        changed = changed_parts(key.parts, nearest.record.parts)
+        reasons.append(_code_reason(changed))
+    if not differences:
+        reasons.append("its parameters have other types")
+    reason = f"the nearest stored result is {nearest.hash[:12]}, but {', and '.join(reasons)}"
+    return Explanation("miss", key.hash, 0, replicates, reason, nearest, differences, changed)
 
 
 def most_similar(
@@ -94,7 +103,7 @@ def most_similar(
         Among equals the first wins.
     parameters : ParameterSet, mapping, or instance of a parameter class
     simulation : Simulation or str, optional
-        Look at its results alone; a name will do.
+        Or its name: considers only its results.
 
     See Also
     --------
@@ -130,42 +139,15 @@ def changed_parts(wanted: Mapping[str, str], stored: Mapping[str, str]) -> tuple
     return tuple(f"{label} {how}" for label, how in part_differences(wanted, stored).items())
 
 
-def _explain_miss(store: Store, key: ResultKey, replicates: int) -> Explanation:
-    candidates = [result for result in store.results() if result.simulation == key.simulation]
-    # Of equally similar parameters the same code counts more than the same seed.
-    candidates.sort(key=lambda r: (r.record.fingerprint != key.fingerprint, r.seed != key.seed))
-    found = most_similar(candidates, key.parameters)
-    if found is None:
-        return Explanation("miss", key.hash, 0, replicates, f"nothing of {key.simulation} is stored")
-    nearest, _ = found
-    differences = parameter_differences(_as_stored(key.parameters), nearest.parameters)
-    names = list(differences)
-    reasons = [f"{name} is {a!r} here and {b!r} there" for name, (a, b) in list(differences.items())[:_SHOWN]]
-    if len(names) > len(reasons):
-        reasons.append(f"{len(names) - len(reasons)} more parameters differ")
-    if key.seed != nearest.seed:
-        differences["seed"] = (key.seed, nearest.seed)
-        reasons.append(f"the seed is {key.seed} here and {nearest.seed} there")
-    changed: tuple[str, ...] = ()
-    if key.fingerprint != nearest.record.fingerprint:
-        differences["fingerprint"] = (key.fingerprint, nearest.record.fingerprint)
-        changed = changed_parts(key.parts, store.parts(nearest.record.fingerprint))
-        reasons.append(_code_reason(changed))
-    if not differences:
-        reasons.append("its parameters have other types")
-    reason = f"the nearest stored result is {nearest.hash[:12]}, but {', and '.join(reasons)}"
-    return Explanation("miss", key.hash, 0, replicates, reason, nearest, differences, changed)
-
-
 def _code_reason(changed: tuple[str, ...]) -> str:
-    """Say in a sentence's part what has changed of the code; at most three names."""
+    """Return the part of a sentence that says what has changed of the code; at most three names."""
     if not changed:
         return "the simulation's code, what it uses, or its version has changed"
     return f"its code has changed ({few_of(changed)})"
 
 
 def _as_stored(parameters: Any) -> dict[str, Any]:
-    """Return parameters in the form that they have when they come out of a store."""
+    """Return parameters in the form in which a store returns them."""
     if not isinstance(parameters, ParameterSet):
         given = dataclasses.is_dataclass(parameters) or hasattr(parameters, "_fields")
         parameters = ParameterSet.of(parameters, type(parameters) if given else None)

@@ -1,10 +1,10 @@
-"""What an engine has been asked for and has not finished, what has failed for good, and what is due again and again.
+"""The journal: requests that have not ended, those that have failed for good, and schedules.
 
-Every store has a journal, so that after a crash the requests that it interrupted are found, and can be taken over by
-one engine alone. ``file_journal`` keeps it in the store's file, ``memory_journal`` in memory.
+Every store has a journal. After a crash the requests that it interrupted are found there, and one engine alone takes
+each over. ``file_journal`` keeps the journal in the store's file, ``memory_journal`` in memory.
 
-An engine registers as an *owner* and gives its heartbeat now and then. A request is *interrupted* when its owner is
-dead (`bgsim.storage.owners`) or has been released.
+An engine registers as an *owner* and gives its heartbeat every few seconds. A request is *interrupted* when its owner
+is dead (`bgsim.storage.owners`) or was released.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_DEAD_LETTERS = 1000
-"""Beyond it the oldest go."""
+"""The oldest beyond it go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class PendingRequest:
         JSON, and decimal: as a `Record` has them.
     replicates : int
     options : str
-        A JSON object: what else `Engine.submit` was told.
+        A JSON object: the other arguments of `Engine.submit`.
     submitted_at : str
         ISO-8601, UTC.
     started : bool
-        Whether it has begun to run under its present owner.
+        Whether it has started under its present owner.
     crashes : int
-        How many owners have died while it ran.
+        Owners that died while it ran.
     owner : str
     """
 
@@ -80,7 +80,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledRequest:
-    """A request that is made again and again.
+    """A request that is made at due times.
 
     Attributes
     ----------
@@ -89,10 +89,10 @@ class ScheduledRequest:
     simulation, parameters, seed, replicates, options
         As in `PendingRequest`.
     cron, timezone, misfire : str
-        When, by which clock, and what is done about a time that was missed; the engine gives them their meaning.
+        When, in which time zone, and what to do about a missed time; the engine gives them their meaning.
     paused : bool
     last_run_at : str or None
-        ISO-8601, UTC: the due time that was run last.
+        ISO-8601, UTC: the last due time that was run.
     created_at : str
         ISO-8601, UTC.
     """
@@ -115,38 +115,38 @@ class Journal(abc.ABC):
     """Pending requests, dead letters and schedules. Any thread may call any method.
 
     `register`, `heartbeat`, `release`, `add`, `start`, `remove` and `add_dead_letter` take microseconds, wait for
-    nothing and never raise: what they were told becomes durable soon, at the latest with the next `flush`, and in the
-    order in which they were told. A store that cannot be written says so once in the log. All others see what these
-    have been told before, and raise a `StoreError` if the store cannot be used.
+    nothing and never raise. Their changes become durable soon, at the latest with the next `flush`, in the order of the
+    calls; a store that cannot be written logs that once. All other methods see these changes, and raise a `StoreError`
+    if the store cannot be used.
     """
 
     # ---- owners --------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def register(self, owner: str) -> None:
-        """Say that an engine lives in this process."""
+        """Note that an engine lives in this process."""
 
     @abc.abstractmethod
     def heartbeat(self, owner: str) -> None:
-        """Say that it still does; every few seconds. After a failure this tries to write again."""
+        """Note that it still does, every few seconds; after a failure, try to write again."""
 
     @abc.abstractmethod
     def release(self, owner: str) -> None:
-        """Say that it was closed in an orderly way; what it still has pending is then interrupted."""
+        """Note that it was closed in an orderly way; its pending requests are then interrupted."""
 
     # ---- pending requests ----------------------------------------------------------------------------
 
     @abc.abstractmethod
     def add(self, request: PendingRequest) -> None:
-        """Note a request; its owner is in it. One with the same id is replaced."""
+        """Note a request, with its owner; it replaces one with the same id."""
 
     @abc.abstractmethod
     def start(self, id: str) -> None:
-        """Note that a request has begun to run."""
+        """Note that a request has started."""
 
     @abc.abstractmethod
     def remove(self, id: str) -> None:
-        """Note that a request has ended; of an unknown one nothing."""
+        """Note that a request has ended; an unknown id is ignored."""
 
     @abc.abstractmethod
     def interrupted(self) -> list[PendingRequest]:
@@ -154,9 +154,9 @@ class Journal(abc.ABC):
 
     @abc.abstractmethod
     def claim(self, owner: str, ids: Iterable[str] | None = None) -> list[PendingRequest]:
-        """Take interrupted requests over and return them as they are then, the oldest first.
+        """Take over interrupted requests and return them as changed, the oldest first.
 
-        Each goes to one caller alone, in whatever process. One that had started has crashed once more, and has not
+        Each goes to one caller alone, across processes. One that had started has crashed once more, and counts as not
         started under its new owner.
 
         Parameters
@@ -164,18 +164,18 @@ class Journal(abc.ABC):
         owner : str
             A registered one.
         ids : iterable of str, optional
-            Those alone, as far as they are interrupted; all by default.
+            Claims only these, if they are interrupted; all by default.
         """
 
     # ---- dead letters --------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def add_dead_letter(self, letter: DeadLetter) -> None:
-        """Note what has failed for good; beyond `MAX_DEAD_LETTERS` the oldest go."""
+        """Note a request that has failed for good; beyond `MAX_DEAD_LETTERS` the oldest go."""
 
     @abc.abstractmethod
     def dead_letters(self) -> list[DeadLetter]:
-        """Return what has failed for good, the newest first."""
+        """Return the requests that have failed for good, the newest first."""
 
     @abc.abstractmethod
     def take_dead_letter(self, id: str) -> DeadLetter | None:
@@ -185,9 +185,9 @@ class Journal(abc.ABC):
 
     @abc.abstractmethod
     def put_schedule(self, schedule: ScheduledRequest) -> None:
-        """Keep a schedule, in the place of one with the same name; it is durable when this returns.
+        """Store a schedule durably, in place of one with the same name.
 
-        If that one has the same times (`cron` and `timezone`), its last run stays: somebody may just have run it.
+        If that one has the same times (`cron` and `timezone`), its last run stays: another engine may just have run it.
         """
 
     @abc.abstractmethod
@@ -196,27 +196,27 @@ class Journal(abc.ABC):
 
     @abc.abstractmethod
     def remove_schedule(self, name: str) -> bool:
-        """Forget a schedule; return whether it was there."""
+        """Delete a schedule; return whether it was there."""
 
     @abc.abstractmethod
     def mark_schedule_run(self, name: str, last_run_at: str | None, previous: str | None) -> bool:
-        """Note that a due time is being run, and return True to one caller alone, in whatever process.
+        """Note that a due time is being run, and return True to one caller alone, across processes.
 
         Parameters
         ----------
         name : str
         last_run_at : str or None
-            The due time; what was `previous`, to take a mark back.
+            The due time; or the former `previous`, to undo a mark.
         previous : str or None
-            What `ScheduledRequest.last_run_at` was; if it is something else by now, somebody else was first.
+            The `ScheduledRequest.last_run_at` that the caller knows; if it has changed, another caller was first.
         """
 
     @abc.abstractmethod
     def flush(self) -> None:
-        """Return when all that the journal has been told before is durable.
+        """Return when all earlier changes are durable.
 
         Raises
         ------
         StoreError
-            If it cannot be written; it is kept in memory.
+            If they cannot be written; they stay in memory.
         """

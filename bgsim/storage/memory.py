@@ -1,11 +1,12 @@
-"""A store in memory: for engines without a file."""
+"""A store in memory, for engines without a file."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace as replaced
 from itertools import islice
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -14,30 +15,25 @@ from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
 from bgsim.storage.codec.columns import Columns, checked_columns
-from bgsim.storage.codec.segments import moments
 from bgsim.storage.memory_journal import MemoryJournal
-from bgsim.storage.records import OutputSummary, Record, StoredResult
-from bgsim.storage.reports import CheckReport, CleanupReport
-from bgsim.storage.slots import SlotPair, place, swap
+from bgsim.storage.records import Record, StoredResult
+from bgsim.storage.reports import CleanupReport
+from bgsim.storage.slots import SlotPair, place
 from bgsim.storage.times import now_text, time_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class _Held:
-    __slots__ = ("columns", "created_s", "key", "used", "used_s")
+class _Stored:
+    __slots__ = ("_described", "columns", "created_s", "key", "used", "used_s")
 
     def __init__(self, key: ResultKey | Record, columns: Columns) -> None:
         self.key = key
         self.columns = columns
         self.created_s = self.used_s = time.time()
         self.used = time.monotonic()
-
-    @property
-    def record(self) -> Record:
-        """The key as a file would keep it; made for those who ask, since it takes longer than storing."""
-        return Record.of(self.key) if isinstance(self.key, ResultKey) else self.key
+        self._described: StoredResult | None = None
 
     @property
     def replicates(self) -> int:
@@ -47,34 +43,40 @@ class _Held:
     def nbytes(self) -> int:
         return sum(column.nbytes for column in self.columns.values())
 
-    def described(self) -> StoredResult:
-        summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in self.columns.items()}
-        record, times = self.record, (time_text(self.created_s), time_text(self.used_s))
-        versions = self.columns.versions
-        return StoredResult(record, record.values(), self.replicates, self.nbytes, *times, summary, versions)
+    def use(self) -> None:
+        self.used_s = time.time()
+        self.used = time.monotonic()
+
+    def described(self, parts: Mapping[str, str]) -> StoredResult:
+        """Describe it; first when asked, since that takes longer than storing."""
+        if self._described is None:
+            record = Record.of(self.key) if isinstance(self.key, ResultKey) else self.key
+            self._described = StoredResult.of(record, self.columns, time_text(self.created_s), "")
+        record = replaced(self._described.record, parts=parts)
+        return replaced(self._described, record=record, used_at=time_text(self.used_s))
 
 
 class MemoryStore(Store):
-    """Results in a dictionary, bounded by their size and age; gone with the process.
+    """Results in a dictionary, bounded by size and age. They end with the process.
 
     Parameters
     ----------
     max_storage_bytes : int
-        Beyond it the least recently used results go, never those in a slot nor the last one stored.
+        Beyond it the least recently used results go, never one in a slot nor the one stored last.
     max_age_s : float
-        Results not used for so long go as well.
+        Results that were last used longer ago go as well.
     """
 
     def __init__(self, max_storage_bytes: int = DEFAULT_MAX_BYTES, max_age_s: float = DEFAULT_MAX_AGE_S) -> None:
         self.max_storage_bytes = max_storage_bytes
         self.max_age_s = max_age_s
         self.journal = MemoryJournal()
-        # Guards all below; nothing is called under it.
+        # Guards all below; nothing but a change of slots is called under it.
         self._lock = threading.Lock()
-        self._held: dict[str, _Held] = {}  # the last used last
+        self._held: dict[str, _Stored] = {}  # the last used last
         self._total = 0  # bytes of `_held`
-        self._results_of: Counter[str] = Counter()  # how many of `_held` have a fingerprint
-        self._parts: dict[str, Mapping[str, str]] = {}  # what these fingerprints were made of, where that is known
+        self._results_of: Counter[str] = Counter()  # results in `_held` by fingerprint
+        self._parts: dict[str, Mapping[str, str]] = {}  # of these fingerprints, where they are known
         self._slots: dict[str, SlotPair] = {}
         self._closed = False
 
@@ -92,15 +94,10 @@ class MemoryStore(Store):
             if held is None or (wanted is not None and wanted < 1):
                 return None
             self._held[held.key.hash] = self._held.pop(held.key.hash)
-            held.used_s = time.time()
-            held.used = time.monotonic()
+            held.use()
             if wanted is None or wanted >= held.replicates:
                 return held.columns.copy()
             return held.columns.first(wanted)
-
-    def parts(self, fingerprint: str) -> dict[str, str]:
-        with self._lock:
-            return dict(self._parts.get(fingerprint, {}))
 
     def store(
         self,
@@ -123,7 +120,7 @@ class MemoryStore(Store):
             on_stored(error)
 
     def _store(self, key: ResultKey | Record, columns: Columns, workspace: str | None) -> None:
-        new, result_hash = _Held(key, columns), key.hash
+        new, result_hash = _Stored(key, columns), key.hash
         with self._lock:
             if self._closed:
                 raise StoreError("the store is closed")
@@ -142,36 +139,32 @@ class MemoryStore(Store):
             if key.parts:
                 self._parts.setdefault(key.fingerprint, key.parts)
             if workspace is not None:
-                self._place(result_hash, new.replicates, workspace)
-            self._evict(result_hash)
+                pair = self._slots.get(workspace, SlotPair())
+                self._slots[workspace] = place(pair, result_hash, new.replicates, now_text())
+            self._evict({result_hash})
+
+    def delete(self, result_hash: str) -> bool:
+        with self._lock:
+            for workspace, pair in list(self._slots.items()):
+                self._set_slots(workspace, SlotPair(*(s for s in pair if s.hash != result_hash)))
+            return self._drop(result_hash)
 
     def results(self) -> list[StoredResult]:
         with self._lock:
-            held = list(reversed(self._held.values()))
-        return [h.described() for h in held]
+            found = [(held, self._parts.get(held.key.fingerprint, {})) for held in reversed(self._held.values())]
+        return [held.described(parts) for held, parts in found]
+
+    def get(self, result_hash: str) -> StoredResult | None:
+        with self._lock:
+            held = self._held.get(result_hash)
+            parts = self._parts.get(held.key.fingerprint, {}) if held else {}
+        return None if held is None else held.described(parts)
 
     def size(self) -> tuple[int, int]:
         with self._lock:
             return len(self._held), self._total
 
-    def get(self, result_hash: str) -> StoredResult | None:
-        with self._lock:
-            held = self._held.get(result_hash)
-        return None if held is None else held.described()
-
-    def delete(self, result_hash: str) -> bool:
-        with self._lock:
-            for workspace, pair in list(self._slots.items()):
-                self._keep_slots(workspace, SlotPair(*(s for s in pair if s.hash != result_hash)))
-            return self._drop(result_hash)
-
     # ---- slots ---------------------------------------------------------------------------------------
-
-    def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
-        with self._lock:
-            held = self._get(key)
-            if held is not None:
-                self._place(key.hash, min(replicates, held.replicates), workspace)
 
     def slots(self, workspace: str) -> SlotPair:
         with self._lock:
@@ -181,31 +174,23 @@ class MemoryStore(Store):
         with self._lock:
             return sorted(self._slots)
 
-    def swap(self, workspace: str) -> SlotPair:
+    def change_slots(self, workspace: str, change: Callable[[SlotPair], SlotPair]) -> SlotPair:
         with self._lock:
-            self._keep_slots(workspace, swap(self._slots.get(workspace, SlotPair()), now_text()))
+            wanted = change(self._slots.get(workspace, SlotPair()))
+            self._set_slots(workspace, SlotPair(*(slot for slot in wanted if slot.hash in self._held)))
             return self._slots.get(workspace, SlotPair())
 
-    def clear(self, workspace: str) -> int:
-        with self._lock:
-            return len(list(self._slots.pop(workspace, SlotPair())))
+    # ---- limits and end ------------------------------------------------------------------------------
 
-    # ---- care ----------------------------------------------------------------------------------------
-
-    def cleanup(self) -> CleanupReport:
+    def evict(self, keep: Collection[str] = ()) -> CleanupReport:
         with self._lock:
-            return self._evict("")
-
-    def check(self, *, repair: bool = False) -> CheckReport:  # noqa: ARG002 - there is nothing to repair
-        """Count what there is: memory is not checked."""
-        with self._lock:
-            return CheckReport(len(self._held), sum(len(held.columns) for held in self._held.values()))
+            return self._evict(keep)
 
     def flush(self) -> None:
-        """Do nothing: storing is done when it returns."""
+        """Do nothing: a result is stored when `store` returns."""
 
     def close(self) -> None:
-        """Take no more."""
+        """Store no more."""
         with self._lock:
             self._closed = True
 
@@ -218,16 +203,13 @@ class MemoryStore(Store):
 
     # ---- under the lock ------------------------------------------------------------------------------
 
-    def _get(self, key: ResultKey | str) -> _Held | None:
+    def _get(self, key: ResultKey | str) -> _Stored | None:
         if isinstance(key, str):
             return self._held.get(key)
         held = self._held.get(key.hash)
         return held if held is not None and held.key.identity == key.identity else None
 
-    def _place(self, result_hash: str, replicates: int, workspace: str) -> None:
-        self._slots[workspace] = place(self._slots.get(workspace, SlotPair()), result_hash, replicates, now_text())
-
-    def _keep_slots(self, workspace: str, pair: SlotPair) -> None:
+    def _set_slots(self, workspace: str, pair: SlotPair) -> None:
         if pair.primary is None:
             self._slots.pop(workspace, None)
         else:
@@ -244,16 +226,16 @@ class MemoryStore(Store):
                 self._parts.pop(fingerprint, None)
         return held is not None
 
-    def _evict(self, newest: str) -> CleanupReport:
+    def _evict(self, keep: Collection[str]) -> CleanupReport:
         oldest = time.monotonic() - self.max_age_s
         if self._total <= self.max_storage_bytes and all(h.used >= oldest for h in islice(self._held.values(), 1)):
             return CleanupReport((), 0)
-        pinned = {slot.hash for pair in self._slots.values() for slot in pair} | {newest}
+        kept = {slot.hash for pair in self._slots.values() for slot in pair}.union(keep)
         removed, before = [], self._total
         for result_hash, held in list(self._held.items()):
             if self._total <= self.max_storage_bytes and held.used >= oldest:
                 break
-            if result_hash not in pinned:
+            if result_hash not in kept:
                 self._drop(result_hash)
                 removed.append(result_hash)
         return CleanupReport(tuple(removed), before - self._total)

@@ -1,4 +1,4 @@
-"""The journal of a store in memory: gone with the process, and kept by the same rules."""
+"""The journal of a store in memory, which ends with the process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MemoryJournal(Journal):
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        # Guards all below; nothing that waits is called under it.
+        # Guards all below; nothing that blocks is called under it.
         self._lock = threading.Lock()
         self._owners: dict[str, Owner] = {}
         self._requests: dict[str, PendingRequest] = {}

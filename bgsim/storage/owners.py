@@ -1,4 +1,4 @@
-"""Who is alive: an engine is known by its host, its process and its heartbeat."""
+"""Which engines live: an engine is known by its host, its process and its heartbeat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from bgsim.storage.times import seconds_of, time_text
 
 STALE_AFTER_S = 30.0
-"""Where the process itself cannot be looked at, an owner without a heartbeat for so long is dead."""
+"""Where the process cannot be seen, an owner is dead when its heartbeat is older than this."""
 
 _STATE, _START = 0, 19
 """Places in ``/proc/PID/stat``, counted behind the command's name: fields 3 and 22 of proc(5)."""
@@ -19,7 +19,7 @@ _STATE, _START = 0, 19
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """An engine that journals what it has been asked for.
+    """An engine that journals its requests.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Owner:
     host : str
     pid : int
     process_start : str
-        Tells the process from a later one of the same number; empty where that cannot be found out.
+        Tells the process from a later one with the same PID; empty where it is unknown.
     heartbeat_at : str
         ISO-8601, UTC.
     """
@@ -47,8 +47,8 @@ class Owner:
     def is_alive(self, now: float) -> bool:
         """Tell whether the owner's process lives.
 
-        On the same host the process itself says so, whatever the heartbeat; elsewhere, and where a process's start
-        cannot be found out, the heartbeat does.
+        On the same host an owner lives while its process exists: PID and start time are compared. Elsewhere, and where
+        the start time is unknown, the heartbeat decides.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class Owner:
 
 
 def process_start(pid: int) -> str | None:
-    """Return when a process of this host was started, as a text to compare; None if there is none, empty if unknown."""
+    """Return when a process of this host started, as a text to compare; None if there is none, empty if unknown."""
     if os.name != "posix":  # elsewhere os.kill would end it
         return ""
     try:
@@ -78,10 +78,10 @@ def process_start(pid: int) -> str | None:
     except (ProcessLookupError, OverflowError):
         return None
     except PermissionError:
-        pass  # it is somebody else's, and lives
+        pass  # another user's, and alive
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        if fields[_STATE] in (b"Z", b"X"):  # it has ended, and its parent has not asked how
+        if fields[_STATE] in (b"Z", b"X"):  # a zombie
             return None
         return f"{_boot()} {int(fields[_START])}"
     except (OSError, ValueError, IndexError):
@@ -90,5 +90,5 @@ def process_start(pid: int) -> str | None:
 
 @functools.cache
 def _boot() -> str:
-    """Return what tells this run of the system from the one before: process starts are counted from there."""
+    """Return the id of this run of the system, from whose begin process starts are counted."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

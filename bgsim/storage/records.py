@@ -1,4 +1,4 @@
-"""What a result is a function of, and what a store says of it without its columns."""
+"""The identity of a result, and its description without the columns."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bgsim.environment import Versions, as_json
+from bgsim.environment import Versions, as_json, versions_of
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ParameterSet
+from bgsim.storage.codec.columns import moments
 
 if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ResultKey
+    from bgsim.storage.codec.columns import Columns
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a result is a function of, in the form in which it is kept.
+    """All that a result is a function of, as stores keep it.
 
     Attributes
     ----------
@@ -29,7 +31,7 @@ class Record:
     seed, parameters : str
         Decimal; JSON.
     parts : mapping of str to str
-        As in `ResultKey`, of a record that is to be stored. A store gives it out by `Store.parts`.
+        As in `ResultKey`; empty where they are unknown.
     """
 
     hash: str
@@ -48,7 +50,7 @@ class Record:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """All of it but the parts, in this order."""
+        """All of it but the parts, in the order of the table's columns."""
         return (self.hash, self.identity, self.simulation, self.fingerprint, self.seed, self.parameters)
 
     @property
@@ -62,7 +64,7 @@ class Record:
         Raises
         ------
         StoreError
-            If they are no JSON.
+            If they are not JSON.
         """
         try:
             return ParameterSet.values_from_json(self.parameters)
@@ -71,12 +73,12 @@ class Record:
 
 
 def checked_parts(value: Any) -> dict[str, str]:
-    """Return the parts of an identity, as JSON has given them.
+    """Return the parts of an identity, as JSON gives them.
 
     Raises
     ------
     ValueError
-        If they are none.
+        If they are something else.
     """
     if not isinstance(value, dict) or not all(isinstance(part, str) for part in value.values()):
         raise ValueError(f"the parts of an identity must be an object of texts; got {str(value)[:50]}")
@@ -85,7 +87,7 @@ def checked_parts(value: Any) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class OutputSummary:
-    """Statistics of one stored output; None where they say nothing: arrays, complex numbers, structures.
+    """Statistics of one stored output; None of arrays, complex numbers and structures.
 
     Attributes
     ----------
@@ -117,7 +119,7 @@ class OutputSummary:
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """What a store holds of one result, without its columns.
+    """A stored result, without its columns.
 
     Attributes
     ----------
@@ -132,7 +134,7 @@ class StoredResult:
     summary : mapping of str to OutputSummary
         By output.
     versions : tuple of (int, int, str)
-        Which rows were computed with which NumPy and numba, as `bgsim.environment.Versions` has it.
+        The NumPy and numba that computed each run of rows; see `bgsim.environment.Versions`.
     """
 
     record: Record
@@ -143,6 +145,14 @@ class StoredResult:
     used_at: str
     summary: Mapping[str, OutputSummary] = field(default_factory=dict)
     versions: Versions = ()
+
+    @classmethod
+    def of(cls, record: Record, columns: Columns, created_at: str, used_at: str) -> StoredResult:
+        """Describe columns that are stored uncompressed."""
+        replicates, size = len(next(iter(columns.values()))), sum(column.nbytes for column in columns.values())
+        summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in columns.items()}
+        versions = versions_of(columns, replicates)
+        return cls(record, record.values(), replicates, size, created_at, used_at, summary, versions)
 
     @property
     def hash(self) -> str:
@@ -165,7 +175,7 @@ class StoredResult:
         return (datetime.now(UTC) - datetime.fromisoformat(self.created_at)).total_seconds()
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as JSON can hold it."""
+        """Return all of it as values for JSON."""
         return {
             "hash": self.hash,
             "simulation": self.simulation,

@@ -1,4 +1,4 @@
-"""What clean-ups and checks say."""
+"""The reports of clean-ups and checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CleanupReport:
     removed_bytes : int
         Their stored size.
     file_bytes : int
-        By how much the file shrank.
+        Bytes by which the file shrank.
     """
 
     removed: tuple[str, ...]
@@ -31,11 +31,11 @@ class CheckReport:
     Attributes
     ----------
     results, blocks : int
-        How many were read and compared with their checksums.
+        Read and compared with their checksums.
     problems : tuple of str
-        What is wrong, a sentence each.
+        One sentence for each.
     repaired : tuple of str
-        What was done about it.
+        One sentence for each repair.
     """
 
     results: int

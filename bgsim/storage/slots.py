@@ -1,4 +1,4 @@
-"""The dual slots: each workspace points at the newest result and the one before; what they point at stays decoded."""
+"""The dual slots: each workspace points at its newest result and the one before, and both stay decoded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bgsim.errors import StoreError
 from bgsim.storage.codec.columns import Columns
 
 MEMORY_BYTES = 512 * 2**20
-"""Decoded results that are kept for the slots; beyond it those used least recently are read from the file again."""
+"""Decoded results that are held for the slots; beyond it the least recently used are read from the file again."""
 
 VALID_S = 0.01
-"""So long what is held counts as stored; then the file is asked again, which takes as long as six hits."""
+"""A held result is looked up in the file this long after the last look-up, which takes as long as six hits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Slot:
     Attributes
     ----------
     hash : str
-        Parameter hash of the result that it points at; the result is pinned while it does.
+        Parameter hash of the result that it points at, and so pins.
     replicates : int
-        How many of them were asked for.
+        That were asked for.
     generation : int
         Counts the workspace's placements; the higher of the two is the primary slot.
     placed_at : str
@@ -53,7 +53,7 @@ class SlotPair:
 
 
 def pair_of(slots: Sequence[Slot]) -> SlotPair:
-    """Return up to two slots as a pair, the newest first."""
+    """Return the two newest slots as a pair."""
     newest_first = sorted(slots, key=lambda slot: -slot.generation)
     return SlotPair(*newest_first[:2])
 
@@ -61,8 +61,8 @@ def pair_of(slots: Sequence[Slot]) -> SlotPair:
 def place(pair: SlotPair, result_hash: str, replicates: int, placed_at: str) -> SlotPair:
     """Return the pair after a result was placed.
 
-    A slot that points at this result is refreshed; otherwise the older one is overwritten. Either way the result is
-    then in the primary slot, and what was there before, if it is another, in the secondary.
+    A slot that points at this result is refreshed; otherwise the older one is overwritten. The result is then in the
+    primary slot, and the other result of the pair in the secondary.
     """
     generation = pair.primary.generation + 1 if pair.primary else 1
     new = Slot(result_hash, replicates, generation, placed_at)
@@ -72,26 +72,25 @@ def place(pair: SlotPair, result_hash: str, replicates: int, placed_at: str) -> 
 
 
 def swap(pair: SlotPair, placed_at: str) -> SlotPair:
-    """Return the pair with its slots exchanged; as it is if one is empty."""
+    """Return the pair with its slots exchanged, or as it is if one is empty."""
     if pair.primary is None or pair.secondary is None:
         return pair
     return place(pair, pair.secondary.hash, pair.secondary.replicates, placed_at)
 
 
 @dataclass(slots=True)
-class _Held:
+class _Decoded:
     identity: str
     replicates: int
     columns: Columns
-    valid_until: float = -math.inf  # by the clock; from then on it is looked up before it is served
+    valid_until: float = -math.inf  # by the clock; later it is looked up before it is served
 
 
-class SlotMemory:
+class SlotCache:
     """The decoded columns of results that slots point at. Any thread may call any method.
 
-    Another process may delete a result. So what is held is looked up again when that was last done more than `VALID_S`
-    ago: nothing is served that was deleted longer ago than that. If it cannot be looked up, because the file is gone
-    or locked, it is served: it is still what the parameters give.
+    Another process may delete a result, which may take up to `VALID_S` to be noticed: a held result is looked up again
+    after that time. If the file is gone or locked, the held result is served: the parameters still give it.
 
     Parameters
     ----------
@@ -99,7 +98,7 @@ class SlotMemory:
         Tells whether the file has a result, or raises a `StoreError`; called without a lock.
     max_bytes : int
     clock : callable
-        Seconds; never goes back.
+        Seconds; monotonic.
     """
 
     def __init__(
@@ -113,11 +112,11 @@ class SlotMemory:
         self._clock = clock
         # Guards all below; nothing is called under it.
         self._lock = threading.Lock()
-        self._held: dict[str, _Held] = {}  # by hash; last used last
+        self._held: dict[str, _Decoded] = {}  # by hash; last used last
         self._pinned: Collection[str] = ()
 
     def get(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
-        """Return a result's first replicates, if so many are held; None for the count means all that are stored."""
+        """Return a result's first replicates, if they are held; None asks for all that are stored, which are not."""
         held = self._held.get(result_hash)  # a plain read needs no lock
         if held is None or (identity is not None and held.identity != identity):
             return None
@@ -142,7 +141,7 @@ class SlotMemory:
         except StoreError:
             return True
 
-    def keep(self, result_hash: str, identity: str, columns: Columns) -> None:
+    def put(self, result_hash: str, identity: str, columns: Columns) -> None:
         """Hold a result if a slot points at it, unless more of it is held already."""
         if result_hash not in self._pinned:
             return
@@ -153,18 +152,18 @@ class SlotMemory:
                 held is None or held.identity != identity or held.replicates < replicates
             ):
                 self._held.pop(result_hash, None)
-                self._held[result_hash] = _Held(identity, replicates, columns.copy())
+                self._held[result_hash] = _Decoded(identity, replicates, columns.copy())
                 self._shrink()
 
     def pin(self, hashes: Collection[str]) -> None:
-        """Say which results slots point at; let go of all others."""
+        """Set the results that slots point at, and drop all others."""
         with self._lock:
             self._pinned = frozenset(hashes)
             for result_hash in self._held.keys() - self._pinned:
                 del self._held[result_hash]
 
     def drop(self, result_hash: str) -> None:
-        """Let go of a result."""
+        """Hold a result no longer."""
         with self._lock:
             self._held.pop(result_hash, None)
 

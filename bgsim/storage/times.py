@@ -23,7 +23,7 @@ def _whole_text(seconds: int) -> str:
 
 
 def now_text() -> str:
-    """Return the present time as text."""
+    """Return the current time as text."""
     return time_text(time.time())
 
 
@@ -33,6 +33,6 @@ def seconds_of(text: str) -> float:
     Raises
     ------
     ValueError
-        If it names none.
+        If it names no time.
     """
     return datetime.fromisoformat(text).timestamp()

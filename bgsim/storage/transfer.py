@@ -1,38 +1,75 @@
-"""Results out of a store and into it: files for other programs, and for other stores."""
+"""Results written to files for other programs and stores, and read from them."""
 
 from __future__ import annotations
 
 import csv
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from bgsim.environment import as_json, from_json, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, StoreError
 from bgsim.storage.codec.columns import Columns
+from bgsim.storage.records import Record, checked_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.storage.base import Store
-    from bgsim.storage.records import Record, StoredResult
 
 METADATA = "__bgsim__"
-"""The member of a ``.npz`` file, and the key in a ``.parquet`` file, that says as JSON what the columns are."""
+"""The member of a ``.npz`` file, and the key in a ``.parquet`` file, whose JSON describes the columns."""
 
-_SQLITE = b"SQLite format 3\0"
+Reader: TypeAlias = Callable[[Path], Iterable[tuple[Record, Columns]]]
+"""Reads the results of a file."""
+
+_readers: list[tuple[bytes, Reader]] = []
 
 
-def export_result(store: Store, result_hash: str, path: str | Path) -> None:
+def register_reader(first_bytes: bytes, reader: Reader) -> None:
+    """Read files that begin with these bytes by this function, in `read_results`."""
+    _readers.append((first_bytes, reader))
+
+
+def read_results(path: str | Path) -> Iterable[tuple[Record, Columns]]:
+    """Return the results in an exported ``.npz`` file, or in another store's file.
+
+    Raises
+    ------
+    StoreError
+        If the file is neither.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StoreError(f"there is no file {path} to import")
+    with path.open("rb") as file:
+        begins = file.read(max((len(first) for first, _ in _readers), default=0))
+    reader = next((reader for first, reader in _readers if begins.startswith(first)), None)
+    return reader(path) if reader else [_read_npz(path)]
+
+
+def check_suffix(path: str | Path) -> None:
+    """Refuse a file that `write_result` cannot write.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if Path(path).suffix not in _WRITERS:
+        raise InvalidInputError(
+            f"path must end in {', '.join(_WRITERS)}; got {Path(path).name!r}", field="path", value=str(path)
+        )
+
+
+def write_result(path: str | Path, record: Record, columns: Columns) -> None:
     """Write a result to a file; the suffix says which kind.
 
     ``.npz``
-        An array for each output, and `METADATA`, with the rows' versions and the parts of the fingerprint;
-        `import_results` reads it.
+        An array for each output, and `METADATA` with the versions of the rows and the parts of the fingerprint;
+        `read_results` reads it.
     ``.csv``
         A row a replicate; an array output becomes a column for each element.
     ``.parquet``
@@ -42,53 +79,11 @@ def export_result(store: Store, result_hash: str, path: str | Path) -> None:
     ------
     InvalidInputError
         If the suffix is another.
-    StoreError
-        If the result is not there.
     MissingExtraError
         If pyarrow is not installed.
     """
-    path = Path(path)
-    writers = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}
-    if path.suffix not in writers:
-        raise InvalidInputError(
-            f"path must end in {', '.join(writers)}; got {path.name!r}", field="path", value=str(path)
-        )
-    result, columns = store.get(result_hash), store.load(result_hash)
-    if result is None or columns is None:
-        raise StoreError(f"there is no result {result_hash} in {store.location}")
-    described = _metadata(result, columns, store.parts(result.record.fingerprint))
-    writers[path.suffix](path, columns, described)
-
-
-def import_results(store: Store, path: str | Path) -> list[str]:
-    """Take in an exported ``.npz`` file, or all of another store's file.
-
-    What is there already is kept, and grows if the file has more of it.
-
-    Returns
-    -------
-    list of str
-        The hashes.
-
-    Raises
-    ------
-    StoreError
-        If the file is neither, or cannot be stored.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise StoreError(f"there is no file {path} to import")
-    with path.open("rb") as file:
-        is_database = file.read(len(_SQLITE)) == _SQLITE
-    errors: list[Exception] = []
-    hashes = []
-    for record, columns in _read_store(path) if is_database else [_read_npz(path)]:
-        store.store(record, columns, on_stored=lambda error: errors.append(error) if error else None)
-        hashes.append(record.hash)
-    store.flush()
-    if errors:
-        raise errors[0]
-    return hashes
+    check_suffix(path)
+    _WRITERS[Path(path).suffix](Path(path), columns, _metadata(record, columns))
 
 
 def rows_of(columns: Columns) -> dict[str, NDArray[Any]]:
@@ -124,34 +119,26 @@ def _write_parquet(path: Path, columns: Columns, described: str) -> None:
     pq.write_table(table.replace_schema_metadata({METADATA: described}), path)
 
 
-def _metadata(result: StoredResult, columns: Columns, parts: dict[str, str]) -> str:
-    record = result.record
+_WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}
+
+
+def _metadata(record: Record, columns: Columns) -> str:
     fields = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
     described = {name: getattr(record, name) for name in fields}
     versions = as_json(versions_of(columns, len(next(iter(columns.values())))))
-    return json.dumps({**described, "checksum": record.checksum, "versions": versions, "parts": parts})
+    return json.dumps({**described, "checksum": record.checksum, "versions": versions, "parts": dict(record.parts)})
 
 
 def _read_npz(path: Path) -> tuple[Record, Columns]:
-    from bgsim.storage.records import Record, checked_parts  # noqa: PLC0415 - it imports this module, when it is used
-
     try:
         with np.load(path, allow_pickle=False) as file:
             described = json.loads(str(file[METADATA]))
             columns = Columns({name: file[name] for name in file.files if name != METADATA})
         checksum = described.pop("checksum")
-        columns.versions = from_json(described.pop("versions", []))  # an older bgsim wrote none, and no parts
+        columns.versions = from_json(described.pop("versions", []))  # an older bgsim wrote neither these nor parts
         record = Record(**{**described, "parts": checked_parts(described.get("parts", {}))})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path} is no result that bgsim has exported: {error}") from error
+        raise StoreError(f"{path} is not a result that bgsim exported: {error}") from error
     if record.checksum != checksum or record.hash != record.identity[:32]:
         raise StoreError(f"{path} does not match its checksum")
     return record, columns
-
-
-def _read_store(path: Path) -> Iterator[tuple[Record, Columns]]:
-    from bgsim.storage.sqlite.database import check_path  # noqa: PLC0415 - for files of this kind only
-    from bgsim.storage.sqlite.salvage import readable_results  # noqa: PLC0415
-
-    check_path(path)
-    return readable_results(path)

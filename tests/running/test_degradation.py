@@ -202,7 +202,7 @@ class Broken(Store):
         raise RuntimeError("it is broken")
 
     find = load = parts = store = results = size = get = delete = place = slots = workspaces = swap = clear = _raise
-    cleanup = check = flush = _raise
+    change_slots = evict = cleanup = check = flush = _raise
 
     def close(self) -> None:
         """Never called: the engine did not open it."""

@@ -688,7 +688,7 @@ def test_the_tests_of_ctrl_c_pass_where_the_parent_ignores_it() -> None:
     """As under nohup or a job runner: one that raises it, one that forks, and one that starts a command."""
     tests = [
         f"{__file__}::test_ctrl_c_in_a_call_of_an_immediate_engine_ends_it_at_once",
-        f"{TESTS / 'storage' / 'test_forks.py'}::test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go",
+        f"{TESTS / 'storage' / 'test_forks.py'}::test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_closed",
         f"{TESTS / 'ui' / 'test_cli.py'}::test_ctrl_c_keeps_the_finished_replicates_and_running_again_resumes",
     ]
     done = subprocess.run(

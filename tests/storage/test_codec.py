@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -13,8 +14,24 @@ from hypothesis.extra import numpy as hnp
 
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.storage.codec import codec, segments
-from bgsim.storage.codec.codec import BLOCK_BYTES, MAX_BLOCK_BYTES, Block, decode_block, encode_block, rows_per_block
+from bgsim.storage.codec.codec import (
+    BLOCK_BYTES,
+    MAX_BLOCK_BYTES,
+    Block,
+    decode,
+    encode_block,
+    layout_of,
+    rows_per_block,
+)
 from bgsim.storage.codec.parallel import for_each
+
+
+def decode_block(block: Block, data: bytes, label: str = "", out: np.ndarray | None = None) -> np.ndarray:
+    """Decode a block as `segments` does."""
+    layout = layout_of(block.dtype, block.shape)
+    begun = zlib.crc32(f"{label} {layout.text} {block.filter}".encode())
+    return decode(layout, block.filter, block.raw_bytes, block.checksum, data, begun, out)
+
 
 scalar_dtypes = st.one_of(
     hnp.boolean_dtypes(),

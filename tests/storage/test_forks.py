@@ -1,4 +1,4 @@
-"""A fork beside stores in use: nothing of SQLite goes into the child, and both sides go on."""
+"""A fork beside stores in use: the child inherits nothing of SQLite, and both sides go on."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _target(entry: Path) -> str:
 
 
 def fork_in_a_thread(check: Callable[[], None]) -> tuple[threading.Thread, list[BaseException]]:
-    """Fork in another thread; return it once it waits for those who use SQLite."""
+    """Fork in another thread; return it once it waits for the users of SQLite."""
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -67,7 +67,7 @@ def fork_in_a_thread(check: Callable[[], None]) -> tuple[threading.Thread, list[
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    while not forks._forking and thread.is_alive():
+    while not forks.GUARD.forking and thread.is_alive():
         thread.join(0.001)
     return thread, failed
 
@@ -152,7 +152,9 @@ def test_a_fork_waits_for_a_commit_and_the_child_can_write(store: ResultStore, p
     assert [store.find(key(x)) for x in (1, 2, 3, 4)] == [10, 20, 30, 40]
 
 
-def test_a_fork_waits_for_a_reader_who_may_read_on_and_new_ones_wait_for_it(store: ResultStore, path: Path) -> None:
+def test_a_fork_waits_for_a_reader_that_may_read_on_and_new_ones_wait_for_the_fork(
+    store: ResultStore, path: Path
+) -> None:
     late: list[int] = []
     with store._file.readers.reading(snapshot=True) as reader:
         reader.execute("SELECT * FROM results").fetchone()
@@ -171,13 +173,15 @@ def test_a_fork_waits_for_a_reader_who_may_read_on_and_new_ones_wait_for_it(stor
 def test_a_fork_does_not_wait_for_ever(
     store: ResultStore, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is busy then is refused in the child; what is idle is let go of."""
+    """The child refuses the busy file; the idle one is closed."""
     monkeypatch.setattr(forks, "PATIENCE_S", 0.01)
     idle = ResultStore(path.with_name("idle.db"))
 
     def check() -> None:
-        with pytest.raises(StoreError, match="was in use when this process forked"):
-            ResultStore(path)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="was in use when this process forked"):
+                ResultStore(path)
+            in_child(lambda: None)  # which does not make it usable
         assert open_files(idle.path) == []
         ResultStore(idle.path).close()
 
@@ -241,10 +245,10 @@ def test_a_file_that_went_away_over_a_fork_is_refused_as_ever(store: ResultStore
     assert not path.exists()
 
 
-def test_who_is_interrupted_with_a_connection_in_his_hands_keeps_no_fork_waiting(
+def test_a_thread_that_is_interrupted_while_it_has_a_connection_keeps_no_fork_waiting(
     store: ResultStore, path: Path
 ) -> None:
-    """Ctrl-C before he can give it back."""
+    """Ctrl-C before it can give the connection back."""
     taken, go = threading.Event(), threading.Event()
 
     def take_and_lose() -> None:
@@ -265,8 +269,8 @@ def test_who_is_interrupted_with_a_connection_in_his_hands_keeps_no_fork_waiting
     assert not failed
 
 
-def test_who_cannot_open_a_file_keeps_no_fork_waiting(store: ResultStore, path: Path) -> None:
-    """Though the error, and with it where it came from, is kept."""
+def test_a_file_that_cannot_be_opened_keeps_no_fork_waiting(store: ResultStore, path: Path) -> None:
+    """Though the error, and with it the frames that raised it, is kept."""
     store._file.readers.drop()
     path.rename(path.with_name("elsewhere.db"))
     with pytest.raises(StoreError) as kept:
@@ -275,7 +279,7 @@ def test_who_cannot_open_a_file_keeps_no_fork_waiting(store: ResultStore, path: 
     other.join(HANDSHAKE_S)
     assert kept.tb is not None
     assert not failed
-    assert not forks._uses
+    assert not forks.GUARD.uses
 
 
 def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself(store: ResultStore) -> None:
@@ -288,7 +292,7 @@ def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself
     reader, leave = read_elsewhere(store)
 
     def interrupt_and_leave() -> None:
-        while not forks._forking:
+        while not forks.GUARD.forking:
             leave.wait(0.001)
         signal.raise_signal(signal.SIGUSR1)
         while not handled:
@@ -321,7 +325,7 @@ def fork(*_):
 def use():
     with forks.Use(Path("s.db")):
         used.set()
-        while not forks._forking:
+        while not forks.GUARD.forking:
             leave.wait(0.001)
         signal.raise_signal(signal.SIGUSR1)
         leave.wait(0.1)
@@ -348,14 +352,14 @@ def test_a_fork_within_a_fork_waits_for_no_lock_of_the_standard_librarys() -> No
     assert (done.stdout, done.stderr) == ("came out\n", "")
 
 
-def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_let_go(store: ResultStore, path: Path) -> None:
+def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_closed(store: ResultStore, path: Path) -> None:
     reader, leave = read_elsewhere(store)
 
     def interrupt_and_leave() -> None:
-        while not forks._forking:
+        while not forks.GUARD.forking:
             leave.wait(0.001)
         _thread.interrupt_main()
-        while not forks._ctrl_c._came:
+        while not forks.GUARD.ctrl_c._came:
             leave.wait(0.001)
         leave.set()
 
@@ -410,7 +414,7 @@ def test_a_file_that_is_damaged_after_a_fork_is_repaired_as_ever(at: int, tmp_pa
 
 def test_a_child_may_close_a_store_of_its_parent(store: ResultStore) -> None:
     """Also if another thread was handing something over when it forked."""
-    store._file.writer._lock.acquire()  # as that thread has it, who is not in the child
+    store._file.writer._lock.acquire()  # held by a thread that the child does not have
     try:
         in_child(store.close)
     finally:

@@ -1,4 +1,4 @@
-"""The journal's contract, kept by the one in a file and by the one in memory; and what only the file can show."""
+"""Which owners are alive, and the journal in a file; the rest is its contract (`test_contract`)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,13 @@ from pathlib import Path
 
 import pytest
 from paths import SUPPORT
-from store_helpers import columns, key, request, store_now
+from store_helpers import columns, key, letter, request, schedule, store_now
 
 from bgsim.errors import NewerSchemaError, StoreError
-from bgsim.storage import MemoryStore, ResultStore
-from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, ScheduledRequest
+from bgsim.storage import ResultStore
 from bgsim.storage.owners import STALE_AFTER_S, Owner, process_start
 from bgsim.storage.sqlite import schema
 from bgsim.storage.sqlite.writer import Task
-from bgsim.storage.times import time_text
-
-
-@pytest.fixture(params=["file", "memory"])
-def store(request, tmp_path):
-    opened = ResultStore(tmp_path / "s.db") if request.param == "file" else MemoryStore()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def journal(store):
-    return store.journal
 
 
 @pytest.fixture
@@ -52,168 +38,7 @@ def ids(requests) -> list[str]:
     return [r.id for r in requests]
 
 
-def letter(number: int) -> DeadLetter:
-    attempts = '[{"at": "x", "error": "first", "traceback": "t"}, {"at": "y", "error": "second", "traceback": "t"}]'
-    return DeadLetter(f"d{number}", "tests.model", "{}", "0", 10, "{}", time_text(0), time_text(number), attempts)
-
-
-def schedule(name: str = "s", **more: object) -> ScheduledRequest:
-    given = ScheduledRequest(
-        name, "m", "{}", "0", 1, "{}", "0 3 * * *", "Europe/Zurich", "run", False, None, time_text(0)
-    )
-    return replace(given, **more)
-
-
-# ---- pending requests ----------------------------------------------------------------------------
-
-
-def test_what_an_engine_left_is_interrupted_once_it_is_released(journal) -> None:
-    journal.register("a")
-    for number in (2, 0, 1):
-        journal.add(request(number))
-    journal.start("r1")
-    assert journal.interrupted() == []
-    journal.release("a")
-    assert journal.interrupted() == [request(0), request(1, started=True), request(2)]
-
-
-def test_what_has_ended_is_gone_and_an_unknown_id_is_fine(journal) -> None:
-    journal.add(request(0))
-    journal.add(request(1))
-    journal.flush()
-    journal.remove("r0")
-    journal.remove("nobody")
-    journal.start("nobody")
-    journal.add(request(2))
-    journal.remove("r2")
-    assert ids(journal.interrupted()) == ["r1"]
-
-
-def test_a_request_of_nobody_known_is_interrupted(journal) -> None:
-    journal.register("a")
-    journal.add(request(0, owner="b"))
-    journal.add(request(1, owner="a"))
-    assert ids(journal.interrupted()) == ["r0"]
-
-
-def test_starting_counts_before_and_after_it_was_written(journal) -> None:
-    journal.add(request(0))
-    journal.start("r0")
-    journal.add(request(1))
-    journal.flush()
-    journal.start("r1")
-    assert [r.started for r in journal.interrupted()] == [True, True]
-
-
-def test_claiming_takes_over_and_counts_the_crash_of_what_had_started(journal) -> None:
-    journal.add(request(0))
-    journal.add(request(1, started=True))
-    journal.register("b")
-    expected = [request(0, "b"), request(1, "b", crashes=1)]
-    assert journal.claim("b") == expected
-    assert journal.claim("b") == []
-    assert journal.interrupted() == []
-    journal.release("b")
-    assert journal.interrupted() == expected
-
-
-def test_three_crashes_are_counted(journal) -> None:
-    journal.add(request(0, "owner 0"))
-    for crash in range(1, 4):
-        journal.start("r0")
-        journal.register(f"owner {crash}")
-        (found,) = journal.claim(f"owner {crash}")
-        assert (found.crashes, found.started) == (crash, False)
-        journal.release(f"owner {crash}")
-    journal.register("last")
-    assert journal.claim("last")[0].crashes == 3  # it had not started again
-
-
-def test_some_can_be_claimed_and_the_others_stay(journal) -> None:
-    for number in range(4):
-        journal.add(request(number))
-    journal.register("b")
-    journal.add(request(9, "b"))
-    assert ids(journal.claim("b", iter(["r3", "r1", "r9", "nobody"]))) == ["r1", "r3"]
-    assert ids(journal.interrupted()) == ["r0", "r2"]
-    assert journal.claim("b", []) == []
-
-
-@pytest.mark.parametrize("met", ["interrupted", "claim"])
-def test_one_that_is_added_again_and_ends_is_gone(journal, met) -> None:
-    """The row of another owner goes too, though adding and removing met in memory."""
-    journal.add(request(0))
-    journal.flush()
-    journal.register("b")
-    found = journal.interrupted() if met == "interrupted" else journal.claim("b")
-    journal.add(replace(found[0], owner="b"))
-    journal.remove("r0")
-    journal.release("b")
-    assert journal.interrupted() == []
-
-
-def test_threads_that_claim_at_once_share_nothing(journal, in_threads) -> None:
-    for number in range(200):
-        journal.add(request(number))
-    for owner in "bcde":
-        journal.register(owner)
-    found = in_threads(*(lambda owner=owner: journal.claim(owner) for owner in "bcde"))
-    assert sorted(i for part in found for i in ids(part)) == sorted(f"r{number}" for number in range(200))
-
-
-def test_a_result_takes_its_requests_out(store) -> None:
-    for number in range(3):
-        store.journal.add(request(number))
-    store.store(key(1), columns(key(1), 10), finishes=["r0", "r2"])
-    store.flush()
-    assert ids(store.journal.interrupted()) == ["r1"]
-    store.store(key(2), {}, finishes=["r1"])
-    store.flush()
-    assert ids(store.journal.interrupted()) == ["r1"]
-
-
-# ---- dead letters and schedules ------------------------------------------------------------------
-
-
-def test_dead_letters_are_listed_the_newest_first_and_taken_once(journal, in_threads) -> None:
-    for number in range(3):
-        journal.add_dead_letter(letter(number))
-    assert journal.dead_letters() == [letter(2), letter(1), letter(0)]
-    taken = in_threads(*(lambda: journal.take_dead_letter("d1") for _ in range(4)))
-    assert sorted(taken, key=str) == [letter(1), None, None, None]
-    assert ids(journal.dead_letters()) == ["d2", "d0"]
-
-
-def test_dead_letters_are_bounded(journal) -> None:
-    journal.add_dead_letter(letter(10_000))
-    journal.flush()
-    for number in range(MAX_DEAD_LETTERS + 5):
-        journal.add_dead_letter(letter(number))
-    found = journal.dead_letters()
-    assert len(found) == MAX_DEAD_LETTERS
-    assert (found[0], found[-1]) == (letter(MAX_DEAD_LETTERS + 4), letter(5))
-
-
-def test_schedules_are_kept_replaced_and_removed(journal) -> None:
-    journal.put_schedule(schedule("b"))
-    journal.put_schedule(schedule("a", last_run_at="t1"))
-    journal.put_schedule(schedule("b", paused=True))
-    assert journal.schedules() == [schedule("a", last_run_at="t1"), schedule("b", paused=True)]
-    assert journal.remove_schedule("a")
-    assert not journal.remove_schedule("a")
-    assert [s.name for s in journal.schedules()] == ["b"]
-
-
-def test_a_due_time_is_run_by_one(journal, in_threads) -> None:
-    journal.put_schedule(schedule())
-    for times in (("t1", None), ("t2", "t1")):
-        marked = in_threads(*(lambda times=times: journal.mark_schedule_run("s", *times) for _ in range(4)))
-        assert sorted(marked) == [False, False, False, True]
-    assert journal.schedules() == [schedule(last_run_at="t2")]
-    assert not journal.mark_schedule_run("nobody", "t1", None)
-
-
-# ---- who is alive --------------------------------------------------------------------------------
+# ---- which owners are alive --------------------------------------------------------------------------------
 
 
 def test_this_process_is_alive_whatever_its_heartbeat() -> None:
@@ -277,7 +102,7 @@ def test_a_heartbeat_keeps_what_an_engine_elsewhere_has(in_file, clock, monkeypa
     assert journal.interrupted() == []
 
 
-def test_dead_owners_of_whom_nothing_is_left_are_forgotten(in_file, path) -> None:
+def test_dead_owners_without_requests_are_deleted(in_file, path) -> None:
     in_file.journal.register("a")
     in_file.journal.flush()
     execute(path, "UPDATE owners SET process_start = 'another'")
@@ -356,7 +181,7 @@ def test_many_changes_are_one_task_and_one_commit(in_file, gate) -> None:
     gate.open()
     in_file.flush()
     in_file._file.writer.connection.set_trace_callback(None)
-    assert statements.count("COMMIT") <= 2  # that of the one who stopped, which may have taken them along
+    assert statements.count("COMMIT") <= 2  # that of the task that stopped, which may have included them
     assert len(in_file.journal.interrupted()) == 50
 
 
@@ -392,7 +217,7 @@ def test_changes_during_a_commit_are_not_lost(in_file, gate, monkeypatch) -> Non
 
 
 def limit_pages(store: ResultStore, more: int) -> None:
-    """Let the file grow by so many pages; what comes after finds the disk full, as SQLite sees it."""
+    """Let the file grow by this number of pages; then SQLite finds the disk full."""
 
     def work(connection: sqlite3.Connection) -> None:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()

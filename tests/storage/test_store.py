@@ -1,15 +1,16 @@
-"""The contract of a store, kept by the one in a file and by the one in memory."""
+"""What stores do beyond their contract (`test_contract`), and what is built on it."""
 
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from store_dict import DictStore
 from store_helpers import NEW, OLD, columns, key, same, store_now, versioned
 
 import bgsim
@@ -17,16 +18,16 @@ from bgsim.errors import InvalidInputError, StoreError
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.storage import MemoryStore, ResultStore
 from bgsim.storage.explain import changed_parts
-from bgsim.storage.records import Record
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "dict"])
 def make(request, tmp_path):
     """Return a function that opens a store; what it opened is closed in the end."""
     opened = []
+    kinds = {"file": partial(ResultStore, tmp_path / "s.db"), "memory": MemoryStore, "dict": DictStore}
 
     def open_store(**settings):
-        store = ResultStore(tmp_path / "s.db", **settings) if request.param == "file" else MemoryStore(**settings)
+        store = kinds[request.param](**settings)
         opened.append(store)
         return store
 
@@ -38,30 +39,6 @@ def make(request, tmp_path):
 @pytest.fixture
 def store(make):
     return make()
-
-
-def test_what_is_stored_is_loaded(store) -> None:
-    assert store.find(key()) == 0
-    assert store.load(key(), 5) is None
-    store_now(store, key(), 100)
-    assert store.find(key()) == 100
-    assert same(store.load(key(), 100), columns(key(), 100))
-    assert same(store.load(key().hash), columns(key(), 100))
-
-
-def test_fewer_replicates_are_a_slice_and_more_are_what_there_is(store) -> None:
-    store_now(store, key(), 100)
-    assert same(store.load(key(), 7), columns(key(), 7))
-    assert same(store.load(key(), 1000), columns(key(), 100))
-
-
-def test_a_result_grows_and_never_shrinks(store) -> None:
-    for replicates in (10, 300, 40, 2000):
-        store_now(store, key(), replicates)
-    assert store.find(key()) == 2000
-    assert same(store.load(key()), columns(key(), 2000))
-    (result,) = store.results()
-    assert result.replicates == 2000
 
 
 @pytest.mark.parametrize("steps", [(10, 1000), (10, 30, 1000), (500, 510), (1, 2, 3, 4)])
@@ -90,90 +67,11 @@ def test_large_columns_in_many_blocks_come_back(store) -> None:
     assert store.check().ok
 
 
-def test_a_count_that_is_none_harms_nothing(store) -> None:
-    """What cannot be a count is the caller's error, not the result's."""
-    store_now(store, key(), 10, "w")
-    for wrong in ("5", 2.0):
-        with pytest.raises(TypeError):
-            store.load(key(), wrong)
-    for none in (0, -3):
-        assert store.load(key(), none) is None
-    assert same(store.load(key(), np.int64(4)), columns(key(), 4))
-    assert store.find(key()) == 10
-
-
-def test_loaded_columns_are_read_only(store) -> None:
-    store_now(store, key(), 10, "w")
-    for replicates in (10, 5):
-        with pytest.raises(ValueError, match="read-only"):
-            store.load(key(), replicates)["value"][0] = 1.0
-
-
 # ---- versions and parts --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("workspace", [None, "w"])
-def test_versions_stay_with_the_rows_when_a_result_grows(store, workspace) -> None:
-    """From the file and from a slot, whole and cut."""
-    store.store(key(), versioned(key(), (100, OLD)), workspace=workspace)
-    store.flush()
-    assert store.load(key(), 100).versions == ((0, 100, OLD),)
-    store.store(key(), versioned(key(), (100, OLD), (150, NEW)), workspace=workspace)
-    store.flush()
-    mixed = ((0, 100, OLD), (100, 150, NEW))
-    for wanted, expected in (
-        (None, mixed),
-        (250, mixed),
-        (999, mixed),
-        (101, ((0, 100, OLD), (100, 1, NEW))),
-        (100, ((0, 100, OLD),)),
-        (7, ((0, 7, OLD),)),
-    ):
-        for _ in range(2):
-            assert store.load(key(), wanted).versions == expected
-    assert store.get(key().hash).versions == store.results()[0].versions == mixed
-    assert same(store.load(key(), 250), columns(key(), 250))
-    assert store.check().ok
-
-
-def test_the_versions_of_a_plain_dict_are_unknown(store) -> None:
-    store_now(store, key(), 10, "w")
-    assert store.load(key(), 10).versions == ((0, 10, ""),)
-    store.store(key(), versioned(key(), (10, ""), (5, NEW)))
-    store.flush()
-    assert store.load(key()).versions == ((0, 10, ""), (10, 5, NEW))
-
-
-def test_a_result_that_is_stored_anew_keeps_all_its_versions(store) -> None:
-    """Another process has deleted what was extended: the store writes all of it, block by block."""
-    store.store(key(), versioned(key(), (100, OLD), (50, NEW), (50, OLD)), held=100)
-    store.flush()
-    assert store.load(key()).versions == ((0, 100, OLD), (100, 50, NEW), (150, 50, OLD))
-    assert same(store.load(key(), 170), columns(key(), 170))
-    assert store.check().ok
 
 
 def with_parts(of, **parts: str):
     return replace(of, parts=parts)
-
-
-def test_parts_are_kept_as_long_as_a_result_has_the_fingerprint(store) -> None:
-    fingerprint = key().fingerprint
-    assert store.parts(fingerprint) == {}
-    store_now(store, key(1), 10)
-    assert store.parts(fingerprint) == {}
-    for x in (1, 2, 3):
-        store_now(store, with_parts(key(x), a="1", b="ü"), 20)
-    assert store.parts(fingerprint) == {"a": "1", "b": "ü"}
-    store_now(store, key(3), 30)
-    for x in (1, 2):
-        store.delete(key(x).hash)
-    assert store.parts(fingerprint) == {"a": "1", "b": "ü"}
-    store.delete(key(3).hash)
-    assert store.parts(fingerprint) == {}
-    store_now(store, with_parts(key(3), c="2"), 10)
-    assert store.parts(fingerprint) == {"c": "2"}
-    assert store.check().ok
 
 
 def test_parts_go_with_the_last_result_that_is_evicted(store) -> None:
@@ -194,88 +92,12 @@ def test_parts_count_neither_in_the_key_nor_in_its_hash() -> None:
     assert with_parts(key(), a="1").identity == key().identity
 
 
-def test_results_say_what_is_there(store) -> None:
-    of = key(2.5, seed=2**70, name="a", flags=(True, False))
-    store_now(store, of, 500)
-    (result,) = store.results()
-    assert result == store.get(of.hash)
-    assert result.record == Record.of(of)
-    assert (result.simulation, result.seed, result.replicates) == ("tests.model", 2**70, 500)
-    assert result.parameters == {"x": 2.5, "name": "a", "flags": [True, False]}
-    assert result.stored_bytes > 0
-    assert 0 <= result.age_s < 60
-    assert store.get("0" * 32) is None
-
-
-def test_the_summary_is_that_of_all_segments(store) -> None:
-    """Mean, standard deviation, minimum and maximum over segments that were stored one after the other."""
-    for replicates in (10, 1000, 1001, 5000):
-        store_now(store, key(), replicates)
-    whole, summary = columns(key(), 5000), store.get(key().hash).summary
-    assert list(summary) == list(whole)
-    for name in ("value", "count", "won"):
-        found, values = summary[name], whole[name].astype(float)
-        assert found.dtype == whole[name].dtype.str
-        assert found.mean == pytest.approx(values.mean(), rel=1e-12)
-        assert found.sd == pytest.approx(values.std(ddof=1), rel=1e-9)
-        assert (found.minimum, found.maximum) == (values.min(), values.max())
-    assert summary["path"].mean is None
-
-
 def test_nan_and_infinity_are_kept_and_have_no_summary(store) -> None:
     values = np.array([1.0, np.nan, np.inf, -0.0])
     store.store(key(), {"a": values})
     store.flush()
     assert store.load(key())["a"].tobytes() == values.tobytes()
     assert store.get(key().hash).summary["a"].mean is None
-
-
-def test_delete_takes_a_result_out_of_its_slots(store) -> None:
-    store_now(store, key(1), 10, "w")
-    store_now(store, key(2), 10, "w")
-    assert store.delete(key(2).hash)
-    assert not store.delete(key(2).hash)
-    assert store.find(key(2)) == 0
-    assert store.load(key(2), 10) is None
-    assert [s.hash for s in store.slots("w")] == [key(1).hash]
-    assert store.delete(key(1).hash)
-    assert store.workspaces() == []
-
-
-def test_another_result_under_the_same_hash_is_neither_served_nor_overwritten(store, monkeypatch) -> None:
-    """A collision of the 128 bits, made by hand."""
-    store_now(store, key(1), 10)
-    monkeypatch.setattr(type(key(1)), "hash", property(lambda _: "c" * 32))
-    store_now(store, key(3), 10)
-    assert store.find(key(4)) == 0
-    assert store.load(key(4), 10) is None
-    errors: list[Exception | None] = []
-    store.store(key(4), columns(key(4), 20), workspace="w", on_stored=errors.append)
-    store.flush()
-    assert isinstance(errors[0], StoreError)
-    assert "another result" in str(errors[0])
-    store.place(key(4), 10, "w")
-    store.flush()
-    assert store.workspaces() == []
-    assert same(store.load(key(3), 10), columns(key(3), 10))
-
-
-@pytest.mark.parametrize(
-    ("bad", "says"),
-    [
-        ({}, "columns of one length"),
-        ({"a": np.zeros(0)}, "columns of one length"),
-        ({"a": np.zeros(3), "b": np.zeros(4)}, "columns of one length"),
-        ({"a": np.array([object()])}, "object"),
-    ],
-)
-def test_columns_that_cannot_be_stored_are_refused(store, bad, says) -> None:
-    errors: list[Exception | None] = []
-    store.store(key(), bad, on_stored=errors.append)
-    store.flush()
-    assert isinstance(errors[0], StoreError)
-    assert says in str(errors[0])
-    assert store.find(key()) == 0
 
 
 def test_a_part_of_a_large_array_does_not_keep_all_of_it(store) -> None:
@@ -290,66 +112,7 @@ def test_a_part_of_a_large_array_does_not_keep_all_of_it(store) -> None:
 # ---- slots ---------------------------------------------------------------------------------------
 
 
-def test_the_newest_is_primary_and_the_one_before_secondary(store) -> None:
-    for x in (1, 2, 3):
-        store_now(store, key(x), 10, "w")
-    pair = store.slots("w")
-    assert (pair.primary.hash, pair.secondary.hash) == (key(3).hash, key(2).hash)
-    assert pair.primary.generation == 3
-    assert store.workspaces() == ["w"]
-    assert list(store.slots("nobody")) == []
-
-
-def test_parameters_that_match_a_slot_refresh_it_in_place(store) -> None:
-    """Storing the primary's or the secondary's parameters again pushes nothing out."""
-    store_now(store, key(1), 10, "w")
-    store_now(store, key(2), 10, "w")
-    store_now(store, key(2), 20, "w")
-    pair = store.slots("w")
-    assert (pair.primary.hash, pair.primary.replicates, pair.secondary.hash) == (key(2).hash, 20, key(1).hash)
-    store.place(key(1), 5, "w")
-    store.flush()
-    pair = store.slots("w")
-    assert (pair.primary.hash, pair.primary.replicates, pair.secondary.hash) == (key(1).hash, 5, key(2).hash)
-    assert pair.primary.generation == 4
-
-
-def test_swap_and_clear(store) -> None:
-    store_now(store, key(1), 10, "w")
-    assert store.swap("w") == store.slots("w")
-    assert store.slots("w").primary.hash == key(1).hash
-    store_now(store, key(2), 10, "w")
-    pair = store.swap("w")
-    assert (pair.primary.hash, pair.secondary.hash) == (key(1).hash, key(2).hash)
-    assert store.clear("w") == 2
-    assert store.clear("w") == 0
-    assert store.workspaces() == []
-    assert store.find(key(1)) == 10
-
-
-def test_nothing_is_placed_that_is_not_stored(store) -> None:
-    store.place(key(9), 10, "w")
-    store.flush()
-    assert store.workspaces() == []
-
-
 # ---- limits --------------------------------------------------------------------------------------
-
-
-def test_the_least_recently_used_go_first_and_never_a_slot_nor_the_newest(make) -> None:
-    store = make()
-    store_now(store, key(0), 1000, "w")
-    size = store.get(key(0).hash).stored_bytes
-    store.close()
-    store = make(max_storage_bytes=int(3.5 * size))
-    store_now(store, key(0), 1000, "w")
-    for x in (1, 2):
-        store_now(store, key(x), 1000)
-    store.load(key(1), 10)
-    store_now(store, key(3), 1000)
-    assert [store.find(key(x)) for x in range(4)] == [1000, 1000, 0, 1000]
-    store_now(store, key(4), 1000)
-    assert [store.find(key(x)) for x in range(5)] == [1000, 0, 0, 1000, 1000]
 
 
 def test_cleanup_says_what_it_removed(make) -> None:
@@ -363,14 +126,6 @@ def test_cleanup_says_what_it_removed(make) -> None:
     assert report.removed == tuple(key(x).hash for x in (1, 2, 3))
     assert report.removed_bytes == pytest.approx(3 * size, rel=0.05)
     assert [r.hash for r in store.results()] == [key(0).hash]
-
-
-def test_what_was_not_used_for_too_long_goes(make) -> None:
-    store = make()
-    store_now(store, key(0), 10, "w")
-    store_now(store, key(1), 10)
-    store.max_age_s = 0.0
-    assert store.cleanup().removed == (key(1).hash,)
 
 
 def test_a_result_beyond_the_limit_is_refused_with_what_to_do(make) -> None:
@@ -549,7 +304,7 @@ def test_an_export_of_an_older_bgsim_comes_in(store, tmp_path) -> None:
     for name, wrong in (("parts", {"a": 1}), ("versions", [{}])):
         content["__bgsim__"] = np.array(json.dumps({**described, name: wrong}))
         np.savez(tmp_path / "wrong.npz", **content)
-        with pytest.raises(StoreError, match="no result that bgsim has exported"):
+        with pytest.raises(StoreError, match="is not a result that bgsim exported"):
             store.import_(tmp_path / "wrong.npz")
     del described["parts"], described["versions"]
     content["__bgsim__"] = np.array(json.dumps(described))
@@ -597,7 +352,7 @@ def test_what_cannot_be_exported_or_imported_is_refused(store, tmp_path) -> None
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "plain.npz", a=np.zeros(3))
     for name in ("text.npz", "plain.npz"):
-        with pytest.raises(StoreError, match="no result that bgsim has exported"):
+        with pytest.raises(StoreError, match="is not a result that bgsim exported"):
             store.import_(tmp_path / name)
 
 
@@ -613,37 +368,6 @@ def test_a_changed_export_is_refused(store, tmp_path) -> None:
 
 
 # ---- threads and the end -------------------------------------------------------------------------
-
-
-def test_threads_that_extend_one_result_end_right(store, in_threads) -> None:
-    of = key()
-    in_threads(*(lambda n=n: store.store(of, columns(of, n), workspace="w") for n in (100, 2000, 700, 5000)))
-    store.flush()
-    assert same(store.load(of), columns(of, 5000))
-    assert store.check().ok
-
-
-def test_on_stored_is_called_once_and_may_use_the_store(store) -> None:
-    calls = []
-    done = threading.Event()
-
-    def stored(error) -> None:
-        calls.append((error, store.find(key())))
-        done.set()
-
-    store.store(key(), columns(key(), 10), on_stored=stored)
-    assert done.wait(30)
-    store.flush()
-    assert calls == [(None, 10)]
-
-
-def test_a_closed_store_takes_nothing(store) -> None:
-    store_now(store, key(), 10)
-    store.close()
-    store.close()
-    errors: list[Exception | None] = []
-    store.store(key(2), columns(key(2), 10), on_stored=errors.append)
-    assert isinstance(errors[0], StoreError)
 
 
 def test_a_commit_within_the_limits_looks_at_no_result_but_the_oldest(tmp_path: Path) -> None:
@@ -665,7 +389,7 @@ def test_a_commit_within_the_limits_looks_at_no_result_but_the_oldest(tmp_path: 
     assert not [plan for plan in plans if plan.startswith(("SCAN results", "SCAN blocks"))]
 
 
-def test_parts_are_written_once_and_again_when_somebody_else_may_have_removed_them(tmp_path: Path) -> None:
+def test_parts_are_written_once_and_again_when_another_may_have_removed_them(tmp_path: Path) -> None:
     statements: list[str] = []
 
     def written() -> int:

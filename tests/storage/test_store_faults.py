@@ -166,7 +166,7 @@ def test_of_processes_that_open_a_damaged_file_at_once_one_rebuilds_it(tmp_path,
     assert not list(tmp_path.glob("s.db.rebuil*"))
 
 
-def test_who_opens_a_damaged_file_waits_while_another_rebuilds_it(tmp_path, path, gate, monkeypatch) -> None:
+def test_opening_a_damaged_file_waits_while_another_rebuilds_it(tmp_path, path, gate, monkeypatch) -> None:
     fill(path)
     damage_page(path, "slots")
     save, found = salvage._save, []
@@ -416,7 +416,10 @@ def _set_version(path: Path, version: int) -> None:
 def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> None:
     fill(path, 2)
     old = schema.SCHEMA_VERSION
-    steps = {old: ("ALTER TABLE results ADD COLUMN note TEXT",), old + 1: ("UPDATE results SET note = 'moved'",)}
+    steps = {
+        old: lambda db: db.table("results").add_column("note", str),
+        old + 1: lambda db: db.execute("UPDATE results SET note = 'moved'"),
+    }
     monkeypatch.setattr(schema, "SCHEMA_VERSION", old + 2)
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     store = ResultStore(path)
@@ -433,7 +436,11 @@ def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> No
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch) -> None:
     fill(path, 2)
     with monkeypatch.context() as patched:
-        failing = ("ALTER TABLE results ADD COLUMN note TEXT", "UPDATE nobody SET x = 1")
+
+        def failing(db) -> None:
+            db.table("results").add_column("note", str)
+            db.execute("UPDATE nobody SET x = 1")
+
         patched.setattr(schema, "MIGRATIONS", {schema.SCHEMA_VERSION: failing})
         patched.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
         with pytest.raises(StoreError, match="no such table"):
@@ -448,7 +455,7 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch) -> None:
 
 
 def limit_pages(store: ResultStore, more: int) -> None:
-    """Let the file grow by so many pages; what comes after finds the disk full, as SQLite sees it."""
+    """Let the file grow by this number of pages; then SQLite finds the disk full."""
 
     def work(connection: sqlite3.Connection) -> None:
         (count,) = connection.execute("PRAGMA page_count").fetchone()
@@ -504,7 +511,7 @@ def test_a_full_disk_does_not_lose_a_job(path) -> None:
 
 @pytest.mark.parametrize("then", ["nothing", "another"])
 def test_a_file_that_is_deleted_or_replaced_while_open(path, then) -> None:
-    """What would be written where nobody finds it is refused; opened anew, the store works."""
+    """The store refuses to write into a lost file; opened again, it works."""
     store = ResultStore(path)
     store_now(store, key(1), 10)
     for suffix in ("", "-wal", "-shm"):
@@ -707,7 +714,7 @@ def test_a_full_backlog_makes_callers_wait(store, gate, monkeypatch) -> None:
     assert store.find(key(2)) == 10
 
 
-def test_a_callback_that_raises_harms_nobody(store, caplog) -> None:
+def test_a_callback_that_raises_harms_no_other(store, caplog) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
@@ -732,7 +739,7 @@ def test_waiting_for_the_writer_in_its_own_thread_is_refused(store) -> None:
 
 
 def test_a_busy_file_is_waited_for(store, path) -> None:
-    """Another process keeps the file locked for a while; nobody sees `database is locked`."""
+    """Another process keeps the file locked for a while; no caller sees `database is locked`."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     errors: list[Exception | None] = []
@@ -816,10 +823,10 @@ def test_slots_are_decoded_once(store, path) -> None:
 
 def test_what_another_process_deleted_is_not_served_from_memory(store, path, clock, monkeypatch) -> None:
     """At most 10 ms longer than it was there, without asking the file each time."""
-    monkeypatch.setattr(store._memory, "_clock", clock)
+    monkeypatch.setattr(store._cache, "_clock", clock)
     looked_up: list[str] = []
-    is_stored = store._memory._is_stored
-    monkeypatch.setattr(store._memory, "_is_stored", lambda h: (looked_up.append(h), is_stored(h))[1])
+    is_stored = store._cache._is_stored
+    monkeypatch.setattr(store._cache, "_is_stored", lambda h: (looked_up.append(h), is_stored(h))[1])
     for x in (1, 2):
         store_now(store, key(x), 100, "w")
     for _ in range(5):
@@ -837,11 +844,11 @@ def test_what_another_process_deleted_is_not_served_from_memory(store, path, clo
 
 def test_slot_memory_is_bounded(path) -> None:
     store = ResultStore(path)
-    store._memory._max_bytes = 3 * 10_000 * 8
+    store._cache._max_bytes = 3 * 10_000 * 8
     for x in range(10):
         store.store(key(x), {"a": np.full(10_000, float(x))}, workspace=f"w{x}")
     store.flush()
-    held = store._memory._held
+    held = store._cache._held
     assert list(held) == [key(x).hash for x in (7, 8, 9)]
     assert store.load(key(0))["a"][0] == 0.0
     store.close()

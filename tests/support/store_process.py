@@ -16,7 +16,7 @@ from bgsim.storage import ResultStore
 
 
 def write(path: str, number: int) -> None:
-    """Wait for a line, then extend what all share, in steps of this process's own, and store what nobody else has."""
+    """Wait for a line, then extend the shared result in steps of this process, and store results of its own."""
     print("ready", flush=True)
     sys.stdin.readline()
     store = ResultStore(path)
@@ -68,7 +68,7 @@ def fill(path: str) -> None:
 
 
 def crash(path: str, rounds: int, seed: int) -> None:
-    """Again and again, start a process whose four threads store, kill it, and see that nothing durable is lost."""
+    """Repeatedly start a process whose four threads store, kill it, and check that no durable result is lost."""
     warnings.simplefilter("error")  # no file may be taken for damaged
     rng = random.Random(seed)
     everything: dict[int, int] = {}
@@ -112,11 +112,11 @@ def own(path: str, name: str) -> None:
     journal.flush()
     print("ready", flush=True)
     sys.stdin.read()
-    os._exit(0)  # without closing: as one who was ended from outside
+    os._exit(0)  # without closing, as if it was killed
 
 
 def claim(path: str, name: str, count: int = 0) -> None:
-    """Wait for a line, claim so many requests one by one, or all at once, say which, and live until the next line."""
+    """Wait for a line, claim a number of requests one by one, or all at once, print them, and wait for a line."""
     store = ResultStore(path)
     store.journal.register(name)
     print("ready", flush=True)
@@ -128,7 +128,7 @@ def claim(path: str, name: str, count: int = 0) -> None:
 
 
 def mark(path: str, count: int) -> None:
-    """Wait for a line, then run a schedule's times as far as nobody else has; say which."""
+    """Wait for a line, then run the times of a schedule that no other process has run; print them."""
     store = ResultStore(path)
     print("ready", flush=True)
     sys.stdin.readline()

@@ -1,7 +1,7 @@
-"""Columns to bytes and back: a filter where it helps, zstd, and a description from which a block can be read.
+"""Blocks: columns to bytes and back, by a filter and zstd.
 
-A block is a column's values for consecutive replicates. Its description (`Block`) and its bytes are all that is needed
-to read it; nothing in it can run code. docs/store-format.md specifies it.
+A block is a column's values for consecutive replicates. Its description (`Block`) and its bytes suffice to read it, and
+nothing in it can run code. docs/store-format.md specifies it.
 
 Filters (`bgsim.storage.codec.filters`) rearrange the bytes before zstd sees them; a sample of the column decides which.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_BLOCK_BYTES = 64 * 2**20
-"""Nothing larger is read, whatever a description says; a single replicate's output may be so large."""
+"""No larger block is read, whatever its description says; one replicate's output may be this large."""
 
 BLOCK_BYTES = 2 * 2**20
 """Raw size at which a column is cut into blocks: enough for zstd, and several for several cores."""
@@ -51,7 +51,7 @@ class Block(NamedTuple):
     raw_bytes : int
         Size before filter and compression.
     checksum : int
-        CRC-32 of the raw bytes, begun with that of a label: where the block belongs.
+        CRC-32 of a label, which says where the block belongs, and of the raw bytes.
     """
 
     dtype: str
@@ -69,7 +69,7 @@ def encode_block(values: NDArray[Any], label: str = "") -> tuple[Block, bytes]:
     values : ndarray
         Of any shape, order and strides.
     label : str
-        Where the block belongs; it can only be read with the same label.
+        Where the block belongs; only the same label reads it.
 
     Raises
     ------
@@ -85,35 +85,13 @@ def encode_block(values: NDArray[Any], label: str = "") -> tuple[Block, bytes]:
     raw = values.reshape(-1).view(np.uint8) if values.size else _EMPTY
     name = _dtype_text(values.dtype)
     kind, data = _compress(raw, values.dtype)
-    # The description counts as well, so that a changed one shows.
+    # The checksum covers the description too, so that a changed one is noticed.
     checksum = zlib.crc32(raw.data, zlib.crc32(f"{label} {name} {shape} {kind}".encode()))
     return Block(name, shape, kind, len(raw), checksum), data
 
 
-def decode_block(block: Block, data: bytes, label: str = "", out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Return the array of a block, in native byte order.
-
-    Parameters
-    ----------
-    block, data
-        What `encode_block` returned.
-    label : str
-        That of `encode_block`.
-    out : ndarray, optional
-        Where to put it, C-contiguous, of the block's dtype and shape.
-
-    Raises
-    ------
-    DamagedResultError
-        If bytes, description and label do not belong together, or the description asks for too much.
-    """
-    layout = layout_of(block.dtype, block.shape)
-    begun = zlib.crc32(f"{label} {layout.text} {block.filter}".encode())
-    return decode(layout, block.filter, block.raw_bytes, block.checksum, data, begun, out)
-
-
 class Layout(NamedTuple):
-    """What a block's dtype and shape say; see `layout_of`.
+    """What follows from a block's dtype and shape; see `layout_of`.
 
     Attributes
     ----------
@@ -121,10 +99,10 @@ class Layout(NamedTuple):
         Little-endian.
     shape : tuple of int
     native : bool
-        Whether this machine is little-endian too.
+        Whether this machine is little-endian.
     raw_bytes : int
     text : str
-        As it counts in the checksum.
+        As the checksum covers it.
     planes : tuple of int
         Shape of the shuffled bytes: a row holds one byte of each value.
     """
@@ -144,7 +122,7 @@ def layout_of(dtype_text: str, shape: tuple[int, ...]) -> Layout:
     Raises
     ------
     DamagedResultError
-        If bgsim would never write such a block.
+        If bgsim never writes such a block.
     """
     dtype = parse_dtype(dtype_text)
     raw_bytes = math.prod(shape) * dtype.itemsize
@@ -169,14 +147,24 @@ def decode(
     begun: int,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Return the array of a block, read-only unless it is `out`: what `decode_block` does, by those who have a layout.
+    """Return the array of a block in native byte order, read-only unless it is `out`.
 
     Parameters
     ----------
-    layout, kind, raw_bytes, checksum, data, out
-        As for `decode_block`.
+    layout : Layout
+    kind, raw_bytes, checksum
+        As in `Block`: `kind` is the filter.
+    data : bytes
+        What `encode_block` returned.
     begun : int
-        CRC-32 of the text of label and description.
+        CRC-32 of the text of label, layout and filter.
+    out : ndarray, optional
+        Where to put it, C-contiguous, of the block's dtype and shape.
+
+    Raises
+    ------
+    DamagedResultError
+        If bytes, description and label do not belong together, or the description asks for too much.
     """
     if raw_bytes != layout.raw_bytes:
         raise DamagedResultError(f"a block of {layout.shape} {layout.dtype} does not have {raw_bytes} bytes")
@@ -220,7 +208,7 @@ def parse_dtype(text: str) -> np.dtype[Any]:
     Raises
     ------
     DamagedResultError
-        If there is none, or bgsim would never write it.
+        If there is none, or bgsim never writes it.
     """
     import ast  # noqa: PLC0415 - for structured dtypes only
 
@@ -253,12 +241,12 @@ def _compressor() -> zstandard.ZstdCompressor:
 
 
 def decompress(data: bytes, size: int) -> bytes:
-    """Return the filtered bytes, having compared their size with the description before making room for them.
+    """Return the filtered bytes; their size is compared with the description before memory is allocated.
 
     Raises
     ------
     DamagedResultError
-        If it is another, or `data` is not one frame.
+        If the size differs, or `data` is not one frame.
     """
     try:
         undo = _local.decompress  # this thread's
@@ -276,7 +264,7 @@ def decompress(data: bytes, size: int) -> bytes:
 
 
 def _compress(raw: NDArray[Any], dtype: np.dtype[Any]) -> tuple[str, bytes]:
-    """Return filter and compressed bytes: of a small block the smaller form, of a large one what a sample says."""
+    """Return filter and compressed bytes: the smaller form of a small block, the one a sample chooses of a large."""
     compress, itemsize = _compressor().compress, dtype.itemsize
     other = filters.helpful(raw, dtype)
     if other == "none":

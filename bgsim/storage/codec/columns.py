@@ -1,15 +1,21 @@
-"""A result's columns, and which can be stored."""
+"""A result's columns, which can be stored, and the statistics that are stored with them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bgsim.environment import Versions, versions_of
 from bgsim.errors import StoreError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_PIECE = 8192
+"""Values that `moments` works on at a time."""
 
 
 class Columns(dict[str, "NDArray[Any]"]):
@@ -18,8 +24,8 @@ class Columns(dict[str, "NDArray[Any]"]):
     Attributes
     ----------
     versions : tuple of (int, int, str)
-        Which rows were computed with which NumPy and numba, as `bgsim.environment.Versions` has it. Whoever makes the
-        columns sets it; until then, and of a plain dict, `versions_of` says that they are unknown.
+        The NumPy and numba that computed each run of rows; see `bgsim.environment.Versions`. Until it is set, and of a
+        plain dict, `versions_of` says that they are unknown.
     """
 
     __slots__ = ("versions",)  # a dict of attributes would cost a hit from a slot a tenth
@@ -33,19 +39,19 @@ class Columns(dict[str, "NDArray[Any]"]):
         return found
 
     def first(self, replicates: int) -> Columns:
-        """Return the first replicates of columns that have at least so many, with their versions."""
+        """Return the first replicates, with their versions; the columns must have that many."""
         found = Columns({name: column[:replicates] for name, column in self.items()})
         found.versions = versions_of(self, replicates)
         return found
 
 
 def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Columns:
-    """Return the columns read-only, with their versions, without memory that they do not use.
+    """Return the columns read-only, with their versions, and without the rest of a larger array.
 
     Raises
     ------
     StoreError
-        If they cannot be stored: none, of different lengths, empty, of objects, or more than the limit.
+        If there are none, or they are empty, of different lengths, of objects, or larger than the limit.
     """
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1 or 0 in lengths:
@@ -67,3 +73,20 @@ def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Colu
         lone.flags.writeable = False
         found[name] = lone
     return found
+
+
+def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
+    """Return mean, sum of squared differences from it, minimum and maximum; None unless real scalars, and finite."""
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        return (None, None, None, None)
+    if len(values) == 1:
+        only = float(values[0])
+        return (only, 0.0, only, only) if math.isfinite(only) else (None, None, None, None)
+    with np.errstate(all="ignore"):
+        mean = float(values.mean(dtype=np.float64))
+        squares = 0.0
+        for start in range(0, len(values), _PIECE):  # in pieces that stay in the cache
+            centred = values[start : start + _PIECE] - mean
+            squares += float(centred @ centred)
+        found = (mean, squares, float(values.min()), float(values.max()))
+    return tuple(value if math.isfinite(value) else None for value in found)

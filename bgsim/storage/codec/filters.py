@@ -1,9 +1,9 @@
-"""Rearranging bytes so that zstd makes less of them, and back.
+"""Filters that rearrange bytes so that zstd compresses them better, and their inverses.
 
 ``shuffle``
     puts the first bytes of all values together, then the second ones, and so on. It helps floats and wide integers.
 ``bits``
-    keeps a boolean in one bit.
+    stores a boolean in one bit.
 ``none``
     leaves them as they are.
 """
@@ -26,10 +26,10 @@ PIECE_BYTES = 2**20
 """The shuffle works on pieces of this size, which stay in the processor's cache."""
 
 _LITTLE_BYTES = 64
-"""Of so few bytes a frame's own are the most, whatever is done."""
+"""Up to this size the bytes of the zstd frame itself outweigh what a filter saves."""
 
 _SCRATCH_BYTES = 2 * 2**20
-"""Up to so much memory a thread keeps."""
+"""Memory that a thread keeps for the next shuffle."""
 
 _MANY_PLANES = 64
 
@@ -47,7 +47,7 @@ def helpful(raw: NDArray[Any], dtype: np.dtype[Any]) -> str:
 
 
 def apply(kind: str, raw: NDArray[Any], itemsize: int) -> NDArray[Any]:
-    """Return the filtered bytes; those of a shuffle until this thread shuffles again.
+    """Return the filtered bytes; those of a shuffle are valid until this thread shuffles again.
 
     Parameters
     ----------

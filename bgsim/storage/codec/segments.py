@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ import numpy as np
 from bgsim.environment import first_rows, joined, versions_of
 from bgsim.errors import DamagedResultError
 from bgsim.storage.codec.codec import BLOCK_BYTES, Layout, decode, encode_block, layout_of, rows_per_block
-from bgsim.storage.codec.columns import Columns
-from bgsim.storage.codec.parallel import CORES, for_each
+from bgsim.storage.codec.columns import Columns, moments
+from bgsim.storage.codec.parallel import CORES, MAX_HELPERS, for_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,20 +32,17 @@ SELECT = (
     "b.raw_bytes, b.checksum, b.data, b.versions FROM results r JOIN blocks b ON b.hash = r.hash "
     "WHERE r.hash = ? AND b.first < ? ORDER BY b.position, b.first"
 )
-"""The rows of a result's first replicates, as `join` takes them; the result's own columns stand before."""
+"""The rows of a result's first replicates, as `join` takes them: columns of the result, then of the block."""
 
 MOST = 2**62
 """More replicates than there are."""
 
 _PARALLEL_BYTES = 2 * BLOCK_BYTES
-"""From so much on the other cores help: their threads take 0.1 ms to start."""
+"""The other cores help from this size on: their threads take 0.1 ms to start."""
 
 
 _DATA = -2
 """Where the bytes stand in a row."""
-
-_PIECE = 8192
-"""Values that `moments` works on at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ class Segments:
 
 
 def split(columns: Columns, first: int, result_hash: str) -> Segments:
-    """Encode what comes after the first replicates, in blocks of one version each; on all cores where it is much.
+    """Encode the replicates from `first` on, in blocks of one version each; large ones on all cores.
 
     Raises
     ------
@@ -92,7 +88,7 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
     Parameters
     ----------
     rows : iterator of tuple
-        Drawn as they are needed, one at a time; by all cores where a column has several blocks.
+        Drawn one at a time, as needed; by all cores where a column has several blocks.
     result_hash : str
     replicates : int
         At most those that are stored.
@@ -129,9 +125,9 @@ def _decodings(
     result_hash: str,
     replicates: int,
 ) -> Iterator[Callable[[], object]]:
-    """Put short columns in place, and yield a function for each block of a longer one, which decodes it into its place.
+    """Decode columns of one block, and yield for each block of a longer column a function that decodes it into place.
 
-    On the way, check that the rows follow each other, and note the versions of the first column's blocks in `runs`.
+    Checks that the rows follow each other, and adds the versions of the first column's blocks to `runs`.
     """
     filled: list[int] = []  # replicates of each column so far
     outputs, current = 0, None  # the column that rows are of
@@ -191,26 +187,9 @@ def shape_of(text: str) -> tuple[int, ...]:
     return shape
 
 
-def moments(values: NDArray[Any]) -> tuple[float | None, ...]:
-    """Return mean, sum of squared differences from it, minimum and maximum; None unless real scalars, and finite."""
-    if values.ndim != 1 or values.dtype.kind not in "biuf":
-        return (None, None, None, None)
-    if len(values) == 1:
-        only = float(values[0])
-        return (only, 0.0, only, only) if math.isfinite(only) else (None, None, None, None)
-    with np.errstate(all="ignore"):
-        mean = float(values.mean(dtype=np.float64))
-        squares = 0.0
-        for start in range(0, len(values), _PIECE):  # in pieces that stay in the cache
-            centred = values[start : start + _PIECE] - mean
-            squares += float(centred @ centred)
-        found = (mean, squares, float(values.min()), float(values.max()))
-    return tuple(value if math.isfinite(value) else None for value in found)
-
-
 def _label(result_hash: str, position: int, name: str, first: int) -> str:
     return f"{result_hash} {position} {name} {first}"
 
 
 def _helpers(raw_bytes: int) -> int:
-    return min(CORES - 1, 3) if raw_bytes >= _PARALLEL_BYTES else 0
+    return min(CORES - 1, MAX_HELPERS) if raw_bytes >= _PARALLEL_BYTES else 0

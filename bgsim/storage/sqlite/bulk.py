@@ -1,7 +1,7 @@
 """Statements for many rows at once.
 
-SQLite runs each statement without Python's lock, and in a busy program it may take milliseconds to get that back. So
-it is the number of statements that makes a writer slow, not the number of rows.
+SQLite runs each statement without Python's lock, and in a busy program it takes milliseconds to get the lock back. So a
+writer's time follows the number of statements, not of rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[
     rows : sequence of tuple
         Of one length.
     then : str
-        What comes after the values, such as ``ON CONFLICT ...``.
+        Follows the values, such as ``ON CONFLICT ...``.
     """
     for piece in _pieces(rows):
         places = f"({', '.join('?' * len(piece[0]))})"
@@ -35,7 +35,7 @@ def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[
 
 
 def for_keys(connection: sqlite3.Connection, statement: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Run a statement that ends with ``IN`` for all keys; return the rows that it finds."""
+    """Run a statement that ends with ``IN`` for all keys; return the rows found."""
     found: list[tuple[Any, ...]] = []
     for piece in _pieces(keys):
         found += connection.execute(f"{statement} ({', '.join('?' * len(piece))})", piece).fetchall()
@@ -43,7 +43,7 @@ def for_keys(connection: sqlite3.Connection, statement: str, keys: Sequence[str]
 
 
 def _pieces(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Cut rows into pieces of 64, 32, 16 ...: so there are few statements to be prepared."""
+    """Cut rows into pieces of 64, 32, 16 ..., so that few statements are prepared."""
     start, size = 0, _MOST
     while start < len(rows):
         while size > len(rows) - start:

@@ -1,4 +1,4 @@
-"""Reading everything in a store's file, and saying what is wrong."""
+"""The check of a store's file: it reads everything and says what is wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.storage.codec import segments
+from bgsim.storage.codec.columns import moments
 from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.reports import CheckReport
 from bgsim.storage.sqlite import journal_tables, tables
@@ -21,20 +22,20 @@ from bgsim.storage.sqlite.database import SQLITE_ERRORS
 
 @dataclass(slots=True)
 class Findings:
-    """What a check found so far.
+    """The findings of a check.
 
     Attributes
     ----------
     results, blocks : int
-        How many were read.
+        Number read.
     damaged : dict of str to str
-        By hash: why a result cannot be used.
+        The reason by hash, of results that cannot be used.
     problems : list of str
-        These and all others.
+        All problems, these included.
     journal, identities : list of (str, int, str)
-        Table, row and reason of what makes no sense there.
+        Table, row and reason of invalid rows.
     file_damaged : bool
-        Whether the database itself is damaged, so that it has to be made anew.
+        Whether the database itself is damaged and has to be rebuilt.
     """
 
     results: int = 0
@@ -46,7 +47,7 @@ class Findings:
     file_damaged: bool = False
 
     def report(self, *repaired: str) -> CheckReport:
-        """Return the findings as the caller gets them."""
+        """Return the findings as the caller's report."""
         return CheckReport(self.results, self.blocks, tuple(self.problems), repaired)
 
 
@@ -71,7 +72,7 @@ def check_file(connection: sqlite3.Connection) -> Findings:
 
 
 def mend(connection: sqlite3.Connection, found: Findings) -> None:
-    """Set damaged results aside, remove what refers to others that are not there, and add sizes up again."""
+    """Set damaged results aside, remove rows of results that are not stored, and sum the sizes again."""
     for result_hash, reason in found.damaged.items():
         tables.set_aside(connection, result_hash, reason)
     for table, rowid, _ in (*found.journal, *found.identities):
@@ -163,13 +164,13 @@ def _check_columns(connection: sqlite3.Connection, result_hash: str, replicates:
         "SELECT name, first, count, versions, mean, squares, minimum, maximum FROM blocks WHERE hash = ?",
         (result_hash,),
     ).fetchall()
-    for name, first, count, text, *moments in described:
+    for name, first, count, text, *stored in described:
         if name not in columns or first + count > replicates:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
         if not any(f <= first and first + count <= f + c and text == t for f, c, t in columns.versions):
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} have other versions")
-        computed = segments.moments(columns[name][first : first + count])
-        if not all(map(_same, moments, computed)):
+        computed = moments(columns[name][first : first + count])
+        if not all(map(_same, stored, computed)):
             raise DamagedResultError(f"the summary of replicates {first} to {first + count} of {name!r} is wrong")
     return len(described)
 

@@ -1,10 +1,10 @@
 """The SQLite file: opening it safely, and its settings.
 
-``synchronous = NORMAL`` in WAL mode: what is committed survives the end of the process, ``kill -9`` included, since it
-is in the system's memory by then. After a loss of power the last commits before it may be gone; the file itself is
-whole. ``survive_power_loss`` waits for the disk at every commit instead.
+``synchronous = NORMAL`` in WAL mode: a commit survives the end of the process, ``kill -9`` included, since it is in the
+system's memory. A loss of power may take the last commits; the file stays whole. ``survive_power_loss`` waits for the
+disk at every commit.
 
-The file is not mapped into memory: reading a mapping of a file that somebody cuts short ends the process.
+The file is not mapped into memory: to read a mapping of a file that is cut short ends the process.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from bgsim.storage.sqlite import forks, schema
 BUSY_TIMEOUT_MS = 60_000
 
 JOURNAL_LIMIT_BYTES = 16 * 2**20
-"""Size that the write-ahead log is cut back to."""
+"""Size to which the write-ahead log is cut back."""
 
 VFS = ""
-"""SQLite's way to the file system; a test takes one that has no shared memory, as on a network drive."""
+"""SQLite's access to the file system; a test takes one without shared memory, as on a network drive."""
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _LOOKS = 3
-"""How often a file is looked at before it is called another program's."""
+"""Attempts to read a header before the file counts as another program's."""
 
 _OPEN_ATTEMPTS = 200
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DamagedFileError(StoreError):
-    """The database itself is damaged, not only a result in it."""
+    """The database itself is damaged, not just a result in it."""
 
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite raises; the second when a damaged name or text stands in the message."""
+"""Raised by SQLite; the second when its message contains damaged text."""
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Tell whether SQLite could read a row, and Python could not make text of what stands in it."""
+    """Tell whether SQLite read a row whose text Python cannot decode."""
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
 
 
@@ -56,7 +56,7 @@ def is_damage(error: Exception) -> bool:
 
 
 def explained(path: Path, verb: str, error: Exception) -> StoreError:
-    """Return the error of a store that cannot be read or written, saying what to do."""
+    """Return the error of a store that cannot be read or written, with advice."""
     if is_damage(error):
         found: StoreError = DamagedFileError(
             f"the store {path} is damaged ({error}); `bgsim store check --repair` saves what can be read"
@@ -70,7 +70,7 @@ def explained(path: Path, verb: str, error: Exception) -> StoreError:
 
 
 def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Connection:
-    """Open the store's file for writing, making it when there is none.
+    """Open the store's file for writing; make it if there is none.
 
     Raises
     ------
@@ -79,11 +79,11 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
     ForeignFileError
         If the file is not a store; it is left untouched.
     DamagedFileError
-        If it is one, and damaged.
+        If it is a damaged store.
     NewerSchemaError
         If a newer bgsim wrote it.
     """
-    forks.check(path)
+    forks.GUARD.check(path)
     check_path(path)
     for attempt in range(_OPEN_ATTEMPTS):
         connection = connect(path)
@@ -93,7 +93,7 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
             connection.close()
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
                 raise DamagedFileError(f"the header of the store {path} is damaged") from error  # it is writable
-            # Going over to WAL needs the file alone, and SQLite does not wait for that.
+            # The change to WAL needs exclusive access, for which SQLite does not wait.
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise explained(path, "opened", error) from error
             if attempt == _OPEN_ATTEMPTS - 1:
@@ -108,14 +108,14 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
 
 
 def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connection:
-    """Open a file again that this process had open a moment ago.
+    """Open a file again that this process had open before.
 
     Raises
     ------
     sqlite3.Error
         If it cannot be opened.
     """
-    connection = connect(path, create=False)
+    connection = connect(path, mode="rw")
     try:
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         _set(connection, wait_for_disk=survive_power_loss or mode != "wal")
@@ -125,9 +125,9 @@ def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connecti
     return connection
 
 
-def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
-    """Return a connection that any one thread at a time may use."""
-    uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}{f'&vfs={VFS}' if VFS else ''}"
+def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
+    """Return a connection that any one thread at a time may use; ``rwc`` makes a file, ``ro`` writes to none."""
+    uri = f"file:{quote(str(path))}?mode={mode}{f'&vfs={VFS}' if VFS else ''}"
     connection = sqlite3.connect(
         uri,
         uri=True,
@@ -137,11 +137,18 @@ def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
         cached_statements=64,
     )
     connection.execute("PRAGMA foreign_keys = ON")
+    if mode == "ro":
+        connection.set_authorizer(_refuse_other_files)
     return connection
 
 
+def _refuse_other_files(action: int, *_: str | None) -> int:
+    """Refuse ATTACH, by which a read-only connection could write to the file after all, and VACUUM INTO with it."""
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+
+
 def check_path(path: Path) -> None:
-    """Refuse what cannot be a store, without touching it; see `open_database`."""
+    """Refuse a path that cannot be a store, without touching it; see `open_database`."""
     if path.is_dir():
         raise StoreError(f"the store path {path} is a directory; name a file in it, such as {path / 'bgsim.db'}")
     if not path.parent.is_dir():
@@ -158,7 +165,7 @@ def check_path(path: Path) -> None:
         try:
             _check_header(path)
         except StoreError:
-            # Another process may be making it: then its pages are on their way, and a journal is beside it.
+            # Another process may be making the file: then a journal is beside it.
             if attempt >= _LOOKS and not journal.exists():
                 raise
             time.sleep(0.01)
@@ -172,7 +179,7 @@ def _check_header(path: Path) -> None:
     try:
         application = _application_id(path)
     except SQLITE_ERRORS as error:
-        # Its header is no database's. Ours, with some bytes wrong, is told by what is left of it.
+        # It is no database's header. A damaged one of ours is recognized by the bytes that are intact.
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
         if header.startswith(_MAGIC) and header[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
@@ -191,9 +198,9 @@ def _writable(path: Path) -> bool:
 def _application_id(path: Path) -> int:
     """Return the application that a database's header names.
 
-    It is read through SQLite, without locks, journal or log: to open and close the file by other means would end the
-    locks that this process holds on it. Only where that finds damage is the log read too: a process that was ended
-    while it moved the log into the file has left part of it there alone.
+    SQLite reads it, without locks, journal or log: to open and close the file by other means would end the locks that
+    this process holds on it. If that finds damage the log is read too: a process that ended while it moved the log into
+    the file has left part of the data in the log.
     """
     try:
         return _read_application_id(path, "immutable=1")
@@ -218,7 +225,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
         )
     if 0 < version < schema.SCHEMA_VERSION:
         schema.migrate(connection, path)
-    # Where there is no shared memory, as on a network drive, this stays "delete": readers then wait for the writer.
+    # Without shared memory, as on a network drive, this stays "delete": readers then wait for the writer.
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     _set(connection, wait_for_disk=survive_power_loss or mode != "wal")
     for probe in (
@@ -231,18 +238,18 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
         "count(*) FROM identities",
     ):
         connection.execute(f"SELECT {probe}").fetchone()
-    connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow no more than reading
+    connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow reading alone
 
 
 def _set(connection: sqlite3.Connection, *, wait_for_disk: bool) -> None:
-    """Set what is a connection's, not the file's."""
+    """Make the settings of a connection; the others are the file's."""
     connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when nobody waits for it
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when no caller waits
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another under the same path, None if there is none."""
+    """Return device and inode, which differ for another file under the same path; None if there is no file."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""A store's file in use: opened or made anew, its readers, its writer, and what is damaged in it."""
+"""A store's file in use: its readers, its writer, and what to do about damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bgsim.errors import NewerSchemaError, StoreError
 from bgsim.storage.codec import segments
-from bgsim.storage.slots import SlotMemory
+from bgsim.storage.slots import SlotCache
 from bgsim.storage.sqlite import forks, tables
 from bgsim.storage.sqlite.database import DamagedFileError, file_identity, open_database, reopen_database
 from bgsim.storage.sqlite.file_journal import FileJournal
@@ -34,19 +34,19 @@ class StoreFile:
     path, survive_power_loss
         As for `ResultStore`.
     upkeep : Upkeep
-    memory : SlotMemory
+    cache : SlotCache
 
     Attributes
     ----------
     path : Path
     readers : Readers
     writer : Writer or None
-        None of a file that a newer bgsim wrote.
-    memory : SlotMemory
+        None if a newer bgsim wrote the file.
+    cache : SlotCache
     journal : FileJournal
     upkeep : Upkeep
     damaged : int
-        Results that were found damaged.
+        Number of damaged results found.
 
     Raises
     ------
@@ -54,26 +54,26 @@ class StoreFile:
         If the file cannot be used.
     """
 
-    def __init__(self, path: Path, upkeep: Upkeep, memory: SlotMemory, *, survive_power_loss: bool) -> None:
+    def __init__(self, path: Path, upkeep: Upkeep, cache: SlotCache, *, survive_power_loss: bool) -> None:
         self.path = path
         self.upkeep = upkeep
         self.damaged = 0
         self.readers = Readers(path)
-        self.memory = memory
-        self.journal = FileJournal(self.readers, self.run, self.submit)
+        self.cache = cache
+        self.journal = FileJournal(self.readers, self)
         self.writer: Writer | None = None
         self._survive_power_loss = survive_power_loss
         self._refusal: NewerSchemaError | None = None
         # Guards `damaged`; nothing is called under it.
         self._lock = threading.Lock()
         with forks.Use(path):
-            forks.register(self)
+            forks.GUARD.register(self)
             try:
                 connection = self._open()
             except NewerSchemaError as error:
                 self._open_newer(error)
             else:
-                self.memory.pin(tables.pinned(connection))
+                self.cache.pin(tables.pinned(connection))
                 self.writer = Writer(connection, self._reopen, path, upkeep, self.journal)
 
     def submit(self, task: Task) -> None:
@@ -97,24 +97,24 @@ class StoreFile:
         found: list[T] = []
 
         def do(connection: sqlite3.Connection) -> None:
-            self.upkeep.write(connection)  # what the work may read or change
+            self.upkeep.write(connection)  # the work may read or change it
             found.append(work(connection))
 
         self.writer.run(do, alone=alone, closed=closed)
         return found[-1]
 
     def flush(self) -> None:
-        """Return when all that was handed over before is durable."""
+        """Return when everything submitted before is durable."""
         if self.writer is not None:
             self.run(lambda _: None, alone=True)  # after all the rest; nothing to commit
 
     def results_changed(self, connection: sqlite3.Connection) -> None:
-        """Look again at sizes and slots, in a transaction that has deleted something or placed it."""
+        """Read sizes and slots again, in a transaction that has deleted or placed a result."""
         self.upkeep.recount()
-        self.memory.pin(tables.pinned(connection))
+        self.cache.pin(tables.pinned(connection))
 
     def set_aside(self, result_hash: str, reason: str) -> None:
-        """Take a damaged result out of the way and write down that it was there."""
+        """Remove a damaged result, and leave a note of it in the file."""
         logger.warning("result %s in %s is damaged and set aside: %s", result_hash, self.path, reason)
         with self._lock:
             self.damaged += 1
@@ -129,7 +129,7 @@ class StoreFile:
             logger.warning("result %s could not be set aside: %s", result_hash, error)
 
     def rebuild(self) -> str:
-        """Set the whole file aside, go on with a new one, and say so."""
+        """Set the whole file aside, go on with a new one, and return a sentence that says so."""
 
         def work(_: object) -> str:
             assert self.writer is not None
@@ -144,14 +144,14 @@ class StoreFile:
 
         return self.run(work, closed=True)
 
-    def let_go(self) -> None:
-        """Close all connections until they are needed again, for a fork; nobody uses one."""
+    def close_connections(self) -> None:
+        """Close all connections until they are needed again, for a fork; no thread uses one."""
         if self.writer is not None:
-            self.writer.let_go()
+            self.writer.close_connection()
         self.readers.drop()
 
     def close(self) -> None:
-        """Finish what was handed over, and let go of the file."""
+        """Finish what was submitted, and close the file."""
         if self.writer is not None:
             self.writer.close()
         self.readers.close()
@@ -175,11 +175,12 @@ class StoreFile:
             return open_database(self.path, survive_power_loss=self._survive_power_loss)
 
     def _open_newer(self, error: NewerSchemaError) -> None:
-        """Keep to reading, if the tables can be read as they are."""
+        """Open the file for reading alone, if its tables can be read as they are."""
         self._refusal = error
         try:
             with self.readers.reading(snapshot=True) as reader:
-                tables.read_results(reader)
+                for read in (tables.READ_RESULTS, tables.READ_OUTPUTS):
+                    reader.execute(f"{read} LIMIT 0").fetchall()
                 reader.execute(f"{segments.SELECT} LIMIT 0", ("", 0)).fetchall()
         except StoreError:
             self.readers.close()

@@ -1,8 +1,7 @@
 """The journal in a store's file, written by the store's writer.
 
-What changes is kept in a dictionary, and goes into the file at the end of the transaction that the writer is in, or
-opens for it. So the end of a job and its result are one commit when they are handed over together, and a request that
-ends before it was written costs no SQL.
+Changes are collected in a dictionary. The writer writes them at the end of its transaction, or of one that it opens for
+them. So a job's result and its end are one commit, and a request that ends before it is written costs no SQL.
 """
 
 from __future__ import annotations
@@ -29,16 +28,19 @@ logger = logging.getLogger("bgsim.storage")
 T = TypeVar("T")
 
 
-class Runner(Protocol):
-    """Has the writer do something, waits until it is durable, and returns what it returned."""
+class Tasks(Protocol):
+    """Hands tasks to the writer."""
 
-    def __call__(self, work: Callable[[sqlite3.Connection], T], /) -> T:
-        """Raise a StoreError if it cannot be done."""
+    def submit(self, task: Task) -> None:
+        """Hand over a task."""
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Have the writer do something, wait until it is durable, and return what it returned, or raise StoreError."""
 
 
 @dataclass(slots=True)
 class _Changes:
-    """What is not in the file yet; false if nothing."""
+    """Changes that are not in the file yet; false if there are none."""
 
     owners: dict[str, Owner | None] = field(default_factory=dict)  # None: released
     requests: dict[str, PendingRequest | Mark] = field(default_factory=dict)
@@ -68,40 +70,30 @@ class FileJournal(Journal):
     Parameters
     ----------
     readers : Readers
-    run : callable
-        Has the writer do something, and waits; raises a `StoreError`.
-    hand_over : callable
-        Has the writer do something.
+    tasks : Tasks
     clock : callable
         Seconds since the epoch.
 
     Attributes
     ----------
     failure : Exception or None
-        Why it could not be written the last time. Until a heartbeat, a release or `flush` all changes stay in memory.
+        Of the last attempt to write. Until a heartbeat, a release or `flush` all changes then stay in memory.
     """
 
-    def __init__(
-        self,
-        readers: Readers,
-        run: Runner,
-        hand_over: Callable[[Task], None],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, readers: Readers, tasks: Tasks, clock: Callable[[], float] = time.time) -> None:
         self.failure: Exception | None = None
         self._readers = readers
-        self._run = run
-        self._hand_over = hand_over
+        self._tasks = tasks
         self._clock = clock
         # Guards all below; SQLite and the writer are not called under it.
         self._lock = threading.Lock()
         self._changes = _Changes()
-        self._writing: _Changes | None = None  # those in the writer's present transaction
-        self._known: set[str] = set()  # requests that are in the file, or may be, as far as this process has met them
-        self._asked = False  # whether the writer has a task to write the changes, not begun
+        self._writing: _Changes | None = None  # in the writer's current transaction
+        self._known: set[str] = set()  # requests that may be in the file, of those that this process has met
+        self._asked = False  # whether a task that writes the changes is in the backlog
         self._failed_before = False
 
-    # ---- told by the engine, at no cost --------------------------------------------------------------
+    # ---- changes, which take microseconds --------------------------------------------------------------
 
     def register(self, owner: str) -> None:
         self._set_owner(owner, Owner.here(owner, self._clock()))
@@ -133,7 +125,7 @@ class FileJournal(Journal):
             self._ask()
 
     def _remove(self, id: str) -> bool:
-        """Note the end of a request; return whether that has to be written."""
+        """Note the end of a request; return whether it has to be written."""
         with self._lock:
             if isinstance(self._changes.requests.get(id), PendingRequest) and id not in self._known:
                 del self._changes.requests[id]
@@ -148,12 +140,12 @@ class FileJournal(Journal):
         self._ask()
 
     def _ask(self) -> None:
-        """Have the changes written, unless that is under way."""
+        """Submit a task that writes the changes, unless one is in the backlog."""
         with self._lock:
             if self._asked or self.failure is not None:
                 return
             self._asked = True
-        self._hand_over(Task(_nothing, self._answered, patient=True))  # most of what is asked for ends soon
+        self._tasks.submit(Task(_nothing, self._answered, patient=True))  # most requests end soon
 
     def _answered(self, error: Exception | None) -> None:
         with self._lock:
@@ -162,22 +154,22 @@ class FileJournal(Journal):
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        """Keep all changes in memory from now on, and say so if it is news."""
+        """Keep all changes in memory from now on, and log that once."""
         with self._lock:
             self.failure = error
             news, self._failed_before = not self._failed_before, True
         if news:
             logger.warning("the journal cannot be written, so a crash would lose it: %s", error)
 
-    # ---- called by the writer, in and around its transactions ----------------------------------------
+    # ---- called by the writer, in and around its transactions ------------------------------------------
 
     def end(self, ids: Iterable[str]) -> None:
-        """Note the end of requests, which is written before the transaction ends that the writer is in."""
+        """Note the end of requests, to be written in the writer's current transaction."""
         for each in ids:
             self._remove(each)
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Write the changes, in the transaction that the writer is about to commit."""
+        """Write the changes into the transaction that the writer is about to commit."""
         with self._lock:
             self._asked = False
             if self.failure is not None or not self._changes:
@@ -187,7 +179,7 @@ class FileJournal(Journal):
         self._writing.write(connection, self._clock())
 
     def committed(self) -> None:
-        """Forget the changes that were written."""
+        """Drop the changes that were written."""
         with self._lock:
             if self._writing is None:
                 return
@@ -195,12 +187,12 @@ class FileJournal(Journal):
             self._writing, self._failed_before = None, False
 
     def rolled_back(self, error: Exception | None) -> bool:
-        """Keep what was to be written; return whether there was something.
+        """Take the changes back; return whether there were any.
 
         Parameters
         ----------
         error : Exception or None
-            Given if nothing else was in the transaction, so that it is the journal that cannot be written.
+            Given if the transaction held nothing else, so that the journal cannot be written.
         """
         with self._lock:
             if self._writing is None:
@@ -210,7 +202,7 @@ class FileJournal(Journal):
             self._fail(error)
         return True
 
-    # ---- asked, after all that was told --------------------------------------------------------------
+    # ---- queries, after all changes --------------------------------------------------------------------
 
     def interrupted(self) -> list[PendingRequest]:
         found = self._read(lambda connection: tables.interrupted(connection, self._clock()))
@@ -220,7 +212,7 @@ class FileJournal(Journal):
     def claim(self, owner: str, ids: Iterable[str] | None = None) -> list[PendingRequest]:
         wanted = None if ids is None else set(ids)
         self._flush_if_possible()
-        found = self._run(lambda connection: tables.claim(connection, owner, wanted, self._clock()))
+        found = self._tasks.run(lambda connection: tables.claim(connection, owner, wanted, self._clock()))
         self._meet(found)
         return found
 
@@ -233,30 +225,30 @@ class FileJournal(Journal):
 
     def take_dead_letter(self, id: str) -> DeadLetter | None:
         self._flush_if_possible()
-        return self._run(lambda connection: tables.take_dead_letter(connection, id))
+        return self._tasks.run(lambda connection: tables.take_dead_letter(connection, id))
 
     def put_schedule(self, schedule: ScheduledRequest) -> None:
-        self._run(lambda connection: tables.put_schedule(connection, schedule))
+        self._tasks.run(lambda connection: tables.put_schedule(connection, schedule))
 
     def schedules(self) -> list[ScheduledRequest]:
         return self._read(tables.read_schedules)
 
     def remove_schedule(self, name: str) -> bool:
-        return self._run(lambda connection: tables.remove_schedule(connection, name))
+        return self._tasks.run(lambda connection: tables.remove_schedule(connection, name))
 
     def mark_schedule_run(self, name: str, last_run_at: str | None, previous: str | None) -> bool:
-        return self._run(lambda connection: tables.mark_schedule_run(connection, name, last_run_at, previous))
+        return self._tasks.run(lambda connection: tables.mark_schedule_run(connection, name, last_run_at, previous))
 
     def flush(self) -> None:
         with self._lock:
             self.failure = None
-        self._run(_nothing)
+        self._tasks.run(_nothing)
         failure = self.failure
         if failure is not None:
             raise StoreError(f"the journal cannot be written: {failure}") from failure
 
     def _flush_if_possible(self) -> None:
-        with suppress(StoreError):  # what cannot be written is no reason not to read
+        with suppress(StoreError):  # a failed write does not prevent reading
             self.flush()
 
     def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
@@ -266,7 +258,7 @@ class FileJournal(Journal):
 
 
 def _started(change: PendingRequest | Mark | None) -> PendingRequest | Mark:
-    """Return a change with that after it that the request starts."""
+    """Return a change, followed by the start of the request."""
     if isinstance(change, PendingRequest):
         return replace(change, started=True)
     return change or Mark.STARTED

@@ -1,9 +1,9 @@
-"""No SQLite under way, and no file of it open, while the process forks.
+"""No SQLite call under way, and no store's file open, while the process forks.
 
 SQLite does not survive a fork: the child would believe that it has the parent's locks, could find a mutex taken by a
-thread that it has not got, and may not even close what it inherited (https://www.sqlite.org/howtocorrupt.html, 2.6). So
-a fork waits for those who use SQLite at the moment, closes the connections of each open store, and both sides open them
-anew when they need them. To start a program with `subprocess` is no such fork.
+thread that it does not have, and may not even close what it inherited (https://www.sqlite.org/howtocorrupt.html, 2.6).
+So a fork waits for the threads that use SQLite, closes the connections of each open store, and both sides open them
+anew when they need them. `subprocess` does not fork in this sense.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import get_ident
-from typing import Any, Protocol
+from typing import Protocol
 
 from bgsim.ctrl_c import CtrlC, in_main_thread
 from bgsim.errors import StoreError
@@ -27,9 +27,8 @@ from bgsim.errors import StoreError
 logger = logging.getLogger("bgsim.storage")
 
 PATIENCE_S = 30.0
-"""A fork goes ahead after so long: whatever keeps a store that busy must not keep a program from forking."""
+"""A fork goes ahead after this time: no store, however busy, keeps a program from forking."""
 
-_POLL_S = 0.0005
 _SOON_S = 0.1
 
 
@@ -38,137 +37,170 @@ class File(Protocol):
 
     path: Path
 
-    def let_go(self) -> None:
-        """Close its connections until they are needed again; nobody uses one."""
+    def close_connections(self) -> None:
+        """Close its connections until they are needed again; no thread uses one."""
 
 
-_files: weakref.WeakSet[File] = weakref.WeakSet()
-_uses: dict[int, tuple[int, Path, weakref.ref[Use]]] = {}  # by its id; each change is a single step
-_forking = 0  # the thread that forks
-_depth = 0  # forks of that thread within its own wait, from a signal handler
-_ctrl_c = CtrlC()  # held back while the main thread forks
-_held = False  # it is
-_forked = threading.Event()
-_one_fork = threading.Lock()
-_inherited: set[Path] = set()  # files that were in use when the process forked, in the child
-_count = 0
+class ForkGuard:
+    """What a process knows of its forks, and of the threads that use SQLite. There is one: `GUARD`.
+
+    Attributes
+    ----------
+    uses : dict of int to (int, Path)
+        Thread and file of each `Use`, by its id. Each change is a single step.
+    forking : int
+        The thread that forks, 0 if none.
+    count : int
+        How often this process has come out of a fork, as the child: quicker to compare than the process's number.
+    ctrl_c : CtrlC
+        Held back while the main thread forks: what a signal handler raises in the hooks of a fork is lost.
+    """
+
+    def __init__(self) -> None:
+        self.uses: dict[int, tuple[int, Path]] = {}
+        self.forking = 0
+        self.count = 0
+        self.ctrl_c = CtrlC()
+        self._files: weakref.WeakSet[File] = weakref.WeakSet()
+        self._busy: set[Path] = set()  # files in use when the process forks, all the same
+        self._inherited: set[Path] = set()  # those of the forks that this process comes from
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._turn = threading.RLock()  # held by the thread that forks
+        self._depth = 0  # a signal handler may fork within its thread's fork
+        self._ended: SimpleQueue[None] = SimpleQueue()  # told of each use that ends meanwhile; safe in a finalizer
+
+    def register(self, file: File) -> None:
+        """Close this file's connections before each fork."""
+        self._files.add(file)
+
+    def check(self, path: Path) -> None:
+        """Refuse a file that this process has inherited open.
+
+        Raises
+        ------
+        StoreError
+        """
+        if path in self._inherited:
+            raise StoreError(
+                f"the store {path} was in use when this process forked, so it cannot be opened here; fork while it is "
+                "not busy, or start processes with the method 'spawn'"
+            )
+
+    def use_ended(self) -> None:
+        """Wake a fork that waits for uses."""
+        self._ended.put(None)
+
+    def wait_for_fork(self) -> None:
+        """Return when no other thread forks."""
+        with self._turn:
+            pass
+
+    def paths(self, thread: int, *, others: bool = False) -> set[Path]:
+        """Return the files that a thread uses, or that all others use."""
+        return {path for user, path in list(self.uses.values()) if (user == thread) is not others}
+
+    # ---- the hooks of a fork -------------------------------------------------------------------------
+
+    def before(self) -> None:
+        """Wait until no other thread uses SQLite, and close what is open."""
+        me = get_ident()
+        if in_main_thread():
+            self.ctrl_c.hold()
+        self._turn.acquire()
+        self._depth += 1
+        if self._depth > 1:
+            self._busy = self.paths(me, others=True)
+            return
+        self._ended = SimpleQueue()
+        self.forking = me
+        self._wait_for_uses(me)
+        busy = self._busy = self.paths(me, others=True)
+        if busy:
+            names = " and ".join(sorted(f"the store {path}" for path in busy))
+            logger.warning(
+                "%s busy for %g s; the process forks, and the child cannot use it",
+                f"{names} {'was' if len(busy) == 1 else 'were'}",
+                PATIENCE_S,
+            )
+        for file in list(self._files):
+            if file.path not in busy:
+                file.close_connections()
+
+    def _wait_for_uses(self, me: int) -> None:
+        # 1. A thread adds its use, 2. and looks for a fork. The fork 1. shows itself, 2. and looks for uses: one of the
+        # two sees the other. A use that ends is removed first and told of then, so that no end is missed.
+        deadline, soon = time.monotonic() + PATIENCE_S, _SOON_S
+        while self.paths(me, others=True):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            try:
+                self._ended.get(timeout=min(left, soon))
+            except Empty:
+                gc.collect()  # an interrupt may have left a use in a cycle of frames
+                soon = left
+
+    def after_in_parent(self) -> None:
+        """Let the other threads go on, and Ctrl-C through."""
+        if self.forking == get_ident():
+            self._depth -= 1
+            if not self._depth:
+                self.forking = 0
+            self._turn.release()
+        if in_main_thread() and self.ctrl_c.let_go() is not None:
+            threading.Timer(_SOON_S, _interrupt_main).start()  # a moment after the fork
+
+    def after_in_child(self) -> None:
+        """Forget the other threads, which the child does not have."""
+        me = get_ident()
+        for use, (thread, _) in list(self.uses.items()):
+            if thread != me:
+                del self.uses[use]
+        self._inherited |= self._busy
+        self.count += 1
+        self._begin_anew()
+        self.forking = 0
+        if in_main_thread():
+            self.ctrl_c.let_go()  # one that has come is the parent's
+
+
+GUARD = ForkGuard()
 
 
 class Use:
-    """The use of a store's file by one thread, from when it is made to `end`; made during a fork, after that.
+    """The use of a store's file by one thread, from when it is made to `end`. One made during a fork waits for it.
 
-    Whoever is interrupted before he can end it has ended it by letting go of the object.
+    A thread that is interrupted before it can end its use ends it by dropping the object.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     def __init__(self, path: Path) -> None:
         me = get_ident()
-        _uses[id(self)] = mine = me, path, weakref.ref(self)
-        # 1. This thread adds itself, 2. and looks for a fork. The fork shows itself, then looks who is here: one sees
-        # the other.
-        while _forking and _forking != me:
-            _uses.pop(id(self), None)
-            if _paths(lambda thread: thread == me):  # the fork waits for this thread already
-                _uses[id(self)] = mine
+        GUARD.uses[id(self)] = mine = me, path
+        while GUARD.forking and GUARD.forking != me:
+            self.end()
+            if GUARD.paths(me):  # the fork waits for this thread already
+                GUARD.uses[id(self)] = mine
                 return
-            _forked.wait()
-            _uses[id(self)] = mine
+            GUARD.wait_for_fork()
+            GUARD.uses[id(self)] = mine
 
     def end(self) -> None:
         """End it; more than once does nothing."""
-        _uses.pop(id(self), None)
+        if GUARD.uses.pop(id(self), None) is not None and GUARD.forking:
+            GUARD.use_ended()
+
+    def __del__(self) -> None:
+        self.end()
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *exception: object) -> None:
         self.end()
-
-
-def register(file: File) -> None:
-    """Have a file let go of before each fork."""
-    _files.add(file)
-
-
-def count() -> int:
-    """Return how often this process has come out of a fork: quicker to compare than the process's number."""
-    return _count
-
-
-def check(path: Path) -> None:
-    """Refuse a file that this process has inherited open.
-
-    Raises
-    ------
-    StoreError
-    """
-    if path in _inherited:
-        raise StoreError(
-            f"the store {path} was in use when this process forked, so it cannot be opened here; fork while it is "
-            "not busy, or start processes with the method 'spawn'"
-        )
-
-
-def _before() -> None:
-    global _forking, _depth, _held  # noqa: PLW0603
-    me = get_ident()
-    if _forking == me:
-        _depth += 1
-        return
-    if in_main_thread():  # what a signal handler raises here is lost
-        _ctrl_c.hold()
-        _held = True
-    _one_fork.acquire()
-    _forked.clear()
-    _forking = me
-    began, collected = time.monotonic(), False
-    while (busy := _paths(lambda thread: thread != me)) and time.monotonic() < began + PATIENCE_S:
-        time.sleep(_POLL_S)
-        if not collected and time.monotonic() > began + _SOON_S:
-            gc.collect()  # what an interrupt has left in a cycle of frames is no use any more
-            collected = True
-    if busy:
-        logger.warning("%s busy for %g s; the process forks, and the child cannot use it", _names(busy), PATIENCE_S)
-    _inherited.update(busy)
-    lost = [key for key, (_, _, use) in list(_uses.items()) if use() is None]
-    if lost:
-        gc.collect()  # a connection that was lost with its use is open until then
-    for key in lost:
-        _uses.pop(key, None)
-    for file in list(_files):
-        if file.path not in busy:
-            file.let_go()
-
-
-def _paths(by: Callable[[int], bool]) -> set[Path]:
-    """Return the files that these threads use."""
-    return {path for thread, path, use in list(_uses.values()) if by(thread) and use() is not None}
-
-
-def _names(paths: set[Path]) -> str:
-    return " and ".join(sorted(f"the store {path}" for path in paths)) + (" was" if len(paths) == 1 else " were")
-
-
-def _let_go_ctrl_c() -> Callable[[int, Any], object] | None:
-    """Let Ctrl-C through again, if this thread holds it back; return what it calls, if it has come."""
-    global _held  # noqa: PLW0603
-    if not (_held and in_main_thread()):
-        return None
-    _held = False
-    return _ctrl_c.let_go()
-
-
-def _after() -> None:
-    global _depth  # noqa: PLW0603
-    if _depth:
-        _depth -= 1
-        return
-    _inherited.clear()
-    _go_on()
-    _one_fork.release()
-    if _let_go_ctrl_c() is not None:
-        threading.Timer(_SOON_S, _interrupt_main).start()  # a moment after the fork
 
 
 def _interrupt_main() -> None:
@@ -178,27 +210,7 @@ def _interrupt_main() -> None:
         signal.pthread_kill(main, signal.SIGINT)
 
 
-def _go_on() -> None:
-    global _forking  # noqa: PLW0603
-    _forking = 0
-    _forked.set()
-
-
-def _after_in_child() -> None:
-    global _forked, _one_fork, _depth, _count  # noqa: PLW0603
-    # Threads that are not in the child may have held the old ones.
-    _forked, _one_fork = threading.Event(), threading.Lock()
-    me = get_ident()
-    for use, (thread, _, _) in list(_uses.items()):
-        if thread != me:
-            del _uses[use]
-    _depth = 0
-    _count += 1
-    _go_on()
-    _let_go_ctrl_c()  # the one that has come is the parent's
-
-
 if hasattr(os, "register_at_fork"):
-    # Who registers last comes first before a fork: so no lock of the standard library's is held while this one waits,
-    # for which a signal handler that forks would wait for ever.
-    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)
+    # The hook registered last is called first before a fork: so this one waits while no lock of the standard library is
+    # held, for which a signal handler that forks would wait for ever.
+    os.register_at_fork(before=GUARD.before, after_in_parent=GUARD.after_in_parent, after_in_child=GUARD.after_in_child)

@@ -1,4 +1,4 @@
-"""What is done to the journal's tables, each a function of a connection that is in a transaction."""
+"""Operations on the journal's tables; each takes a connection that is in a transaction."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ROWS: dict[str, type] = {
     "dead_letters": DeadLetter,
     "schedules": ScheduledRequest,
 }
-"""What stands in each table; the fields are its columns."""
+"""The class of each table's rows; its fields are the columns."""
 
 _JSON = {"parameters": dict, "options": dict, "attempts": list}
 
 
 class Mark(enum.Enum):
-    """What happened to a request that is in the file, or may be."""
+    """A change of a request that may be in the file."""
 
     STARTED = "started"
     REMOVED = "removed"
@@ -41,7 +41,7 @@ def _row(entry: Any) -> tuple[Any, ...]:
 
 
 def _put(of: type, table: str, key: str) -> tuple[str, str]:
-    """Return what stands before and after the values in a statement that inserts rows, or replaces those there are."""
+    """Return the text before and after the values of a statement that inserts or replaces rows."""
     names = [field.name for field in fields(of)]
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
     return f"INSERT INTO {table} ({', '.join(names)})", f"ON CONFLICT ({key}) DO UPDATE SET {changed}"
@@ -58,7 +58,7 @@ _SELECT_LETTERS = f"SELECT {_names(DeadLetter)} FROM dead_letters"
 
 
 def write_owners(connection: sqlite3.Connection, owners: Mapping[str, Owner | None]) -> None:
-    """Write down owners; None for one that was released."""
+    """Write owners; None deletes one."""
     head, tail = _PUT_OWNER
     bulk.insert(connection, head, [_row(owner) for owner in owners.values() if owner is not None], tail)
     released = [name for name, owner in owners.items() if owner is None]
@@ -66,13 +66,13 @@ def write_owners(connection: sqlite3.Connection, owners: Mapping[str, Owner | No
 
 
 def alive(connection: sqlite3.Connection, now: float) -> set[str]:
-    """Return the names of the owners that live; `now` in seconds since the epoch."""
+    """Return the names of the owners that are alive; `now` in seconds since the epoch."""
     owners = [Owner(*row) for row in connection.execute(f"SELECT {_names(Owner)} FROM owners")]
     return {owner.owner for owner in owners if owner.is_alive(now)}
 
 
 def forget_dead_owners(connection: sqlite3.Connection, now: float) -> None:
-    """Delete the dead owners of whom nothing is left."""
+    """Delete the dead owners that have no requests."""
     idle = {row[0] for row in connection.execute("SELECT owner FROM owners EXCEPT SELECT owner FROM requests")}
     connection.executemany("DELETE FROM owners WHERE owner = ?", [(name,) for name in idle - alive(connection, now)])
 
@@ -81,7 +81,7 @@ def forget_dead_owners(connection: sqlite3.Connection, now: float) -> None:
 
 
 def write_requests(connection: sqlite3.Connection, changes: Mapping[str, PendingRequest | Mark]) -> None:
-    """Write down what happened to requests."""
+    """Write changes of requests."""
     head, tail = _PUT_REQUEST
     bulk.insert(connection, head, [_row(c) for c in changes.values() if isinstance(c, PendingRequest)], tail)
     for mark, statement in (
@@ -174,7 +174,7 @@ def mark_schedule_run(connection: sqlite3.Connection, name: str, last_run_at: st
 
 
 def copy_rows(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
-    """Copy the rows of a damaged file's table that can be read and make sense."""
+    """Copy the readable and valid rows of a damaged file's table."""
     of = ROWS[table]
     insert = f"INSERT INTO {table} ({_names(of)}) VALUES ({', '.join('?' * len(fields(of)))})"
     for row in source.execute(f"SELECT {_names(of)} FROM {table} ORDER BY rowid"):
@@ -183,7 +183,7 @@ def copy_rows(source: sqlite3.Connection, target: sqlite3.Connection, table: str
 
 
 def find_wrong(connection: sqlite3.Connection) -> list[tuple[str, int, str]]:
-    """Return table and row of all that makes no sense, and why."""
+    """Return table, row and reason of each invalid row."""
     found = []
     for table, of in ROWS.items():
         for rowid, *row in connection.execute(f"SELECT rowid, {_names(of)} FROM {table}"):
@@ -194,7 +194,7 @@ def find_wrong(connection: sqlite3.Connection) -> list[tuple[str, int, str]]:
 
 
 def _wrong(row: Any) -> str | None:
-    """Say what cannot be read in a row, None if all can."""
+    """Return what is invalid in a row, None if nothing is."""
     for name, value in asdict(row).items():
         try:
             if name in _JSON and not isinstance(json.loads(value), _JSON[name]):

@@ -1,10 +1,10 @@
-"""Connections to read a store's file with."""
+"""The connections that read a store's file."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bgsim.errors import StoreError
@@ -13,32 +13,37 @@ from bgsim.storage.sqlite.database import SQLITE_ERRORS, connect, explained
 
 
 class Lease(forks.Use):
-    """A connection in one thread's hands, from `Readers.take` to `Readers.give_back`."""
+    """The use of a connection by one thread, from `Readers.take` to `Readers.give_back`."""
 
     __slots__ = ("connection", "idle")
 
     connection: sqlite3.Connection
-    idle: list[sqlite3.Connection]  # where it goes
+    idle: list[sqlite3.Connection]  # where the connection goes
+
+    def __del__(self) -> None:
+        if hasattr(self, "connection"):  # an interrupt came before it was given back
+            self.connection.close()
+        self.end()
 
 
 class Readers:
-    """Connections to read with: one for each thread that reads at the moment, kept for the next.
+    """One connection for each thread that reads at the moment, kept for the next reader.
 
-    Any thread may call any method. A connection is used by one thread at a time. There is no lock: to take the last
-    element of a list, and to add one, are single steps.
+    Any thread may call any method; one thread at a time uses a connection. There is no lock: popping the last element
+    of a list, and appending one, are single steps.
     """
 
     _KEPT = 4
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._forks = forks.count()
-        self._idle: list[sqlite3.Connection] = []  # another list once these are of no more use
+        self._forks = forks.GUARD.count
+        self._idle: list[sqlite3.Connection] = []  # replaced by another list when these are dropped
         self._closed = False
 
     @contextmanager
     def reading(self, *, snapshot: bool = False) -> Iterator[sqlite3.Connection]:
-        """Give out a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
+        """Give a connection; with `snapshot` in a transaction, so that all statements see one state of the file.
 
         Raises
         ------
@@ -58,7 +63,7 @@ class Readers:
                 self.give_back(lease)
 
     def take(self) -> Lease:
-        """Return a connection for `give_back`; `reading` does both, in a microsecond more."""
+        """Return a connection for `give_back`; `reading` does both, and takes a microsecond longer."""
         self.check_process()
         lease = Lease(self._path)
         lease.idle = idle = self._idle
@@ -68,30 +73,53 @@ class Readers:
             except IndexError:
                 lease.connection = self._new()
         except BaseException:
-            lease.end()  # at once: the error's traceback would keep it
+            lease.end()  # now: the error's traceback keeps the object alive
             raise
         return lease
 
     def check_process(self) -> None:
-        """Refuse to serve a forked child.
+        """Refuse to serve a forked child process.
 
         Raises
         ------
         StoreError
         """
-        if self._forks != forks.count():
+        if self._forks != forks.GUARD.count:
             raise StoreError(f"the store {self._path} was opened before a fork; open it anew in the child")
 
-    def _new(self) -> sqlite3.Connection:
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that no other caller gets and that can write nothing, and close it.
+
+        Raises
+        ------
+        StoreError
+            If the store is closed, or the file cannot be opened.
+        """
+        self.check_process()
+        with forks.Use(self._path):
+            self._check_open()
+            try:
+                connection = connect(self._path, mode="ro")
+            except SQLITE_ERRORS as error:
+                raise explained(self._path, "read", error) from error
+            with closing(connection):
+                yield connection
+
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"the store {self._path} is closed")
-        connection = connect(self._path, create=False)
+
+    def _new(self) -> sqlite3.Connection:
+        self._check_open()
+        connection = connect(self._path, mode="rw")
         connection.execute("PRAGMA query_only = ON")
         return connection
 
     def give_back(self, lease: Lease) -> None:
         """Keep a connection for the next reader, or close it."""
         connection, idle = lease.connection, lease.idle
+        del lease.connection
         try:
             if connection.in_transaction:
                 connection.rollback()
@@ -100,26 +128,26 @@ class Readers:
             else:
                 connection.close()
             # 1. This thread finds room in the list. 2. `drop` replaces the list and empties the old one. 3. This thread
-            # adds to the old one: so whoever comes last empties it.
+            # adds to the old one. Either `drop` or this thread comes last, and empties it.
             if idle is not self._idle:
                 _close_all(idle)
         finally:
             lease.end()
 
     def drop(self) -> None:
-        """Use none of these connections again: the file has been replaced, or the process forks."""
+        """Close these connections: the file has been replaced, or the process forks."""
         idle, self._idle = self._idle, []
         _close_all(idle)
 
     def close(self) -> None:
-        """Close all; those in use, when they are given back."""
+        """Close all connections; those in use, when they are given back."""
         self._closed = True
         with forks.Use(self._path):
             self.drop()
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:
-    """Close each once, even if two threads do so."""
+    """Close each once, even if two threads call this."""
     while True:
         try:
             connection = connections.pop()

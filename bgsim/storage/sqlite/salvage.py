@@ -1,4 +1,4 @@
-"""Saving what can be read of a damaged file, and reading other stores' files."""
+"""Saving the readable part of a damaged file, and reading other stores' files."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from bgsim.storage.codec.columns import Columns
 from bgsim.storage.records import Record
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite import forks, journal_tables, tables
-from bgsim.storage.sqlite.database import SQLITE_ERRORS, connect, explained, file_identity, open_database
+from bgsim.storage.sqlite.database import SQLITE_ERRORS, check_path, connect, explained, file_identity, open_database
 
 logger = logging.getLogger("bgsim.storage")
 
 _LOGS = ("-wal", "-shm", "-journal")
 
 _LOCK_ATTEMPTS = 20
-"""More than processes that wait for one another."""
+"""More than the processes that are likely to wait for each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What became of a damaged file.
+    """The outcome of rebuilding a damaged file.
 
     Attributes
     ----------
     aside : Path
         ``*.corrupt-<time>``: the damaged file, with its log beside it.
     saved : int
-        How many results were saved.
+        Number of results saved.
     """
 
     aside: Path
@@ -44,10 +44,10 @@ class Rebuilt:
 
 
 def rebuild(path: Path, seen: tuple[int, int] | None) -> Rebuilt | None:
-    """Put all that can be read of a damaged file into a new one, and that in its place.
+    """Copy all that can be read of a damaged file into a new one, which replaces it.
 
-    Of several processes that find the damage one does it, and the others wait for that. The new file comes into its
-    place complete: if this is interrupted, the damaged one is still there.
+    Of several processes that find the damage one does it, and the others wait. The new file is put in place when it is
+    complete: after an interrupt the damaged one is still there.
 
     Parameters
     ----------
@@ -58,14 +58,14 @@ def rebuild(path: Path, seen: tuple[int, int] | None) -> Rebuilt | None:
     Returns
     -------
     Rebuilt or None
-        None if another process has been here, and the file is another by now.
+        None if another process has replaced the file.
     """
     with _alone(path):
         if file_identity(path) != seen:
             return None
         new = path.with_name(f"{path.name}.rebuilding")
         for suffix in ("", *_LOGS):
-            Path(f"{new}{suffix}").unlink(missing_ok=True)  # somebody was interrupted
+            Path(f"{new}{suffix}").unlink(missing_ok=True)  # of a process that was interrupted
         saved = _save(path, new)
         aside = _set_aside(path)
         new.replace(path)
@@ -74,7 +74,7 @@ def rebuild(path: Path, seen: tuple[int, int] | None) -> Rebuilt | None:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Keep other processes from rebuilding the file: by a lock of SQLite's, which ends with its owner, however."""
+    """Keep other processes from rebuilding the file, by a lock of SQLite's, which ends with the process."""
     lock = path.with_name(f"{path.name}.rebuild-lock")
     with closing(_locked(lock, path)) as connection:
         try:
@@ -86,14 +86,14 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _locked(lock: Path, path: Path) -> sqlite3.Connection:
-    """Return a connection that has the lock, once nobody else has it."""
+    """Wait for the lock, and return a connection that has it."""
     for attempt in range(_LOCK_ATTEMPTS):
         connection = connect(lock)
         try:
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             connection.close()
-            # Whoever had it has removed the file: there is nothing to lock in what this one has open.
+            # The process that had the lock has removed the file, so this connection has nothing to lock.
             removed = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
             if not removed or attempt == _LOCK_ATTEMPTS - 1:
                 raise explained(path, "rebuilt", error) from error
@@ -103,7 +103,7 @@ def _locked(lock: Path, path: Path) -> sqlite3.Connection:
 
 
 def _save(damaged: Path, new: Path) -> int:
-    """Copy what can be read of a damaged file into a new one; return the number of results."""
+    """Copy the readable part of a damaged file into a new one; return the number of results."""
     saved = 0
     with closing(open_database(new)) as target:
         for record, columns in readable_results(damaged):
@@ -113,7 +113,7 @@ def _save(damaged: Path, new: Path) -> int:
                 tables.write_identities(target, {record.fingerprint: record.parts})
             target.execute("COMMIT")
             saved += 1
-        with closing(connect(damaged, create=False)) as source:
+        with closing(connect(damaged, mode="rw")) as source:
             for workspace, pair in _readable_slots(source).items():
                 with contextlib.suppress(sqlite3.IntegrityError):  # it points at what could not be saved
                     tables.write_slots(target, workspace, pair)
@@ -123,13 +123,25 @@ def _save(damaged: Path, new: Path) -> int:
     return saved
 
 
-def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
-    """Yield the results of a store's file that match their checksums; whatever else is in it.
+def read_store(path: Path) -> Iterator[tuple[Record, Columns]]:
+    """Return the results of another store's file; see `readable_results`.
 
-    The caller has seen to it that it is a store's file.
+    Raises
+    ------
+    StoreError
+        If it cannot be a store's file.
+    """
+    check_path(path)
+    return readable_results(path)
+
+
+def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
+    """Yield the results of a store's file that match their checksums.
+
+    The caller has checked that it is a store's file.
     """
     use = forks.Use(path)
-    connection = connect(path, create=False)
+    connection = connect(path, mode="rw")
     try:
         select = _select(connection)
         for result_hash in _hashes(connection):
@@ -153,7 +165,7 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
 
 
 def _select(connection: sqlite3.Connection) -> str:
-    """Return `segments.SELECT` for a file of this schema or an older one, whose blocks have no versions."""
+    """Return `segments.SELECT` for the file's schema; blocks of older ones have no versions."""
     query = "SELECT count(*) FROM pragma_table_info('blocks') WHERE name = 'versions'"
     try:
         (known,) = connection.execute(query).fetchone()
@@ -163,7 +175,7 @@ def _select(connection: sqlite3.Connection) -> str:
 
 
 def _set_aside(path: Path) -> Path:
-    """Give the file another name as well, or instead where it cannot have two, and its log that name alone."""
+    """Rename the log and link the file under another name; rename the file where it cannot have two names."""
     aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     number = 1
     while aside.exists():
@@ -180,7 +192,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _hashes(connection: sqlite3.Connection) -> list[str]:
-    """Return the hashes that can be found: the table from both ends, since reading stops at a damaged page."""
+    """Return the hashes found from both ends of table and index, since reading stops at a damaged page."""
     found: dict[str, None] = {}
     for order in ("rowid", "rowid DESC", "hash", "hash DESC"):
         with contextlib.suppress(*SQLITE_ERRORS):
@@ -192,7 +204,7 @@ def _hashes(connection: sqlite3.Connection) -> list[str]:
 def _readable_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, str]:
     try:
         return tables.read_parts(connection, fingerprint)
-    except SQLITE_ERRORS:  # damage, or an older file
+    except SQLITE_ERRORS:  # damage, or an older schema
         return {}
 
 

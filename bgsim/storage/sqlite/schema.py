@@ -1,11 +1,21 @@
-"""The tables of the store's file, and the way from an older form of them to this one."""
+"""The tables of the store's file, and the migrations from older schemas.
+
+A new file and a migrated one have the same schema to the byte, comments included. So the statements stand here as text:
+sqlite-utils quotes and formats its own, and leaves comments out.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 APPLICATION_ID = 0x42475349
 """Bytes 68 to 71 of the file: ``BGSI``."""
@@ -17,11 +27,11 @@ PAGE_BYTES = 8192
 
 
 def create(connection: sqlite3.Connection) -> bool:
-    """Make the tables in an empty file, in one transaction; another process may be doing the same.
+    """Make the tables in an empty file, in one transaction; another process may do the same.
 
-    Return False, having done nothing, if the file has tables and no version.
+    Return False, and change nothing, if the file has tables and no version.
 
-    It is done before the file goes over to WAL, so that its first bytes name us from the first commit on.
+    The file is not in WAL mode yet, so that from the first commit on its header holds our application id.
     """
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is written, or it has no effect
@@ -45,14 +55,16 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
     Of several processes one does it, and the others wait.
     """
+    from sqlite_utils import Database  # noqa: PLC0415 - takes longer to import than NumPy, and few files are older
+
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version < SCHEMA_VERSION:
             _copy(path, version)
+            database = Database(connection, recursive_triggers=False, execute_plugins=False)
             for step in range(version, SCHEMA_VERSION):
-                for statement in MIGRATIONS[step]:
-                    connection.execute(statement)
+                MIGRATIONS[step](database)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
@@ -62,7 +74,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _copy(path: Path, version: int) -> None:
-    """Copy the file as it was committed last, under a name of its own."""
+    """Copy the last committed state of the file, under a name of its own."""
     copy = path.with_name(f"{path.name}.schema-{version}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -251,5 +263,17 @@ _ORIGINS = (
     """,
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {1: _JOURNAL, 2: _ORIGINS}
-"""From a schema version, the statements that lead to the next one; those that lead to a released one never change."""
+
+def _execute(statements: Iterable[str], database: Database) -> None:
+    for statement in statements:
+        database.execute(statement)
+
+
+MIGRATIONS: dict[int, Callable[[Database], object]] = {
+    1: partial(_execute, _JOURNAL),
+    2: partial(_execute, _ORIGINS),
+}
+"""From a schema version, the step to the next one; a step to a released one never changes.
+
+A step gets a `sqlite_utils.Database` in a transaction with foreign keys on, so `transform` would delete referring rows.
+"""

@@ -5,15 +5,14 @@
     store() ──encode in the caller's thread──> backlog ──writer thread, one transaction a group──> file ──> on_stored
     load() ──> slots in memory, else a reader's connection ──> decode
 
-``writer`` has the thread, ``database`` the file and its connections, ``segments`` turns columns into rows and back.
 Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``database``.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,38 +22,38 @@ from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns, checked_columns
-from bgsim.storage.codec.loading import read
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
-from bgsim.storage.slots import SlotMemory, SlotPair, swap
+from bgsim.storage.slots import SlotCache, SlotPair
 from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
 from bgsim.storage.sqlite.file import StoreFile
+from bgsim.storage.sqlite.loading import read
 from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.storage.sqlite.writer import Task, Writer
-from bgsim.storage.times import now_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sqlite_utils import Database
 
 
 class ResultStore(Store):
     """Results in one SQLite file, shared by threads and processes.
 
-    A file that a newer bgsim wrote is read, if that can be done, and not written: storing fails with a
-    `NewerSchemaError`. A damaged file is set aside as ``*.corrupt-<time>`` with a warning, and a new one begun with all
-    that could be saved of it.
+    A file that a newer bgsim wrote is read, if its tables allow that, and not written: storing fails with a
+    `NewerSchemaError`. A damaged file is set aside as ``*.corrupt-<time>`` with a warning, and a new one begins with
+    all that could be read of it.
 
     Parameters
     ----------
     path : path-like
-        Made when there is none.
+        Made if there is none.
     max_storage_bytes : int
-        Of stored results; beyond it the least recently used go, never those in a slot nor the last one stored.
+        Of stored results; beyond it the least recently used go, never one in a slot nor the one stored last.
     max_age_s : float
-        Results not used for so long go as well.
+        Results that were last used longer ago go as well.
     survive_power_loss : bool
         Whether a result counts as stored only when the disk has it; by default it survives the end of the process,
         ``kill -9`` included.
@@ -78,11 +77,11 @@ class ResultStore(Store):
         survive_power_loss: bool = False,
     ) -> None:
         self.path = Path(path).absolute()
-        self._memory = SlotMemory(self._is_stored)
-        self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._memory.pin)
-        self._file = StoreFile(self.path, self._upkeep, self._memory, survive_power_loss=survive_power_loss)
-        self.journal = self._file.journal
+        self._cache = SlotCache(self._is_stored)
+        self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._cache.pin)
+        self._file = StoreFile(self.path, self._upkeep, self._cache, survive_power_loss=survive_power_loss)
         self._readers = self._file.readers
+        self.journal = self._file.journal
 
     @property
     def max_storage_bytes(self) -> int:
@@ -94,7 +93,7 @@ class ResultStore(Store):
 
     @property
     def max_age_s(self) -> float:
-        """Results that were not used for so long go."""
+        """Results that were last used longer ago go."""
         return self._upkeep.max_age_s
 
     @max_age_s.setter
@@ -103,7 +102,7 @@ class ResultStore(Store):
 
     @property
     def damaged(self) -> int:
-        """How many results were found damaged and set aside since the store was opened."""
+        """Number of results found damaged and set aside since the store was opened."""
         return self._file.damaged
 
     # ---- reading -------------------------------------------------------------------------------------
@@ -117,7 +116,7 @@ class ResultStore(Store):
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         self._readers.check_process()
         result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
-        columns = self._memory.get(result_hash, identity, replicates)
+        columns = self._cache.get(result_hash, identity, replicates)
         if columns is None:
             columns = self._load(result_hash, identity, replicates)
             if columns is None:
@@ -141,7 +140,7 @@ class ResultStore(Store):
         else:
             if found is None:
                 return None
-            self._memory.keep(result_hash, *found)
+            self._cache.put(result_hash, *found)
             return found[1]
         finally:
             self._readers.give_back(lease)
@@ -166,11 +165,30 @@ class ResultStore(Store):
         return next(iter(self._results(result_hash)), None)
 
     def _results(self, result_hash: str | None) -> list[StoredResult]:
+        from bgsim.storage.sqlite.listings import list_results  # noqa: PLC0415 - imports sqlite-utils
+
         with self._readers.reading(snapshot=True) as reader:
-            found, unreadable = tables.read_results(reader, result_hash)
+            found, unreadable = list_results(reader, result_hash)
         for owner, reason in unreadable.items():
             self._file.set_aside(owner, reason)
         return found
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """Give a read-only `sqlite_utils.Database` on the file, for questions of the caller's own.
+
+        It is closed at the end of the ``with`` block. Any thread may open one; threads that share one take turns. It
+        sees what is durable; `flush` first to see all. A fork waits for the block to end.
+
+        Raises
+        ------
+        StoreError
+            If the store is closed, or was opened before a fork.
+        """
+        with self._readers.alone() as connection:
+            from sqlite_utils import Database  # noqa: PLC0415 - takes longer to import than NumPy
+
+            yield Database(connection, recursive_triggers=False)
 
     @property
     def location(self) -> str:
@@ -207,7 +225,7 @@ class ResultStore(Store):
 
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
-                self._memory.keep(record.hash, record.identity, checked)
+                self._cache.put(record.hash, record.identity, checked)
             done(error)
 
         self._file.submit(Task(work, stored, new.size_bytes))
@@ -219,7 +237,7 @@ class ResultStore(Store):
             return rows > 0
 
         deleted = self._file.run(work)
-        self._memory.drop(result_hash)
+        self._cache.drop(result_hash)
         return deleted
 
     def flush(self) -> None:
@@ -249,31 +267,29 @@ class ResultStore(Store):
             return tables.read_slots(reader, workspace)
 
     def workspaces(self) -> list[str]:
+        from bgsim.storage.sqlite.listings import list_workspaces  # noqa: PLC0415 - imports sqlite-utils
+
         with self._readers.reading() as reader:
-            return [row[0] for row in reader.execute("SELECT DISTINCT workspace FROM slots ORDER BY 1")]
+            return list_workspaces(reader)
 
-    def swap(self, workspace: str) -> SlotPair:
+    def change_slots(self, workspace: str, change: Callable[[SlotPair], SlotPair]) -> SlotPair:
         def work(connection: sqlite3.Connection) -> SlotPair:
-            pair = swap(tables.read_slots(connection, workspace), now_text())
+            wanted = change(tables.read_slots(connection, workspace))
+            pair = SlotPair(*(slot for slot in wanted if tables.is_stored(connection, slot.hash)))
             tables.write_slots(connection, workspace, pair)
+            self._cache.pin(tables.pinned(connection))
             return pair
-
-        return self._file.run(work)
-
-    def clear(self, workspace: str) -> int:
-        def work(connection: sqlite3.Connection) -> int:
-            used = len(list(tables.read_slots(connection, workspace)))
-            tables.write_slots(connection, workspace, SlotPair())
-            self._memory.pin(tables.pinned(connection))
-            return used
 
         return self._file.run(work)
 
     # ---- limits and care -----------------------------------------------------------------------------
 
+    def evict(self, keep: Collection[str] = ()) -> CleanupReport:
+        return self._file.run(lambda connection: self._upkeep.evict(connection, keep))
+
     def cleanup(self) -> CleanupReport:
         def work(connection: sqlite3.Connection) -> CleanupReport:
-            connection.execute("DELETE FROM damaged")
+            tables.forget_damaged(connection)
             return self._upkeep.evict(connection)
 
         before = self._file_bytes()
@@ -282,7 +298,7 @@ class ResultStore(Store):
         return CleanupReport(report.removed, report.removed_bytes, max(0, before - self._file_bytes()))
 
     def check(self, *, repair: bool = False) -> CheckReport:
-        with suppress(StoreError):  # what keeps the writer from writing is found below
+        with suppress(StoreError):  # the check below finds the cause
             self.flush()
         with self._readers.reading(snapshot=True) as reader:
             found = check_file(reader)
@@ -296,7 +312,7 @@ class ResultStore(Store):
             self._file.results_changed(connection)
 
         self._file.run(work)
-        return found.report(f"{len(found.damaged)} damaged results were removed; asked for again, they are computed")
+        return found.report(f"{len(found.damaged)} damaged results were removed; the next request computes them")
 
     def _replicates(self, result_hash: str) -> int:
         with self._readers.reading() as reader:
@@ -305,11 +321,11 @@ class ResultStore(Store):
 
     def _is_stored(self, result_hash: str) -> bool:
         with self._readers.reading() as reader:
-            return reader.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone() is not None
+            return tables.is_stored(reader, result_hash)
 
     def _file_bytes(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
 
 def _ignore(error: Exception | None) -> None:
-    """Take no note: the caller did not ask."""
+    """Do nothing: the caller gave no `on_stored`."""

@@ -1,4 +1,4 @@
-"""What is done to the tables, each a function of a connection that is in a transaction."""
+"""Operations on the tables; each takes a connection that is in a transaction."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bgsim.environment import joined
 from bgsim.errors import StoreError
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns
-from bgsim.storage.records import OutputSummary, Record, StoredResult, checked_parts
+from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import Slot, SlotPair, pair_of
 from bgsim.storage.sqlite import bulk
@@ -21,54 +20,18 @@ from bgsim.storage.times import now_text, time_text
 RECORD = "hash, identity, simulation, fingerprint, seed, parameters"
 """The columns of a `Record`, in its order."""
 
+READ_RESULTS = f"SELECT {RECORD}, replicates, stored_bytes, created_at, used_at FROM results"
+
+READ_OUTPUTS = "SELECT hash, name, dtype, replicates, mean, variance, minimum, maximum FROM stored_outputs"
+"""The statistics of each output."""
+
 _DAMAGED_KEPT = 100
-"""Notes of damaged results that are kept for people to read."""
-
-
-def read_results(
-    connection: sqlite3.Connection, result_hash: str | None = None
-) -> tuple[list[StoredResult], dict[str, str]]:
-    """Return what is stored, the last used first, and, by hash, why some of it cannot be read."""
-    where, arguments = ("", ()) if result_hash is None else ("WHERE hash = ?", (result_hash,))
-    rows = connection.execute(
-        f"SELECT {RECORD}, replicates, stored_bytes, created_at, used_at FROM results {where} "
-        "ORDER BY used_at DESC, rowid DESC",
-        arguments,
-    ).fetchall()
-    outputs = connection.execute(
-        "SELECT hash, name, dtype, replicates, mean, variance * (replicates - 1), minimum, maximum "
-        f"FROM stored_outputs {where}",
-        arguments,
-    )
-    blocks = "SELECT hash, count, versions FROM blocks WHERE position = 0"
-    if result_hash is not None:
-        blocks += " AND hash = ?"
-    runs: dict[str, list[tuple[int, str]]] = {}
-    for owner, *run in connection.execute(f"{blocks} ORDER BY hash, first", arguments):
-        runs.setdefault(owner, []).append((run[0], run[1]))
-    summaries: dict[str, dict[str, OutputSummary]] = {}
-    found, unreadable = [], {}
-    for owner, name, *described in outputs:
-        try:
-            summaries.setdefault(owner, {})[name] = OutputSummary.of(*described)
-        except (TypeError, ValueError) as error:  # damage: what should be a number is none, or is negative
-            unreadable[owner] = f"the summary of {name!r} cannot be read: {error}"
-    for row in rows:
-        record = Record(*row[:6])
-        replicates, stored_bytes, created_at, used_at = row[6:]
-        summary = summaries.get(record.hash, {})
-        versions = joined(runs.get(record.hash, ()))
-        described = (replicates, stored_bytes, created_at, used_at, summary, versions)
-        try:
-            found.append(StoredResult(record, record.values(), *described))
-        except StoreError as error:
-            unreadable[record.hash] = str(error)
-    return found, unreadable
+"""Notes of damaged results that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewResult:
-    """A result to be written: all its columns, and the rows of what is new of it, made beforehand."""
+    """A result to be written: all its columns, and the encoded rows of its new replicates."""
 
     record: Record
     columns: Columns
@@ -76,26 +39,26 @@ class NewResult:
 
     @property
     def replicates(self) -> int:
-        """How many it has."""
+        """Number of replicates."""
         return len(next(iter(self.columns.values())))
 
     @property
     def row(self) -> tuple[Any, ...]:
-        """What stands in the table, but for the times."""
+        """The row of the table, without the times."""
         record = self.record
         return (*record.row, record.checksum, len(self.columns), self.replicates, self.new.size_bytes)
 
 
 def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) -> list[int]:
-    """Add results, or what is new of them, those together of which nothing is stored.
+    """Add results, or their new replicates; results of which nothing is stored are added together.
 
-    The rows of what is new are made here if they do not fit what is stored now, because another process has extended
-    or evicted it since.
+    The rows are encoded again if they do not follow the stored ones, because another process has extended or evicted
+    the result since.
 
     Returns
     -------
     list of int
-        The bytes that each has added.
+        Bytes added by each.
 
     Raises
     ------
@@ -144,7 +107,7 @@ _EXTEND = (
 
 
 def _insert(connection: sqlite3.Connection, result: NewResult, where_it_is: str) -> bool:
-    """Add a result's rows; return False where there is one and `where_it_is` says to do nothing."""
+    """Add a result's rows; return False if it is stored and `where_it_is` says to do nothing."""
     now = now_text()
     done = connection.execute(
         f"{_INSERT_RESULT} VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO {where_it_is}",
@@ -163,18 +126,28 @@ def _check_outputs(connection: sqlite3.Connection, result_hash: str, columns: Co
 
 
 def write_identities(connection: sqlite3.Connection, parts: Mapping[str, Mapping[str, str]]) -> None:
-    """Keep what fingerprints were made of; what is there stays. Each has to have a result."""
+    """Add what fingerprints were made of, unless it is stored. Each needs a result."""
     rows = [(fingerprint, json.dumps(dict(content))) for fingerprint, content in parts.items()]
     bulk.insert(connection, "INSERT OR IGNORE INTO identities (fingerprint, parts)", rows)
 
 
 def read_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, str]:
-    """Return what a fingerprint was made of, empty if that is unknown or makes no sense."""
+    """Return what a fingerprint was made of, empty if that is unknown or invalid."""
     row = connection.execute("SELECT parts FROM identities WHERE fingerprint = ?", (fingerprint,)).fetchone()
     try:
         return checked_parts(json.loads(row[0])) if row is not None else {}
     except ValueError:
         return {}
+
+
+def is_stored(connection: sqlite3.Connection, result_hash: str) -> bool:
+    """Tell whether there is a result of this hash."""
+    return connection.execute("SELECT 1 FROM results WHERE hash = ?", (result_hash,)).fetchone() is not None
+
+
+def forget_damaged(connection: sqlite3.Connection) -> None:
+    """Delete the notes of damaged results."""
+    connection.execute("DELETE FROM damaged")
 
 
 def set_aside(connection: sqlite3.Connection, result_hash: str, reason: str) -> None:
@@ -184,7 +157,7 @@ def set_aside(connection: sqlite3.Connection, result_hash: str, reason: str) -> 
         (now_text(), reason, result_hash),
     )
     connection.execute("DELETE FROM damaged WHERE rowid <= (SELECT max(rowid) FROM damaged) - ?", (_DAMAGED_KEPT,))
-    for table in ("slots", "blocks", "results"):  # each by itself: the row that they refer to may be the damaged one
+    for table in ("slots", "blocks", "results"):  # each by itself: the row they refer to may be damaged
         connection.execute(f"DELETE FROM {table} WHERE hash = ?", (result_hash,))
 
 
@@ -211,7 +184,7 @@ def pinned(connection: sqlite3.Connection) -> set[str]:
 
 
 def write_uses(connection: sqlite3.Connection, used: Mapping[str, float]) -> None:
-    """Write down when results were last used, in seconds since the epoch."""
+    """Write when results were last used, in seconds since the epoch."""
     connection.executemany(
         "UPDATE results SET used_at = ?1 WHERE hash = ?2 AND used_at < ?1",
         [(time_text(seconds), result_hash) for result_hash, seconds in used.items()],
@@ -227,9 +200,9 @@ def evict(
     ----------
     connection : sqlite3.Connection
     total, max_bytes : int
-        What is stored, and what may be.
+        Bytes that are stored, and that may be.
     oldest : str
-        What was last used before this time goes in any case.
+        A result last used before this time goes in any case.
     kept : collection of str
         Hashes that stay.
     """

@@ -1,9 +1,9 @@
-"""The one thread that writes: everything that has piled up goes into one transaction (group commit).
+"""The one thread that writes: all tasks in the backlog go into one transaction (group commit).
 
-One that fails fails alone: the group is done again, with a savepoint for each. When a group cannot be committed, the
-write-ahead log is moved into the file, which may give a full disk room again, and the members are tried one by one: a
-large one that does not fit takes no small ones with it, nor does the journal, which comes last in every transaction.
-When nothing has come for a while the writer tidies up: it shortens the log and gives free pages back.
+A task that fails fails alone: the group is done again, with a savepoint for each task. If a group cannot be committed,
+the writer moves the write-ahead log into the file, which may make room on a full disk, and tries the tasks one by one.
+So a large task that does not fit fails alone, and so does the journal, which comes last in every transaction. An idle
+writer shortens the log and gives free pages back.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from bgsim.storage.sqlite.upkeep import Upkeep
 logger = logging.getLogger("bgsim.storage")
 
 BACKLOG_BYTES = 256 * 2**20
-"""`Writer.submit` waits while more than this is waiting to be written."""
+"""`Writer.submit` waits while the backlog is larger."""
 
 LINGER_S = 0.002
-"""So long a patient task waits for others."""
+"""A patient task waits this long for others."""
 
 IDLE_S = 1.0
-"""After so long without work the writer tidies up."""
+"""The writer tidies up after this time without work."""
 
 _FREE_PAGES_A_STEP = 2000
 
@@ -42,7 +42,7 @@ Work = Callable[[Any], None]
 
 @dataclass(slots=True)
 class Task:
-    """Something for the writer.
+    """Work for the writer.
 
     Attributes
     ----------
@@ -53,11 +53,11 @@ class Task:
     size_bytes : int
         Counts against `BACKLOG_BYTES`.
     alone : bool
-        Outside of any transaction, for what SQLite allows only there.
+        Outside of any transaction, for statements that SQLite allows only there.
     closed : bool
         Alone, and with the writer's connection closed: it gets None.
     patient : bool
-        It waits a moment, to be done in one transaction with what comes next.
+        It waits for `LINGER_S`, to share a transaction with the next tasks.
     """
 
     work: Work
@@ -69,16 +69,16 @@ class Task:
 
 
 class LateWork(Protocol):
-    """What goes into every transaction at its end, and must not take anybody's result with it when it fails."""
+    """Writes at the end of every transaction; if that fails, no result fails with it."""
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Write what there is."""
+        """Write what is pending."""
 
     def committed(self) -> None:
-        """Take note that it is durable."""
+        """Note that it is durable."""
 
     def rolled_back(self, error: Exception | None) -> bool:
-        """Keep it for later; return whether there was something. The error is given if nothing else can be to blame."""
+        """Keep it for later; return whether there was any. The error is given if nothing else can be the cause."""
 
 
 class Writer:
@@ -87,14 +87,14 @@ class Writer:
     Parameters
     ----------
     connection : sqlite3.Connection
-        The writer's own; whoever replaces the file replaces it, in a task that runs alone.
+        The writer's own; a task that replaces the file replaces it too, and runs alone.
     reopen : callable
-        Opens another, for after a fork.
+        Opens another after a fork.
     path : Path
     upkeep : Upkeep
-        Is done at the end of each group's transaction.
+        Runs at the end of each group's transaction.
     late : LateWork
-        Comes after that.
+        Runs after that.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Writer:
         self._changed = threading.Condition(self._lock)
         self._backlog: deque[Task] = deque()
         self._backlog_bytes = 0
-        self._urgent = False  # there is a task that is not patient
+        self._urgent = False  # a task in the backlog is not patient
         self._closing = False
         self._file = file_identity(path)  # written by the writer alone
         self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
@@ -128,11 +128,11 @@ class Writer:
         if self._connection is None:
             self._check_file()
             self._connection = self._reopen()
-            self._upkeep.recount()  # what tells that another has written is a connection's
+            self._upkeep.recount()  # the data version is a connection's
         return self._connection
 
     def submit(self, task: Task) -> None:
-        """Hand over a task; one that adds to a full backlog waits, unless the writer itself calls."""
+        """Add a task to the backlog; wait while that is full, unless the writer itself calls."""
         if os.getpid() != self._pid:
             task.done(StoreError(f"the store {self.path} was opened before a fork; open it anew in the child"))
             return
@@ -149,12 +149,12 @@ class Writer:
         task.done(StoreError(f"the store {self.path} is closed"))
 
     def run(self, work: Work, *, alone: bool = False, closed: bool = False) -> None:
-        """Have something done, and wait until it is durable.
+        """Submit work, and wait until it is durable.
 
         Raises
         ------
         StoreError
-            If it cannot be done, or is asked for inside of a task's `done`, which would wait for ever.
+            If it cannot be done, or is submitted inside a task's `done`, which would wait for itself.
         """
         if threading.current_thread() is self._thread and os.getpid() == self._pid:
             raise StoreError("the store cannot wait for itself: call this outside of on_stored")
@@ -172,12 +172,12 @@ class Writer:
             raise failed[0]
 
     def file_replaced(self, connection: sqlite3.Connection) -> None:
-        """Go on with another file under the same path; in a task that runs alone."""
+        """Go on with another file under the same path; call it in a task that runs alone."""
         self._connection = connection
         self._file = file_identity(self.path)
 
-    def let_go(self) -> None:
-        """Close the connection until it is needed again; nobody uses it."""
+    def close_connection(self) -> None:
+        """Close the connection until it is needed again; no thread uses it."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -214,7 +214,7 @@ class Writer:
             if ending:
                 break
         with forks.Use(self.path):
-            self.let_go()
+            self.close_connection()
 
     def _do(self, tasks: list[Task]) -> None:
         groups: list[list[Task]] = []
@@ -231,33 +231,33 @@ class Writer:
             for task, error in zip(group, errors, strict=True):
                 try:
                     task.done(error)
-                except Exception:  # the caller's own; the next one's result must be written all the same
+                except Exception:  # raised by the caller's code; the next result must be written all the same
                     logger.exception("a callback on the end of storing raised")
 
     def _bound_log(self) -> None:
-        """Move a long write-ahead log into the file: now, when those who waited for the commit have been told."""
+        """Move a long write-ahead log into the file, after the callers that wait for the commit were called back."""
         try:
             if Path(f"{self.path}-wal").stat().st_size > JOURNAL_LIMIT_BYTES:
                 with forks.Use(self.path):
                     self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except (OSError, StoreError, *SQLITE_ERRORS):
-            return  # there is no log, or another process is at it
+            return  # there is no log, or another process moves it
 
     def _tidy(self) -> None:
-        """Write down what has waited for a commit, then tidy the file, in short steps."""
+        """Commit what is pending, then tidy the file in short steps."""
         try:
             self._commit([])
             with forks.Use(self.path):
                 self.tidy(self.connection)
         except (StoreError, *SQLITE_ERRORS):
-            return  # another process is at it, or the file is gone: the next write says so
+            return  # another process tidies, or the file is gone: then the next write fails
 
     @staticmethod
     def tidy(connection: sqlite3.Connection) -> None:
         """Give free pages back and shorten the write-ahead log."""
         while connection.execute("PRAGMA freelist_count").fetchone()[0]:
             connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_STEP})").fetchall()
-        connection.execute("PRAGMA busy_timeout = 0")  # to wait for a reader here would keep other writers waiting
+        connection.execute("PRAGMA busy_timeout = 0")  # other writers would wait while this one waits for a reader
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
@@ -267,21 +267,21 @@ class Writer:
         try:
             with forks.Use(self.path):
                 if task.closed:
-                    self.let_go()
+                    self.close_connection()
                 task.work(None if task.closed else self.connection)
         except SQLITE_ERRORS as error:
             return explained(self.path, "written", error)
-        except Exception as error:  # whatever it is, it is this task's, and the writer goes on
+        except Exception as error:  # of this task, whatever it is; the writer goes on
             return error
         return None
 
     def _commit(self, tasks: list[Task]) -> list[Exception | None]:
-        """Do the tasks in one transaction, and the late work; return an error or None for each."""
+        """Do the tasks and the late work in one transaction; return an error or None for each task."""
         with forks.Use(self.path):
             return self._transact(tasks, late=True)
 
     def _transact(self, tasks: list[Task], *, late: bool, apart: bool = False) -> list[Exception | None]:
-        """Do that; with `apart` each task has a savepoint, so that one that fails fails alone."""
+        """Do that; with `apart` each task has a savepoint, and fails alone."""
         errors: list[Exception | None] = [None] * len(tasks)
         working = False
         try:
@@ -300,7 +300,7 @@ class Writer:
                 self._late.write(self.connection)
             self.connection.execute("COMMIT")
             self._upkeep.committed()
-        except Exception as error:  # the writer must go on, whatever it is
+        except Exception as error:  # the writer goes on after any error
             open_still = self._connection is not None and self._connection.in_transaction
             if open_still:
                 self.connection.execute("ROLLBACK")
@@ -309,7 +309,7 @@ class Writer:
                 return self._transact(tasks, late=late, apart=True)  # a task has failed, not SQLite
             failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            busy = code == sqlite3.SQLITE_BUSY  # each would wait as long
+            busy = code == sqlite3.SQLITE_BUSY  # each task would wait as long again
             had_late = late and self._late.rolled_back(None if tasks or busy else failure)
             made_room = late and code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._make_room()
             if busy or not tasks or not (len(tasks) > 1 or had_late or made_room):
@@ -322,7 +322,7 @@ class Writer:
         return errors
 
     def _make_room(self) -> bool:
-        """Move the write-ahead log into the file, so that it begins anew; return whether that was possible."""
+        """Move the write-ahead log into the file, so that it starts again; return whether that was possible."""
         try:
             blocked, length, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except (StoreError, *SQLITE_ERRORS):
@@ -333,8 +333,8 @@ class Writer:
         self.connection.execute("SAVEPOINT task")
         try:
             task.work(self.connection)
-            self._upkeep.write(self.connection)  # its own, or it would go with the next that fails
-        except Exception as error:  # whatever it is, it is this task's
+            self._upkeep.write(self.connection)  # or it would be undone with the next task that fails
+        except Exception as error:  # of this task, whatever it is
             if not self.connection.in_transaction:
                 raise  # SQLite has rolled everything back: a full disk, say
             self.connection.execute("ROLLBACK TO task")
@@ -345,7 +345,7 @@ class Writer:
         return None
 
     def _check_file(self) -> None:
-        """Refuse to write into a file that has been deleted or replaced: nobody would find it again."""
+        """Refuse to write into a file that was deleted or replaced, where the results would be lost."""
         if file_identity(self.path) != self._file:
             raise StoreError(
                 f"the store {self.path} was deleted or replaced while it was open, so nothing more is written; "

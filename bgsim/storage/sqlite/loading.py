@@ -1,4 +1,4 @@
-"""Reading a result's columns: a small one in as few steps as can be, a larger one by blocks."""
+"""Loading a result's columns: a small result with one statement, a larger one block by block."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SELECT_SMALL = (
     f"ON b.hash = r.hash AND b.first = 0 AND r.stored_bytes < {_SMALL_STORED_BYTES} "
     "WHERE r.hash = ? ORDER BY b.position"
 )
-"""The first blocks of a small result's columns; one row without a block of a larger one. What is not read here is in
-what the checksum covers."""
+"""The first blocks of a small result's columns; one row without a block of a larger result. The checksum covers the
+descriptions that are not read."""
 
 
 def read(
@@ -39,10 +39,10 @@ def read(
     Parameters
     ----------
     connection : sqlite3.Connection
-        In no transaction; it is in none afterwards, whatever happens.
+        In no transaction, before and after.
     result_hash : str
     identity : str or None
-        What the result's must be.
+        Of the wanted result.
     wanted : int
         1 or more.
 
@@ -54,7 +54,7 @@ def read(
     Raises
     ------
     DamagedResultError, TypeError
-        If it is damaged; the second when there is something else where a number should be.
+        If it is damaged; the second when a number is something else.
     """
     rows = connection.execute(_SELECT_SMALL, (result_hash,)).fetchall()
     if not rows or (identity is not None and identity != rows[0][0]):
@@ -72,7 +72,7 @@ def read(
 def _read_blocks(
     connection: sqlite3.Connection, result_hash: str, identity: str | None, wanted: int
 ) -> tuple[str, Columns] | None:
-    connection.execute("BEGIN")  # all of it as it was at one moment: it may be deleted and stored again meanwhile
+    connection.execute("BEGIN")  # one snapshot: the result may be deleted and stored again meanwhile
     try:
         with closing(connection.execute(segments.SELECT, (result_hash, wanted))) as rows:
             first = rows.fetchone()
@@ -113,7 +113,7 @@ def _join_small(rows: list[tuple[Any, ...]], result_hash: str, wanted: int) -> C
 
 @lru_cache(maxsize=256)
 def _described(position: int, name: str, dtype: str, shape_text: str, kind: str) -> tuple[Layout, int, bytes, bool]:
-    """Return what follows from the description of a column's first block.
+    """Return what the description of a column's first block implies.
 
     Returns
     -------
@@ -121,9 +121,9 @@ def _described(position: int, name: str, dtype: str, shape_text: str, kind: str)
     int
         Replicates.
     bytes
-        What its checksum covers, between the hash and the raw bytes.
+        Covered by its checksum, between the hash and the raw bytes.
     bool
-        Whether nothing but zstd and the shuffle have to be undone.
+        Whether only zstd and the shuffle have to be undone.
     """
     layout = layout_of(dtype, segments.shape_of(shape_text))
     quick = layout.native and kind in ("none", "shuffle") and len(layout.shape) == 1 and layout.raw_bytes > 0
@@ -131,7 +131,7 @@ def _described(position: int, name: str, dtype: str, shape_text: str, kind: str)
 
 
 def _check_absent(connection: sqlite3.Connection, result_hash: str) -> None:
-    """Tell a result that is not there from one that has lost its blocks.
+    """Tell an absent result from one that has lost its blocks.
 
     Raises
     ------
