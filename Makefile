@@ -14,6 +14,8 @@ lint: .venv/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks

@@ -113,11 +113,9 @@ def main() -> None:
     shares = []
     for seed in range(10):
         with bgsim.Engine(workers=workers) as engine:
-            began = time.perf_counter()
             job = engine.submit(asian_call, AsianCall(), replicates=REPLICATES, seed=seed)
             job.result()
-            wall = time.perf_counter() - began
-            shares.append(engine._scheduler.dispatch.busy_s() / (wall * workers))
+            shares.append(engine.stats().utilisation)
             assert job.status().replicates_completed == REPLICATES
     print(
         f"\n{REPLICATES:,} replicates of an Asian call, {workers} workers: in kernels for a median of "
