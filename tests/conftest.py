@@ -1,4 +1,4 @@
-"""Fixtures for all tests: nothing leaks, nothing sleeps, races are forced by handshake."""
+"""Fixtures for all tests: nothing leaks, nothing sleeps, two events force each race."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from hypothesis import HealthCheck, settings
 HANDSHAKE_S = 30.0
 """Bound on any wait in a test: reached only by a bug."""
 
-# Machine code is kept from one run of the tests to the next, and apart from that of the user.
+SLOW: tuple[str, ...] = ()
+"""What `make test-fast` leaves out, by the beginning of its path and name."""
+
+# The tests keep machine code from one run to the next, apart from the user's. The processes of pytest-xdist share the
+# folder: bgsim writes each file of machine code in one step, under the name of what it was compiled from.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "numba"))
-# A parent that ignores Ctrl-C (nohup, a job runner, `&` in a script) hands that down to us and to all whom we start.
-# Python then installs no handler, so what tests send and raise would be lost: here we are as at a terminal.
+# A parent that ignores Ctrl-C (nohup, a job runner, `&` in a script) hands that down to this process and its children.
+# Python then installs no handler, and the signals that tests send would be lost. So install it, as at a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples each time, so that a change and not chance makes a test fail; BGSIM_EXPLORE=1 looks for others.
+# The same examples each time, so that a test fails by a change and not by chance; BGSIM_EXPLORE=1 looks for new ones.
 settings.register_profile(
     "bgsim",
     deadline=None,
@@ -31,6 +35,12 @@ settings.register_profile(
     derandomize="BGSIM_EXPLORE" not in os.environ,
 )
 settings.load_profile("bgsim")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def _our_threads() -> set[threading.Thread]:
@@ -43,7 +53,7 @@ def _open_databases() -> set[str]:
     if not directory.is_dir():
         return set()
     found = set()
-    for entry in os.listdir(directory):  # noqa: PTH208 - entries vanish while we look
+    for entry in os.listdir(directory):  # noqa: PTH208 - entries vanish meanwhile
         try:
             target = os.readlink(directory / entry)  # noqa: PTH115
         except OSError:
@@ -54,7 +64,7 @@ def _open_databases() -> set[str]:
 
 
 def in_child(check: Callable[[], None]) -> None:
-    """Run something in a forked child and see that it went well."""
+    """Call a function in a forked child, and fail if it raises."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -68,7 +78,7 @@ def in_child(check: Callable[[], None]) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
-    """Fail a test that leaves a thread of ours or an open database behind."""
+    """Fail a test that leaves a thread of bgsim or an open database behind."""
     threads, files = _our_threads(), _open_databases()
     yield
     deadline = time.monotonic() + 5.0
@@ -99,19 +109,19 @@ def clock() -> Clock:
 
 
 class Gate:
-    """A two-event handshake: somebody stops inside, the test waits until he is there and lets him go."""
+    """A two-event handshake: a thread stops at the gate, the test waits until it is there, and opens the gate."""
 
     def __init__(self) -> None:
         self._reached = threading.Event()
         self._open = threading.Event()
 
     def stop_here(self, *_: object) -> None:
-        """Stop here; called by the one who is to be stopped."""
+        """Stop the calling thread until the test opens the gate."""
         self._reached.set()
-        assert self._open.wait(HANDSHAKE_S), "nobody opened the gate"
+        assert self._open.wait(HANDSHAKE_S), "the test did not open the gate"
 
     def wait_until_reached(self) -> None:
-        assert self._reached.wait(HANDSHAKE_S), "nobody came to the gate"
+        assert self._reached.wait(HANDSHAKE_S), "no thread came to the gate"
 
     def open(self) -> None:
         self._open.set()
@@ -126,7 +136,7 @@ def gate() -> Iterator[Gate]:
 
 @pytest.fixture
 def in_threads() -> Callable[..., list[object]]:
-    """Run functions at once, each in a thread, starting on a barrier; return what they return, raise what they raise."""
+    """Run functions at once, each in a thread, from a barrier; return their results, or raise the first error."""
 
     def run(*functions: Callable[[], object]) -> list[object]:
         barrier = threading.Barrier(len(functions))

@@ -108,6 +108,15 @@ def test_every_python_snippet_runs(path: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_every_test_that_a_document_names_exists() -> None:
+    defined = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for path in DOCUMENTS:
+        text = path.read_text()
+        assert [name for name in re.findall(r"`(tests/[\w/.]+)`", text) if not (ROOT / name).exists()] == []
+        guarantees = text if path.name in ("guarantees.md", "queue.md") else ""
+        assert [name for name in re.findall(r"`(test_\w+)`", guarantees) if f"def {name}(" not in defined] == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_every_command_exists(path: Path, tmp_path: Path) -> None:
     """Each `bgsim` command in a console block runs, on a store of its own."""
@@ -121,7 +130,7 @@ def test_every_command_exists(path: Path, tmp_path: Path) -> None:
                 )
                 assert done.returncode == 0, (line, done.stderr)
             elif line.startswith("$ make "):
-                targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+                targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
                 assert line.split()[2] in targets
 
 
