@@ -94,7 +94,8 @@ def test_every_python_snippet_runs(path: Path, tmp_path: Path) -> None:
         pytest.skip("has no snippets")
     script = tmp_path / "snippets.py"
     script.write_text(code)
-    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONWARNINGS": "error", "PYTHONPATH": str(tmp_path)}
+    path_of_modules = os.pathsep.join([str(tmp_path), str(ROOT)])
+    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONWARNINGS": "error", "PYTHONPATH": path_of_modules}
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     done = subprocess.run(
         [sys.executable, str(script)],
