@@ -15,8 +15,33 @@ from hypothesis import HealthCheck, settings
 HANDSHAKE_S = 30.0
 """Bound on any wait in a test: reached only by a bug."""
 
-SLOW: tuple[str, ...] = ()
-"""What `make test-fast` leaves out, by the beginning of its path and name."""
+SLOW = (
+    "bus/test_progress_stateful.py",
+    "identity/test_identity.py::test_overloads_and_intrinsics_of_the_users_own_count",
+    "identity/test_identity_edits.py",
+    "identity/test_identity_machine.py",
+    "identity/test_identity_reads.py::test_an_installed_module",
+    "jobs/test_recovery.py",
+    "kernels/",
+    "models/",
+    "parameters/test_parameter_class.py::test_all_ways_in_construct_once_and_agree",
+    "queue/test_queue_manager_races.py::test_in_a_storm_every_request_ends_exactly_once",
+    "queue/test_queue_manager_stateful.py",
+    "running/test_determinism.py",
+    "running/test_engine.py::test_the_interpreter_exits_with_a_kernel_running",
+    "running/test_shutdown.py",
+    "running/test_soak.py",
+    "schedules/test_cron.py::test_every_minute_of_weeks_in_which_clocks_are_set",
+    "schedules/test_schedule.py::TestAnyClock",
+    "storage/test_codec.py::test_every_array_comes_back_bit_for_bit",
+    "storage/test_store_faults.py",
+    "storage/test_store_processes.py",
+    "storage/test_store_stateful.py",
+    "test_package.py::test_every_command_exists",
+    "test_package.py::test_every_python_snippet_runs",
+    "ui/",
+)
+"""What `make test-fast` leaves out, by the beginning of path and name: all that takes long by itself or in sum."""
 
 # The tests keep machine code from one run to the next, apart from the user's. The processes of pytest-xdist share the
 # folder: bgsim writes each file of machine code in one step, under the name of what it was compiled from.
