@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,6 +100,12 @@ def in_child(check: Callable[[], None]) -> None:
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_bytecode() -> None:
+    """Compile no module that a test imports: Python takes an edit of the same second and length for no edit."""
+    sys.dont_write_bytecode = True
 
 
 @pytest.fixture(autouse=True)
