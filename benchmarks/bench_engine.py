@@ -14,7 +14,6 @@ from benchmarks.harness import Case, report
 from bgsim.job import JobState
 from bgsim.models.options import AsianCall, asian_call
 from bgsim.progress import UpdateType
-from bgsim.testing import parts
 
 CANCELS = 100
 URGENT = 200
@@ -114,11 +113,9 @@ def main() -> None:
     shares = []
     for seed in range(10):
         with bgsim.Engine(workers=workers) as engine:
-            began = time.perf_counter()
             job = engine.submit(asian_call, AsianCall(), replicates=REPLICATES, seed=seed)
             job.result()
-            wall = time.perf_counter() - began
-            shares.append(sum(worker.busy_s for worker in parts(engine).workers.all) / (wall * workers))
+            shares.append(engine.stats().utilisation)
             assert job.status().replicates_completed == REPLICATES
     print(
         f"\n{REPLICATES:,} replicates of an Asian call, {workers} workers: in kernels for a median of "

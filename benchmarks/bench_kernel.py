@@ -68,7 +68,7 @@ def placed_generator(rng: Any, state: Any, key0: Any, key1: Any, out: Any) -> No
 
 def as_first_class(view: Any, rng: Any) -> tuple[Any, Any]:
     """Return the Asian call, and `loop_without` compiled to take it as a first-class function."""
-    kernel = asian_call._dispatcher
+    kernel = asian_call._dispatcher  # noqa: SLF001 - the same machine code that ours runs
     arguments = (numba.typeof(view), numba.typeof(rng))
     kernel_type = types.FunctionType(types.float64(*arguments))
     words = (types.uint64, types.uint64, types.uint64, types.int64)

@@ -62,7 +62,7 @@ class Ours:
             )
 
 
-def peers(sinks: list[Sink]) -> dict[str, Callable[[int], None]]:
+def peers(sinks: list[Sink]) -> dict[str, Callable[[int], None]]:  # noqa: C901 - one block a peer
     """Return functions that publish a number of times, to these subscribers."""
 
     def plain(number: int) -> None:
@@ -258,7 +258,7 @@ def loop_with_bar(kernel: Any, p: Any, rng: Any, state: Any, key0: Any, key1: An
 
 def compiled(loop: Any, simulation: Any, *arguments: Any) -> Callable[..., None]:
     """Return a loop compiled to take the simulation as a first-class function, as ours does."""
-    kernel = simulation._dispatcher
+    kernel = simulation._dispatcher  # noqa: SLF001 - the same machine code that ours runs
     types_of = [numba.typeof(argument) for argument in arguments]
     kernel_type = types.FunctionType(types.float64(*types_of[:2]))
     loop.compile((kernel_type, *types_of))

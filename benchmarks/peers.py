@@ -234,7 +234,7 @@ class Huey(Peer):
         self.consumer = self.huey.create_consumer(
             workers=WORKERS, periodic=False, initial_delay=0.001, backoff=1.0, max_delay=0.001
         )
-        self.consumer._set_signal_handlers = lambda: None  # Ctrl-C stays with the benchmark
+        self.consumer._set_signal_handlers = lambda: None  # noqa: SLF001 - Ctrl-C stays with the benchmark
         self.consumer.start()
 
     def completed(self, _: str, task: Any) -> None:

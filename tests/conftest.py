@@ -1,9 +1,10 @@
-"""Fixtures for all tests: nothing leaks, nothing sleeps, races are forced by handshake."""
+"""Fixtures for all tests: nothing leaks, nothing sleeps, two events force each race."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,18 +13,47 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Machine code is kept from one run of the tests to the next, and apart from that of the user.
+SLOW = (
+    "bus/test_progress_stateful.py",
+    "identity/test_identity.py::test_overloads_and_intrinsics_of_the_users_own_count",
+    "identity/test_identity_edits.py",
+    "identity/test_identity_machine.py",
+    "identity/test_identity_reads.py::test_an_installed_module",
+    "jobs/test_recovery.py",
+    "kernels/",
+    "models/",
+    "parameters/test_parameter_class.py::test_all_ways_in_construct_once_and_agree",
+    "queue/test_queue_manager_races.py::test_in_a_storm_every_request_ends_exactly_once",
+    "queue/test_queue_manager_stateful.py",
+    "running/test_determinism.py",
+    "running/test_engine.py::test_the_interpreter_exits_with_a_kernel_running",
+    "running/test_shutdown.py",
+    "running/test_soak.py",
+    "schedules/test_cron.py::test_every_minute_of_weeks_in_which_clocks_are_set",
+    "schedules/test_schedule.py::TestAnyClock",
+    "storage/test_codec.py::test_every_array_comes_back_bit_for_bit",
+    "storage/test_store_faults.py",
+    "storage/test_store_processes.py",
+    "storage/test_store_stateful.py",
+    "test_package.py::test_every_command_exists",
+    "test_package.py::test_every_python_snippet_runs",
+    "ui/",
+)
+"""What `make test-fast` leaves out, by the beginning of path and name: all that takes long by itself or in sum."""
+
+# The tests keep machine code from one run to the next, apart from the user's. The processes of pytest-xdist share the
+# folder: bgsim writes each file of machine code in one step, under the name of what it was compiled from.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "numba"))
 
-from bgsim import testing
-from bgsim.testing import HANDSHAKE_S, Gate
+from bgsim import testing  # noqa: E402 - numba reads the folder when it is imported
+from bgsim.testing import HANDSHAKE_S, Gate  # noqa: E402
 
-# A parent that ignores Ctrl-C (nohup, a job runner, `&` in a script) hands that down to us and to all whom we start.
-# Python then installs no handler, so what tests send and raise would be lost: here we are as at a terminal.
+# A parent that ignores Ctrl-C (nohup, a job runner, `&` in a script) hands that down to this process and its children.
+# Python then installs no handler, and the signals that tests send would be lost. So install it, as at a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples each time, so that a change and not chance makes a test fail; BGSIM_EXPLORE=1 looks for others.
+# The same examples each time, so that a test fails by a change and not by chance; BGSIM_EXPLORE=1 looks for new ones.
 settings.register_profile(
     "bgsim",
     deadline=None,
@@ -32,6 +62,12 @@ settings.register_profile(
     derandomize="BGSIM_EXPLORE" not in os.environ,
 )
 settings.load_profile("bgsim")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def _our_threads() -> set[threading.Thread]:
@@ -44,7 +80,7 @@ def _open_databases() -> set[str]:
     if not directory.is_dir():
         return set()
     found = set()
-    for entry in os.listdir(directory):  # noqa: PTH208 - entries vanish while we look
+    for entry in os.listdir(directory):  # noqa: PTH208 - entries vanish meanwhile
         try:
             target = os.readlink(directory / entry)  # noqa: PTH115
         except OSError:
@@ -55,7 +91,7 @@ def _open_databases() -> set[str]:
 
 
 def in_child(check: Callable[[], None]) -> None:
-    """Run something in a forked child and see that it went well."""
+    """Call a function in a forked child, and fail if it raises."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -67,9 +103,15 @@ def in_child(check: Callable[[], None]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_bytecode() -> None:
+    """Compile no module that a test imports: Python takes an edit of the same second and length for no edit."""
+    sys.dont_write_bytecode = True
+
+
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
-    """Fail a test that leaves a thread of ours or an open database behind."""
+    """Fail a test that leaves a thread of bgsim or an open database behind."""
     threads, files = _our_threads(), _open_databases()
     yield
     deadline = time.monotonic() + 5.0
@@ -115,7 +157,7 @@ def hold() -> Iterator[Gate]:
 
 @pytest.fixture
 def in_threads() -> Callable[..., list[object]]:
-    """Run functions at once, each in a thread, starting on a barrier; return what they return, raise what they raise."""
+    """Run functions at once, each in a thread, from a barrier; return their results, or raise the first error."""
 
     def run(*functions: Callable[[], object]) -> list[object]:
         barrier = threading.Barrier(len(functions))

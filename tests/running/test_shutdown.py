@@ -61,22 +61,25 @@ def start(code: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
     )
 
 
-def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def end(process: subprocess.Popen[str], timeout_s: float = HANDSHAKE_S) -> tuple[int, str, str]:
     """Return exit code, output and errors of a process that has to end by itself, within a bound."""
     try:
-        out, err = process.communicate(timeout=HANDSHAKE_S)
+        out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)  # with its children, which may never end
         process.kill()
         process.communicate()
         raise
     return process.returncode, out, err
 
 
-def run(code: str) -> tuple[int, str, str]:
-    return end(start(code))
+def run(code: str, timeout_s: float = HANDSHAKE_S) -> tuple[int, str, str]:
+    return end(start(code), timeout_s)
 
 
 def interrupt(code: str) -> tuple[int, str, str]:
@@ -757,7 +760,7 @@ print('done')
 @pytest.mark.stress
 def test_ctrl_c_at_any_moment_of_submitting_comes_back() -> None:
     """Nothing is torn, so that closing finds everything in order."""
-    assert run(SUBMIT_AND_INTERRUPT) == (0, "done\n", "")
+    assert run(SUBMIT_AND_INTERRUPT, timeout_s=3 * HANDSHAKE_S) == (0, "done\n", "")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")
