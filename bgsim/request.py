@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from operator import attrgetter
+from functools import lru_cache, partial
+from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,7 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 _FROM_ZERO = ("delay_s", "debounce_s", "max_wait_s")
 _SECONDS = (*_FROM_ZERO, "timeout_s", "queue_timeout_s", "deadline_s")
+_TIMES = ("at", *_SECONDS[1:])
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +57,8 @@ class Request:
         What the result is a function of.
     queue_key : str or None
         Requests with one key share a run; None keeps this one apart.
+    is_timed : bool
+        Whether it has a delay, a limit of time, or the like.
 
     Raises
     ------
@@ -87,43 +90,26 @@ class Request:
     not_followed: str | None = field(init=False)
     key: ResultKey = field(init=False)
     queue_key: str | None = field(init=False)
+    is_timed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        defaults = self.simulation.defaults
         self.replicates = check_integer(
             "replicates", self.replicates, most=2**63 - 1, allowed="an integer of 1 or more"
         )
         self.seed = check_seed(self.seed)
-        self.urgency = Priority.of(self.priority) if self.priority is not None else defaults.priority
-        if not isinstance(self.allow_deduplication, bool | np.bool_):
-            raise refused("allow_deduplication", self.allow_deduplication, "True or False")
-        self.allow_deduplication = bool(self.allow_deduplication)
+        if self.allow_deduplication is not True:
+            if not isinstance(self.allow_deduplication, bool | np.bool_):
+                raise refused("allow_deduplication", self.allow_deduplication, "True or False")
+            self.allow_deduplication = bool(self.allow_deduplication)
         check_word("cache", self.cache, CACHE_MODES)
-        if self.timeout_s is None:
-            self.timeout_s = defaults.timeout_s
-        if self.group is None:
-            self.group = defaults.group
-        if self.retry is None:
-            self.retry = defaults.retry
-        else:
-            check_retry(self.retry)
-        for name in _SECONDS:
-            value = getattr(self, name)
-            if value is None and name != "delay_s":
-                continue
-            if value != 0.0 or name not in _FROM_ZERO:
-                setattr(self, name, check_seconds(name, value, zero=name in _FROM_ZERO))
+        self._take_defaults()
+        undelayed = type(self.delay_s) is float and self.delay_s == 0.0
+        self.is_timed = not undelayed or any(map(_is_given, _times_of(self)))
+        if self.is_timed:
+            self._check_times()
         for name in ("workspace", "supersede", "group"):
             if getattr(self, name) is not None:
                 check_text(name, getattr(self, name))
-        if self.at is not None and (not isinstance(self.at, datetime) or self.at.tzinfo is None):
-            raise refused("at", self.at, "a datetime with a time zone")
-        if self.at is not None and self.delay_s:
-            raise InvalidInputError(
-                f"give either at or delay_s, not both; got {self.at.isoformat()} and {self.delay_s} s",
-                field="delay_s",
-                value=self.delay_s,
-            )
         if self.workspace is None and self.urgency > Priority.LOW:
             self.workspace = self.simulation.name
         self.size_bytes = self.replicates * self.simulation.replicate_bytes(self.parameters)
@@ -132,6 +118,33 @@ class Request:
         identity = self.revision.identity
         self.key = ResultKey(self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts)
         self.queue_key = f"{self.key.identity} {self.cache}" if self.allow_deduplication else None
+
+    def _take_defaults(self) -> None:
+        """Take from the simulation what the caller has not said."""
+        defaults = self.simulation.defaults
+        self.urgency = Priority.of(self.priority) if self.priority is not None else defaults.priority
+        if self.timeout_s is None:
+            self.timeout_s = defaults.timeout_s
+        if self.group is None:
+            self.group = defaults.group
+        if self.retry is None:
+            self.retry = defaults.retry
+        else:
+            check_retry(self.retry)
+
+    def _check_times(self) -> None:
+        for name in _SECONDS:
+            value = getattr(self, name)
+            if value is not None or name == "delay_s":
+                setattr(self, name, check_seconds(name, value, zero=name in _FROM_ZERO))
+        if self.at is not None and (not isinstance(self.at, datetime) or self.at.tzinfo is None):
+            raise refused("at", self.at, "a datetime with a time zone")
+        if self.at is not None and self.delay_s:
+            raise InvalidInputError(
+                f"give either at or delay_s, not both; got {self.at.isoformat()} and {self.delay_s} s",
+                field="delay_s",
+                value=self.delay_s,
+            )
 
     def _check_revision(self) -> None:
         """Refuse code that is no function of the seed; share and store nothing of code that cannot be followed."""
@@ -277,6 +290,8 @@ _OPTIONS = (
 )  # fmt: skip
 _DEFAULTS: Mapping[str, Any] = {name: Request.__dataclass_fields__[name].default for name in _OPTIONS}
 _values_of = attrgetter(*_OPTIONS)
+_times_of = attrgetter(*_TIMES)
+_is_given = partial(is_not, None)
 
 
 def _options(priority: Priority, cache: str, values: tuple[Any, ...]) -> dict[str, Any]:

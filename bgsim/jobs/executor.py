@@ -180,20 +180,20 @@ class EngineExecutor(Executor):
             waiting, running = len(self._waiting), len(self._callers)
         return f"<EngineExecutor: {running} running, {waiting} waiting{', shut down' if self._shut_down else ''}>"
 
-    def _begin(self, future: Future[Any]) -> None:
-        """Note that a worker has taken a call."""
+    def begin(self, future: Future[Any]) -> None:
+        """Note that a worker has taken a call; for the call."""
         with self._lock:
             self._waiting.pop(future, None)
             self._callers.append(threading.get_ident())
 
-    def _end(self) -> None:
-        """Note that this worker has done a call."""
+    def end(self) -> None:
+        """Note that this worker has done a call; for the call."""
         with self._lock:
             self._callers.remove(threading.get_ident())
         self._count_down()
 
-    def _cancelled(self, future: Future[Any]) -> None:
-        """Take a cancelled call out of the queue, if it is still there."""
+    def withdraw(self, future: Future[Any]) -> None:
+        """Take a cancelled call out of the queue, if it is still there; for its future."""
         with self._lock:
             waiting = self._waiting.pop(future, None)
         if waiting is not None:
@@ -227,7 +227,7 @@ class _CallFuture(Future[T]):
     def cancel(self) -> bool:
         if not super().cancel():
             return False
-        self._executor._cancelled(self)
+        self._executor.withdraw(self)
         return True
 
 
@@ -253,7 +253,7 @@ class _Task:
     def __call__(self) -> None:
         executor, future, fn, args, kwargs = self._call
         self.clear()
-        executor._begin(future)
+        executor.begin(future)
         try:
             if future.set_running_or_notify_cancel():
                 try:
@@ -268,7 +268,7 @@ class _Task:
         finally:
             # An exception's traceback keeps this frame, which must not in turn keep what has the exception.
             del future, fn, args, kwargs
-            executor._end()
+            executor.end()
 
 
 def _call_each(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> tuple[list[T], BaseException | None]:

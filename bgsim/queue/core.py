@@ -138,29 +138,20 @@ class QueueCore:
             raise EngineClosedError(CLOSED)
         if member.id in self.by_id:
             raise InvalidInputError(f"request {member.id!r} is in the queue already", field="id", value=member.id)
-        key, word = entry.key, member.supersede
-        there = self.by_key.get(key) if key is not None else None
+        word = member.supersede
+        there = self.by_key.get(entry.key) if entry.key is not None else None
         older = None if word is None else self.newest.id_of(word)
         if there is None and self.order.waiting >= self.capacity and not self._has_room_instead_of(older):
             return None
         if word is not None and member.debounce_s is not None:
             member.due_at = max(member.due_at, self.newest.quiet_at(member, now))
         if there is None:
-            there = self.by_id[member.id] = entry
-            entry.begin(member, next(self._sequence))
-            if key is not None:
-                self.by_key[key] = entry
-            if at_once and not self.order.waiting and entry.group is None and entry.due_at <= now:
-                self.order.start(entry)
-            else:
-                self.order.enter(entry, now)
+            there = entry
+            self._insert(member, entry, now, at_once)
         else:
             self._join(there, member, now)
         if member.expires_at != math.inf:
-            if there.state is _PROCESSING:
-                member.expires_at = math.inf
-            else:
-                self.order.timetable.add((member.expires_at, Event.EXPIRE, member.id), member)
+            self._expire_at(member, there)
         if word is None:
             return there, None
         self.newest.add(member, now)
@@ -178,6 +169,16 @@ class QueueCore:
             f"the queue holds {self.order.waiting} requests, as many as max_queue_size={self.capacity} allows; "
             "wait with block=True, cancel some, or make it larger"
         )
+
+    def _insert(self, member: Member, entry: Entry, now: float, at_once: bool) -> None:
+        self.by_id[member.id] = entry
+        entry.begin(member, next(self._sequence))
+        if entry.key is not None:
+            self.by_key[entry.key] = entry
+        if at_once and not self.order.waiting and entry.group is None and entry.due_at <= now:
+            self.order.start(entry)
+        else:
+            self.order.enter(entry, now)
 
     def _join(self, entry: Entry, member: Member, now: float) -> None:
         before = entry.priority
@@ -290,6 +291,13 @@ class QueueCore:
         for member in members:
             self.remove(member.id, now)
         return members
+
+    def _expire_at(self, member: Member, entry: Entry) -> None:
+        """Let a member expire, unless its entry is being processed already."""
+        if entry.state is _PROCESSING:
+            member.expires_at = math.inf
+        else:
+            self.order.timetable.add((member.expires_at, Event.EXPIRE, member.id), member)
 
     def _expire_no_more(self, member: Member) -> None:
         self.order.timetable.discard((member.expires_at, Event.EXPIRE, member.id))

@@ -48,11 +48,10 @@ class Lifecycle:
 
     def place(self, job: Job, run: Run, now: float) -> bool:
         """Let a job join the run with its key, or wait in the queue with one of its own; False if there is no room."""
-        request, state = job.request, self._state
-        if request.delay_s or request.at is not None:
-            job.due_at = now + request.start_delay_s(state.clock.time())
-        if request.queue_timeout_s is not None or request.deadline_s is not None:
-            job.expires_at = now + request.latest_start_s
+        state = self._state
+        if job.request.is_timed:
+            job.due_at = now + job.request.start_delay_s(state.clock.time())
+            job.expires_at = now + job.request.latest_start_s
         has_place = len(state.running) < self._config.max_concurrent_simulations and not state.paused
         placed = self._queue.put(job, run, now, at_once=has_place)
         if placed is None:
@@ -68,11 +67,7 @@ class Lifecycle:
         if superseded is not None:
             self._supersede(superseded, now)
         if there.state is _PROCESSING:
-            if there.stage is Stage.WAITING:
-                self._start(there, now)
-            elif joined:
-                self._jobs.start(job, now, "joined a run in progress")
-                state.work.notify()
+            self._start_job(job, there, now)
         elif there.state is _DELAYED:
             self._delay(job, there, now)
         if job.deadline is not None or job.run_deadline is not None:
@@ -80,6 +75,14 @@ class Lifecycle:
         if self._queue.order.waiting:
             self.admit(now)
         return True
+
+    def _start_job(self, job: Job, run: Run, now: float) -> None:
+        """Start a job whose run has a place: a new one, or one in progress."""
+        if run.stage is Stage.WAITING:
+            self._start(run, now)
+        else:
+            self._jobs.start(job, now, "joined a run in progress")
+            self._state.work.notify()
 
     def _join(self, job: Job, run: Run) -> None:
         self._state.counts["joined"] += 1

@@ -12,7 +12,7 @@ import enum
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.bus.rate import Rate
 from bgsim.environment import environment, extended, first_rows
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bgsim.job import Job
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.request import Request
-    from bgsim.running.worker import Worker
     from bgsim.simulation import ChunkRunner, Simulation
 
 _GROWTH = 16
@@ -86,6 +85,27 @@ class Chunk:
     columns: tuple[NDArray[Any], ...]
 
 
+class ChunkWorker(Protocol):
+    """What a run asks of the workers on it; `bgsim.running.worker.Worker` is one.
+
+    Attributes
+    ----------
+    chunk : Chunk or None
+        The one that it computes now, or computed last.
+    """
+
+    chunk: Chunk | None
+
+    def order(self, order: int) -> None:
+        """Tell its kernel to yield or to stop."""
+
+    def is_ordered(self) -> bool:
+        """Tell whether its kernel was told to."""
+
+    def progress(self) -> tuple[int, float]:
+        """Return the replicates done in its chunk, and the fraction of the one in hand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try of a run that failed.
@@ -123,7 +143,7 @@ class Run(Entry):
         How many of them came from the store.
     stored_versions : Versions
         Which NumPy and numba computed those.
-    workers : dict of Worker to Chunk or None
+    workers : dict of ChunkWorker to Chunk or None
         The workers on it, and their chunks; None while one prepares it.
     turn : int
         When a worker last took a chunk of it, counted over all runs.
@@ -176,7 +196,7 @@ class Run(Entry):
         self.completed = 0
         self.from_store = 0
         self.stored_versions: Versions = ()
-        self.workers: dict[Worker, Chunk | None] = {}
+        self.workers: dict[ChunkWorker, Chunk | None] = {}
         self.error: BaseException | None = None
         self.failed_at = 0
         self.attempts: tuple[Attempt, ...] = ()
@@ -283,7 +303,7 @@ class Run(Entry):
         """Replicates a second of one worker; 0 until it is known."""
         return self._chunk_rate
 
-    def take(self, worker: Worker, workers: int, target_s: float) -> Chunk:
+    def take(self, worker: ChunkWorker, workers: int, target_s: float) -> Chunk:
         """Cut a chunk of about `target_s` seconds off the lowest pending range; there has to be one."""
         first, stop = self._pending[0]
         count = self._chunk_size(workers, target_s) if self._chunk_rate else 1
@@ -301,7 +321,7 @@ class Run(Entry):
         self.workers[worker] = chunk
         return chunk
 
-    def give_back(self, worker: Worker, done: int, elapsed_s: float) -> Chunk | None:
+    def give_back(self, worker: ChunkWorker, done: int, elapsed_s: float) -> Chunk | None:
         """Take back a chunk of which a worker has done so many replicates, from its first on; return it.
 
         None means that the worker has prepared the run, or tried to.

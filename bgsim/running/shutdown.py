@@ -115,4 +115,4 @@ def _close_all() -> None:
 
 # When the main thread has ended, and before the interpreter waits for other threads: one that iterates over updates
 # would keep it waiting for ever. As `concurrent.futures` does, and before it, since its threads may wait for jobs.
-threading._register_atexit(_close_all)  # type: ignore[attr-defined]
+threading._register_atexit(_close_all)  # type: ignore[attr-defined] # noqa: SLF001 - `atexit` comes too late

@@ -63,24 +63,16 @@ class Submitter:
         """
         scheduler = self.scheduler
         scheduler.check_process()
-        if scheduler.state.closed:
-            scheduler.check_open()
         simulation = request.simulation
         self._simulations[simulation.name] = simulation
-        self._check_size(request)
-        if request.not_followed is not None and self._is_strict:
-            raise IdentityError(request.not_followed, field="simulation", value=simulation.name)
-        if request.not_followed is not None:
-            request.revision.warn_of_limits(request.not_followed)
-        request.revision.warn_of_biased_draws()
+        self._check(request)
         now, wall = scheduler.clock.monotonic(), scheduler.clock.time()
         job = Job(scheduler, job_id or self.new_id(simulation), request, now, wall)
         if crashes or recovered:
             job.crashes, job.recovered = crashes, recovered
-        if request.timeout_s is not None:
+        if request.is_timed:
             job.run_left_s = request.timeout_s
-        if request.deadline_s is not None:
-            job.deadline = now + request.deadline_s
+            job.deadline = None if request.deadline_s is None else now + request.deadline_s
         watcher = scheduler.bus.subscribe(on_progress, job=job.id) if on_progress is not None else None
         try:
             columns, missed = self._stored(job) if request.cache in ("use", "only") else (None, False)
@@ -126,8 +118,20 @@ class Submitter:
         simulation = self.find(kept.simulation)
         return read_request(simulation, kept.parameters, kept.seed, kept.replicates, kept.options, changes)
 
-    def _check_size(self, request: Request) -> None:
-        """Refuse a result that would not fit into memory, or that the store would not take."""
+    def _check(self, request: Request) -> None:
+        """Refuse what the engine does not take: anything once it is closed, code that it cannot follow, large results.
+
+        Raises
+        ------
+        EngineClosedError, IdentityError, InvalidInputError
+        """
+        if self.scheduler.state.closed:
+            self.scheduler.check_open()
+        if request.not_followed is not None:
+            if self._is_strict:
+                raise IdentityError(request.not_followed, field="simulation", value=request.simulation.name)
+            request.revision.warn_of_limits(request.not_followed)
+        request.revision.warn_of_biased_draws()
         config, size = self.scheduler.config, request.size_bytes
         stores = request.cache != "off" and config.auto_store_completed
         if size <= config.max_result_bytes and not (stores and size > self._store.max_storage_bytes):

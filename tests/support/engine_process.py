@@ -70,7 +70,7 @@ def come_to(phase: str, path: str, report: Callable[[str], None]) -> None:
                 threading.Event().wait()
 
     else:
-        Storing._confirm = lambda *_, **__: stay_in_writer()
+        Storing._settle = lambda *_: stay_in_writer()
 
         def stay_in_writer() -> None:
             report("here")
