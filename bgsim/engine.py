@@ -18,36 +18,32 @@ How a request flows::
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
 import logging
 import os
 import secrets
-import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.checks import check_word, refused
+from bgsim.checks import refused
 from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig
-from bgsim.errors import InvalidInputError
 from bgsim.job import Job, JobStatus
-from bgsim.jobs.batch import ORDERS, Batch, Sweep
-from bgsim.jobs.executor import EngineExecutor
 from bgsim.jobs.recovery import Heartbeat, Recovery
-from bgsim.parameters.parameter_set import ParameterSet
+from bgsim.jobs.verbs import JobVerbs
 from bgsim.priority import Priority
 from bgsim.progress import ProgressUpdate, UpdateType
-from bgsim.registry import find_simulation
-from bgsim.request import Request, make_request
+from bgsim.registry import find_if_named
+from bgsim.request import Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
 from bgsim.running.shutdown import close, close_at_exit, close_in_thread
 from bgsim.running.stats import EngineStats, Health, health_of, stats_of
 from bgsim.running.submitter import Submitter
 from bgsim.schedules.recurring import RecurringJobs
+from bgsim.schedules.verbs import ScheduleVerbs
 from bgsim.storage import MemoryStore, ResultStore, Store
 from bgsim.storage.memory_journal import MemoryJournal
 
@@ -56,14 +52,12 @@ if TYPE_CHECKING:
 
     from bgsim.bus.subscription import Subscription
     from bgsim.result import SimulationResult
-    from bgsim.schedules.schedule import Schedule
     from bgsim.simulation import Simulation
-    from bgsim.storage.journal import DeadLetter, PendingRequest
 
 logger = logging.getLogger("bgsim.engine")
 
 
-class Engine:
+class Engine(JobVerbs, ScheduleVerbs):
     """Runs simulations in the background of this process.
 
     Use it in a ``with`` block: leaving it waits for what was submitted; leaving it by an exception or Ctrl-C cancels,
@@ -213,7 +207,7 @@ class Engine:
         EngineClosedError
             If the engine is closed, or belongs to the parent of this forked process.
         """
-        found = find_simulation(simulation) if isinstance(simulation, str) else simulation
+        found = find_if_named(simulation)
         request = Request(
             found,
             found.bind(parameters),
@@ -235,259 +229,6 @@ class Engine:
             retry=retry,
         )
         return self._submitter.submit(request, on_progress=on_progress, block=block, block_timeout_s=block_timeout_s)
-
-    def submit_many(
-        self, simulation: Simulation | str, parameter_sets: Iterable[Any], *, replicates: int, **options: Any
-    ) -> Batch:
-        """Submit a job for each parameter set, all with the same options, as the queue has room.
-
-        Parameters
-        ----------
-        simulation, replicates, **options
-            As for `submit`.
-        parameter_sets : iterable
-            Each as for `submit`. All are checked before the first is submitted.
-        """
-        found = _simulation(simulation)
-        requests = [make_request(found, p, replicates=replicates, **options) for p in parameter_sets]
-        return Batch(self._submitter, requests)
-
-    def sweep(
-        self,
-        simulation: Simulation | str,
-        grid: Mapping[str, Sequence[Any]],
-        parameters: Mapping[str, Any] | None = None,
-        *,
-        replicates: int,
-        **options: Any,
-    ) -> Sweep:
-        """Submit a job for each combination of values, as the queue has room.
-
-        With one seed, all points share their random numbers, so that they can be compared pairwise.
-
-        Parameters
-        ----------
-        simulation, replicates, **options
-            As for `submit`.
-        grid : mapping of str to sequence
-            The values of each parameter that is varied.
-        parameters : mapping or ParameterSet, optional
-            The others. Of a set its class must be able to make the same set again; see `ParameterSet.arguments`.
-        """
-        found = _simulation(simulation)
-        if not isinstance(grid, Mapping) or not all(_is_axis(values) for values in grid.values()):
-            raise InvalidInputError(
-                f"grid must map names of parameters to sequences of one value or more; got {grid!r}",
-                field="grid",
-                value=grid,
-            )
-        fixed = parameters.arguments() if isinstance(parameters, ParameterSet) else dict(parameters or {})
-
-        def request_at(point: dict[str, Any]) -> Request:
-            return make_request(found, fixed | point, replicates=replicates, **options)
-
-        return Sweep(self._submitter, grid, request_at)
-
-    def map(
-        self,
-        simulation: Simulation | str,
-        parameter_sets: Iterable[Any],
-        *,
-        replicates: int,
-        ahead: int | None = None,
-        **options: Any,
-    ) -> Iterator[SimulationResult]:
-        """Yield the result for each parameter set, in their order; the first failure is raised.
-
-        Parameters
-        ----------
-        simulation, replicates, **options
-            As for `submit`.
-        parameter_sets : iterable
-            Taken as needed, so it may be endless.
-        ahead : int, optional
-            How many jobs to submit ahead of the one that is yielded; by default twice ``max_concurrent_simulations``.
-        """
-        found = _simulation(simulation)
-        count = 2 * self.config.max_concurrent_simulations if ahead is None else ahead
-        remaining = iter(parameter_sets)
-        jobs: list[Job] = []
-
-        def submit_next() -> None:
-            for parameters in itertools.islice(remaining, 1):
-                jobs.append(self.submit(found, parameters, replicates=replicates, block=True, **options))
-
-        try:
-            for _ in range(max(1, count)):
-                submit_next()
-            while jobs:
-                result = jobs.pop(0).result()
-                submit_next()
-                yield result
-        finally:
-            for job in jobs:
-                job.cancel()
-
-    @staticmethod
-    def as_completed(
-        jobs: Iterable[Job], *, order: str = "completion", timeout_s: float | None = None
-    ) -> Iterator[Job]:
-        """Yield jobs as they end, or in the order given.
-
-        Parameters
-        ----------
-        jobs : iterable of Job
-        order : {"completion", "submission"}
-        timeout_s : float, optional
-            Wait at most so long in all.
-
-        Raises
-        ------
-        TimeoutError
-            If some had not ended by then.
-        """
-        check_word("order", order, ORDERS)
-        wanted = list(jobs)
-        if order == "completion":
-            yield from concurrent.futures.as_completed(wanted, timeout_s)  # type: ignore[misc]
-            return
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        for job in wanted:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not concurrent.futures.wait([job], left).done:
-                raise TimeoutError(f"{job.id} did not end within {timeout_s} s")
-            yield job
-
-    def executor(self, *, priority: Priority | str = Priority.NORMAL, group: str | None = None) -> EngineExecutor:
-        """Return a `concurrent.futures.Executor` whose plain callables wait for this engine's workers.
-
-        Parameters
-        ----------
-        priority, group
-            Of its calls, beside the simulations. Groups count calls and simulations apart.
-        """
-        executor = EngineExecutor(self._call, priority=priority, group=group)
-        self._scheduler.executors.add(executor)
-        return executor
-
-    def _call(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
-        """Have a worker call something; a method, so that an executor keeps its engine from being closed."""
-        return self._scheduler.call(task, priority=priority, group=group)
-
-    # ---- recurring jobs, dead letters, recovery --------------------------------------------------------
-
-    def schedule(
-        self,
-        simulation: Simulation | str,
-        parameters: Any = None,
-        *,
-        replicates: int,
-        cron: str,
-        name: str | None = None,
-        timezone: str = "UTC",
-        misfire: str = "once",
-        replace: bool = False,
-        **options: Any,
-    ) -> Schedule:
-        """Submit a job again and again; kept in the store, and run by any engine on it.
-
-        Needs the extra ``bgsim[schedule]``. A stored result is answered from the store; give ``cache="refresh"`` to
-        compute each time.
-
-        Parameters
-        ----------
-        simulation, parameters, replicates, **options
-            As for `submit`.
-        cron : str
-            Minute, hour, day of month, month, day of week: ``"0 2 * * *"``.
-        name : str, optional
-            Unique; by default the simulation's name.
-        timezone : str
-            A name of the IANA database, such as ``"Europe/Berlin"``.
-        misfire : {"once", "skip", "all"}
-            What becomes of runs that were missed: one for all of them, none, or each.
-        replace : bool
-            Take the place of a schedule with this name, instead of raising. With the same times it goes on from the
-            last run, so a program may declare its schedules at each start, and none that was missed is forgotten.
-
-        Raises
-        ------
-        InvalidInputError
-            Naming what is not allowed.
-        MissingExtraError
-            Without cronsim.
-        """
-        request = make_request(_simulation(simulation), parameters, replicates=replicates, **options)
-        return self._recurring.add(
-            name or request.simulation.name,
-            request,
-            cron=cron,
-            timezone=timezone,
-            misfire=misfire,
-            replace_it=replace,
-        )
-
-    def schedules(self) -> RecurringJobs:
-        """Return the schedules, to list, pause, resume and remove."""
-        return self._recurring
-
-    def dead_letters(self) -> list[DeadLetter]:
-        """Return the jobs that failed for good, with parameters, attempts and tracebacks; the newest first."""
-        return self._recovery.dead_letters()
-
-    def retry(self, letter_id: str, **changes: Any) -> Job:
-        """Submit a dead letter again and take it out.
-
-        Parameters
-        ----------
-        letter_id : str
-            The id of the job that failed.
-        **changes
-            Arguments of `submit` that are to be different, such as ``parameters`` or ``timeout_s``.
-
-        Raises
-        ------
-        RequestNotFoundError
-            If there is no such letter.
-        InvalidInputError, SimulationNotFoundError
-            If it cannot be submitted so; it is kept.
-        """
-        return self._recovery.retry(letter_id, changes)
-
-    def discard(self, letter_id: str) -> DeadLetter:
-        """Take a dead letter out and return it.
-
-        Raises
-        ------
-        RequestNotFoundError
-            If there is no such letter.
-        """
-        return self._recovery.discard(letter_id)
-
-    def export_dead_letters(self, path: str | Path) -> int:
-        """Write the dead letters to a ``.json`` or ``.csv`` file; return how many."""
-        return self._recovery.export(path)
-
-    def interrupted(self) -> list[PendingRequest]:
-        """Return the requests that were pending when their process crashed or was closed before they ended."""
-        return self._recovery.interrupted()
-
-    def recover(self, ids: Iterable[str] | None = None) -> list[Job]:
-        """Submit interrupted requests again, going on from what is stored; several engines may do so at once.
-
-        One that ran in three crashes, or can no longer be made, becomes a dead letter.
-
-        Parameters
-        ----------
-        ids : iterable of str, optional
-            Those alone; all by default.
-
-        Returns
-        -------
-        list of Job
-            With the ids that they had.
-        """
-        return self._recovery.recover(ids)
 
     # ---- seeing --------------------------------------------------------------------------------------
 
@@ -644,11 +385,3 @@ def run(
     """
     with Engine(store, **settings) as engine:
         return engine.submit(simulation, parameters, replicates=replicates, seed=seed).result()
-
-
-def _simulation(simulation: Simulation | str) -> Simulation:
-    return find_simulation(simulation) if isinstance(simulation, str) else simulation
-
-
-def _is_axis(values: object) -> bool:
-    return isinstance(values, Sized) and not isinstance(values, str) and len(values) > 0

@@ -76,3 +76,8 @@ def find_simulation(name: str) -> Simulation:
             f"{module_name} has no simulation {attribute!r}; decorate a function with @bgsim.simulation"
         )
     return found
+
+
+def find_if_named(simulation: Simulation | str) -> Simulation:
+    """Return a simulation, or the one of that name; see `find_simulation`."""
+    return find_simulation(simulation) if isinstance(simulation, str) else simulation

@@ -1,0 +1,244 @@
+"""The verbs of an engine for many jobs at once, and for what earlier engines have left."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bgsim.checks import check_word
+from bgsim.errors import InvalidInputError
+from bgsim.jobs.batch import ORDERS, Batch, Sweep
+from bgsim.jobs.executor import EngineExecutor
+from bgsim.parameters.parameter_set import ParameterSet
+from bgsim.priority import Priority
+from bgsim.registry import find_if_named
+from bgsim.request import Request, make_request
+
+if TYPE_CHECKING:
+    from bgsim.config import EngineConfig
+    from bgsim.job import Job
+    from bgsim.jobs.recovery import Recovery
+    from bgsim.result import SimulationResult
+    from bgsim.running.scheduler import Scheduler
+    from bgsim.running.submitter import Submitter
+    from bgsim.simulation import Simulation
+    from bgsim.storage.journal import DeadLetter, PendingRequest
+
+
+class JobVerbs:
+    """What `bgsim.Engine` is beside one job at a time; any thread may call any method."""
+
+    config: EngineConfig
+    _scheduler: Scheduler
+    _submitter: Submitter
+    _recovery: Recovery
+
+    submit: Callable[..., Job]
+
+    # ---- many jobs -----------------------------------------------------------------------------------
+
+    def submit_many(
+        self, simulation: Simulation | str, parameter_sets: Iterable[Any], *, replicates: int, **options: Any
+    ) -> Batch:
+        """Submit a job for each parameter set, all with the same options, as the queue has room.
+
+        Parameters
+        ----------
+        simulation, replicates, **options
+            As for `submit`.
+        parameter_sets : iterable
+            Each as for `submit`. All are checked before the first is submitted.
+        """
+        found = find_if_named(simulation)
+        requests = [make_request(found, p, replicates=replicates, **options) for p in parameter_sets]
+        return Batch(self._submitter, requests)
+
+    def sweep(
+        self,
+        simulation: Simulation | str,
+        grid: Mapping[str, Sequence[Any]],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        replicates: int,
+        **options: Any,
+    ) -> Sweep:
+        """Submit a job for each combination of values, as the queue has room.
+
+        With one seed, all points share their random numbers, so that they can be compared pairwise.
+
+        Parameters
+        ----------
+        simulation, replicates, **options
+            As for `submit`.
+        grid : mapping of str to sequence
+            The values of each parameter that is varied.
+        parameters : mapping or ParameterSet, optional
+            The others. Of a set its class must be able to make the same set again; see `ParameterSet.arguments`.
+        """
+        found = find_if_named(simulation)
+        if not isinstance(grid, Mapping) or not all(_is_axis(values) for values in grid.values()):
+            raise InvalidInputError(
+                f"grid must map names of parameters to sequences of one value or more; got {grid!r}",
+                field="grid",
+                value=grid,
+            )
+        fixed = parameters.arguments() if isinstance(parameters, ParameterSet) else dict(parameters or {})
+
+        def request_at(point: dict[str, Any]) -> Request:
+            return make_request(found, fixed | point, replicates=replicates, **options)
+
+        return Sweep(self._submitter, grid, request_at)
+
+    def map(
+        self,
+        simulation: Simulation | str,
+        parameter_sets: Iterable[Any],
+        *,
+        replicates: int,
+        ahead: int | None = None,
+        **options: Any,
+    ) -> Iterator[SimulationResult]:
+        """Yield the result for each parameter set, in their order; the first failure is raised.
+
+        Parameters
+        ----------
+        simulation, replicates, **options
+            As for `submit`.
+        parameter_sets : iterable
+            Taken as needed, so it may be endless.
+        ahead : int, optional
+            How many jobs to submit ahead of the one that is yielded; by default twice ``max_concurrent_simulations``.
+        """
+        found = find_if_named(simulation)
+        count = 2 * self.config.max_concurrent_simulations if ahead is None else ahead
+        remaining = iter(parameter_sets)
+        jobs: list[Job] = []
+
+        def submit_next() -> None:
+            for parameters in itertools.islice(remaining, 1):
+                jobs.append(self.submit(found, parameters, replicates=replicates, block=True, **options))
+
+        try:
+            for _ in range(max(1, count)):
+                submit_next()
+            while jobs:
+                result = jobs.pop(0).result()
+                submit_next()
+                yield result
+        finally:
+            for job in jobs:
+                job.cancel()
+
+    @staticmethod
+    def as_completed(
+        jobs: Iterable[Job], *, order: str = "completion", timeout_s: float | None = None
+    ) -> Iterator[Job]:
+        """Yield jobs as they end, or in the order given.
+
+        Parameters
+        ----------
+        jobs : iterable of Job
+        order : {"completion", "submission"}
+        timeout_s : float, optional
+            Wait at most so long in all.
+
+        Raises
+        ------
+        TimeoutError
+            If some had not ended by then.
+        """
+        check_word("order", order, ORDERS)
+        wanted = list(jobs)
+        if order == "completion":
+            yield from concurrent.futures.as_completed(wanted, timeout_s)  # type: ignore[misc]
+            return
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        for job in wanted:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not concurrent.futures.wait([job], left).done:
+                raise TimeoutError(f"{job.id} did not end within {timeout_s} s")
+            yield job
+
+    def executor(self, *, priority: Priority | str = Priority.NORMAL, group: str | None = None) -> EngineExecutor:
+        """Return a `concurrent.futures.Executor` whose plain callables wait for this engine's workers.
+
+        Parameters
+        ----------
+        priority, group
+            Of its calls, beside the simulations. Groups count calls and simulations apart.
+        """
+        executor = EngineExecutor(self._call, priority=priority, group=group)
+        self._scheduler.executors.add(executor)
+        return executor
+
+    def _call(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
+        """Have a worker call something; a method, so that an executor keeps its engine from being closed."""
+        return self._scheduler.call(task, priority=priority, group=group)
+
+    # ---- dead letters, recovery ----------------------------------------------------------------------
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the jobs that failed for good, with parameters, attempts and tracebacks; the newest first."""
+        return self._recovery.dead_letters()
+
+    def retry(self, letter_id: str, **changes: Any) -> Job:
+        """Submit a dead letter again and take it out.
+
+        Parameters
+        ----------
+        letter_id : str
+            The id of the job that failed.
+        **changes
+            Arguments of `submit` that are to be different, such as ``parameters`` or ``timeout_s``.
+
+        Raises
+        ------
+        RequestNotFoundError
+            If there is no such letter.
+        InvalidInputError, SimulationNotFoundError
+            If it cannot be submitted so; it is kept.
+        """
+        return self._recovery.retry(letter_id, changes)
+
+    def discard(self, letter_id: str) -> DeadLetter:
+        """Take a dead letter out and return it.
+
+        Raises
+        ------
+        RequestNotFoundError
+            If there is no such letter.
+        """
+        return self._recovery.discard(letter_id)
+
+    def export_dead_letters(self, path: str | Path) -> int:
+        """Write the dead letters to a ``.json`` or ``.csv`` file; return how many."""
+        return self._recovery.export(path)
+
+    def interrupted(self) -> list[PendingRequest]:
+        """Return the requests that were pending when their process crashed or was closed before they ended."""
+        return self._recovery.interrupted()
+
+    def recover(self, ids: Iterable[str] | None = None) -> list[Job]:
+        """Submit interrupted requests again, going on from what is stored; several engines may do so at once.
+
+        One that ran in three crashes, or can no longer be made, becomes a dead letter.
+
+        Parameters
+        ----------
+        ids : iterable of str, optional
+            Those alone; all by default.
+
+        Returns
+        -------
+        list of Job
+            With the ids that they had.
+        """
+        return self._recovery.recover(ids)
+
+
+def _is_axis(values: object) -> bool:
+    return isinstance(values, Sized) and not isinstance(values, str) and len(values) > 0
