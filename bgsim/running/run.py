@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from bgsim.environment import Versions
     from bgsim.job import Job
+    from bgsim.kernels.plain import ChunkRunner
     from bgsim.queue_manager import Entry
     from bgsim.request import Submission
     from bgsim.running.worker import Worker
-    from bgsim.simulation import ChunkRunner
 
 _GROWTH = 16
 """A chunk is at most this many times the one before, until the rate is known well."""
