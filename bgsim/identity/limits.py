@@ -76,7 +76,6 @@ _BY_MODULE = {
 METHODS: dict[str, tuple[str, str | None]] = {
     "__builtins__": (_NAMES, None),
     "__globals__": (_NAMES, None),
-    "__subclasses__": (_NAMES, None),
     "f_back": (_NAMES, None),
     "f_globals": (_NAMES, None),
     "f_locals": (_NAMES, None),

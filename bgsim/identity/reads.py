@@ -300,12 +300,17 @@ def _instructions(code: types.CodeType) -> Iterator[tuple[str, Any, int]]:
             yield name, code.co_consts[number], number
         elif operation in _WITH_TWO:
             first, second = _WITH_TWO[operation]
-            yield first, code._varname_from_oparg(number >> 4), 0  # type: ignore[attr-defined]
-            yield second, code._varname_from_oparg(number & 15), 0  # type: ignore[attr-defined]
+            yield first, _variable(code, number >> 4), 0
+            yield second, _variable(code, number & 15), 0
         elif operation in _WITH_VARIABLE:
-            yield name, code._varname_from_oparg(number), number  # type: ignore[attr-defined]
+            yield name, _variable(code, number), number
         else:
             yield name, None, number
+
+
+def _variable(code: Any, number: int) -> str:
+    name: str = code._varname_from_oparg(number)  # noqa: SLF001 - as `dis` does, under each version of Python
+    return name
 
 
 _WITH_NAME = frozenset(dis.hasname)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import functools
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bgsim.identity.static import is_a
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
+from bgsim.identity.writer import Writer
 
 LRU_CACHE: Any = type(functools.lru_cache(len))
 
@@ -28,7 +26,7 @@ _of_instances: dict[int, tuple[weakref.ref[Any], str]] = {}
 """The same of instances whose class has caches, by their addresses."""
 
 
-def look_at_cache(walk: Walk, cache: Any, out: list[str]) -> None:
+def look_at_cache(walk: Writer, cache: Any, out: list[str]) -> None:
     """Take note of a cache that has been filled with other values than those of now."""
     if walk.only_digests:
         return
@@ -43,7 +41,7 @@ def look_at_cache(walk: Walk, cache: Any, out: list[str]) -> None:
         walk.refuse(f"{cache.__wrapped__.__qualname__}()", _CACHE, out)
 
 
-def look_at_instance(walk: Walk, value: Any, space: dict[str, Any], out: list[str]) -> None:
+def look_at_instance(walk: Writer, value: Any, space: dict[str, Any], out: list[str]) -> None:
     """Take note of an instance for which its class remembers answers of other values than those of now."""
     if walk.only_digests:
         return

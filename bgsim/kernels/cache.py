@@ -45,7 +45,7 @@ def name_apart() -> None:
     The number stands in the name of the machine code, and machine code is found by its name. So what this process
     compiles and what it loads of another one, both of a method that was edited in between, must not have one name.
     """
-    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(42) << 20)
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(42) << 20)  # noqa: SLF001 - numba has no setting for it
 
 
 class KernelCache(NullCache):  # type: ignore[misc]
@@ -81,7 +81,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
             checksum, data = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
             if _checksum(key, data) != checksum:
                 raise ValueError("it does not match its checksum")
-            loaded = CompileResult._rebuild(target_context, *pickle.loads(data))
+            loaded = CompileResult._rebuild(target_context, *pickle.loads(data))  # noqa: SLF001 - as numba's own cache does
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever another numba has written, or its modules raise when they are imported
@@ -100,7 +100,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
         if path is None or not _can_be_kept(cres):
             return
         try:
-            data = dumps(cres._reduce())
+            data = dumps(cres._reduce())  # noqa: SLF001 - as numba's own cache does
             _write(path, _checksum(key, data) + data)
             _prune(path.parent)
         except Exception as error:  # a full disk, or what cannot be pickled
@@ -128,7 +128,7 @@ def _can_be_kept(cres: Any) -> bool:
     """
     if cres.library.has_dynamic_globals or any(not lifted.can_cache for lifted in cres.lifted):
         return False
-    everything_linked = cres.library._final_module
+    everything_linked = cres.library._final_module  # noqa: SLF001 - numba has no public name for it
     return not any(name.name.startswith(_UNRESOLVED) for name in everything_linked.global_variables)
 
 

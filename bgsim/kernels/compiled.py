@@ -149,13 +149,13 @@ def make_dispatcher(function: Any, kept_as: str | None, approve: Callable[[bool]
         by raising.
     """
     dispatcher = njit(nogil=True)(function)
-    dispatcher._cache = KernelCache(kept_as, lambda compiled: approve(_draws(compiled)))
+    dispatcher._cache = KernelCache(kept_as, lambda compiled: approve(_draws(compiled)))  # noqa: SLF001 - numba has no setting for it
     return dispatcher
 
 
 def _draws(compiled: Any) -> bool:
     """Tell whether machine code uses the streams behind `np.random` and `random`, in whatever function it calls."""
-    return any(function.name in _SHARED_STREAMS for function in compiled.library._final_module.functions)
+    return any(function.name in _SHARED_STREAMS for function in compiled.library._final_module.functions)  # noqa: SLF001 - numba has no public name for it
 
 
 _SHARED_STREAMS = ("numba_get_np_random_state", "numba_get_py_random_state")
@@ -167,7 +167,7 @@ def _keep_ours() -> None:
     for dispatcher in (run_chunk, place):
         function = dispatcher.py_func
         found = look(function.__qualname__, __name__, (function,), compiled=True, own=("bgsim",))
-        dispatcher._cache = KernelCache(found.fingerprint)
+        dispatcher._cache = KernelCache(found.fingerprint)  # noqa: SLF001 - numba has no setting for it
 
 
 class CompiledKernel:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bgsim.errors import ScenarioError, nearest
-from bgsim.models.battle.actions import ActionReader, slot_level
+from bgsim.models.battle.actions import ActionReader
+from bgsim.models.battle.costs import slot_level
 from bgsim.models.battle.entries import Entry, Listing, brief, refuse
 from bgsim.models.battle.tables import (
     ARMOR,
