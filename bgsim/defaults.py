@@ -11,7 +11,7 @@ from bgsim.retry import Retry
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What a simulation's jobs have unless `Engine.submit` is told otherwise; see there.
+    """Options of a simulation's jobs, unless `Engine.submit` gives others; see there.
 
     Raises
     ------

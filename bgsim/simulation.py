@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bgsim.retry import Retry
 
 _MOST_COMPILED = 4
-"""What was compiled of the identities looked at last is kept: a constant that goes back and forth costs it once."""
+"""Compiled kernels are kept of this many recent identities, so a constant may go back and forth."""
 
 
 class Simulation:
@@ -46,9 +46,9 @@ class Simulation:
     short_name : str
         The last part of it.
     version : str
-        Part of the identity: what its author says of what cannot be followed.
+        Part of the identity: the author's word for what cannot be followed.
     depends_on : tuple or None
-        What its author says that counts, besides code and constants.
+        What the author declares to count, besides code and constants.
     fingerprint : str
         32 hexadecimal digits over everything that results depend on, as it is now.
     outputs : tuple of Output
@@ -62,7 +62,7 @@ class Simulation:
     takes_control : bool
         Whether it takes the control block as a third argument.
     defaults : JobDefaults
-        What its jobs have unless they are submitted otherwise.
+        Options of its jobs, unless a submission gives others.
     """
 
     def __init__(
@@ -327,19 +327,19 @@ def simulation(
     name : str, optional
         By default module and function name.
     version : str, optional
-        Says that its author answers for what cannot be followed, and is changed by hand when that changes.
+        The author answers for what cannot be followed, and changes the version by hand when that changes.
     depends_on : tuple, optional
-        What counts besides code and constants, in the place of what cannot be followed and of what can change in place,
-        such as a list: a text names a global of the function's module, a `pathlib.Path` a file whose content counts; a
-        module counts with all that it holds; any other object is followed. An empty tuple says that nothing else does,
-        which a simulation needs that writes to a list or a cache of its own.
+        What counts besides code and constants. It replaces what cannot be followed and what can change in place, such
+        as a list. A text names a global of the function's module, a `pathlib.Path` a file whose content counts; a
+        module counts with all that it holds; any other object is followed. An empty tuple says that nothing else
+        counts: a simulation that writes to a list or a cache of its own needs that.
     compile : bool, default True
         False runs the function as plain Python, with the same streams.
     priority, timeout_s, group, retry
-        What its jobs have unless `Engine.submit` is told otherwise; see there. They do not count in the fingerprint.
+        Options of its jobs, unless `Engine.submit` gives others; see there. They do not count in the fingerprint.
     replay : callable, optional
-        ``replay(parameters, rng)`` runs one replicate when a user replays it, and returns what that gives him: the
-        function's values, with more to look at. By default the function runs as plain Python.
+        ``replay(parameters, rng)`` runs one replicate for `SimulationResult.replay`, and returns the function's values,
+        with more to look at. By default the function runs as plain Python.
 
     Returns
     -------

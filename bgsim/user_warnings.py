@@ -1,4 +1,4 @@
-"""Warnings about what a user wrote, which point at her line and not at bgsim's."""
+"""Warnings about a user's code, which point at its line and not at bgsim's."""
 
 from __future__ import annotations
 

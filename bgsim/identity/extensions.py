@@ -39,7 +39,7 @@ def extensions_of(walk: Writer) -> dict[Any, list[tuple[Any, Any]]]:
 
 
 def _is_own(walk: Writer, function: Any) -> bool:
-    """Tell whether an extension is of the user's own modules; `register_jitable` makes one around her function."""
+    """Tell whether an extension is of the user's own modules; `register_jitable` makes one around a user's function."""
     home = function.__globals__.get("__name__")
     return walk.ownership.installed(home) is None or "register_jitable" in function.__qualname__
 

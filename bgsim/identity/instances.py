@@ -123,7 +123,7 @@ def _same_reduced(value: Any, seen: tuple[Callable[[Any], Any], Callable[[Any], 
     reduce, digest, before = seen
     try:
         return digest(reduce(value)) == before
-    except Exception:  # whatever its class raises by now
+    except Exception:  # whatever its class raises
         return False
 
 

@@ -36,7 +36,7 @@ _DEFINED = "numba compiled it when it was defined, maybe with other values; pass
 _UNSEEN = "it changes in place, and its items are numba's own"
 
 _last_seen: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-"""What a dispatcher's code and values were when a walk last met it."""
+"""The digest of a dispatcher's code and values when a walk last met it."""
 
 _compiled_of: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 """Of each piece of machine code, what it was compiled from; "" where that cannot be told."""

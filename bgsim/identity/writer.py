@@ -165,7 +165,7 @@ class Writer(abc.ABC):
         out.append("unknown")
 
     def write_named(self, label: str, value: Any, out: list[str]) -> None:
-        """Append what a value counts as; a constant is a dependency of its own for those who ask what has changed."""
+        """Append what a value counts as; a constant is a dependency of its own, so that a report can name it."""
         before = len(out)
         outer, self._reading = self._reading, label
         self.write(value, out)

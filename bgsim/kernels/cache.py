@@ -2,7 +2,7 @@
 
 A file holds the machine code of one function for one signature. Its name is a hash of the identity, the signature, the
 processor, and the versions of Python, numba, llvmlite and bgsim. A file that cannot be written costs a compilation in
-the next process, and one that cannot be read costs it in this one.
+the next process, and one that cannot be read costs one in this process.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def cache_folder() -> Path | None:
 
 @functools.lru_cache(maxsize=16)
 def _folder(chosen: str) -> Path | None:
-    import platformdirs  # noqa: PLC0415 - only those who compile need it
+    import platformdirs  # noqa: PLC0415 - only compiling needs it
 
     try:
         folder = Path(chosen) / "bgsim" if chosen else platformdirs.user_cache_path("bgsim") / "kernels"
@@ -163,9 +163,9 @@ def _folder(chosen: str) -> Path | None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether nobody else can have written a file, or have put one into a folder: reading it runs what it says.
+    """Tell whether no other user can have written a file, or put one into a folder: reading a file runs its content.
 
-    Into a folder with a sticky bit others can put files of their own only, which their owner tells.
+    In a folder with a sticky bit, the files of other users have another owner.
     """
     if not hasattr(os, "getuid"):
         return True
@@ -175,7 +175,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file in one step, whoever else writes it."""
+    """Write a file in one step, also if another process writes it."""
     part = path.with_suffix(f".{secrets.token_hex(8)}.part")
     try:
         part.touch(mode=0o600, exist_ok=False)

@@ -163,7 +163,7 @@ _SHARED_STREAMS = ("numba_get_np_random_state", "numba_get_py_random_state")
 
 @functools.cache
 def _keep_ours() -> None:
-    """Keep the machine code of what is compiled of bgsim itself on disk, too."""
+    """Keep the machine code of bgsim's own functions on disk, too."""
     for dispatcher in (run_chunk, place):
         function = dispatcher.py_func
         found = look(function.__qualname__, __name__, (function,), compiled=True, own=("bgsim",))

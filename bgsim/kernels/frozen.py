@@ -1,9 +1,8 @@
 """A copy of a kernel and of all jitted helpers that it reaches, with the values of the moment.
 
-numba takes the values of globals when it compiles, which may be long after a request was made, and what it has compiled
-of a helper it keeps, whatever happens to the constants that the helper reads. A frozen copy has names of its own for
-what it reads, and helpers of its own that nothing has compiled before; the user's modules and arrays are copied, too.
-So what is compiled of it is what was looked at.
+numba takes the values of globals when it compiles, maybe long after the submission. It keeps what it has compiled of a
+helper, whatever happens to the constants that the helper reads. A frozen copy has its own globals and its own helpers,
+which numba has not compiled before, and copies of the user's modules and arrays. So numba compiles what was looked at.
 """
 
 from __future__ import annotations

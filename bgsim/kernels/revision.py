@@ -147,12 +147,12 @@ class Revision:
             warn_user(message, category)
 
     def check_unchanged(self) -> None:
-        """Refuse to go on with rows of plain Python whose code or values have changed meanwhile.
+        """Refuse rows of plain Python whose code or values have changed since the submission.
 
         Raises
         ------
         SimulationChangedError
-            Naming what is different.
+            Naming the changes.
         """
         if self.identity.is_unchanged():
             return

@@ -143,7 +143,7 @@ def _add_reaction(network: Network, reaction: Any, symbols: dict[str, Symbol], f
             continue
         if left < 0:
             raise ScenarioError(
-                f"{label} takes {taken[name]} of {name!r}, but its kinetic law does not vanish when so many are not "
+                f"{label} takes {taken[name]} of {name!r}, but its kinetic law does not vanish when fewer are "
                 "there, so the count would become negative",
                 field="kineticLaw",
                 value=name,

@@ -28,7 +28,7 @@ _SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 
 def coerce(value: Any, annotation: Any) -> Any:
-    """Return a value in a type: of an int a float, of a list a tuple or an array, of a name the member of an Enum.
+    """Return a value in a type: an int becomes a float, a list a tuple or an array, a name the member of an Enum.
 
     Raises
     ------

@@ -106,7 +106,7 @@ class ParameterSet(Mapping[str, Any]):
         Raises
         ------
         ParameterError
-            If a value is not allowed by now, or a field is gone or cannot be filled.
+            If a value is no longer allowed, or a field is gone or cannot be filled.
         """
         self = cls.__new__(cls)
         if parameters_class is None:

@@ -73,8 +73,7 @@ MAX_ACTIONS = 60
 """Of one creature: the kernel keeps those that it chose in the bits of one integer."""
 
 BEFORE_THE_FIGHT = -3
-"""The action slot whose actions are done once, before the first round, under the SRD; the reference takes it for a
-slot like any other."""
+"""Under the SRD, actions of this slot are done once, before the first round; to the reference it is like any other."""
 
 SRD_SLOTS = {0: "action", 1: "bonus action", BEFORE_THE_FIGHT: "before the encounter", 5: "other", 6: "other"}
 REACTION_SLOT = 4

@@ -1,7 +1,7 @@
-"""Entries of a scenario, read strictly: whoever reads one says what he takes, and what is left over is told.
+"""Entries of a scenario, read strictly: a reader names each field that it takes, and fields left over are reported.
 
-A rule set asks for the fields that it honours and for no others. What nobody asked for, changes a fight and is not
-neutral, is refused by name (`Refusing`) or listed in one warning (`Listing`), so nothing is ignored in silence.
+A rule set asks for the fields that it honours and for no others. A field that no reader takes, that changes a fight
+and is not neutral, is refused by name (`refuse`) or listed in one warning (`Listing`), so nothing is ignored in silence.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NEUTRAL: tuple[Any, ...] = (None, [], {}, "", 0, False, "default", "is available
 """Values that an entry may have in a rule set that does not honour it, since they change nothing."""
 
 TOO_LARGE = 1e9
-"""No number of a scenario may be larger: what is, is a mistake, and would overflow sums."""
+"""No number of a scenario may be larger: it would be a mistake, and overflow sums."""
 
 
 class ScenarioWarning(UserWarning):
@@ -33,7 +33,7 @@ class ScenarioWarning(UserWarning):
 
 
 Leftover = Callable[[str, Any, Collection[str]], None]
-"""What is done with an entry that nobody took: its place, its value, the names that were asked for."""
+"""Takes an entry that no reader took: its place, its value, the names that were asked for."""
 
 
 def refuse(where: str, value: Any, asked: Collection[str]) -> None:
@@ -85,7 +85,7 @@ class Entry:
     where : str
         Its place, as in ``players[0].actions[1]``.
     leftover : callable
-        What is done with the entries that nobody took, when the entry is closed.
+        Called for each entry that no reader took, when the entry is closed.
     """
 
     def __init__(self, value: Any, where: str, leftover: Leftover) -> None:

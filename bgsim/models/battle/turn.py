@@ -71,7 +71,7 @@ from bgsim.models.battle.terms import (
 )
 
 BEFORE = 0
-"""The slot of what is done before the first round."""
+"""The slot of actions before the first round."""
 
 SAVES_TO_LIVE = 3
 
