@@ -1,10 +1,10 @@
 """numba's objects: jitted functions, jitclasses, overloads and the like, by the Python code that they are made from.
 
-numba is looked at only where the user has imported it.
+bgsim looks at numba only where the user has imported it.
 
 What numba compiled stays as it is when a constant that it read is changed. A compiled simulation has its jitted helpers
 compiled anew, with the values of the moment (`bgsim.kernels.frozen`). That cannot be done for a jitclass, an overload,
-or a jitted helper that plain Python calls: there, machine code that is older than the values is noticed and said.
+or a jitted helper that plain Python calls: there, this module reports machine code that is older than the values.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def is_copy(value: Any) -> bool:
 def _is_compiled_anew(walk: Writer, function: Any) -> bool:
     """Tell whether numba compiles a jitted function that was reached with the values of the moment.
 
-    That is so for what a compiled simulation reaches, as far as it has a frozen copy: what `bgsim.kernels.frozen` has
-    not come to is as old as it may be.
+    It does for all that a compiled simulation reaches, as far as `bgsim.kernels.frozen` has copied it; the rest may be
+    older.
     """
     return walk.compiled and not walk.within and (not walk.of_copy or is_copy(function))
 

@@ -143,10 +143,9 @@ def make_dispatcher(function: Any, kept_as: str | None, approve: Callable[[bool]
     ----------
     function : function
     kept_as : str or None
-        The identity under which its machine code is kept on disk; None keeps it not.
+        The identity under which its machine code is kept on disk; None keeps none.
     approve : callable
-        Told of what was compiled anew whether it draws from numba's own random streams, before that is kept; refuses it
-        by raising.
+        Called before new machine code is kept, with whether it draws from numba's own random streams; raises to refuse.
     """
     dispatcher = njit(nogil=True)(function)
     dispatcher._cache = KernelCache(kept_as, lambda compiled: approve(_draws(compiled)))  # noqa: SLF001 - numba has no setting for it

@@ -30,7 +30,7 @@ BIASED_DRAWS = {
 
 @dataclass(slots=True)
 class Compiled:
-    """What has been made of one identity, and outlives the values that it was looked at with.
+    """What was compiled and said for one identity; it outlives the values of a single look.
 
     Attributes
     ----------

@@ -314,7 +314,7 @@ def _another_is_hurt(p: Any, day: Any, healer: int, row: int) -> bool:
 
 @compiled
 def wake(day: Any, creature: int) -> None:
-    """Bring a creature back that was at 0 hit points; whoever calls sets these."""
+    """Bring a creature back that was at 0 hit points; the caller sets these."""
     day.counters[PARTY_UP if creature < day.counters[PARTY] else FOES_UP] += 1
     day.state[creature, LIFE] = UP
 

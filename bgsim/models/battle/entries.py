@@ -1,7 +1,7 @@
 """Entries of a scenario, read strictly: a reader names each field that it takes, and fields left over are reported.
 
 A rule set asks for the fields that it honours and for no others. A field that no reader takes, that changes a fight
-and is not neutral, is refused by name (`refuse`) or listed in one warning (`Listing`), so nothing is ignored in silence.
+and is not neutral, is refused by name (`refuse`) or listed in one warning (`Listing`): nothing is ignored in silence.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class Entry:
         return {str(key): inner.integer(key, least=0) for key in inner.value}
 
     def close(self) -> None:
-        """Tell, once, of what was not taken, unless it only describes or changes nothing."""
+        """Report once each field that was not taken, unless it only describes or changes nothing."""
         if self._closed:
             return
         self._closed = True

@@ -35,8 +35,7 @@ STATE_COLUMNS = DICE_LEFT + len(HIT_DIE_SIDES)
 """Hit points, temporary ones, bits of the effects on it, how many effects these are, whether it concentrates, whether
 it did when the fight began, whether its reaction is used, whether it is surprised, how it is (`UP` to `DEAD`), death
 saves, the number of the last choice that picked it, hit points dealt and taken, whether it is dead when the
-day ends, and hit dice left of each size. The
-column `ORDER` is of no creature: it lists the fighters by initiative."""
+day ends, and hit dice left of each size. The column `ORDER` is of no creature: it lists the fighters by initiative."""
 
 UP, DYING, STABLE, DEAD = range(4)
 
@@ -79,7 +78,7 @@ def _both(function: Any, **options: Any) -> Any:
 def compiled(function: Any) -> Any:
     """Let compiled functions call a function, without reference counts, which cost half of the time.
 
-    Whoever calls it holds the arrays, and it may make none.
+    The caller holds the arrays; the function may make none.
     """
     return _both(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 

@@ -44,11 +44,11 @@ bonuses to saves: of no named ability, then of the six."""
 ACT, SLOT, TIMES, STRATEGY, EFFECT, TO_HIT, AMOUNT, DIFFICULTY, DAMAGE_TYPE, ABILITY, CONDITION, PERCENT = range(12)
 FIRST_COST, END_COST, WANTED, TEMPORARY, HALVES, FOCUSES = range(12, 18)
 ACTION_COLUMNS = 18
-"""What it does (`Act`), number of its slot among the creature's, targets or attacks, whom it is for, row of its
+"""What it does (`Act`), number of its slot among the creature's, targets or attacks, its strategy, row of its
 effect or rider, formulas of the bonus to hit, the damage or healing and the difficulty of its save, damage type,
 ability of the save, when it is chosen and the percentage for that, span of its costs, which creatures come into
-question (`ANYBODY` to `WITHOUT_TEMPORARY`), whether the hit points are temporary, whether a save halves the damage, whether it
-is not chosen while concentrating."""
+question (`ANYBODY` to `WITHOUT_TEMPORARY`), whether the hit points are temporary, whether a save halves the damage,
+whether it is not chosen while concentrating."""
 
 # ---- effects: int64, one row an effect that an action may put on a creature --------------------------
 
