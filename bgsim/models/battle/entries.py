@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from bgsim.checks import is_integer, is_number
 from bgsim.errors import ScenarioError, nearest
 from bgsim.models.dice import Formula, parse_formula
 
@@ -131,7 +132,7 @@ class Entry:
         value = self.take(name, default=default)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        if not is_integer(value) or not least <= value <= most:
             bound = f" and at most {most:,}" if most < TOO_LARGE else ""
             raise self.refusal(name, value, f"must be an integer of {least} or more{bound}")
         return value
@@ -140,7 +141,7 @@ class Entry:
         """Return an entry that is a number, by the first of its names that is there."""
         value = self.take(*names, default=default)
         name = next((n for n in names if n in self.value), names[0])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= TOO_LARGE:
+        if not is_number(value) or not abs(value) <= TOO_LARGE:
             raise self.refusal(name, value, "must be a number")
         return float(value)
 
