@@ -56,6 +56,6 @@ class ManualClock(Clock):
             self._monotonic += seconds
 
     def set_time(self, time: float) -> None:
-        """Set the wall clock, as an administrator or a time server does; the monotonic one takes no notice."""
+        """Set the wall clock, as an administrator or a time server does; the monotonic clock stays as it is."""
         with self._lock:
             self._offset = time - self._monotonic

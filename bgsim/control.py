@@ -63,13 +63,13 @@ def report_fraction(control: NDArray[np.int64], fraction: float) -> None:
     control : ndarray of int64, shape (8,)
         The third argument of the simulation.
     fraction : float
-        Part of the replicate that is done. A store, so call it as often as you like.
+        Part of the replicate that is done. Costs one store.
     """
     control[FRACTION] = int(fraction * FRACTION_UNIT)
 
 
 def register_compiled_forms() -> None:
-    """Let `stop_requested` and `report_fraction` compile in anybody's kernel; numba's extension entry point.
+    """Let `stop_requested` and `report_fraction` compile in any kernel; numba's extension entry point.
 
     numba calls it before it compiles anything, so machine code gets its names from here on.
     """

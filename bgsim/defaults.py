@@ -11,7 +11,7 @@ from bgsim.retry import Retry
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What a simulation's jobs have unless `Engine.submit` is told otherwise; see there.
+    """Options of a simulation's jobs, unless `Engine.submit` gives others; see there.
 
     Raises
     ------
@@ -34,4 +34,4 @@ class JobDefaults:
 def check_retry(retry: object) -> None:
     """Refuse what is neither None nor a `Retry`."""
     if retry is not None and not isinstance(retry, Retry):
-        raise refused("retry", retry, "a bgsim.Retry, such as Retry(attempts=3)")
+        raise refused("retry", retry, "a bgsim.Retry, such as Retry(retries=3)")

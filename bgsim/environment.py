@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 Versions: TypeAlias = "tuple[tuple[int, int, str], ...]"
 """Runs of rows, each as (first row, number of rows, text of `environment`), without a gap from row 0 on.
 
-Neighbouring runs have different texts. The text is empty where nobody knows the versions.
+Neighbouring runs have different texts. The text is empty where the versions are unknown.
 """
 
 _PACKAGES = ("numpy", "numba")
@@ -63,7 +63,7 @@ def versions_of(columns: object, rows: int) -> Versions:
 
 
 def extended(versions: Versions, rows: int, text: str) -> Versions:
-    """Return the runs with one more, up to so many rows, computed with these versions."""
+    """Return the runs with one more, which ends at `rows` and has these versions."""
     if not versions:
         return ((0, rows, text),)
     first, count, _ = versions[-1]

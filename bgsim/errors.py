@@ -1,4 +1,4 @@
-"""Every error that bgsim raises, in one tree split by who can mend it.
+"""Every error that bgsim raises, in one tree, split by where the remedy lies.
 
 ::
 

@@ -36,7 +36,7 @@ class JobLog:
 
 
 def install() -> None:
-    """Have records carry the id of their job; more than once does nothing."""
+    """Have records carry the id of their job; a second call does nothing."""
     global _installed  # noqa: PLW0603 - one factory a process
     with _install_lock:
         if _installed:

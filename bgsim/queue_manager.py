@@ -22,7 +22,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from bgsim.checks import check_integer
 from bgsim.errors import EngineClosedError, QueueFullError, RequestNotFoundError
@@ -30,6 +29,7 @@ from bgsim.priority import Priority
 from bgsim.queue.core import CLOSED, QueueCore, QueueStats
 from bgsim.queue.entry import Entry, EntryState
 from bgsim.queue.invariants import check
+from bgsim.queue.placement import Placement
 from bgsim.queue.request import SimulationRequest
 from bgsim.queue.timetable import Event
 from bgsim.queue.waiters import Waiters
@@ -38,28 +38,6 @@ __all__ = ["Entry", "EntryState", "Placement", "Priority", "QueueStats", "Simula
 
 
 _PROCESSING, _GONE = EntryState.PROCESSING, EntryState.GONE
-
-
-@dataclass(slots=True, eq=False)
-class Placement:
-    """What `put` did.
-
-    Attributes
-    ----------
-    entry : Entry
-        The entry that serves the request.
-    joined : bool
-        Whether it was there before.
-    dropped : tuple of SimulationRequest
-        Superseded requests that have left the queue: they waited, or the newer one goes on with the same run.
-    to_cancel : tuple of SimulationRequest
-        Superseded requests that are being processed; the caller should cancel them.
-    """
-
-    entry: Entry
-    joined: bool
-    dropped: tuple[SimulationRequest, ...] = ()
-    to_cancel: tuple[SimulationRequest, ...] = ()
 
 
 class SimulationQueue:

@@ -66,7 +66,7 @@ def find_simulation(name: str) -> Simulation:
         module_name, _, attribute = target.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` does, so that a script beside the user is found
+        sys.path.insert(0, here)  # as `python -m` does, so that a script in the working folder is found
     try:
         found = getattr(importlib.import_module(module_name), attribute, None)
     except ImportError as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bgsim.simulation import Simulation
 
 QUANTILES = (0.05, 0.5, 0.95)
-"""Those that a summary has unless told otherwise."""
+"""The quantiles of a summary by default."""
 
 
 @dataclass(frozen=True, slots=True)

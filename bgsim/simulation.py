@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
-import os
-import sys
 import threading
-import time
 import types
 import typing
 from collections import OrderedDict
@@ -19,23 +15,23 @@ import numpy as np
 
 from bgsim import control as block
 from bgsim.defaults import JobDefaults
-from bgsim.errors import InvalidInputError, ParameterError
+from bgsim.errors import ParameterError
+from bgsim.kernels.definition import read_depends_on, read_signature
 from bgsim.kernels.outputs import put_replicate, read_outputs
-from bgsim.parameters.parameter_class import fields_of
+from bgsim.kernels.plain import ChunkRunner, numba_is_off, run_plain
 from bgsim.parameters.parameter_set import ParameterSet
-from bgsim.streams import generator_at, replicate_rng
+from bgsim.streams import replicate_rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.identity.report import IdentityReport, ResultsByCode
     from bgsim.kernels.revision import Compiled, Revision
-    from bgsim.kernels.stream import WorkerStream
     from bgsim.priority import Priority
     from bgsim.retry import Retry
 
 _MOST_COMPILED = 4
-"""What was compiled of the identities looked at last is kept: a constant that goes back and forth costs it once."""
+"""Compiled kernels are kept of this many recent identities, so a constant may go back and forth."""
 
 
 class Simulation:
@@ -50,9 +46,9 @@ class Simulation:
     short_name : str
         The last part of it.
     version : str
-        Part of the identity: what its author says of what cannot be followed.
+        Part of the identity: the author's word for what cannot be followed.
     depends_on : tuple or None
-        What its author says that counts, besides code and constants.
+        What the author declares to count, besides code and constants.
     fingerprint : str
         32 hexadecimal digits over everything that results depend on, as it is now.
     outputs : tuple of Output
@@ -66,7 +62,7 @@ class Simulation:
     takes_control : bool
         Whether it takes the control block as a third argument.
     defaults : JobDefaults
-        What its jobs have unless they are submitted otherwise.
+        Options of its jobs, unless a submission gives others.
     """
 
     def __init__(
@@ -95,11 +91,11 @@ class Simulation:
         self.name = name or f"{function.__module__}.{function.__qualname__}"
         self.short_name = self.name.rpartition(".")[2]
         self.version = version
-        self.depends_on = _read_depends_on(self.name, depends_on)
+        self.depends_on = read_depends_on(self.name, depends_on)
         self._sees_fields_alone = compile  # as a compiled kernel does, also where numba is switched off
         self.defaults = JobDefaults(priority, timeout_s, group, retry)  # type: ignore[arg-type] # made one of it
         self.outputs = read_outputs(self.name, outputs)
-        self.parameters_class, self.takes_control = _read_signature(self.name, function)
+        self.parameters_class, self.takes_control = read_signature(self.name, function)
         self._replay = replay
         self._lock = threading.Lock()  # guards the next two; nothing is looked at or compiled under it
         self._revision: Revision | None = None  # the newest
@@ -109,7 +105,7 @@ class Simulation:
     @property
     def compiles(self) -> bool:
         """Whether numba compiles it."""
-        return self._sees_fields_alone and not _numba_is_off()
+        return self._sees_fields_alone and not numba_is_off()
 
     @property
     def fingerprint(self) -> str:
@@ -225,7 +221,7 @@ class Simulation:
     def prepared(self, parameters: ParameterSet, revision: Revision) -> ChunkRunner | None:
         """Return the same if nothing has to be compiled, else None."""
         if not revision.compiles:
-            return functools.partial(_run_plain, self, revision, self._argument(parameters))
+            return functools.partial(run_plain, self, revision, self._argument(parameters))
         view = parameters.kernel_view()
         compiled = revision.compiled.by_layout.get(_layout_of(view))
         return None if compiled is None else functools.partial(compiled, view)
@@ -258,6 +254,7 @@ class Simulation:
         put_replicate(self.name, self.outputs, self.new_columns(parameters, 1), 0, returned)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -266,100 +263,9 @@ class Simulation:
         return f"<simulation {self.name}: {takes} -> {outputs}>"
 
 
-class ChunkRunner(typing.Protocol):
-    """Runs replicates from `first` on, as many as the columns have rows, and returns how many are done.
-
-    It stops early on an order in the control block; when the simulation raises, slot ``DONE`` says how
-    many are done. A `stream` serves one thread at a time; plain Python needs none.
-    """
-
-    def __call__(
-        self,
-        stream: WorkerStream | None,
-        key: NDArray[np.uint64],
-        first: int,
-        columns: tuple[NDArray[Any], ...],
-        control: NDArray[np.int64],
-    ) -> int: ...
-
-
-def _run_plain(
-    simulation: Simulation,
-    revision: Revision,
-    p: Any,
-    stream: WorkerStream | None,
-    key: NDArray[np.uint64],
-    first: int,
-    columns: tuple[NDArray[Any], ...],
-    control: NDArray[np.int64],
-) -> int:
-    """Run a chunk as plain Python, with the streams, results and orders of a compiled one.
-
-    Its rows count only if the code and all that it reaches are still what they were when the job was submitted.
-    """
-    extra = (control,) if simulation.takes_control else ()
-    done = 0
-    for i in range(len(columns[0])):
-        if control[block.ORDER] != block.GO:
-            break
-        returned = simulation.function(p, generator_at(key, first + i), *extra)
-        if control[block.OBSERVED]:
-            break  # the function gave up, so its value does not count
-        put_replicate(simulation.name, simulation.outputs, columns, i, returned)
-        control[block.FRACTION] = 0
-        done = control[block.DONE] = i + 1
-    began = time.perf_counter()
-    revision.check_unchanged(simulation)
-    revision.check_s = time.perf_counter() - began
-    return done
-
-
-def _numba_is_off() -> bool:
-    """Tell whether numba compiles nothing."""
-    found = getattr(sys.modules.get("numba.core.config"), "DISABLE_JIT", None)
-    if found is not None:
-        return bool(found)
-    return os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
-
-
 def _layout_of(view: Any) -> tuple[Any, ...]:
     """Return what a kernel is compiled for: the names and the types of its parameters."""
     return type(view), *[(v.dtype, v.ndim) if isinstance(v, np.ndarray) else type(v) for v in view]
-
-
-def _read_depends_on(name: str, declared: Any) -> tuple[Any, ...] | None:
-    if declared is None:
-        return None
-    if not isinstance(declared, tuple | list):
-        raise InvalidInputError(
-            f"depends_on of {name} must be a tuple of names, objects, modules and paths of files; got {declared!r}",
-            field="depends_on",
-            value=declared,
-        )
-    return tuple(declared)
-
-
-def _read_signature(name: str, function: Callable[..., Any]) -> tuple[type | None, bool]:
-    """Return the parameter class and whether there is a third argument."""
-    arguments = list(inspect.signature(function).parameters.values())
-    if len(arguments) not in (2, 3) or any(a.kind in (a.KEYWORD_ONLY, a.VAR_KEYWORD) for a in arguments):
-        raise ParameterError(
-            f"{name} must take (p, rng) or (p, rng, control); it takes {inspect.signature(function)}",
-            field="function",
-            value=function,
-        )
-    try:
-        annotation = typing.get_type_hints(function).get(arguments[0].name)
-    except NameError as error:
-        raise ParameterError(
-            f"{name}: the annotation of {arguments[0].name!r} cannot be resolved: {error}. "
-            "Define the parameter class at module level",
-            field="function",
-        ) from error
-    if not isinstance(annotation, type) or issubclass(annotation, Mapping) or annotation in (typing.Any, object):
-        return None, len(arguments) == 3
-    fields_of(annotation)  # refuses what is neither a frozen dataclass nor a NamedTuple
-    return annotation, len(arguments) == 3
 
 
 @typing.overload
@@ -421,19 +327,19 @@ def simulation(
     name : str, optional
         By default module and function name.
     version : str, optional
-        Says that its author answers for what cannot be followed, and is changed by hand when that changes.
+        The author answers for what cannot be followed, and changes the version by hand when that changes.
     depends_on : tuple, optional
-        What counts besides code and constants, in the place of what cannot be followed and of what can change in place,
-        such as a list: a text names a global of the function's module, a `pathlib.Path` a file whose content counts; a
-        module counts with all that it holds; any other object is followed. An empty tuple says that nothing else does,
-        which a simulation needs that writes to a list or a cache of its own.
+        What counts besides code and constants. It replaces what cannot be followed and what can change in place, such
+        as a list. A text names a global of the function's module, a `pathlib.Path` a file whose content counts; a
+        module counts with all that it holds; any other object is followed. An empty tuple says that nothing else
+        counts: a simulation that writes to a list or a cache of its own needs that.
     compile : bool, default True
         False runs the function as plain Python, with the same streams.
     priority, timeout_s, group, retry
-        What its jobs have unless `Engine.submit` is told otherwise; see there. They do not count in the fingerprint.
+        Options of its jobs, unless `Engine.submit` gives others; see there. They do not count in the fingerprint.
     replay : callable, optional
-        ``replay(parameters, rng)`` runs one replicate when a user replays it, and returns what that gives him: the
-        function's values, with more to look at. By default the function runs as plain Python.
+        ``replay(parameters, rng)`` runs one replicate for `SimulationResult.replay`, and returns the function's values,
+        with more to look at. By default the function runs as plain Python.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 Replicate *i* under a seed draws from Philox4x64-10, a counter-based generator (Salmon, Moraes,
 Dror and Shaw 2011): the key comes from the seed, and the third word of the 256-bit counter is *i*.
-Each replicate so owns 2**128 draws, disjoint from all others by construction, and any of them can be
+So each replicate owns 2**128 draws, disjoint from all others by construction, and any of them can be
 placed at once without the ones before it. The key depends on the seed alone, so two parameter
 sets with one seed share common random numbers.
 """

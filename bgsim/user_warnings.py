@@ -1,4 +1,4 @@
-"""Warnings about what a user wrote, which point at her line and not at bgsim's."""
+"""Warnings about a user's code, which point at its line and not at bgsim's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class IdentityWarning(UserWarning):
 
 def warn_user(message: str, category: type[Warning]) -> None:
     """Warn at the line that called bgsim."""
-    level, frame = 1, sys._getframe()
+    level, frame = 1, sys._getframe()  # noqa: SLF001 - CPython has no public name for it
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

@@ -6,8 +6,10 @@
     reads      the names that a code object reads
     lookup     what a name holds
     ownership  the user's own code, which is followed, and installed packages, which count by name and version
-    walk       follows all of it: functions here, then
-               classes, enums, containers, instances, atoms, wrappers, machine and extensions (of numba)
+    writer     the state of one look, and the verbs that all kinds of values are written with
+    functions  classes, enums, contents, containers, instances, atoms, wrappers, machine and extensions (of numba):
+               what each kind of value counts as
+    walk       follows all of it
     origin     whose a class or a function is, whatever module it names
     static     reads what types and attributes store, without running code of the user's
     remembered answers that caches keep of other values than those of now

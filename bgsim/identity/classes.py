@@ -9,15 +9,13 @@ import enum
 import functools
 import types
 from _abc import _get_dump  # type: ignore[import-not-found] # of the standard library
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bgsim.identity.enums import is_made_by_enum, write_members
 from bgsim.identity.static import member_of
 from bgsim.identity.watch import same_length
+from bgsim.identity.writer import Writer
 from bgsim.parameters.parameter_class import KEPT_AS
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
 
 _MADE_BY_DATACLASS = frozenset(
     [
@@ -76,7 +74,7 @@ _OF_C = (
 _OF_A_FIELD = type(vars(collections.namedtuple("_Any", "field"))["field"])
 
 
-def write_class(walk: Walk, cls: type, out: list[str]) -> None:
+def write_class(walk: Writer, cls: type, out: list[str]) -> None:
     """Append what a class of the user's counts as."""
     space = vars(cls)
     walk.watch.contents(same_length, space, len(space))
@@ -107,7 +105,7 @@ def _same_bases(cls: type, seen: tuple[type, ...]) -> bool:
     return cls.__bases__ == seen
 
 
-def _write_registered(walk: Walk, cls: type, out: list[str]) -> None:
+def _write_registered(walk: Writer, cls: type, out: list[str]) -> None:
     """Append the classes that were registered with an abstract one, which `isinstance` asks for."""
     registered = _registered(cls)
     walk.watch.contents(_same_registered, cls, registered)
@@ -129,7 +127,7 @@ def is_derived(cls: type, name: str) -> bool:
     return any(isinstance(vars(base).get(name), functools.cached_property) for base in cls.__mro__)
 
 
-def _write_fields(walk: Walk, cls: Any, out: list[str]) -> None:
+def _write_fields(walk: Writer, cls: Any, out: list[str]) -> None:
     settings = cls.__dataclass_params__
     out.append(f"dataclass {[getattr(settings, n) for n in ('init', 'eq', 'order', 'frozen', 'unsafe_hash')]}")
     for field in cls.__dataclass_fields__.values():

@@ -1,31 +1,20 @@
-"""What containers, arrays and instances count as: their class and all that they hold."""
+"""What containers and arrays count as: all that they hold."""
 
 from __future__ import annotations
 
-import _io
 import array
 import collections
-import ctypes
 import enum
-import os
-import sys
 import types
-import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
-from bgsim.identity.atoms import SYNCHRONISERS, atom_text
-from bgsim.identity.enums import write_member
-from bgsim.identity.instances import write_instance, write_reduced
-from bgsim.identity.limits import why_not
-from bgsim.identity.origin import is_own_class
-from bgsim.identity.static import is_a, member_of, shown, space_of
+from bgsim.identity.atoms import atom_text
+from bgsim.identity.static import is_a, space_of
 from bgsim.identity.watch import SMALL_BYTES, array_digest, same_array, same_items, same_mapping, seen_array
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
+from bgsim.identity.writer import Writer
 
 _SEQUENCES = (tuple, list, collections.deque)
 _MAPPINGS = (dict, types.MappingProxyType)
@@ -39,45 +28,6 @@ _TEXTS: dict[type, Callable[[Any], Any]] = {
     bytes: bytes.__bytes__,
 }
 BUILTIN_BASES = (*_SEQUENCES, *_MAPPINGS, *_SETS, *_BYTES, *_TEXTS, np.ndarray)
-_OUTSIDE = (_io._IOBase, os._Environ, ctypes.CDLL)
-
-
-def write_contents(walk: Walk, value: Any, out: list[str]) -> None:
-    """Append what anything that is no atom, function, class or module counts as."""
-    kind = type(value)
-    why = why_not(value)
-    if any(value is stream for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
-        out.append("standard stream")  # which is written to
-    elif why is not None or is_a(value, _OUTSIDE):
-        walk.refuse(shown(value), why or "it reads what is outside of the program", out)
-    elif kind in SYNCHRONISERS:
-        out.append(f"synchroniser {kind.__name__}")
-    elif is_a(value, enum.Enum):
-        write_member(walk, value, out)
-    elif not walk.counts_state and _is_state(value):
-        out.append("state")
-        if is_own_class(walk.ownership, kind):
-            walk.write(kind, out)
-    elif kind in BUILTIN_BASES:
-        if plain_text(value) is None:  # else equal ones are one, wherever they are
-            walk.number(value)
-        write_builtin(walk, value, kind, out)
-    elif kind in (np.void, np.record):
-        walk.number(value)
-        _write_array(walk, np.asarray(value), out, holder=value)
-    elif kind is weakref.ref:
-        walk.number(value)
-        held = value()
-        walk.watch.contents(_refers_to, value, None if held is None else id(held))
-        out.append("weak reference")
-        walk.write(held, out)
-    elif kind in (TypeVar, ParamSpec):
-        out.append(f"type variable {value.__name__}")
-    elif is_own_class(walk.ownership, kind):
-        walk.number(value)
-        write_instance(walk, value, kind, out)
-    else:
-        write_reduced(walk, value, kind, out)
 
 
 def plain_text(value: Any) -> str | None:
@@ -92,33 +42,15 @@ def plain_text(value: Any) -> str | None:
     return atom_text(value)
 
 
-def _is_state(value: Any) -> bool:
-    """Tell whether something can change in place."""
-    if is_a(value, np.ndarray):
-        return bool(value.flags.writeable)
-    if is_a(value, (tuple, frozenset, types.MappingProxyType)):
-        return False
-    settings = member_of(type(value), "__dataclass_params__")
-    return settings is None or not settings.frozen
-
-
-def write_builtin(walk: Walk, value: Any, base: Any, out: list[str]) -> None:
+def write_builtin(walk: Writer, value: Any, base: Any, out: list[str]) -> None:
     """Append the items of a container; `base` is the builtin type that it is, or is derived from.
 
     The methods are those of `base`: what a class of the user's makes of them is not asked.
     """
     if base is np.ndarray:
-        _write_array(walk, value, out)
+        write_array(walk, value, out)
     elif base in _MAPPINGS:
-        seen = tuple(base.keys(value)), tuple(base.values(value))
-        if type(value) is base:
-            walk.watch.contents(same_mapping, value, seen)
-        else:
-            walk.watch.contents(_same_mapping_of, value, (base, seen))
-        out.append(f"{base.__name__} {len(seen[0])}")
-        for key, item in zip(*seen, strict=True):
-            walk.write(key, out)
-            walk.write(item, out)
+        _write_mapping(walk, value, base, out)
     elif base in _BYTES:
         seen_bytes = memoryview(value).tobytes()
         walk.watch.contents(_same_bytes, value, seen_bytes)
@@ -126,17 +58,33 @@ def write_builtin(walk: Walk, value: Any, base: Any, out: list[str]) -> None:
     elif base in _TEXTS:
         out.append(str(atom_text(_TEXTS[base](value))))
     else:
-        items = tuple(base.__iter__(value))
-        if type(value) is base and base not in (tuple, frozenset):
-            walk.watch.contents(same_items, value, items)
-        elif base not in (tuple, frozenset):
-            walk.watch.contents(_same_items_of, value, (base, items))
-        if base in _SETS:
-            _write_set(walk, items, out)
-            return
-        if base is collections.deque and base.maxlen.__get__(value) is not None:
-            out.append(f"at most {base.maxlen.__get__(value)}")
-        walk.write_all(base.__name__, items, out)
+        _write_items(walk, value, base, out)
+
+
+def _write_mapping(walk: Writer, value: Any, base: Any, out: list[str]) -> None:
+    seen = tuple(base.keys(value)), tuple(base.values(value))
+    if type(value) is base:
+        walk.watch.contents(same_mapping, value, seen)
+    else:
+        walk.watch.contents(_same_mapping_of, value, (base, seen))
+    out.append(f"{base.__name__} {len(seen[0])}")
+    for key, item in zip(*seen, strict=True):
+        walk.write(key, out)
+        walk.write(item, out)
+
+
+def _write_items(walk: Writer, value: Any, base: Any, out: list[str]) -> None:
+    items = tuple(base.__iter__(value))
+    if type(value) is base and base not in (tuple, frozenset):
+        walk.watch.contents(same_items, value, items)
+    elif base not in (tuple, frozenset):
+        walk.watch.contents(_same_items_of, value, (base, items))
+    if base in _SETS:
+        _write_set(walk, items, out)
+        return
+    if base is collections.deque and base.maxlen.__get__(value) is not None:
+        out.append(f"at most {base.maxlen.__get__(value)}")
+    walk.write_all(base.__name__, items, out)
 
 
 def _same_mapping_of(value: Any, seen: tuple[Any, Any]) -> bool:
@@ -148,7 +96,7 @@ def _same_items_of(value: Any, seen: tuple[Any, tuple[Any, ...]]) -> bool:
     return same_items(tuple(seen[0].__iter__(value)), seen[1])
 
 
-def _write_array(walk: Walk, value: np.ndarray, out: list[str], holder: Any = None) -> None:
+def write_array(walk: Writer, value: np.ndarray, out: list[str], holder: Any = None) -> None:
     """Append an array, or a scalar with fields as the array that it is; `holder` is that scalar."""
     plain = np.asarray(value)
     if plain.dtype.hasobject:
@@ -173,11 +121,6 @@ def _same_objects(holder: Any, seen: tuple[Any, ...]) -> bool:
     return same_items(tuple(np.asarray(holder).ravel().tolist()), seen)
 
 
-def _refers_to(reference: weakref.ref[Any], address: int | None) -> bool:
-    held = reference()
-    return (None if held is None else id(held)) == address
-
-
 def _same_scalar(holder: np.void, seen: tuple[Any, ...]) -> bool:
     return seen_array(np.asarray(holder)) == seen
 
@@ -186,7 +129,7 @@ def _is_read_only(array: np.ndarray, _: None) -> bool:
     return not array.flags.writeable
 
 
-def _write_set(walk: Walk, items: tuple[Any, ...], out: list[str]) -> None:
+def _write_set(walk: Writer, items: tuple[Any, ...], out: list[str]) -> None:
     """Append a set's items in an order of their own; that of the set is another in each process."""
     keys = [plain_text(item) for item in items]
     if None not in keys and len(set(keys)) == len(keys):

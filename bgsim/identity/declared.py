@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bgsim.errors import InvalidInputError
 from bgsim.identity.watch import ABSENT, same_length
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
+from bgsim.identity.writer import Writer
 
 
-def write_declared(walk: Walk, function: Any, declared: tuple[Any, ...], out: list[str]) -> None:
+def write_declared(walk: Writer, function: Any, declared: tuple[Any, ...], out: list[str]) -> None:
     """Append what counts besides the code that was followed.
 
     A text is a name, looked up where the function looks its names up; a `pathlib.Path` is a file, whose content counts;
@@ -46,7 +44,7 @@ def write_declared(walk: Walk, function: Any, declared: tuple[Any, ...], out: li
             )
 
 
-def _write(walk: Walk, name: str, value: Any, out: list[str]) -> None:
+def _write(walk: Writer, name: str, value: Any, out: list[str]) -> None:
     out.append(f"declared {name}")
     if isinstance(value, Path):
         _write_file(walk, value, out)
@@ -62,7 +60,7 @@ def _write(walk: Walk, name: str, value: Any, out: list[str]) -> None:
         walk.write_named(name, value, out)
 
 
-def _write_file(walk: Walk, path: Path, out: list[str]) -> None:
+def _write_file(walk: Writer, path: Path, out: list[str]) -> None:
     try:
         seen = _signature(path)
         content = path.read_bytes()

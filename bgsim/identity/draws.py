@@ -13,6 +13,10 @@ import numpy as np
 
 _SOURCES = (np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random)
 
+_OF_NUMPY: Any = np.random.rand.__self__  # type: ignore[attr-defined] # a method of it
+_OF_RANDOM: Any = random.random.__self__  # type: ignore[attr-defined]
+"""The generators behind `np.random.rand` and `random.random`, which all code of the process shares."""
+
 METHODS: dict[str, str | None] = {"rvs": None, "sample": "pandas"}
 """Methods of installed packages that draw from the process's own stream unless they are given one.
 
@@ -54,7 +58,7 @@ def why(value: Any) -> str | None:
     owner = value.__self__ if type(value) in (types.BuiltinFunctionType, types.MethodType) else None
     if issubclass(type(owner), _SOURCES):
         home = "random" if isinstance(owner, random.Random) else "np.random"
-        shared = owner is np.random.mtrand._rand or owner is random._inst
+        shared = owner is _OF_NUMPY or owner is _OF_RANDOM
         return f"{home}.{value.__name__}()" if shared else f"{type(owner).__name__}.{value.__name__}()"
     if issubclass(type(value), _SOURCES):  # `isinstance` may run code of the user's
         return f"a {type(value).__name__} that replicates share"
@@ -72,7 +76,7 @@ def why_unseeded(value: Any) -> str | None:
 
 def is_of_process(value: Any) -> bool:
     """Tell whether something is the generator behind `np.random.normal` and the like, which packages fall back on."""
-    return value is np.random.mtrand._rand
+    return value is _OF_NUMPY
 
 
 def is_source(value: Any) -> bool:

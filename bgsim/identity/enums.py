@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import enum
 import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bgsim.identity.static import space_of
 from bgsim.identity.watch import same_mapping, seen_mapping
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
+from bgsim.identity.writer import Writer
 
 _MADE = frozenset(
     f"_{name}_"
@@ -38,7 +36,7 @@ _OF_MEMBERS = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_
 """Attributes that `enum` gives to each member."""
 
 
-def write_members(walk: Walk, cls: type[enum.Enum], out: list[str]) -> None:
+def write_members(walk: Writer, cls: type[enum.Enum], out: list[str]) -> None:
     """Append the members of an enumeration."""
     for name, member in cls._member_map_.items():
         space = space_of(member) or {}
@@ -54,7 +52,7 @@ def write_members(walk: Walk, cls: type[enum.Enum], out: list[str]) -> None:
         out.append(f"boundary {boundary._name_}")
 
 
-def write_member(walk: Walk, member: enum.Enum, out: list[str]) -> None:
+def write_member(walk: Writer, member: enum.Enum, out: list[str]) -> None:
     """Append a member where it is used: by its name, or by its value if it is a combination of flags without a name."""
     space = space_of(member) or {}
     out.append(f"enum {space.get('_name_')}")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bgsim.identity.watch import contents_of
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
+from bgsim.identity.writer import Writer
 
 _index: tuple[tuple[int, ...], dict[Any, list[tuple[Any, Any]]]] = ((), {})
 """How long numba's tables were, and the extensions in them."""
 
 
-def extensions_of(walk: Walk) -> dict[Any, list[tuple[Any, Any]]]:
+def extensions_of(walk: Writer) -> dict[Any, list[tuple[Any, Any]]]:
     """Return the functions of the user's own modules that extend numba, each with its template, if it has one.
 
     By the address of the function that they extend, or by the name of the attribute.
@@ -39,8 +38,8 @@ def extensions_of(walk: Walk) -> dict[Any, list[tuple[Any, Any]]]:
     return walk.extensions
 
 
-def _is_own(walk: Walk, function: Any) -> bool:
-    """Tell whether an extension is of the user's own modules; `register_jitable` makes one around her function."""
+def _is_own(walk: Writer, function: Any) -> bool:
+    """Tell whether an extension is of the user's own modules; `register_jitable` makes one around a user's function."""
     home = function.__globals__.get("__name__")
     return walk.ownership.installed(home) is None or "register_jitable" in function.__qualname__
 
@@ -50,22 +49,30 @@ def _all_extensions() -> Iterator[tuple[Any, types.FunctionType, Any]]:
     globals_, functions, attributes, lowered = _tables()
     for function, kind in list(globals_):
         for template in getattr(kind, "templates", ()):
-            if isinstance(getattr(template, "_overload_func", None), types.FunctionType):
-                yield id(function), template._overload_func, template
+            if overload := overload_of(template):
+                yield id(function), overload, template
     for template in list(functions):
-        rule = getattr(template, "generic", None)
-        held = [contents_of(cell) for cell in getattr(rule, "__closure__", None) or ()]  # `type_callable` holds it so
-        for function in (rule, *held):
-            if isinstance(function, types.FunctionType):
-                yield id(getattr(template, "key", None)), function, None
+        for function in _rules_of(template):
+            yield id(getattr(template, "key", None)), function, None
     for template in list(attributes):
-        if isinstance(getattr(template, "_overload_func", None), types.FunctionType):
-            yield template._attr, template._overload_func, template
+        if overload := overload_of(template):
+            yield template._attr, overload, template  # noqa: SLF001 - numba keeps it nowhere else
     for code, function, *_ in list(lowered):
-        while hasattr(code, "__wrapped__"):
-            code = code.__wrapped__  # noqa: PLW2901 - numba has put its own around it
-        if isinstance(code, types.FunctionType):
-            yield id(function), code, None
+        written = inspect.unwrap(code)  # numba has put its own around it
+        if isinstance(written, types.FunctionType):
+            yield id(function), written, None
+
+
+def overload_of(template: Any) -> types.FunctionType | None:
+    """Return the function that `overload` and its like made a template of, None if it is of another kind."""
+    found = getattr(template, "_overload_func", None)
+    return found if isinstance(found, types.FunctionType) else None
+
+
+def _rules_of(template: Any) -> list[types.FunctionType]:
+    rule = getattr(template, "generic", None)
+    held = [contents_of(cell) for cell in getattr(rule, "__closure__", None) or ()]  # `type_callable` holds it so
+    return [function for function in (rule, *held) if isinstance(function, types.FunctionType)]
 
 
 def _tables() -> tuple[list[Any], ...]:

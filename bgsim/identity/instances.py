@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.identity.atoms import SYNCHRONISERS
 from bgsim.identity.classes import is_derived
+from bgsim.identity.containers import BUILTIN_BASES, write_builtin
 from bgsim.identity.draws import is_of_process
 from bgsim.identity.origin import global_of, installed_class, is_made_by_python
 from bgsim.identity.ownership import is_of_stdlib
 from bgsim.identity.remembered import look_at_instance
 from bgsim.identity.static import shown, slot, slots_of, space_descriptor
 from bgsim.identity.watch import ABSENT, same_items, same_mapping, seen_mapping
+from bgsim.identity.writer import Writer
 
 if TYPE_CHECKING:
     from bgsim.identity.ownership import Ownership
-    from bgsim.identity.walk import Walk
 
 _FOREIGN = ("ctypes", "_ctypes", "cffi", "_cffi_backend")
 
 
-def write_instance(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
+def write_instance(walk: Writer, value: Any, kind: type, out: list[str]) -> None:
     """Append an instance of a class of the user's: the class, what a builtin type keeps of it, and each attribute."""
     out.append("instance")
     walk.write(kind, out)
@@ -49,7 +50,7 @@ def write_instance(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
     look_at_instance(walk, value, space, out)
 
 
-def _package_of(walk: Walk, kind: type) -> str | None:
+def _package_of(walk: Writer, kind: type) -> str | None:
     """Return the package that a class of the user's has a base of, besides the standard library."""
     installed = (walk.ownership.installed(base.__module__) for base in kind.__mro__)
     return next((package for package in installed if package and not is_of_stdlib(package)), None)
@@ -65,10 +66,8 @@ def _same_slots(value: Any, seen: tuple[dict[str, Any], tuple[Any, ...]]) -> boo
     return same_items([slot(value, member, ABSENT) for member in slots.values()], held)
 
 
-def _write_base(walk: Walk, value: Any, kind: type, space: Any, out: list[str]) -> None:
+def _write_base(walk: Writer, value: Any, kind: type, space: Any, out: list[str]) -> None:
     """Append what the type of C that a class is derived from keeps of its instances."""
-    from bgsim.identity.containers import BUILTIN_BASES, write_builtin  # noqa: PLC0415 - they hold instances
-
     base = next(base for base in kind.__mro__ if not is_made_by_python(base))
     builtin = next((known for known in BUILTIN_BASES if issubclass(kind, known)), None)
     if builtin is not None:
@@ -87,7 +86,7 @@ def _reduced_by_base(reduce: Any, space: Any, value: Any) -> Any:
     return [list(p) if isinstance(p, Iterator) else None if p is space else p for p in parts]
 
 
-def write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
+def write_reduced(walk: Writer, value: Any, kind: type, out: list[str]) -> None:
     """Append an instance of an installed class, by what pickling it would keep: that is its state, by its own word."""
     walk.number(value)
     installed = installed_class(walk.ownership, kind)
@@ -98,7 +97,7 @@ def write_reduced(walk: Walk, value: Any, kind: type, out: list[str]) -> None:
 
 
 def _write_reduction(
-    walk: Walk, value: Any, reduce: Callable[[Any], Any], out: list[str], tag: str = "reduced"
+    walk: Writer, value: Any, reduce: Callable[[Any], Any], out: list[str], tag: str = "reduced"
 ) -> None:
     """Append what an object reduces to. The outermost is watched by a digest, which holds those within it."""
     try:
@@ -124,7 +123,7 @@ def _same_reduced(value: Any, seen: tuple[Callable[[Any], Any], Callable[[Any], 
     reduce, digest, before = seen
     try:
         return digest(reduce(value)) == before
-    except Exception:  # whatever its class raises by now
+    except Exception:  # whatever its class raises
         return False
 
 

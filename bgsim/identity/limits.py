@@ -71,12 +71,11 @@ _BY_MODULE = {
     },
     _SETTING: {"decimal": "getcontext"},
 }
-"""What there is in modules, by why it cannot be followed; ``read_*`` is all with such a name."""
+"""What of modules cannot be followed, by the reason; ``read_*`` stands for all such names."""
 
 METHODS: dict[str, tuple[str, str | None]] = {
     "__builtins__": (_NAMES, None),
     "__globals__": (_NAMES, None),
-    "__subclasses__": (_NAMES, None),
     "f_back": (_NAMES, None),
     "f_globals": (_NAMES, None),
     "f_locals": (_NAMES, None),

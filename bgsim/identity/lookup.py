@@ -81,7 +81,7 @@ class Lookup:
         if name in sys.modules:
             value, consumed = self._onward(sys.modules[top], imported.path)
         if isinstance(value, types.FunctionType) and self._is_own(value.__globals__.get("__name__")):
-            return value, consumed  # somebody has put it there
+            return value, consumed  # the user has put it there
         return Named(installed, ".".join((top, *imported.path)), value), consumed
 
     def _onward(self, value: Any, attributes: Path) -> tuple[Any, int]:
@@ -155,7 +155,7 @@ class Named(NamedTuple):
         Package and version.
     name : str
     value : object
-        What it is, for those who warn of it; `ABSENT` if that is not known, since it is not imported yet.
+        The object, for warnings; `ABSENT` while its module is not imported.
     """
 
     installed: str

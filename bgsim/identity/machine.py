@@ -1,10 +1,10 @@
 """numba's objects: jitted functions, jitclasses, overloads and the like, by the Python code that they are made from.
 
-numba is looked at only where the user has imported it.
+bgsim looks at numba only where the user has imported it.
 
 What numba compiled stays as it is when a constant that it read is changed. A compiled simulation has its jitted helpers
 compiled anew, with the values of the moment (`bgsim.kernels.frozen`). That cannot be done for a jitclass, an overload,
-or a jitted helper that plain Python calls: there, machine code that is older than the values is noticed and said.
+or a jitted helper that plain Python calls: there, this module reports machine code that is older than the values.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import sys
 import types
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bgsim.identity.atoms import atom_text
-from bgsim.identity.extensions import extensions_of
+from bgsim.identity.extensions import extensions_of, overload_of
 from bgsim.identity.problems import Problem
 from bgsim.identity.static import is_a
 from bgsim.identity.watch import ABSENT, contents_of
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
+from bgsim.identity.writer import Writer
 
 _COPIES = "bgsim.kernels.frozen"
 """The module of a copy."""
@@ -38,7 +36,7 @@ _DEFINED = "numba compiled it when it was defined, maybe with other values; pass
 _UNSEEN = "it changes in place, and its items are numba's own"
 
 _last_seen: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-"""What a dispatcher's code and values were when a walk last met it."""
+"""The digest of a dispatcher's code and values when a walk last met it."""
 
 _compiled_of: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 """Of each piece of machine code, what it was compiled from; "" where that cannot be told."""
@@ -55,11 +53,11 @@ def is_copy(value: Any) -> bool:
     return str(getattr(value, "__globals__", {}).get("__name__")).startswith(_COPIES)
 
 
-def _is_compiled_anew(walk: Walk, function: Any) -> bool:
+def _is_compiled_anew(walk: Writer, function: Any) -> bool:
     """Tell whether numba compiles a jitted function that was reached with the values of the moment.
 
-    That is so for what a compiled simulation reaches, as far as it has a frozen copy: what `bgsim.kernels.frozen` has
-    not come to is as old as it may be.
+    It does for all that a compiled simulation reaches, as far as `bgsim.kernels.frozen` has copied it; the rest may be
+    older.
     """
     return walk.compiled and not walk.within and (not walk.of_copy or is_copy(function))
 
@@ -69,7 +67,7 @@ def is_machine_class(value: type) -> bool:
     return type(value).__name__ == "JitClassType" and hasattr(value, "class_type")
 
 
-def write(walk: Walk, value: Any, out: list[str]) -> bool:
+def write(walk: Writer, value: Any, out: list[str]) -> bool:
     """Append one of numba's objects, or a simulation; tell whether it was one."""
     kind = type(value)
     if kind.__module__ == "bgsim.simulation":
@@ -82,7 +80,7 @@ def write(walk: Walk, value: Any, out: list[str]) -> bool:
     return _write_numba(walk, value, out)
 
 
-def _write_numba(walk: Walk, value: Any, out: list[str]) -> bool:
+def _write_numba(walk: Writer, value: Any, out: list[str]) -> bool:
     from numba.core.dispatcher import Dispatcher  # noqa: PLC0415 - it is there
     from numba.core.types import Type  # noqa: PLC0415
 
@@ -100,29 +98,33 @@ def _write_numba(walk: Walk, value: Any, out: list[str]) -> bool:
         walk.refuse(value.__name__, "it is a ufunc that was made of a function", out)
     elif any(base.__name__ in _BOXES and base.__module__.startswith("numba.") for base in type(value).__mro__):
         walk.refuse(f"a {type(value).__module__}.{type(value).__qualname__}", _UNSEEN, out)
-    elif type(value).__module__.partition(".")[0] == "numba":
-        made_from = _python_function(value)
-        if made_from is None:
-            return False
-        walk.number(value)
-        out.append(f"numba {type(value).__name__} {_declaration(value)}")
-        walk.write(made_from, out)
-        if hasattr(value, "kernel_ir"):
-            _look_at_defined(walk, value, made_from, out)
-        elif hasattr(value, "_wrapper_address"):
-            if not _is_compiled_anew(walk, made_from):
-                _look_at_defined(walk, value, made_from, out)
-        else:
-            _look_at_machine_code(walk, getattr(value, "_dispatcher", None), out)
     else:
+        return type(value).__module__.partition(".")[0] == "numba" and _write_made_of_function(walk, value, out)
+    return True
+
+
+def _write_made_of_function(walk: Writer, value: Any, out: list[str]) -> bool:
+    """Append an intrinsic, ufunc, stencil or C callback; tell whether it was one."""
+    made_from = _python_function(value)
+    if made_from is None:
         return False
+    walk.number(value)
+    out.append(f"numba {type(value).__name__} {_declaration(value)}")
+    walk.write(made_from, out)
+    if hasattr(value, "kernel_ir"):
+        _look_at_defined(walk, value, made_from, out)
+    elif hasattr(value, "_wrapper_address"):
+        if not _is_compiled_anew(walk, made_from):
+            _look_at_defined(walk, value, made_from, out)
+    else:
+        _look_at_machine_code(walk, getattr(value, "_dispatcher", None), out)
     return True
 
 
 _BOXES = ("List", "Dict", "StructRefProxy")
 
 
-def _is_installed(walk: Walk, ufunc: Any) -> bool:
+def _is_installed(walk: Writer, ufunc: Any) -> bool:
     """Tell whether a ufunc stands in an installed module under its name; numba makes some that keep no function."""
     return getattr(np, ufunc.__name__, None) is ufunc or any(
         getattr(module, "__dict__", {}).get(ufunc.__name__) is ufunc and walk.ownership.installed(name) is not None
@@ -137,7 +139,7 @@ def _declaration(value: Any) -> str:
     return f"{getattr(value, '_sig', '')} {getattr(value, 'signature', '')} {signatures} {stencil}"
 
 
-def write_overloads(walk: Walk, function: Any, out: list[str]) -> None:
+def write_overloads(walk: Writer, function: Any, out: list[str]) -> None:
     """Append what the user's modules have taught numba of a function: overloads, type rules and their machine code.
 
     Of a function of the user's own that is all that they have taught numba of operators, too: no name tells which of
@@ -162,14 +164,14 @@ _BY_SYNTAX = [
 ]
 
 
-def _write_extensions(walk: Walk, extensions: Any, out: list[str], tag: str = "extended by") -> None:
+def _write_extensions(walk: Writer, extensions: Any, out: list[str], tag: str = "extended by") -> None:
     for extension, template in extensions:
         out.append(tag)
         walk.write(extension, out)
         _look_at_overloads(walk, template, out)
 
 
-def write_methods(walk: Walk, names: Any, out: list[str]) -> None:
+def write_methods(walk: Writer, names: Any, out: list[str]) -> None:
     """Append what the user's `overload_method` and `overload_attribute` have made of attributes."""
     if not numba_is_here():
         return
@@ -178,14 +180,15 @@ def write_methods(walk: Walk, names: Any, out: list[str]) -> None:
         _write_extensions(walk, extensions[name], out, f"{name} extended by")
 
 
-def _look_at_overloads(walk: Walk, template: Any, out: list[str]) -> None:
-    if getattr(template, "_jit_options", {}).get("cache"):
-        walk.refuse(template._overload_func.__qualname__, _CACHED, out)
+def _look_at_overloads(walk: Writer, template: Any, out: list[str]) -> None:
+    overload = overload_of(template)
+    if overload is not None and getattr(template, "_jit_options", {}).get("cache"):
+        walk.refuse(overload.__qualname__, _CACHED, out)
     for made, *_ in list(getattr(template, "_impl_cache", {}).values()):
         _look_at_machine_code(walk, made, out)
 
 
-def _write_dispatcher(walk: Walk, dispatcher: Any, out: list[str]) -> None:
+def _write_dispatcher(walk: Writer, dispatcher: Any, out: list[str]) -> None:
     options = {name: option for name, option in dispatcher.targetoptions.items() if name != "cache"}
     out.append("jitted")
     for name in sorted(options):
@@ -193,12 +196,12 @@ def _write_dispatcher(walk: Walk, dispatcher: Any, out: list[str]) -> None:
         walk.write(options[name], out)
     for name in sorted(dispatcher.locals):
         out.append(f"local {name} {dispatcher.locals[name]}")
-    if not dispatcher._can_compile:
+    if not dispatcher._can_compile:  # noqa: SLF001 - numba has no public name for it
         out.append(f"signatures {[str(s) for s in dispatcher.nopython_signatures]}")
     walk.write(dispatcher.py_func, out)
 
 
-def _write_jitclass(walk: Walk, value: Any, out: list[str]) -> None:
+def _write_jitclass(walk: Writer, value: Any, out: list[str]) -> None:
     made = value.class_type
     out.append("jitclass")
     out.append(str({name: str(kind) for name, kind in made.struct.items()}))
@@ -229,7 +232,7 @@ def _python_function(value: Any) -> Any:
 # ---- machine code that is older than what it reads ---------------------------------------------------
 
 
-def _look_at_machine_code(walk: Walk, dispatcher: Any, out: list[str]) -> None:
+def _look_at_machine_code(walk: Writer, dispatcher: Any, out: list[str]) -> None:
     """Take note of machine code that numba keeps and that may have been compiled with other values than those now.
 
     Such code runs as it is, so what it computes does not belong to the code and the values that are written here.
@@ -243,7 +246,7 @@ def _look_at_machine_code(walk: Walk, dispatcher: Any, out: list[str]) -> None:
     _report(walk, dispatcher.py_func, walk.machine_code[id(dispatcher)], out)
 
 
-def _report(walk: Walk, function: Any, why: str | None, out: list[str]) -> None:
+def _report(walk: Writer, function: Any, why: str | None, out: list[str]) -> None:
     if why is None:
         return
     name = f"{function.__module__}.{function.__qualname__}"
@@ -253,13 +256,13 @@ def _report(walk: Walk, function: Any, why: str | None, out: list[str]) -> None:
         walk.refuse(name, why, out)
 
 
-def _why_not(walk: Walk, dispatcher: Any) -> str | None:
+def _why_not(walk: Writer, dispatcher: Any) -> str | None:
     """Return why the machine code of a dispatcher may be of other values than it reads now, None if it is of those."""
     cache = getattr(dispatcher, "_cache", None) or getattr(dispatcher, "cache", None)
     if getattr(cache, "_impl", None) is not None:
         return _CACHED
     walk.watch.contents(_same_overloads, dispatcher.overloads, _libraries(dispatcher.overloads))
-    now = _looked_at(walk, dispatcher.py_func).digest
+    now = walk.look_at_code(dispatcher.py_func).digest  # without machine code: this look comes to all of it, too
     before = _last_seen.get(dispatcher)
     _last_seen[dispatcher] = now
     stale = False
@@ -272,13 +275,6 @@ def _why_not(walk: Walk, dispatcher: Any) -> str | None:
     return _KEPT if stale else None
 
 
-def _looked_at(walk: Walk, function: Any) -> Any:
-    """Return what a walk of its own finds, which looks at no machine code: this walk comes to all of it, too."""
-    fresh = type(walk)(walk.ownership, compiled=True)
-    fresh.machine_code = None
-    return fresh.root("", function)
-
-
 def _libraries(overloads: Any) -> tuple[Any, ...]:
     return tuple([overload.library for overload in list(overloads.values())])
 
@@ -287,7 +283,7 @@ def _same_overloads(overloads: Any, seen: tuple[Any, ...]) -> bool:
     return _libraries(overloads) == seen
 
 
-def _has_values_of_now(walk: Walk, dispatcher: Any, overload: Any) -> bool | None:
+def _has_values_of_now(walk: Writer, dispatcher: Any, overload: Any) -> bool | None:
     """Tell whether an overload was compiled with the values that its names have now; None where it cannot be told."""
     blocks = getattr(overload.type_annotation, "blocks", None)
     if blocks is None:
@@ -296,7 +292,7 @@ def _has_values_of_now(walk: Walk, dispatcher: Any, overload: Any) -> bool | Non
     return _all_same(walk, dispatcher, blocks, linked)
 
 
-def _all_same(walk: Walk, dispatcher: Any, blocks: Any, linked: set[Any]) -> bool | None:
+def _all_same(walk: Writer, dispatcher: Any, blocks: Any, linked: set[Any]) -> bool | None:
     found: set[bool | None] = {True}
     for read, now in _reads_in(dispatcher.py_func, blocks):
         if now is not dispatcher:  # it may call itself
@@ -319,7 +315,7 @@ def _reads_in(function: Any, blocks: Any) -> Iterator[tuple[Any, Any]]:
                 yield read, ABSENT if held is None else contents_of(held)
 
 
-def _is_same(walk: Walk, read: Any, now: Any, linked: set[Any]) -> bool | None:
+def _is_same(walk: Writer, read: Any, now: Any, linked: set[Any]) -> bool | None:
     """Tell whether what a name held when it was compiled is what it holds now; None where it cannot be told."""
     text = atom_text(read)
     if text is not None:
@@ -346,7 +342,7 @@ _CANNOT_CHANGE = (types.FunctionType, types.BuiltinFunctionType, type, np.ufunc)
 # ---- what numba compiles where it is defined -----------------------------------------------------------
 
 
-def _look_at_defined(walk: Walk, value: Any, function: Any, out: list[str]) -> None:
+def _look_at_defined(walk: Writer, value: Any, function: Any, out: list[str]) -> None:
     """Take note of a C callback or a stencil, which keep the values that they were defined with."""
     if walk.machine_code is None:
         return
@@ -356,6 +352,6 @@ def _look_at_defined(walk: Walk, value: Any, function: Any, out: list[str]) -> N
             reads = list(_reads_in(function, kernel.blocks))
             changed = any(_is_same(walk, read.value, now, set()) is False for read, now in reads)
         else:
-            changed = len(_looked_at(walk, function).parts) > 1  # it reads something
+            changed = len(walk.look_at_code(function).parts) > 1  # it reads something
         walk.machine_code[id(value)] = (_KEPT if kernel is not None else _DEFINED) if changed else None
     _report(walk, function, walk.machine_code[id(value)], out)

@@ -1,4 +1,4 @@
-"""Methods that draw or that read what is outside, found by their names: whose they are is known only at run time."""
+"""Methods that draw, or read from outside, found by their names: only a run knows whose they are."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bgsim.identity import draws, limits
 from bgsim.identity.lookup import Named
 from bgsim.identity.problems import Node, Problem
 from bgsim.identity.reads import Import, Path, Reads
+from bgsim.identity.static import space_of
 from bgsim.identity.watch import ABSENT
 
 
@@ -84,9 +85,5 @@ def _home_of(value: Any) -> str:
 
 def _attributes_of(value: Any) -> Iterable[str]:
     """Return the names that a class declares, or that an object holds; no code of the user runs."""
-    kind = type if isinstance(value, type) else object
-    try:
-        space = kind.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return ()
+    space = space_of(value) or {}
     return [*space, *space.get("__dataclass_fields__", ()), *space.get("_fields", ())]

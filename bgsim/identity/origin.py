@@ -1,7 +1,7 @@
-"""Whose a class or a function is: the module that it names is believed only if it really is of it.
+"""Whose a class or a function is. The module that it names counts only if that module really holds it.
 
 ``dataclasses.make_dataclass``, ``types.new_class`` and ``exec`` make classes of the user's that name a module of the
-standard library, and anyone may set ``__module__``.
+standard library, and any code may set ``__module__``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bgsim.identity.ownership import Ownership
 
 _HEAP, _IMMUTABLE = 1 << 9, 1 << 8
-"""Flags of a type that is no static one of C, and of one that nobody can change, which no Python code makes."""
+"""Flags of a type that is not a static one of C, and of an immutable type, which no Python code makes."""
 
 
 def is_made_by_python(cls: type) -> bool:

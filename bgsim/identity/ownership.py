@@ -110,7 +110,7 @@ def own_modules(module: str | None) -> tuple[str, ...]:
 
 
 def is_extension(module: str | None) -> bool:
-    """Tell whether a module is machine code, which nobody can look into."""
+    """Tell whether a module is machine code."""
     file = getattr(sys.modules.get(module or ""), "__file__", None)
     return file is not None and str(file).endswith(tuple(EXTENSION_SUFFIXES))
 
@@ -119,7 +119,7 @@ def is_extension(module: str | None) -> bool:
 def _version_of(package: str) -> str | None:
     """Return the version of an installed package; None if none is known, as of a file that was copied there.
 
-    What is written down where it was installed counts, which is there before it is imported.
+    The version comes from the metadata of the installation, which are there before the import.
     """
     if package in _RECORDED_APART:
         return ""

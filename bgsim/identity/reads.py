@@ -95,7 +95,7 @@ def reads_of(code: types.CodeType) -> Reads:
 class _Place:
     """Where a value on the top of the stack was read from: a path from a global name, a free one, or an import.
 
-    An alias is a variable that such a value was given to: what is read of it is not followed, only calls of it are.
+    An alias is a variable that such a value was given to: reads of it are not followed, only calls are.
     """
 
     kind: str  # name, free, import
@@ -206,7 +206,7 @@ class _Reader:
             self._places = [place.attribute(name) for place in start]
 
     def _store(self, name: str, variable: str) -> None:
-        """Remember what a variable is given. What is given to a class may be used by whoever has the class."""
+        """Remember what a variable is given. A value that a class is given can be used through the class."""
         known = self._scope.setdefault(variable, [])
         for place in self._places:
             given = place if place.imported is not None else replace(place, alias=True)
@@ -300,12 +300,17 @@ def _instructions(code: types.CodeType) -> Iterator[tuple[str, Any, int]]:
             yield name, code.co_consts[number], number
         elif operation in _WITH_TWO:
             first, second = _WITH_TWO[operation]
-            yield first, code._varname_from_oparg(number >> 4), 0  # type: ignore[attr-defined]
-            yield second, code._varname_from_oparg(number & 15), 0  # type: ignore[attr-defined]
+            yield first, _variable(code, number >> 4), 0
+            yield second, _variable(code, number & 15), 0
         elif operation in _WITH_VARIABLE:
-            yield name, code._varname_from_oparg(number), number  # type: ignore[attr-defined]
+            yield name, _variable(code, number), number
         else:
             yield name, None, number
+
+
+def _variable(code: Any, number: int) -> str:
+    name: str = code._varname_from_oparg(number)  # noqa: SLF001 - as `dis` does, under each version of Python
+    return name
 
 
 _WITH_NAME = frozenset(dis.hasname)

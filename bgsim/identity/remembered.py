@@ -1,20 +1,18 @@
 """Answers that the user's code remembers: they belong to the code and the values that they were computed with.
 
-`functools.lru_cache` and `functools.cached_property` keep an answer when a constant that it came from is changed. What
-they answer then belongs to no identity of now. So this takes note of what they wrap while they hold nothing yet, or
-when they are first met, and says so where it has changed since.
+`functools.lru_cache` and `functools.cached_property` keep an answer when a constant that it came from is changed. Such
+an answer belongs to no present identity. So this module records what a cache wraps while the cache is empty, or when it
+is first met, and reports a change since.
 """
 
 from __future__ import annotations
 
 import functools
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bgsim.identity.static import is_a
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
+from bgsim.identity.writer import Writer
 
 LRU_CACHE: Any = type(functools.lru_cache(len))
 
@@ -28,8 +26,8 @@ _of_instances: dict[int, tuple[weakref.ref[Any], str]] = {}
 """The same of instances whose class has caches, by their addresses."""
 
 
-def look_at_cache(walk: Walk, cache: Any, out: list[str]) -> None:
-    """Take note of a cache that has been filled with other values than those of now."""
+def look_at_cache(walk: Writer, cache: Any, out: list[str]) -> None:
+    """Refuse a cache that was filled with other values than the present ones."""
     if walk.only_digests:
         return
     owner = walk.here.subject if is_a(walk.here.subject, type) else None
@@ -43,8 +41,8 @@ def look_at_cache(walk: Walk, cache: Any, out: list[str]) -> None:
         walk.refuse(f"{cache.__wrapped__.__qualname__}()", _CACHE, out)
 
 
-def look_at_instance(walk: Walk, value: Any, space: dict[str, Any], out: list[str]) -> None:
-    """Take note of an instance for which its class remembers answers of other values than those of now."""
+def look_at_instance(walk: Writer, value: Any, space: dict[str, Any], out: list[str]) -> None:
+    """Refuse an instance for which its class remembers answers of other values than the present ones."""
     if walk.only_digests:
         return
     members = [item for base in type(value).__mro__ for item in vars(base).items()]

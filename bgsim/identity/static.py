@@ -23,15 +23,22 @@ def member_of(cls: type, name: str, default: Any = None) -> Any:
 
 def space_of(value: Any) -> dict[str, Any] | None:
     """Return the dictionary of a value's own attributes, None if it has none."""
-    descriptor = space_descriptor(type(value))
+    descriptor = _descriptor(type(value), (types.GetSetDescriptorType, types.MemberDescriptorType))
     return None if descriptor is None else descriptor.__get__(value)
 
 
 def space_descriptor(kind: type) -> Any:
-    """Return what reads the dictionary of attributes of a class's instances, None if they have none."""
+    """Return what reads the dictionary of attributes of a class's instances, None if they have none.
+
+    The dictionary of a `types.SimpleNamespace` or a module is a slot of it: `slots_of` has it.
+    """
+    return _descriptor(kind, (types.GetSetDescriptorType,))
+
+
+def _descriptor(kind: type, kinds: tuple[type, ...]) -> Any:
     for base in kind.__mro__:
         found = vars(base).get("__dict__")
-        if type(found) is types.GetSetDescriptorType:
+        if type(found) in kinds:
             return found
     return None
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "nothing"})()
-"""In the place of what a name does not have."""
+"""The value of a name that is not there."""
 
 SMALL_BYTES = 4096
 """Arrays up to this are kept to be compared, larger ones are hashed."""

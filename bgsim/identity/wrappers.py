@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bgsim.identity.remembered import LRU_CACHE, look_at_cache
 from bgsim.identity.static import is_a, space_of
 from bgsim.identity.watch import ABSENT, same_items
-
-if TYPE_CHECKING:
-    from bgsim.identity.walk import Walk
+from bgsim.identity.writer import Writer
 
 _WRAPPERS: dict[type, tuple[str, ...]] = {
     types.MethodType: ("__func__", "__self__"),
@@ -48,7 +46,7 @@ _COPIED = frozenset(
 _STORED = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
-def write_wrapped(walk: Walk, value: Any, out: list[str]) -> bool:
+def write_wrapped(walk: Writer, value: Any, out: list[str]) -> bool:
     """Append a wrapper as what it wraps, with its own class and attributes; tell whether it was one."""
     kind = next((kind for kind in _WRAPPERS if is_a(value, kind)), None)
     if kind is None:

@@ -2,7 +2,7 @@
 
 A file holds the machine code of one function for one signature. Its name is a hash of the identity, the signature, the
 processor, and the versions of Python, numba, llvmlite and bgsim. A file that cannot be written costs a compilation in
-the next process, and one that cannot be read costs it in this one.
+the next process, and one that cannot be read costs one in this process.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def name_apart() -> None:
     The number stands in the name of the machine code, and machine code is found by its name. So what this process
     compiles and what it loads of another one, both of a method that was edited in between, must not have one name.
     """
-    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(42) << 20)
+    FunctionIdentity._unique_ids = itertools.count(secrets.randbits(42) << 20)  # noqa: SLF001 - numba has no setting for it
 
 
 class KernelCache(NullCache):  # type: ignore[misc]
@@ -81,7 +81,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
             checksum, data = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
             if _checksum(key, data) != checksum:
                 raise ValueError("it does not match its checksum")
-            loaded = CompileResult._rebuild(target_context, *pickle.loads(data))
+            loaded = CompileResult._rebuild(target_context, *pickle.loads(data))  # noqa: SLF001 - as numba's own cache does
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever another numba has written, or its modules raise when they are imported
@@ -100,7 +100,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
         if path is None or not _can_be_kept(cres):
             return
         try:
-            data = dumps(cres._reduce())
+            data = dumps(cres._reduce())  # noqa: SLF001 - as numba's own cache does
             _write(path, _checksum(key, data) + data)
             _prune(path.parent)
         except Exception as error:  # a full disk, or what cannot be pickled
@@ -128,7 +128,7 @@ def _can_be_kept(cres: Any) -> bool:
     """
     if cres.library.has_dynamic_globals or any(not lifted.can_cache for lifted in cres.lifted):
         return False
-    everything_linked = cres.library._final_module
+    everything_linked = cres.library._final_module  # noqa: SLF001 - numba has no public name for it
     return not any(name.name.startswith(_UNRESOLVED) for name in everything_linked.global_variables)
 
 
@@ -145,7 +145,7 @@ def cache_folder() -> Path | None:
 
 @functools.lru_cache(maxsize=16)
 def _folder(chosen: str) -> Path | None:
-    import platformdirs  # noqa: PLC0415 - only those who compile need it
+    import platformdirs  # noqa: PLC0415 - only compiling needs it
 
     try:
         folder = Path(chosen) / "bgsim" if chosen else platformdirs.user_cache_path("bgsim") / "kernels"
@@ -163,9 +163,9 @@ def _folder(chosen: str) -> Path | None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether nobody else can have written a file, or have put one into a folder: reading it runs what it says.
+    """Tell whether no other user can have written a file, or put one into a folder: reading a file runs its content.
 
-    Into a folder with a sticky bit others can put files of their own only, which their owner tells.
+    In a folder with a sticky bit, the files of other users have another owner.
     """
     if not hasattr(os, "getuid"):
         return True
@@ -175,7 +175,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file in one step, whoever else writes it."""
+    """Write a file in one step, also if another process writes it."""
     part = path.with_suffix(f".{secrets.token_hex(8)}.part")
     try:
         part.touch(mode=0o600, exist_ok=False)

@@ -143,19 +143,18 @@ def make_dispatcher(function: Any, kept_as: str | None, approve: Callable[[bool]
     ----------
     function : function
     kept_as : str or None
-        The identity under which its machine code is kept on disk; None keeps it not.
+        The identity under which its machine code is kept on disk; None keeps none.
     approve : callable
-        Told of what was compiled anew whether it draws from numba's own random streams, before that is kept; refuses it
-        by raising.
+        Called before new machine code is kept, with whether it draws from numba's own random streams; raises to refuse.
     """
     dispatcher = njit(nogil=True)(function)
-    dispatcher._cache = KernelCache(kept_as, lambda compiled: approve(_draws(compiled)))
+    dispatcher._cache = KernelCache(kept_as, lambda compiled: approve(_draws(compiled)))  # noqa: SLF001 - numba has no setting for it
     return dispatcher
 
 
 def _draws(compiled: Any) -> bool:
     """Tell whether machine code uses the streams behind `np.random` and `random`, in whatever function it calls."""
-    return any(function.name in _SHARED_STREAMS for function in compiled.library._final_module.functions)
+    return any(function.name in _SHARED_STREAMS for function in compiled.library._final_module.functions)  # noqa: SLF001 - numba has no public name for it
 
 
 _SHARED_STREAMS = ("numba_get_np_random_state", "numba_get_py_random_state")
@@ -163,11 +162,11 @@ _SHARED_STREAMS = ("numba_get_np_random_state", "numba_get_py_random_state")
 
 @functools.cache
 def _keep_ours() -> None:
-    """Keep the machine code of what is compiled of bgsim itself on disk, too."""
+    """Keep the machine code of bgsim's own functions on disk, too."""
     for dispatcher in (run_chunk, place):
         function = dispatcher.py_func
         found = look(function.__qualname__, __name__, (function,), compiled=True, own=("bgsim",))
-        dispatcher._cache = KernelCache(found.fingerprint)
+        dispatcher._cache = KernelCache(found.fingerprint)  # noqa: SLF001 - numba has no setting for it
 
 
 class CompiledKernel:

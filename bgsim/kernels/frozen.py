@@ -1,9 +1,8 @@
 """A copy of a kernel and of all jitted helpers that it reaches, with the values of the moment.
 
-numba takes the values of globals when it compiles, which may be long after a request was made, and what it has compiled
-of a helper it keeps, whatever happens to the constants that the helper reads. A frozen copy has names of its own for
-what it reads, and helpers of its own that nothing has compiled before; the user's modules and arrays are copied, too.
-So what is compiled of it is what was looked at.
+numba takes the values of globals when it compiles, maybe long after the submission. It keeps what it has compiled of a
+helper, whatever happens to the constants that the helper reads. A frozen copy has its own globals and its own helpers,
+which numba has not compiled before, and copies of the user's modules and arrays. So numba compiles what was looked at.
 """
 
 from __future__ import annotations
@@ -111,21 +110,21 @@ class _Copies:
             return self._made[id(dispatcher)][1]
         function = self._empty(dispatcher.py_func)
         options = {name: option for name, option in dispatcher.targetoptions.items() if name != "cache"}
-        copy = type(dispatcher)(function, dispatcher.locals, options, dispatcher._compiler.pipeline_class)
+        copy = type(dispatcher)(function, dispatcher.locals, options, dispatcher._compiler.pipeline_class)  # noqa: SLF001 - numba has no public name for it
         self._made[id(dispatcher)] = (dispatcher, copy)  # it may call itself
         self._fill(dispatcher.py_func, function)
-        if not dispatcher._can_compile:  # it was declared with signatures
-            for signature in dispatcher.nopython_signatures:
+        if not dispatcher._can_compile:  # noqa: SLF001 - numba has no public name for it
+            for signature in dispatcher.nopython_signatures:  # it was declared with these
                 copy.compile(signature)
             copy.disable_compile()
         return copy
 
     def _c_callback(self, callback: Any) -> Any:
         """Return a copy of what numba compiled when it was defined."""
-        compiler = callback._compiler
+        compiler, signature = callback._compiler, callback._sig  # noqa: SLF001 - numba has no public names for them
         copy = type(callback)(
-            self.function(callback._pyfunc),
-            (callback._sig.args, callback._sig.return_type),
+            self.function(callback._pyfunc),  # noqa: SLF001 - the same
+            (signature.args, signature.return_type),
             compiler.locals,
             compiler.targetoptions,
             pipeline_class=compiler.pipeline_class,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.checks import is_integer
 from bgsim.errors import OutputError, ParameterError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Output:
 
     def _length_from(self, parameters: Mapping[str, Any], name: str) -> int:
         length = parameters.get(name)
-        if isinstance(length, bool) or not isinstance(length, int) or length < 0:
+        if not is_integer(length) or length < 0:
             raise ParameterError(
                 f"{name!r} is a length of output {self.name!r}, so it must be an integer parameter of 0 or more; "
                 f"got {length!r}",

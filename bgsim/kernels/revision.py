@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,8 @@ from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning, warn_user
 
 if TYPE_CHECKING:
     from bgsim.kernels.compiled import CompiledKernel
+    from bgsim.kernels.definition import Definition
     from bgsim.parameters.parameter_set import ParameterSet
-    from bgsim.simulation import Simulation
 
 BIASED_DRAWS = {
     "poisson": "it is biased for 10 <= lam < 15 in numba 0.68.1",
@@ -31,7 +30,7 @@ BIASED_DRAWS = {
 
 @dataclass(slots=True)
 class Compiled:
-    """What has been made of one identity, and outlives the values that it was looked at with.
+    """What was compiled and said for one identity; it outlives the values of a single look.
 
     Attributes
     ----------
@@ -50,7 +49,8 @@ class Revision:
 
     Parameters
     ----------
-    simulation : Simulation
+    definition : Definition
+        The simulation.
     compiles : bool
         Whether numba compiles it.
 
@@ -64,20 +64,18 @@ class Revision:
         Seconds that the last look at plain code after a chunk took; 0 for compiled code.
     """
 
-    def __init__(self, simulation: Simulation, *, compiles: bool) -> None:
+    def __init__(self, definition: Definition, *, compiles: bool) -> None:
         self.compiles = compiles
         self.check_s = 0.0
-        self._name = simulation.name
-        self._outputs = simulation.outputs
-        self._parameters_class = simulation.parameters_class
-        self._takes_control = simulation.takes_control
-        self._answered_for = bool(simulation.version) or simulation.depends_on is not None
-        self._look: Callable[[Any], Identity] = lambda function: _look(simulation, function, compiles=compiles)
         self.compiled = Compiled()
-        self._function = simulation.function
-        self.identity: Identity = self._look(simulation.function)
+        self._definition = definition
+        self._name = definition.name
+        self._function = definition.function
+        self._field_classes = _field_classes(definition.parameters_class)
+        self._answered_for = bool(definition.version) or definition.depends_on is not None
+        self.identity: Identity = self._look(self._function)
         self._biased = sorted(self.identity.attributes & BIASED_DRAWS.keys()) if compiles else []
-        self._frozen = self._freeze(simulation.function) if compiles else None
+        self._frozen = self._freeze(self._function) if compiles else None
 
     @property
     def is_followed(self) -> bool:
@@ -120,7 +118,7 @@ class Revision:
                 f"{self._name} reaches what bgsim cannot follow: {found[0]}{more}. A change of it would go unseen. "
                 'Name what counts with @simulation(depends_on=(...)), or answer for it with version="1"'
             )
-        unseen = None if self.compiles else _unseen_member(parameters, self._parameters_class)
+        unseen = None if self.compiles else self._unseen_member(parameters)
         if unseen is None:
             return None
         field, kind = unseen
@@ -148,17 +146,17 @@ class Revision:
             self.compiled.warned.add(category)
             warn_user(message, category)
 
-    def check_unchanged(self, simulation: Simulation) -> None:
-        """Refuse to go on with rows of plain Python whose code or values have changed meanwhile.
+    def check_unchanged(self) -> None:
+        """Refuse rows of plain Python whose code or values have changed since the submission.
 
         Raises
         ------
         SimulationChangedError
-            Naming what is different.
+            Naming the changes.
         """
         if self.identity.is_unchanged():
             return
-        now = self._look(simulation.function)
+        now = self._look(self._definition.function)
         if now.fingerprint == self.identity.fingerprint:
             self.identity = now  # nothing that counts
             return
@@ -167,6 +165,31 @@ class Revision:
             "is stored, for its rows would mix the two; submit it again. If the simulation itself changes that and it "
             "makes no difference, name what counts: @simulation(depends_on=(...))"
         )
+
+    def _look(self, function: Any) -> Identity:
+        simulation = self._definition
+        outputs = [(o.name, np.lib.format.dtype_to_descr(o.dtype), o.shape) for o in simulation.outputs]
+        values = [function]
+        if not self.compiles:  # plain Python gets an instance, with all its methods
+            values += [simulation.parameters_class, self._field_classes]
+        return look(
+            simulation.name,
+            simulation.function.__module__,
+            tuple(values),
+            compiled=self.compiles,
+            settings={"version": simulation.version, "outputs": repr(outputs), "compile": self.compiles},
+            declared=simulation.depends_on,
+            own=("bgsim.kernels.frozen",),
+        )
+
+    def _unseen_member(self, parameters: ParameterSet) -> tuple[str, str] | None:
+        """Return the field and the class of a member of an Enum that has methods and that no annotation names."""
+        for name, value in parameters.items():
+            for item in value if isinstance(value, tuple) else (value,):
+                kind = type(item)
+                if isinstance(item, enum.Enum) and kind not in self._field_classes and _has_methods(kind):
+                    return name, kind.__name__
+        return None
 
     # ---- compiling -----------------------------------------------------------------------------------
 
@@ -182,9 +205,11 @@ class Revision:
         kept_as = self.identity.fingerprint if self.is_followed else None
         dispatcher = make_dispatcher(self._frozen, kept_as, self._approve)
         try:
-            found = CompiledKernel(dispatcher, self._name, view, self._outputs, self._takes_control)
+            found = CompiledKernel(
+                dispatcher, self._name, view, self._definition.outputs, self._definition.takes_control
+            )
         except CompileError as error:
-            remedy = unreachable_attribute(self._parameters_class, str(error))
+            remedy = unreachable_attribute(self._definition.parameters_class, str(error))
             if remedy is None:
                 raise
             raise CompileError(f"{remedy}\n{error}") from error.__cause__
@@ -215,22 +240,6 @@ def changes(old: Identity, new: Identity) -> str:
     return few_of(list(part_differences(new.parts, old.parts))) or "what its parts refer to"
 
 
-def _look(simulation: Simulation, function: Any, *, compiles: bool) -> Identity:
-    outputs = [(o.name, np.lib.format.dtype_to_descr(o.dtype), o.shape) for o in simulation.outputs]
-    values = [function]
-    if not compiles:  # plain Python gets an instance, with all its methods
-        values += [simulation.parameters_class, _field_classes(simulation.parameters_class)]
-    return look(
-        simulation.name,
-        simulation.function.__module__,
-        tuple(values),
-        compiled=compiles,
-        settings={"version": simulation.version, "outputs": repr(outputs), "compile": compiles},
-        declared=simulation.depends_on,
-        own=("bgsim.kernels.frozen",),
-    )
-
-
 def _field_classes(parameters_class: type | None) -> list[Any]:
     """Return the classes that the fields are annotated with: an Enum, say, whose members have methods."""
     found, left = [], [] if parameters_class is None else [f.annotation for f in fields_of(parameters_class)]
@@ -242,16 +251,6 @@ def _field_classes(parameters_class: type | None) -> list[Any]:
         elif isinstance(annotation, type) and not typing.get_args(annotation):
             found.append(annotation)
     return found
-
-
-def _unseen_member(parameters: ParameterSet, parameters_class: type | None) -> tuple[str, str] | None:
-    """Return the field and the class of a member of an Enum that has methods and that no annotation names."""
-    for name, value in parameters.items():
-        for item in value if isinstance(value, tuple) else (value,):
-            kind = type(item)
-            if isinstance(item, enum.Enum) and kind not in _field_classes(parameters_class) and _has_methods(kind):
-                return name, kind.__name__
-    return None
 
 
 def _has_methods(kind: type[enum.Enum]) -> bool:

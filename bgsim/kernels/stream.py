@@ -146,10 +146,10 @@ def generator_of(typingctx: Any, addresses: Any) -> Any:
         )
         for index, name in enumerate(names, 1):
             setattr(source, name, word(index))
-        generator.bit_generator = source._getvalue()
+        generator.bit_generator = source._getvalue()  # noqa: SLF001 - numba's own name for it
         generator.meminfo = cgutils.get_null_value(generator.meminfo.type)
         generator.parent = builder.inttoptr(word(7), pointer)
-        return generator._getvalue()
+        return generator._getvalue()  # noqa: SLF001 - numba's own name for it
 
     return GENERATOR(addresses), codegen
 

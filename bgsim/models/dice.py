@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from bgsim.checks import is_number
 from bgsim.errors import ScenarioError
 
 _TERM = re.compile(
@@ -56,7 +57,7 @@ def parse_formula(text: Any, where: str) -> Formula:
     ScenarioError
         If it is none, naming the entry, the formula and an example.
     """
-    if isinstance(text, int | float) and not isinstance(text, bool) and abs(text) <= MAX_CONSTANT:
+    if is_number(text) and abs(text) <= MAX_CONSTANT:
         return Formula((), float(text))
     dice: list[tuple[int, int]] = []
     constant, position = 0.0, 0

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 FEW_REACTIONS, FEW_SPECIES = 48, 200
-"""Up to so many reactions `fire_few` is the faster way (measured on rings of reactions of first and of second order);
+"""Up to these `fire_few` is faster (measured on rings of reactions of first and of second order);
 with more species the rows that it adds would be long."""
 
 MAX_TOTAL = 1e300
@@ -91,14 +91,14 @@ def dense_changes(p: Any) -> Any:
 
 @njit
 def record(counts: Any, found: Any, row: int) -> None:
-    """Write the counts to a row of what is found."""
+    """Write the counts to a row of `found`."""
     for s in range(found.shape[1]):
         found[row, s] = counts[s]
 
 
 @njit
 def whole(found: Any) -> Any:
-    """Turn what is found into integers, in its own memory, and return it as such."""
+    """Turn `found` into integers in its own memory, and return it as such."""
     integers = found.view(np.int64)
     for row in range(found.shape[0]):
         for s in range(found.shape[1]):

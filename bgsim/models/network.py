@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bgsim.checks import is_integer, is_number
 from bgsim.errors import ParameterError, nearest
 
 MAX_ORDER = 3
@@ -127,7 +128,7 @@ class Network:
                 field="name",
                 value=name,
             )
-        if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or not 0 <= rate < math.inf:
+        if not is_number(rate) or not 0 <= rate < math.inf:
             raise ParameterError(
                 f"the rate of {label} must be a finite number of 0 or more; got {rate!r}", field="rate", value=rate
             )
@@ -265,7 +266,7 @@ def _read_side(given: Mapping[str, int]) -> dict[str, int]:
 
 
 def _whole(value: Any, what: str, field: str, least: int = 1, most: int = MAX_CHANGE) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+    if not is_integer(value) or not least <= value <= most:
         raise ParameterError(
             f"{what} must be a whole number from {least} to {most}; got {value!r}", field=field, value=value
         )

@@ -1,6 +1,6 @@
 """Reading a reaction network from a file: TOML, which is ours, or SBML.
 
-A TOML file says what `Network` is told in Python, and when to look::
+A TOML file holds what `Network` takes in Python, and the times of observation::
 
     times = { start = 0, stop = 50, points = 51 }  # or a list
 
@@ -14,8 +14,8 @@ A TOML file says what `Network` is told in Python, and when to look::
     rate = 0.001
     name = "Dimerisation"  # may be left out
 
-In place of species and reactions ``sbml = "model.xml"`` names an SBML file beside it: SBML itself knows no times. What
-is not known is refused by name.
+In place of species and reactions ``sbml = "model.xml"`` names an SBML file beside it: SBML itself knows no times.
+Unknown entries are refused by name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reading a reaction network from SBML core, levels 2 and 3: reactions with mass-action kinetics.
 
-What such a network has no place for is refused by name: events, rules, function definitions, constraints, initial
+Parts without a place in such a network are refused by name: events, rules, function definitions, constraints, initial
 assignments, conversion factors, delays, packages that a model requires, laws that are no mass action. A law is the
 propensity, in events per unit of time, as in the Discrete Stochastic Models Test Suite: ``k*A*(A - 1)/2`` is the
 dimerisation of A, and ``k*A^2`` is not. Amounts are molecules; the symbol of a species stands for its amount where
@@ -143,7 +143,7 @@ def _add_reaction(network: Network, reaction: Any, symbols: dict[str, Symbol], f
             continue
         if left < 0:
             raise ScenarioError(
-                f"{label} takes {taken[name]} of {name!r}, but its kinetic law does not vanish when so many are not "
+                f"{label} takes {taken[name]} of {name!r}, but its kinetic law does not vanish when fewer are "
                 "there, so the count would become negative",
                 field="kineticLaw",
                 value=name,

@@ -1,7 +1,8 @@
 """The plain form of a compiled function, all that it calls included.
 
 A jitted function called from plain Python runs compiled, and is compiled for that first. Its plain form runs in the
-interpreter at once, can be stepped through, and lets parts be replaced: what does nothing compiled may write a log.
+interpreter at once, can be stepped through, and lets parts be replaced: the stand-in of an empty function may write a
+log.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def plain_form(function: Callable[..., Any], replacing: dict[Any, Any] | None = 
         A function or a numba dispatcher. What it calls by the names of its module's globals, and what these call, is
         taken in its plain form, too, as far as it is of the same package.
     replacing : dict of function to function, optional
-        What stands in for functions that are called.
+        Stand-ins for functions that are called.
 
     Returns
     -------

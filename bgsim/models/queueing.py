@@ -5,7 +5,7 @@
 - `mg1`: Poisson arrivals, any service, one server. Waits follow from the last one (Lindley 1952, "The Theory of
   Queues with a Single Server"): W' = max(W + service - time to the next arrival, 0).
 
-A replicate is one queue that starts empty. The first `warm_up` customers do not count; what is left of the empty start
+A replicate is one queue that starts empty. The first `warm_up` customers do not count; the rest of the empty start
 biases the waits downwards, less than by a factor of exp(-(1 - sqrt(load))**2 times the services that fit into the
 warm-up), so the default serves loads up to about 0.9.
 """

@@ -27,7 +27,7 @@ def autocorrelation_time(series: ArrayLike) -> float:
     Returns
     -------
     float
-        1.0 for a constant series. Trust it for n of more than about 50 times what is returned.
+        1.0 for a constant series. Trust it for n of more than about 50 times the returned value.
 
     Raises
     ------

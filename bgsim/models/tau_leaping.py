@@ -41,7 +41,7 @@ from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
 LEAP_EVENTS = 10.0
-"""A leap must be longer than the mean time of so many events (10 in section IV of the paper)."""
+"""A leap must be longer than the mean time of this many events (10 in section IV of the paper)."""
 
 EXACT_EVENTS = 100
 """Events that are simulated exactly when it is not."""

@@ -1,4 +1,4 @@
-"""Parameter sets: what a simulation is asked with, checked, hashed and compared."""
+"""Parameter sets: what a simulation runs with, checked, hashed and compared."""
 
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey, similarity
 

@@ -28,7 +28,7 @@ _SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 
 def coerce(value: Any, annotation: Any) -> Any:
-    """Return a value in a type: of an int a float, of a list a tuple or an array, of a name the member of an Enum.
+    """Return a value in a type: an int becomes a float, a list a tuple or an array, a name the member of an Enum.
 
     Raises
     ------
@@ -37,33 +37,41 @@ def coerce(value: Any, annotation: Any) -> Any:
     """
     if annotation is Any or annotation in _SCALARS:
         return _coerce_scalar(value, annotation)
-    origin = typing.get_origin(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return coerce(value, typing.get_args(annotation)[0])
+        return coerce(value, arguments[0])
     if origin is typing.Literal:
-        if isinstance(value, MemberName):
-            members = [m for m in typing.get_args(annotation) if isinstance(m, enum.Enum) and m.name == value]
-            value = members[0] if members else value
-        value = _normal(value)
-        if not any(type(allowed) is type(value) and allowed == value for allowed in typing.get_args(annotation)):
-            raise ValueError(f"allowed are {', '.join(map(repr, typing.get_args(annotation)))}")
-        return value
+        return _coerce_literal(value, arguments)
     if origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(annotation):
-            try:
-                return coerce(value, option)
-            except (TypeError, ValueError, OverflowError):
-                continue
-        raise TypeError(f"it is {article(type(value).__name__)}")
-    if annotation is np.ndarray or origin is np.ndarray:
-        return _coerce_array(value, typing.get_args(annotation))
-    if annotation is tuple or origin is tuple:
-        return _coerce_tuple(value, typing.get_args(annotation))
+        return _coerce_union(value, arguments)
+    if np.ndarray in (annotation, origin):
+        return _coerce_array(value, arguments)
+    if tuple in (annotation, origin):
+        return _coerce_tuple(value, arguments)
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _coerce_enum(value, annotation)
     if isinstance(annotation, type) and issubclass(annotation, np.generic):
         return _coerce_numpy_scalar(value, annotation)
     return _coerce_scalar(value, type(None) if annotation is None else annotation)
+
+
+def _coerce_literal(value: Any, allowed: tuple[Any, ...]) -> Any:
+    if isinstance(value, MemberName):
+        members = [m for m in allowed if isinstance(m, enum.Enum) and m.name == value]
+        value = members[0] if members else value
+    value = _normal(value)
+    if not any(type(one) is type(value) and one == value for one in allowed):
+        raise ValueError(f"allowed are {', '.join(map(repr, allowed))}")
+    return value
+
+
+def _coerce_union(value: Any, options: tuple[Any, ...]) -> Any:
+    for option in options:
+        try:
+            return coerce(value, option)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    raise TypeError(f"it is {article(type(value).__name__)}")
 
 
 def _coerce_scalar(value: Any, annotation: Any) -> Any:
@@ -98,9 +106,7 @@ def _normal(value: Any) -> Any:
         return _checked_member(value)
     if isinstance(value, MemberName):
         raise TypeError(f"the Enum of the stored member {value!s} is not known; annotate the field with it")
-    if value is None:
-        return value
-    if isinstance(value, bool | float | complex | str | bytes):
+    if value is None or isinstance(value, bool | float | complex | str | bytes):
         return value
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:

@@ -134,7 +134,7 @@ class ParameterClass:
         Raises
         ------
         ParameterError
-            If a value is not allowed, or the class has other fields by now.
+            If a value is not allowed, or the class has other fields since.
         """
         for name, value in stored.items():
             if name not in self._by_name:
@@ -150,7 +150,7 @@ class ParameterClass:
     def _default_of(self, field: Field) -> Any:
         if field.required or field.derived or _computes(self._class, self._is_tuple):
             raise ParameterError(
-                f"{self._class.__name__} has a parameter {field.name!r} by now, which a stored job lacks; {_REMEDY}",
+                f"{self._class.__name__} now has a parameter {field.name!r} that a stored job lacks; {_REMEDY}",
                 field=field.name,
             )
         return field.new_default()

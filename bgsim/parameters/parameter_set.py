@@ -58,7 +58,7 @@ class ParameterSet(Mapping[str, Any]):
         if isinstance(given, ParameterSet):
             made_by = given.parameters_class
             is_kind = parameters_class is not None and made_by is not None and issubclass(made_by, parameters_class)
-            given = given.instance() if is_kind else given._values
+            given = given.instance() if is_kind else dict(given)
         if parameters_class is None:
             self._hold(_check_mapping(given), None, None)
             return
@@ -106,14 +106,14 @@ class ParameterSet(Mapping[str, Any]):
         Raises
         ------
         ParameterError
-            If a value is not allowed by now, or a field is gone or cannot be filled.
+            If a value is no longer allowed, or a field is gone or cannot be filled.
         """
-        restored = cls.__new__(cls)
+        self = cls.__new__(cls)
         if parameters_class is None:
-            restored._hold(_check_mapping(values), None, None)
+            self._hold(_check_mapping(values), None, None)
         else:
-            restored._hold(*parameter_class(parameters_class).restore(values), parameters_class)
-        return restored
+            self._hold(*parameter_class(parameters_class).restore(values), parameters_class)
+        return self
 
     @property
     def encoding(self) -> bytes:

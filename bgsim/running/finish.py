@@ -76,10 +76,9 @@ class Finish:
             state.work.notify()
 
     def _note_pace(self, run: Run) -> None:
-        key = run.request.key.fingerprint, run.request.parameters.encoding
         pace = self._state.pace
-        pace[key] = run.chunk_rate
-        pace.move_to_end(key)
+        pace[run.pace_key] = run.chunk_rate
+        pace.move_to_end(run.pace_key)
         if len(pace) > _PACES:
             pace.popitem(last=False)
 

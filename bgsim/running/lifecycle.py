@@ -64,8 +64,10 @@ class Lifecycle:
         elif state.by_key or run.key is None:
             self._follow(run)
         self._jobs.enter(job, there)
-        if superseded is not None:
-            self._supersede(superseded, now)
+        if superseded is not None and superseded.id in self._queue.by_id:
+            self.stop_job(superseded, None, now)
+        elif superseded is not None:
+            self._leave(superseded.run, superseded, None, now)
         if there.state is _PROCESSING:
             self._start_job(job, there, now)
         elif there.state is _DELAYED:
@@ -98,12 +100,6 @@ class Lifecycle:
             before.followers += (run,)
         if before is not None or run.key is None:
             run.missed_at = -math.inf  # another run with this key may store something before it starts
-
-    def _supersede(self, older: Job, now: float) -> None:
-        if older.id in self._queue.by_id:
-            self.stop_job(older, None, now)
-        else:
-            self._leave(older.run, older, None, now)
 
     def _delay(self, job: Job, run: Run, now: float) -> None:
         """Let a job wait with a delayed run, which it may have released or moved forward."""
@@ -159,7 +155,7 @@ class Lifecycle:
         """
         state = self._state
         if state.asleep:
-            if not (state.small_batches and self.seconds_of(run) < _SMALL_S):
+            if not (state.small_batches and state.seconds_of(run) < _SMALL_S):
                 state.work.notify()
             return
         less_urgent = [
@@ -171,12 +167,6 @@ class Lifecycle:
         ]
         if less_urgent:
             min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
-
-    def seconds_of(self, run: Run) -> float:
-        """Return how long a worker takes for all that is wanted of a run; infinity where that is not known."""
-        key = run.request.key.fingerprint, run.request.parameters.encoding
-        rate = self._state.pace.get(key)
-        return run.replicates / rate if rate else math.inf
 
     def _suspend(self, run: Run, now: float, why: str) -> None:
         """Put a running one back in the queue, in its old place."""

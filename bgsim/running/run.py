@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from bgsim.environment import Versions
     from bgsim.job import Job
+    from bgsim.kernels.plain import ChunkRunner
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.request import Request
-    from bgsim.simulation import ChunkRunner, Simulation
+    from bgsim.simulation import Simulation
 
 _GROWTH = 16
 """A chunk is at most this many times the one before, until the rate is known well."""
@@ -133,6 +134,8 @@ class Run(Entry):
     stage : Stage
     request : Request
         The first job's.
+    pace_key : (str, bytes)
+        Runs of one key take about the same time a replicate.
     columns : tuple of ndarray
         Rows 0 to `length`; a row is written by one worker, once. Empty until a worker has asked the store.
     runner : callable or None
@@ -173,8 +176,8 @@ class Run(Entry):
     __slots__ = (
         "_chunk_rate", "_last_count", "_moved", "_pending", "attempts", "columns", "completed", "context", "error",
         "eta", "failed_at", "followers", "follows", "from_store", "last", "length", "log", "missed_at", "moved_at",
-        "request", "retry", "runner", "shown", "stage", "stalled", "store_error", "stored_versions", "stream_key",
-        "turn", "workers",
+        "pace_key", "request", "retry", "runner", "shown", "stage", "stalled", "store_error", "stored_versions",
+        "stream_key", "turn", "workers",
     )  # fmt: skip
 
     members: dict[str, Job]
@@ -184,6 +187,7 @@ class Run(Entry):
         self.request = request
         self.retry = request.retry
         self.stream_key = stream_key(request.seed)
+        self.pace_key = request.key.fingerprint, request.parameters.encoding
         self.context: contextvars.Context | None = None
         self.log: JobLog | None = None
         if not request.revision.compiles:

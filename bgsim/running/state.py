@@ -134,6 +134,11 @@ class State:
         """Whether every job and every call has ended."""
         return not (self.jobs or self.storing or self.calls_running or self.calls.order.waiting)
 
+    def seconds_of(self, run: Run) -> float:
+        """Return how long a worker takes for all that is wanted of a run; infinity where that is not known."""
+        rate = self.pace.get(run.pace_key)
+        return run.replicates / rate if rate else math.inf
+
     def wake(self) -> None:
         """Wake the threads that wait for what this hold of the lock has brought; called at its end.
 

@@ -14,11 +14,11 @@ from bgsim.running.run import Stage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bgsim.kernels.plain import ChunkRunner
     from bgsim.running.events import Events
     from bgsim.running.finish import Finish
     from bgsim.running.run import Run
     from bgsim.running.state import State
-    from bgsim.simulation import ChunkRunner
 
 logger = logging.getLogger("bgsim.engine")
 

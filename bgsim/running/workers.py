@@ -203,11 +203,11 @@ class Workers:
         """Return a chunk of a run and, where both take no time, chunks of the runs that are next."""
         worker.reset()
         batch = [(run, self._take(worker, run))]
-        left_s = 0.0 if run.has_pending else _BATCH_S - self._lifecycle.seconds_of(run)
+        left_s = 0.0 if run.has_pending else _BATCH_S - self._state.seconds_of(run)
         for other in others:
             if left_s <= 0 or other is None or other.workers or len(batch) == _BATCH:
                 break
-            left_s -= self._lifecycle.seconds_of(other)
+            left_s -= self._state.seconds_of(other)
             if left_s <= 0 or (other.needs_preparing and not self._prepare_at_once(other, now)):
                 break
             if other.has_pending:
@@ -244,7 +244,7 @@ class Workers:
             return False  # the worker that prepares it without the lock finds the same, and fails the run
         run.adopt(columns, 0)
         run.runner = runner
-        seconds = self._lifecycle.seconds_of(run)
+        seconds = self._state.seconds_of(run)
         if seconds:
             run.expect(run.replicates / seconds, self._chunk_s)
         return True

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import os
-import subprocess
 import sys
 import textwrap
 import types
@@ -16,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from new_process import printed
 from numba import njit
 
 import bgsim
@@ -282,17 +281,7 @@ def test_a_value_of_each_kind_counts(fingerprint: Callable[[str], str], kind: st
 def looked_at_in_new_process(folder: Path, names: list[str], **environment: str) -> list[str]:
     """Return the fingerprints of `sim` in modules, as another process sees them."""
     code = f"import importlib\nfor name in {names}: print(importlib.import_module(name).sim.fingerprint)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return printed(code, folder, **environment).split()
 
 
 def test_every_kind_has_one_identity_in_each_process(tmp_path: Path) -> None:
@@ -421,7 +410,7 @@ def sim(p, rng):
 
 
 def test_overloads_and_intrinsics_of_the_users_own_count(tmp_path: Path) -> None:
-    """Whatever she has taught numba: functions, methods, type rules, and machine code; each edit in a new process."""
+    """Whatever the user has taught numba: functions, methods, type rules, and machine code; each edit in a new process."""
     edits = {
         "": "",
         "x * 2.0": "x * 2.5",

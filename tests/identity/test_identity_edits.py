@@ -8,7 +8,7 @@ Each edit (see `edited_modules`) goes through four processes, which share a stor
 4. *undone*: the module as it was at first: answered from the store, too.
 
 Every answer has to be what the code as it is now says, or a refusal. Many modules share a process, for numba takes long
-to import. Settings for runs by hand: `BGSIM_EDITS=5000` makes so many edits, `BGSIM_EXPLORE=1` others than the last time,
+to import. Settings for runs by hand: `BGSIM_EDITS=5000` makes 5000 edits, `BGSIM_EXPLORE=1` others than the last time,
 `BGSIM_EDITS_OF=closure` only those of kinds with such a name.
 """
 
@@ -32,13 +32,14 @@ import pytest
 from edited_modules import Edit
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from new_process import printed
 from paths import SUPPORT
 
 import bgsim
 
 EDITS = int(os.environ.get("BGSIM_EDITS", "0"))
 DRAWN = {"plain": 2, "compiled": 1}
-"""How many edits of each kind are drawn; with BGSIM_EDITS more, until there are so many in all."""
+"""How many edits of each kind are drawn; with BGSIM_EDITS more, until there are that number in all."""
 
 MODES = {"plain": 6 if EDITS else 4, "compiled": 6 if EDITS else 1}
 """In how many modes each kind is edited alone, besides."""
@@ -337,14 +338,7 @@ def test_an_option_of_a_jitted_helper_counts(option: str, tmp_path: Path) -> Non
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "one_option.py").write_text(source.replace("@OPTION@", text))
-        done = subprocess.run(
-            [sys.executable, "-c", "import one_option; print(one_option.sim.fingerprint)"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
-        )
-        seen.append(done.stdout)
+        seen.append(printed("import one_option; print(one_option.sim.fingerprint)", folder))
     assert seen[:2] == seen[2:]
     assert seen[0] != seen[1]
 

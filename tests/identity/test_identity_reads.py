@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import secrets
-import subprocess
 import sys
 import textwrap
 import types
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from new_process import printed
 
 import bgsim
 from bgsim.errors import SimulationNotFoundError, StreamError
@@ -63,21 +62,6 @@ def simulated(folder: Path, body: str, before: str = "", name: str = "simulated"
     lines = textwrap.indent(textwrap.dedent(body), "    ")
     decorated = '@bgsim.simulation(outputs={"x": "f8"}, compile=False)\ndef sim(p, rng):\n'
     return imported(folder, name, f"{HEAD}\n{textwrap.dedent(before)}\n{decorated}{lines}\n").sim
-
-
-def in_new_process(folder: Path, code: str) -> list[str]:
-    """Return what some code prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
 
 
 # ---- what a function imports itself ------------------------------------------------------------------
@@ -209,7 +193,7 @@ def test_an_installed_module_counts_the_same_before_it_is_imported(folder: Path,
         f"    {line}\n    return float(f is None)\n",
     )
     look = "import bgsim, lazy\nprint(lazy.sim.fingerprint)\nbgsim.run(lazy.sim, replicates=2)\nprint(lazy.sim.fingerprint)"
-    assert len({*in_new_process(folder, look), *in_new_process(folder, f"import {module}\n{look}")}) == 1
+    assert printed(look, folder) == printed(f"import {module}\n{look}", folder)
 
 
 def test_a_loop_over_modules_ends() -> None:
@@ -240,10 +224,10 @@ def test_a_file_named_like_a_module_of_the_standard_library_is_the_users(tmp_pat
     found = []
     for value in (2.0, 7.0):
         write(tmp_path, f"{name}.py", f"def f():\n    return {value}\n")
-        found += in_new_process(
-            tmp_path,
-            "import sys; sys.path.insert(0, '')\nimport named\nprint(named.sim.function(0, 0), named.sim.fingerprint)",
+        code = (
+            "import sys; sys.path.insert(0, '')\nimport named\nprint(named.sim.function(0, 0), named.sim.fingerprint)"
         )
+        found += printed(code, tmp_path).split()
     assert found[::2] == ["2.0", "7.0"]
     assert found[1] != found[3]
 
@@ -436,11 +420,8 @@ def test_a_redirected_stream_is_no_change(folder: Path) -> None:
 def test_a_script_beside_the_user_comes_before_the_standard_library(tmp_path: Path) -> None:
     """As with python -m."""
     write(tmp_path, "chunk.py", f"{HEAD}\nsim = bgsim.simulation(lambda p, rng: 2.0, outputs={{'x': 'f8'}})\n")
-    found = in_new_process(
-        tmp_path,
-        "import sys; sys.path.remove('')\nfrom bgsim.registry import find_simulation\nprint(find_simulation('chunk:sim').name)",
-    )
-    assert found == ["chunk.<lambda>"]
+    code = "import sys; sys.path.remove('')\nfrom bgsim.registry import find_simulation\nprint(find_simulation('chunk:sim').name)"
+    assert printed(code, tmp_path).split() == ["chunk.<lambda>"]
 
 
 @pytest.mark.parametrize("name", ["model.py:sim", "some/model.py:sim", "./model.py:sim"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernels import Fragile, Spin, Walk, fragile, one_draw, plain_walk, spin, walk
+from new_process import printed
 
 import bgsim
 from bgsim.control import DONE, FRACTION, FRACTION_UNIT, OBSERVED, ORDER, STOP, YIELD, new_control_block
@@ -108,7 +107,7 @@ def test_a_yield_does_not_give_up_the_replicate_in_hand() -> None:
 
     @bgsim.simulation(outputs={"x": "i8"})
     def asks(p: Any, rng: Any, control: Any) -> int:
-        control[0] = YIELD  # as if somebody preempted it now
+        control[0] = YIELD  # as if the engine preempted it now
         return 1 if bgsim.stop_requested(control) else 2
 
     done, columns, control = run_chunk(asks, None, 0, 3)
@@ -287,18 +286,10 @@ print(len(loaded), loaded.count(None), len(compiled))
 """
 
 
-def in_new_process(code: str, **options: Any) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, **options
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_a_second_process_compiles_neither_kernel_nor_chunk_loop() -> None:
     """All three come from the disk: kernel, loop, and what places a stream."""
-    in_new_process(SECOND_PROCESS)
-    assert in_new_process(SECOND_PROCESS).split() == ["3", "0", "0"]
+    printed(SECOND_PROCESS)
+    assert printed(SECOND_PROCESS).split() == ["3", "0", "0"]
 
 
 def test_a_constant_edited_in_another_module_is_not_served_from_the_cache(tmp_path: Path) -> None:
@@ -310,11 +301,11 @@ def test_a_constant_edited_in_another_module_is_not_served_from_the_cache(tmp_pa
     found = []
     for value in ("1.0", "2.0", "1.0"):
         (tmp_path / "constants.py").write_text(f"C = {value}\n")
-        found.append(in_new_process(code, cwd=tmp_path).strip())
+        found.append(printed(code, tmp_path).strip())
     assert found == ["1.0", "2.0", "1.0"]
 
 
 def test_a_kernel_without_a_file_still_compiles() -> None:
     """Typed at a prompt, there is nothing to cache beside."""
     code = "import bgsim\nf = bgsim.simulation(lambda p, rng: rng.random(), outputs={'x': 'f8'})\nprint(f.fingerprint, bgsim.run(f, replicates=3)['x'].sum())"
-    assert in_new_process(code) == in_new_process(code)
+    assert printed(code) == printed(code)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import subprocess
-import sys
-import textwrap
 import threading
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,6 @@ import bgsim
 from bgsim.errors import CompileError
 
 HELPERS = """
-from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 K = 2.0
@@ -31,12 +25,6 @@ def grow(x):
 @njit
 def clip(x):
     return x * K
-
-class Pair(NamedTuple):
-    first: Any
-    second: Any
-
-PAIR = Pair(clip, grow)
 """
 
 SIM = """
@@ -51,10 +39,6 @@ def inner(x):
 @bgsim.simulation(outputs={{"x": "f8"}})
 def two_readers(p, rng):
     return helpers.grow(inner(1.0))
-
-@bgsim.simulation(outputs={{"x": "f8"}})
-def in_a_tuple(p, rng):
-    return helpers.PAIR.first(1.0)
 
 @bgsim.simulation(outputs={{"x": "f8"}})
 def of_a_module(p, rng):
@@ -78,38 +62,6 @@ def load(folder: Path, n: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, An
 def run_once(sim: bgsim.Simulation) -> float:
     with bgsim.Engine(store=None, workers=1) as engine:
         return float(engine.submit(sim, replicates=1).result()["x"][0])
-
-
-@pytest.mark.parametrize("name", ["two_readers", "in_a_tuple"])
-def test_a_helper_that_was_called_before_a_change_is_compiled_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """By whichever way it is reached: a module that two functions read, a NamedTuple; numba's own code is the old one."""
-    sims, helpers = load(tmp_path, f"called_{name}", monkeypatch)
-    assert helpers.clip(1.0) == 2.0
-    helpers.K = 3.0
-    assert run_once(getattr(sims, name)) == 3.0
-    assert helpers.clip(1.0) == 2.0
-
-
-@pytest.mark.parametrize("seed", ["0", "1", "2", "3", "4", "5"])
-def test_the_order_in_which_names_are_copied_makes_no_difference(tmp_path: Path, seed: str) -> None:
-    """A module was copied with the names of its first reader alone, and the first was a matter of a set's order."""
-    (tmp_path / "helpers_x.py").write_text(HELPERS)
-    (tmp_path / "sims_x.py").write_text(SIM.format(n="x"))
-    script = """
-        import bgsim, sims_x
-        sims_x.helpers.clip(1.0)
-        sims_x.helpers.K = 3.0
-        print(bgsim.run(sims_x.two_readers, replicates=1)["x"][0])
-    """
-    root = str(Path(bgsim.__file__).parent.parent)
-    environment = {"PYTHONHASHSEED": seed, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": root, "HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    assert done.stdout.strip() == "3.0"
 
 
 GATE = threading.Event()
@@ -170,22 +122,3 @@ def test_an_import_in_a_kernel_is_refused_with_the_remedy() -> None:
 
     with pytest.raises(CompileError, match="Import at the top of the module"):
         imports.warmup()
-
-
-LARGE: list[np.ndarray] = []
-
-
-def test_values_of_earlier_looks_go() -> None:
-    """A table that is made anew fourteen times in a notebook is there once."""
-
-    def reads(p: Any, rng: np.random.Generator) -> float:
-        return float(LARGE[0][0])
-
-    sim = bgsim.simulation(reads, outputs={"x": "f8"}, compile=False)
-    seen = []
-    for value in range(4):
-        LARGE[:] = [np.full(1000, float(value))]
-        seen.append(weakref.ref(LARGE[0]))
-        assert run_once(sim) == value
-    gc.collect()
-    assert [table() is not None for table in seen] == [False, False, False, True]

@@ -228,7 +228,7 @@ def test_advantage_on_saves_helps_to_concentrate(field: str) -> None:
 
 
 def test_concentration_ends_with_consciousness() -> None:
-    """The caster falls before its friend's turn, who then lacks the bonus."""
+    """The caster falls before its friend's turn, so the friend lacks the bonus."""
     caster = creature(
         "C", 1, first=300, actions=[boon({"toHit": 100, "concentration": True}, target="ally with most HP")]
     )
@@ -254,7 +254,7 @@ def fate_of_the_fallen(rounds: int = 50) -> tuple[float, float, float]:
             if state in ("dead", "stable"):
                 add(state, weight)
                 continue
-            good, bad = (0, 0) if state == "up" else state  # who is up is struck down again
+            good, bad = (0, 0) if state == "up" else state  # one that is up is struck down again
             for n in range(1, 21):
                 if n == 20:
                     add("up", weight / 20)
@@ -376,7 +376,7 @@ def test_effects_multiply_damage_dealt(factor: float, a_hit: int) -> None:
 
 @pytest.mark.parametrize("surprised", [True, False])
 def test_the_surprised_lose_their_first_turn(surprised: bool) -> None:
-    """The monster would kill before anybody else moves."""
+    """The monster would kill before any other creature moves."""
     result = run(duel(attacker(), target(actions=[CERTAIN]), monstersSurprised=surprised))
     assert_mean(result["party_won"], hit_chance(5, 15) if surprised else 0.0)
 
@@ -626,7 +626,7 @@ def test_not_used_yet_is_once_a_fight() -> None:
 
 
 def test_an_ally_at_0_is_healed_first() -> None:
-    """The healer attacks unless somebody is down: that is so in the first round alone."""
+    """The healer attacks unless a creature is down: that is so in the first round alone."""
     heal = {
         "type": "heal",
         "name": "heal",

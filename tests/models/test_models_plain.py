@@ -25,7 +25,7 @@ LARGE.reaction("2 X -> Y", 1e-5).reaction("Y -> 2 X", 2.0).reaction("-> X", 1e4)
 
 
 def with_idle_reactions(network):
-    """Return a copy with so many reactions that the dependency graph is used."""
+    """Return a copy with enough reactions for the dependency graph to be used."""
     network = copy.deepcopy(network)
     for i in range(FEW_REACTIONS):
         network.reaction("A -> 2 A", 0.0, f"idle {i}")

@@ -53,13 +53,13 @@ class Kind:
     parameters : str
         The name of the class that annotates ``p``, if the leaf is a part of it.
     bound_early : bool
-        Whether running its source again leaves those who use it with the old one.
+        Whether its users keep the old one when its source is run again.
     keeps_answers : bool
         Whether it remembers what it has computed, so that it is not edited in the process.
     followed : bool
         False if an engine may refuse it, or deliver and not store it with a warning. An old number is wrong all the same.
     slow : bool
-        Whether numba takes so long for it that few are made.
+        Whether numba is slow with it, so that few are made.
     """
 
     name: str
@@ -940,7 +940,7 @@ def edits(draw: st.DrawFn, kind: Kind, compiles: bool) -> Edit:
 
 
 def each_kind(compiles: bool, modes: int) -> list[Edit]:
-    """Return a bare edit of each kind, in so many of its modes; a kind that is slow in one."""
+    """Return a bare edit of each kind in `modes` modes; of a slow kind in one."""
     found = []
     style = "njit" if compiles else ""
     for index, kind in enumerate(kinds_of(compiles)):

@@ -6,9 +6,8 @@ chooses the first usable action of each of its action slots and does them in ord
 - ``srd``, the default: the System Reference Document 5.1, as far as a fight without positions knows it.
 - ``reference``: exactly what the application does that the scenario format comes from, quirks included.
 
-The documentation's page on battles says what each rule set honours. How a scenario is read is in
-`bgsim.models.battle.scenario`, the tables it becomes in `battle_tables`, and the fight itself in `battle_turn`,
-`battle_choice`, `battle_attack`, `battle_effects`, `battle_resources` and `battle_rests`.
+The documentation's page on battles says what each rule set honours. The modules `scenario`, `actions` and `costs` read
+a scenario into `tables`; the fight itself is in `turn`, `choice`, `attack`, `effects`, `resources` and `rests`.
 
 This work includes material from the System Reference Document 5.1 by Wizards of the Coast LLC, licensed under the
 Creative Commons Attribution 4.0 International License.
@@ -179,7 +178,7 @@ def battle(p: Battle, rng: Any) -> Any:
 
 @compiled
 def live_through(p: Any, day: Any, rng: Any) -> None:
-    """Go through the timeline, and write down how each encounter ends."""
+    """Go through the timeline, and record how each encounter ends."""
     while day.counters[PARTY] < p.creatures and p.rows[day.counters[PARTY], ENCOUNTER] < 0:
         day.counters[PARTY] += 1
     for step in range(p.first_step, len(p.rows)):

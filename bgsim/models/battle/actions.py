@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from bgsim.errors import ScenarioError
+from bgsim.models.battle.costs import CostReader
 from bgsim.models.battle.entries import Entry
 from bgsim.models.battle.tables import (
     ABILITY,
@@ -57,7 +58,6 @@ from bgsim.models.battle.terms import (
     HURT,
     REFERENCE_STATES,
     REFERENCE_TEMPLATES,
-    SHORT_REST_RESOURCES,
     STATES,
     TARGETS,
     TEMPLATES,
@@ -73,16 +73,12 @@ MAX_ACTIONS = 60
 """Of one creature: the kernel keeps those that it chose in the bits of one integer."""
 
 BEFORE_THE_FIGHT = -3
-"""The action slot whose actions are done once, before the first round, under the SRD; the reference takes it for a
-slot like any other."""
+"""Under the SRD, actions of this slot are done once, before the first round; to the reference it is like any other."""
 
 SRD_SLOTS = {0: "action", 1: "bonus action", BEFORE_THE_FIGHT: "before the encounter", 5: "other", 6: "other"}
 REACTION_SLOT = 4
 
 KINDS = ("atk", "heal", "buff", "debuff", "template")
-A_TURN = {"Action": 1.0, "BonusAction": 1.0, "Reaction": 1.0, "Movement": 30.0}
-"""Resources that each creature has and that return each turn, and how much of them."""
-
 TARGET_ARMOR = 15.0
 """Armor class against which mean damage is judged."""
 
@@ -107,11 +103,10 @@ class ActionReader:
     def __init__(self, tables: Tables, srd: bool, pools: dict[tuple[str, str], int]) -> None:
         self.tables = tables
         self.srd = srd
-        self.pools = pools
         self.best_to_hit = 0.0
         self._rates = {False: 0.0, True: 0.0}  # of the best attack in the bonus action, and in the other slots
         self._rolled: list[float] = []
-        self._resources: dict[tuple[str, str], int] = {}
+        self._costs = CostReader(tables, srd, pools)
         self._slots: dict[int, int] = {}
 
     @property
@@ -161,8 +156,7 @@ class ActionReader:
         kind = action.choice("type", KINDS, "atk")
         row: dict[int, int] = {SLOT: slot, TIMES: action.integer("targets", least=0, default=1, most=1000) or 1}
         row[FIRST_COST] = len(self.tables.costs)
-        self.limit(action)
-        self.pay(action)
+        self._costs.read(action)
         if self.srd:
             row[CONDITION], row[PERCENT] = CONDITIONS[action.choice("condition", CONDITIONS, "default")]
             if row[CONDITION] == UNUSED:  # that is one use a fight
@@ -331,73 +325,6 @@ class ActionReader:
             },
         )
 
-    # ---- uses and costs ------------------------------------------------------------------------------
-
-    def limit(self, action: Entry) -> None:
-        """Read how often an action may be used: a cost of one of its uses."""
-        found = self.uses(action)
-        if found is None:
-            return
-        uses, returns, recharge = found
-        key = ("Uses", action.text("id") or action.where)
-        if key not in self._resources:
-            self._resources[key] = self.tables.add_resource(uses, returns, recharge)
-        self.tables.costs.append((self._resources[key], 1.0))
-
-    def uses(self, action: Entry) -> tuple[float, Reset, float] | None:
-        """Return uses, when they return and how they recharge; None for an action that may be used at will."""
-        value = action.take("freq", default="at will")
-        if isinstance(value, str):
-            value = action.choice("freq", ("at will", "1/fight", "1/day"), "at will")
-            if value == "at will":
-                return None
-            a_fight = Reset.FIGHT if self.srd else Reset.SHORT_REST
-            return 1.0, a_fight if value == "1/fight" else Reset.LONG_REST, 0.0
-        freq = action.entry("freq")
-        assert freq is not None
-        reset = freq.choice("reset", ("sr", "lr", "recharge"))
-        if reset != "recharge":
-            uses = float(freq.integer("uses", least=0))
-            freq.close()
-            return uses, Reset.SHORT_REST if reset == "sr" else Reset.LONG_REST, 0.0
-        recharge = 0.0
-        if not self.srd:
-            freq.take("cooldownRounds")
-        elif "roll" in freq.value:
-            recharge = float(freq.integer("roll", least=2, most=6))
-        else:
-            recharge = -float(freq.integer("cooldownRounds", least=1))
-        freq.close()
-        return 1.0, Reset.RECHARGE if self.srd else Reset.FIGHT, recharge
-
-    def pay(self, action: Entry) -> None:
-        """Read the costs of an action."""
-        for cost in action.entries("cost"):
-            kind = cost.choice("type", ("Discrete", "Variable"), "Discrete")
-            resource = cost.text("resourceType")
-            name = cost.text("resourceVal", "1" if resource == "SpellSlot" else "")
-            if self.srd and resource == "SpellSlot":
-                name = slot_level(name)
-            amount = cost.number("amount" if kind == "Discrete" else "max", default=1.0)
-            cost.take("min")
-            self.tables.costs.append((self.resource(cost, resource, name), amount))
-            cost.close()
-
-    def resource(self, cost: Entry, kind: str, name: str) -> int:
-        """Return the row of the resource that a cost names, adding it where it is new."""
-        key = (kind, "" if kind in A_TURN else name)
-        if key not in self._resources:
-            if kind in A_TURN:
-                limit, returns = A_TURN[kind], Reset.TURN
-            elif key in self.pools or not self.srd:
-                limit = float(self.pools.get(key, 0))
-                returns = Reset.SHORT_REST if name in SHORT_REST_RESOURCES else Reset.LONG_REST
-            else:
-                has = ", ".join(n for _, n in self.pools) or "none"
-                raise cost.refusal("resourceVal", name, f"must name a {kind} of the creature (it has {has})")
-            self._resources[key] = self.tables.add_resource(limit, returns)
-        return self._resources[key]
-
     # ---- judging -------------------------------------------------------------------------------------
 
     def rate(self, row: dict[int, int], bonus_action: bool) -> None:
@@ -419,8 +346,3 @@ def duration(buff: Entry) -> tuple[int, int]:
     if rounds is not None:
         return Lasts.ROUNDS, int(rounds[1])
     return DURATIONS[buff.choice("duration", DURATIONS, "entire encounter")]
-
-
-def slot_level(name: str) -> str:
-    """Return the level of a spell slot: "1" of "1st"."""
-    return "".join(c for c in name if c.isdecimal()) or name

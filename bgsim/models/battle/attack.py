@@ -99,7 +99,7 @@ LEAST_FOCUS_DC = 10.0
 
 @compiled
 def attack(p: Any, day: Any, attacker: int, row: int, rng: Any) -> bool:
-    """Make one attack; tell whether there was somebody to attack."""
+    """Make one attack; tell whether there was a target."""
     target = choose(p, day, attacker, row, new_choice(day))
     if target < 0:
         return False
@@ -164,7 +164,7 @@ def _shield(p: Any, day: Any, target: int, total: float, rng: Any) -> bool:
 
 @compiled
 def _weapon_damage(p: Any, day: Any, attacker: int, target: int, row: int, times: int, rng: Any) -> float:
-    """Return the damage of a hit, its dice thrown so many times; under the SRD those of effects, too."""
+    """Return the damage of a hit, its dice thrown `times` times; under the SRD those of effects, too."""
     damage: float = roll(p, p.rows[row, AMOUNT], times, rng)
     if day.state[attacker, ROLLED] == 0 and not day.state[target, BOUND] & MARK:
         return damage
@@ -314,7 +314,7 @@ def _another_is_hurt(p: Any, day: Any, healer: int, row: int) -> bool:
 
 @compiled
 def wake(day: Any, creature: int) -> None:
-    """Bring a creature back that was at 0 hit points; whoever calls sets these."""
+    """Bring a creature back that was at 0 hit points; the caller sets these."""
     day.counters[PARTY_UP if creature < day.counters[PARTY] else FOES_UP] += 1
     day.state[creature, LIFE] = UP
 

@@ -1,4 +1,4 @@
-"""The choice of whom an action is for, while a battle is fought."""
+"""The choice of an action's target, while a battle is fought."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from bgsim.models.battle.terms import (
 
 @compiled
 def new_choice(day: Any) -> int:
-    """Return the number of a new choice, with which `choose` marks whom it picks so that nobody comes twice."""
+    """Return the number of a new choice, with which `choose` marks its picks, so that none comes twice."""
     day.counters[CHOICES] += 1
     return int(day.counters[CHOICES])
 
@@ -51,8 +51,8 @@ def new_choice(day: Any) -> int:
 def choose(p: Any, day: Any, chooser: int, row: int, choice: int) -> int:
     """Return the creature that an action's strategy prefers, -1 where there is none.
 
-    Ties between enemies go to who concentrated when the fight began, then to fewest hit points, then by name; ties
-    between allies by id. Creatures that this choice has picked already are left out.
+    Ties between enemies go to the one that concentrated when the fight began, then to fewest hit points, then by
+    name; ties between allies by id. Creatures that this choice has picked already are left out.
     """
     strategy, wanted = p.rows[row, STRATEGY], p.rows[row, WANTED]
     allies = strategy >= ALLY
@@ -77,7 +77,7 @@ def choose(p: Any, day: Any, chooser: int, row: int, choice: int) -> int:
 
 @compiled
 def fits(p: Any, day: Any, i: int, wanted: int) -> bool:
-    """Tell whether a creature comes into question for what looks for `ANYBODY` to `WITHOUT_TEMPORARY`."""
+    """Tell whether a creature comes into question: `wanted` is `ANYBODY` to `WITHOUT_TEMPORARY`."""
     hp = day.state[i, HP]
     if wanted == HURT:
         return bool(hp < p.rows[i, MAXIMUM] and (hp > 0 or (p.srd and day.state[i, LIFE] != DEAD)))

@@ -1,7 +1,7 @@
-"""Entries of a scenario, read strictly: whoever reads one says what he takes, and what is left over is told.
+"""Entries of a scenario, read strictly: a reader names each field that it takes, and fields left over are reported.
 
-A rule set asks for the fields that it honours and for no others. What nobody asked for, changes a fight and is not
-neutral, is refused by name (`Refusing`) or listed in one warning (`Listing`), so nothing is ignored in silence.
+A rule set asks for the fields that it honours and for no others. A field that no reader takes, that changes a fight
+and is not neutral, is refused by name (`refuse`) or listed in one warning (`Listing`): nothing is ignored in silence.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from bgsim.checks import is_integer, is_number
 from bgsim.errors import ScenarioError, nearest
 from bgsim.models.dice import Formula, parse_formula
 
@@ -25,7 +26,7 @@ NEUTRAL: tuple[Any, ...] = (None, [], {}, "", 0, False, "default", "is available
 """Values that an entry may have in a rule set that does not honour it, since they change nothing."""
 
 TOO_LARGE = 1e9
-"""No number of a scenario may be larger: what is, is a mistake, and would overflow sums."""
+"""No number of a scenario may be larger: it would be a mistake, and overflow sums."""
 
 
 class ScenarioWarning(UserWarning):
@@ -33,7 +34,7 @@ class ScenarioWarning(UserWarning):
 
 
 Leftover = Callable[[str, Any, Collection[str]], None]
-"""What is done with an entry that nobody took: its place, its value, the names that were asked for."""
+"""Takes an entry that no reader took: its place, its value, the names that were asked for."""
 
 
 def refuse(where: str, value: Any, asked: Collection[str]) -> None:
@@ -85,7 +86,7 @@ class Entry:
     where : str
         Its place, as in ``players[0].actions[1]``.
     leftover : callable
-        What is done with the entries that nobody took, when the entry is closed.
+        Called for each entry that no reader took, when the entry is closed.
     """
 
     def __init__(self, value: Any, where: str, leftover: Leftover) -> None:
@@ -131,7 +132,7 @@ class Entry:
         value = self.take(name, default=default)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        if not is_integer(value) or not least <= value <= most:
             bound = f" and at most {most:,}" if most < TOO_LARGE else ""
             raise self.refusal(name, value, f"must be an integer of {least} or more{bound}")
         return value
@@ -140,7 +141,7 @@ class Entry:
         """Return an entry that is a number, by the first of its names that is there."""
         value = self.take(*names, default=default)
         name = next((n for n in names if n in self.value), names[0])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= TOO_LARGE:
+        if not is_number(value) or not abs(value) <= TOO_LARGE:
             raise self.refusal(name, value, "must be a number")
         return float(value)
 
@@ -198,7 +199,7 @@ class Entry:
         return {str(key): inner.integer(key, least=0) for key in inner.value}
 
     def close(self) -> None:
-        """Tell, once, of what was not taken, unless it only describes or changes nothing."""
+        """Report once each field that was not taken, unless it only describes or changes nothing."""
         if self._closed:
             return
         self._closed = True

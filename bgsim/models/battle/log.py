@@ -100,49 +100,47 @@ class LogWriter:
         self.lines += self._words(Event(event), creature, other, row, first, second)
 
     def _words(self, event: Event, creature: int, other: int, row: int, first: float, second: float) -> Iterator[str]:
-        names = self.names
         if event is Event.ENCOUNTER:
             yield from ([""] if self.lines else [])
-            party, foes = ", ".join(names[: self.party]), ", ".join(names[other:row])
+            party, foes = ", ".join(self.names[: self.party]), ", ".join(self.names[other:row])
             yield f"Encounter {creature + 1}: {party} against {foes}"
         elif event is Event.ROUND:
             yield f"Round {creature}"
-        elif event in (Event.HIT, Event.CRITICAL):
-            how = "critically " if event is Event.CRITICAL else ""
-            yield f"  {names[creature]} {how}hits {names[other]} with {names[row]} ({first:g} against {second:g})"
-        elif event is Event.MISS:
-            yield f"  {names[creature]} misses {names[other]} with {names[row]} ({first:g} against {second:g})"
-        elif event is Event.ACTION:
-            yield f"  {names[creature]}: {names[row]}"
-        elif event is Event.REACTION:
-            yield f"  {names[creature]} reacts: {names[row]}"
-        elif event in (Event.HEAL, Event.TEMPORARY):
-            kind = " temporary" if event is Event.TEMPORARY else ""
-            yield f"    {names[other]} gains {first:g}{kind} hit points and has {second:g}"
-        elif event is Event.EFFECT:
-            yield f"    {names[other]} is under {names[row]}"
-        elif event is Event.ENDED:
-            yield f"    {names[row]} ends on {names[creature]}"
         elif event in (Event.SAVE, Event.FOCUS_SAVE):
             purpose = " for concentration" if event is Event.FOCUS_SAVE else ""
             how = "saves" if other else "fails to save"
-            yield f"    {names[creature]} {how}{purpose} ({first:g} against {second:g})"
+            yield f"    {self.names[creature]} {how}{purpose} ({first:g} against {second:g})"
         elif event is Event.DEATH_SAVE:
             fate = ("wakes", "hangs on", "is stable", "dies")[other]
-            yield f"  {names[creature]} throws {first:g} to live: {fate}"
+            yield f"  {self.names[creature]} throws {first:g} to live: {fate}"
         elif event is Event.REST:
             yield from ("", "Long rest" if creature else "Short rest")
-        elif event is Event.RESTED:
-            yield f"  {names[creature]} has {first:g}"
         elif event is Event.RESULT:
             yield f"{RESULTS[other]} after {row} round{'s' if row != 1 else ''}"
         else:
-            said = {
-                Event.FOCUS_LOST: "loses concentration",
-                Event.DOWN: "goes down",
-                Event.DEATH: "is slain",
-                Event.STABLE: "is stable",
-                Event.RECHARGED: "has recharged",
-                Event.SURPRISED: "is surprised",
-            }
-            yield f"    {names[creature]} {said[event]}"
+            who, whom, what = map(self._name, (creature, other, row))
+            yield _SAID[event].format(who=who, whom=whom, what=what, first=first, second=second)
+
+    def _name(self, row: int) -> str:
+        """Return the name of a row; an event that names no row has another number there."""
+        return self.names[row] if 0 <= row < len(self.names) else ""
+
+
+_SAID = {
+    Event.HIT: "  {who} hits {whom} with {what} ({first:g} against {second:g})",
+    Event.CRITICAL: "  {who} critically hits {whom} with {what} ({first:g} against {second:g})",
+    Event.MISS: "  {who} misses {whom} with {what} ({first:g} against {second:g})",
+    Event.ACTION: "  {who}: {what}",
+    Event.REACTION: "  {who} reacts: {what}",
+    Event.HEAL: "    {whom} gains {first:g} hit points and has {second:g}",
+    Event.TEMPORARY: "    {whom} gains {first:g} temporary hit points and has {second:g}",
+    Event.EFFECT: "    {whom} is under {what}",
+    Event.ENDED: "    {what} ends on {who}",
+    Event.RESTED: "  {who} has {first:g}",
+    Event.FOCUS_LOST: "    {who} loses concentration",
+    Event.DOWN: "    {who} goes down",
+    Event.DEATH: "    {who} is slain",
+    Event.STABLE: "    {who} is stable",
+    Event.RECHARGED: "    {who} has recharged",
+    Event.SURPRISED: "    {who} is surprised",
+}

@@ -1,8 +1,7 @@
 """Reading a scenario from JSON into the tables of a battle: its timeline and its creatures.
 
-Actions are in `bgsim.models.battle.actions`. A scenario is read strictly: what a rule set does not honour is refused by
-name under the SRD, and listed in one warning by the reference rules, whose files hold much that the application never
-reads.
+Actions are in `bgsim.models.battle.actions`. A scenario is read strictly. The SRD refuses by name what it does not
+honour. The reference rules list it in one warning, for their files hold much that the application never reads.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bgsim.errors import ScenarioError, nearest
-from bgsim.models.battle.actions import ActionReader, slot_level
+from bgsim.models.battle.actions import ActionReader
+from bgsim.models.battle.costs import slot_level
 from bgsim.models.battle.entries import Entry, Listing, brief, refuse
 from bgsim.models.battle.tables import (
     ARMOR,

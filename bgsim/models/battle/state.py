@@ -35,8 +35,7 @@ STATE_COLUMNS = DICE_LEFT + len(HIT_DIE_SIDES)
 """Hit points, temporary ones, bits of the effects on it, how many effects these are, whether it concentrates, whether
 it did when the fight began, whether its reaction is used, whether it is surprised, how it is (`UP` to `DEAD`), death
 saves, the number of the last choice that picked it, hit points dealt and taken, whether it is dead when the
-day ends, and hit dice left of each size. The
-column `ORDER` is of no creature: it lists the fighters by initiative."""
+day ends, and hit dice left of each size. The column `ORDER` is of no creature: it lists the fighters by initiative."""
 
 UP, DYING, STABLE, DEAD = range(4)
 
@@ -46,7 +45,7 @@ VALUE_COLUMNS = 5
 # ---- counters: int64 ---------------------------------------------------------------------------------
 
 PARTY, FIRST_FOE, END_FOE, PARTY_UP, FOES_UP, ACTIVE, CHOICES, FIGHTERS, FOUGHT, ROUND = range(10)
-"""Size of the party, span of the encounter's monsters, who is up on either side, active effects, choices made, fighters
+"""Size of the party, span of the encounter's monsters, creatures up on each side, active effects, choices, fighters
 in the order of turns, encounters fought, and the round, 0 before the first."""
 
 # ---- results: int64, one row an encounter ------------------------------------------------------------
@@ -58,8 +57,8 @@ OUTCOME, LENGTH = range(2)
 
 SOURCE, BEARER, WHAT, LEFT, VALID = range(5)
 ACTIVE_COLUMNS = 5
-"""Who put it there, who has it, its row in the table of effects, turns of the source until it ends (0: no limit), and
-whether it counts: under the SRD one of several with the same name does."""
+"""The creature that put it there, the one that has it, its row in the table of effects, turns of the source until it
+ends (0: no limit), and whether it counts: under the SRD one of several with the same name does."""
 
 
 class _Both(CPUDispatcher):  # type: ignore[misc]
@@ -79,7 +78,7 @@ def _both(function: Any, **options: Any) -> Any:
 def compiled(function: Any) -> Any:
     """Let compiled functions call a function, without reference counts, which cost half of the time.
 
-    Whoever calls it holds the arrays, and it may make none.
+    The caller holds the arrays; the function may make none.
     """
     return _both(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
@@ -100,7 +99,7 @@ class Day(NamedTuple):
         The creatures, then the counters, then the encounters' results. The last columns are the creatures' hit points
         at the end of each encounter.
     values : ndarray of float64, shape (creatures + resources, 5)
-        Of a creature armor class, bonus to saves and initiative; of a resource what is left of it, and turns until it
+        Of a creature armor class, bonus to saves and initiative; of a resource the rest of it, and turns until it
         recharges.
     active : ndarray of int64, shape (room, ACTIVE_COLUMNS)
         Active effects.
@@ -136,7 +135,7 @@ def d20(rng: Any) -> int:
 
 @compiled
 def roll(p: Any, formula: int, times: int, rng: Any) -> float:
-    """Return the value of a formula with its dice thrown so many times."""
+    """Return the value of a formula with its dice thrown `times` times."""
     total = float(p.numbers[formula, CONSTANT])
     for die in range(int(p.numbers[formula, FIRST_DIE]), int(p.numbers[formula, END_DIE])):
         count, sides = p.rows[die, NUMBER], p.rows[die, SIDES]

@@ -44,11 +44,11 @@ bonuses to saves: of no named ability, then of the six."""
 ACT, SLOT, TIMES, STRATEGY, EFFECT, TO_HIT, AMOUNT, DIFFICULTY, DAMAGE_TYPE, ABILITY, CONDITION, PERCENT = range(12)
 FIRST_COST, END_COST, WANTED, TEMPORARY, HALVES, FOCUSES = range(12, 18)
 ACTION_COLUMNS = 18
-"""What it does (`Act`), number of its slot among the creature's, targets or attacks, whom it is for, row of its
+"""What it does (`Act`), number of its slot among the creature's, targets or attacks, its strategy, row of its
 effect or rider, formulas of the bonus to hit, the damage or healing and the difficulty of its save, damage type,
-ability of the save, when it is chosen and the percentage for that, span of its costs, who comes into question
-(`ANYBODY` to `WITHOUT_TEMPORARY`), whether the hit points are temporary, whether a save halves the damage, whether it
-is not chosen while concentrating."""
+ability of the save, when it is chosen and the percentage for that, span of its costs, which creatures come into
+question (`ANYBODY` to `WITHOUT_TEMPORARY`), whether the hit points are temporary, whether a save halves the damage,
+whether it is not chosen while concentrating."""
 
 # ---- effects: int64, one row an effect that an action may put on a creature --------------------------
 
@@ -116,7 +116,7 @@ class Tables:
         return self._formula_rows[formula]
 
     def add_effect(self, name: str, columns: dict[int, int]) -> int:
-        """Add an effect with the values of some columns and return its row; what is not given is nothing."""
+        """Add an effect with the values of some columns, the others empty, and return its row."""
         row = [NONE] * EFFECT_COLUMNS
         row[LASTS] = row[ROUNDS] = row[FLAGS] = row[CONCENTRATES] = row[EFFECT_ABILITY] = 0
         row[TITLE] = self._titles.setdefault(name, len(self._titles))
@@ -127,7 +127,7 @@ class Tables:
         return len(self.effects) - 1
 
     def add_action(self, name: str, columns: dict[int, int]) -> int:
-        """Add an action with the values of some columns and return its row; what is not given is nothing."""
+        """Add an action with the values of some columns, the others empty, and return its row."""
         row = [0] * ACTION_COLUMNS
         row[EFFECT] = row[TO_HIT] = row[AMOUNT] = row[DIFFICULTY] = NONE
         for column, value in columns.items():
@@ -175,7 +175,7 @@ class Tables:
 
 
 def _table(rows: Sequence[Sequence[float]], columns: int, dtype: Any) -> Any:
-    """Return the rows as an array, filled up to so many columns."""
+    """Return the rows as an array, filled up with zeros."""
     table = np.zeros((len(rows), columns), dtype)
     for i, row in enumerate(rows):
         table[i, : len(row)] = row

@@ -60,7 +60,7 @@ DURATIONS = {
 }
 """How long an effect lasts: its end, and rounds where it counts them."""
 
-# ---- whom an action is for ---------------------------------------------------------------------------
+# ---- the target of an action --------------------------------------------------------------------------
 
 LEAST_HP, MOST_HP, LOWEST_AC, HIGHEST_AC, HIGHEST_DPR, SURVIVABILITY, SELF = range(7)
 ALLY = 8
@@ -79,7 +79,7 @@ ALLIES = {**{f"ally with {how}": ALLY + number for how, number in _STRATEGIES.it
 TARGETS = {**ENEMIES, **ALLIES}
 
 ANYBODY, HURT, WITHOUT_TEMPORARY = range(3)
-"""Who comes into question: anybody who is up, who is below the maximum, who has no temporary hit points."""
+"""Which creatures come into question: all that are up, below the maximum, without temporary hit points."""
 
 # ---- when an action is chosen, under the SRD ---------------------------------------------------------
 

@@ -71,7 +71,7 @@ from bgsim.models.battle.terms import (
 )
 
 BEFORE = 0
-"""The slot of what is done before the first round."""
+"""The slot of actions before the first round."""
 
 SAVES_TO_LIVE = 3
 
@@ -197,7 +197,7 @@ def _side(day: Any, creature: int) -> tuple[int, int]:
 
 
 @compiled
-def _wanted(p: Any, day: Any, creature: int, row: int) -> bool:
+def _wanted(p: Any, day: Any, creature: int, row: int) -> bool:  # noqa: C901 - its text counts in the identity of stored battles
     """Tell whether an action's condition holds."""
     condition, percent = p.rows[row, CONDITION], p.rows[row, PERCENT]
     if condition == SELF_BELOW:

@@ -1,0 +1,125 @@
+"""Where a job is, and what it is doing at one moment."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from bgsim.progress import format_duration
+
+
+class JobState(enum.Enum):
+    """Where a job is. The last three are terminal."""
+
+    QUEUED = "queued"
+    DELAYED = "delayed"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing follows it."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    before: frozenset(JobState(name) for name in after.split())
+    for before, after in {
+        JobState.QUEUED: "delayed running suspended cancelling failed cancelled",
+        JobState.DELAYED: "queued running suspended cancelling completed failed cancelled",
+        JobState.RUNNING: "delayed suspended cancelling completed failed cancelled",
+        JobState.SUSPENDED: "queued delayed running cancelling completed failed cancelled",
+        JobState.CANCELLING: "failed cancelled",
+        JobState.COMPLETED: "",
+        JobState.FAILED: "",
+        JobState.CANCELLED: "",
+    }.items()
+}
+"""Which states may follow which.
+
+RUNNING to DELAYED waits for the next attempt, and DELAYED to QUEUED is that its time has come. SUSPENDED is paused by
+hand or overtaken; a job that was paused before it started goes back to QUEUED. QUEUED to CANCELLING is a job that
+joined a suspended run and is its last. A suspended or delayed run may turn out to be COMPLETED: its last chunk was in
+hand, or the job that wanted more has left. A job goes from CANCELLING to FAILED when its time-out, or a replicate that
+raised meanwhile, asked for the stop.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """What a job is doing at one moment.
+
+    Attributes
+    ----------
+    id, simulation : str
+    state : JobState
+    phase : str
+        ``queued``, ``compiling``, ``running``, ``storing``, or the state.
+    fraction : float
+        Part of the replicates that is done, 0 to 1.
+    replicates_completed, total_replicates : int
+    from_store : int
+        How many of them were in the store already.
+    position : int or None
+        How many jobs are served before it, while it is queued.
+    estimated_wait_s : float or None
+        Until it starts, while it is queued; None until there is something to estimate from.
+    rate : float or None
+        Replicates a second, while it runs.
+    estimated_time_remaining_s : float or None
+    elapsed_s : float
+        Since it was submitted, to its end.
+    attempts : int
+        How often it was tried again after a failure.
+    overdue_s : float or None
+        How long ago it was asked to stop, while its kernel has not let go.
+    store_error : str or None
+        Why the result could not be stored; it is delivered all the same.
+    error : str or None
+        Why it failed.
+    """
+
+    id: str
+    simulation: str
+    state: JobState
+    phase: str
+    fraction: float
+    replicates_completed: int
+    total_replicates: int
+    from_store: int
+    position: int | None
+    estimated_wait_s: float | None
+    rate: float | None
+    estimated_time_remaining_s: float | None
+    elapsed_s: float
+    attempts: int
+    overdue_s: float | None
+    store_error: str | None
+    error: str | None
+
+    def __str__(self) -> str:
+        text = f"{self.simulation}: {self.state.value}"
+        if self.state is JobState.QUEUED and self.position is not None:
+            text += f", {self.position} before it"
+        if self.estimated_wait_s is not None:
+            text += f", starts in about {format_duration(1000 * self.estimated_wait_s)}"
+        if self.state in (JobState.RUNNING, JobState.SUSPENDED, JobState.CANCELLING):
+            text += f" ({self.phase}) {self.fraction:.1%} of {self.total_replicates:,}"
+        if self.estimated_time_remaining_s is not None:
+            text += f", {format_duration(1000 * self.estimated_time_remaining_s)} left"
+        if self.overdue_s is not None:
+            text += f", asked to stop {format_duration(1000 * self.overdue_s)} ago"
+        if self.attempts:
+            text += f", {self.attempts} failed attempts"
+        if self.from_store and self.state is JobState.COMPLETED:
+            text += f", {self.from_store:,} of {self.total_replicates:,} from the store"
+        for problem in (self.error, self.store_error):
+            if problem:
+                text += f"; {problem}"
+        return text
