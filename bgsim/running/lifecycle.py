@@ -64,10 +64,8 @@ class Lifecycle:
         elif state.by_key or run.key is None:
             self._follow(run)
         self._jobs.enter(job, there)
-        if superseded is not None and superseded.id in self._queue.by_id:
-            self.stop_job(superseded, None, now)
-        elif superseded is not None:
-            self._leave(superseded.run, superseded, None, now)
+        if superseded is not None:
+            self._supersede(superseded, now)
         if there.state is _PROCESSING:
             self._start_job(job, there, now)
         elif there.state is _DELAYED:
@@ -100,6 +98,12 @@ class Lifecycle:
             before.followers += (run,)
         if before is not None or run.key is None:
             run.missed_at = -math.inf  # another run with this key may store something before it starts
+
+    def _supersede(self, older: Job, now: float) -> None:
+        if older.id in self._queue.by_id:
+            self.stop_job(older, None, now)
+        else:
+            self._leave(older.run, older, None, now)
 
     def _delay(self, job: Job, run: Run, now: float) -> None:
         """Let a job wait with a delayed run, which it may have released or moved forward."""
@@ -202,7 +206,7 @@ class Lifecycle:
                 self._jobs.start_clock(job, now)
                 self._state.alarms.watch(job)
 
-    def hold_if_unwanted(self, run: Run, now: float) -> None:
+    def _hold_if_unwanted(self, run: Run, now: float) -> None:
         """Hold a run all of whose jobs are paused."""
         if not run.is_paused:
             return
@@ -220,13 +224,12 @@ class Lifecycle:
 
     def pause_job(self, job: Job, now: float) -> bool:
         """Hold a job; return False when it is too late."""
-        run: Run | None = job.run
-        if run is None or run.stage >= Stage.STOPPING:
+        if job.run is None or job.run.stage >= Stage.STOPPING:
             return False
         if not job.paused:
             job.paused = True
             self._jobs.hold(job, JobState.SUSPENDED, now, "paused")
-            self.hold_if_unwanted(run, now)
+            self._hold_if_unwanted(job.run, now)
         return True
 
     def resume_job(self, job: Job, now: float) -> bool:
@@ -322,7 +325,7 @@ class Lifecycle:
         self._jobs.end(job, JobState.CANCELLED if error is None else JobState.FAILED, now, error=error)
         # Without the job that wanted most, what is done may be enough.
         if run.members and run.stage is not Stage.STOPPING and not self.finish_if_idle(run, now):
-            self.hold_if_unwanted(run, now)
+            self._hold_if_unwanted(run, now)
 
     def cancel_all(self, now: float) -> None:
         """Cancel every job, what waits before what runs, which would start in its place."""
