@@ -37,6 +37,7 @@ def coerce(value: Any, annotation: Any) -> Any:
     """
     if annotation is Any or annotation in _SCALARS:
         return _coerce_scalar(value, annotation)
+    annotation = without_alias(annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return coerce(value, arguments[0])
@@ -175,3 +176,12 @@ def _checked_member(member: enum.Enum) -> enum.Enum:
 def article(word: str) -> str:
     """Return a word with its article."""
     return f"an {word}" if word[:1].lower() in tuple("aeio") else f"a {word}"
+
+
+def without_alias(annotation: Any) -> Any:
+    """Return what a type alias stands for: from NumPy 2.5 on `NDArray` is one."""
+    alias: Any = typing.get_origin(annotation) or annotation
+    if type(alias).__name__ != "TypeAliasType":
+        return annotation
+    arguments = typing.get_args(annotation)
+    return without_alias(alias.__value__[arguments] if arguments else alias.__value__)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bgsim.errors import ParameterError, nearest
+from bgsim.parameters.coercion import without_alias
 from bgsim.parameters.fields import REQUIRED, Field, Limits
 
 KEPT_AS = "__bgsim_parameters__"
@@ -281,14 +282,14 @@ def _arguments(found: type, is_tuple: bool) -> dict[str, bool]:
 
 
 def _named_tuple_fields(found: Any, arguments: Mapping[str, bool]) -> Iterable[Field]:
-    hints, defaults = typing.get_type_hints(found), found._field_defaults
+    hints, defaults = _hints(found), found._field_defaults
     for name in found._fields:
         default = defaults.get(name, REQUIRED)
         yield Field(name, hints.get(name, Any), default, Limits(), derived=name not in arguments)
 
 
 def _dataclass_fields(found: Any, arguments: Mapping[str, bool]) -> Iterable[Field]:
-    hints, comments = typing.get_type_hints(found), _field_comments(found)
+    hints, comments = _hints(found), _field_comments(found)
     for f in dataclasses.fields(found):
         limits = f.metadata.get("bgsim") or Limits(doc=comments.get(f.name, ""))
         factory = None if f.default_factory is dataclasses.MISSING else f.default_factory
@@ -339,3 +340,8 @@ def _writable(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value.flags.writeable = True
     return value
+
+
+def _hints(parameters_class: type) -> dict[str, Any]:
+    """Return the annotations of a class by field, none of them an alias."""
+    return {name: without_alias(hint) for name, hint in typing.get_type_hints(parameters_class).items()}

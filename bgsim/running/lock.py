@@ -49,11 +49,11 @@ class EngineLock:
         try:
             self._before_release()
         finally:
-            holds_ctrl_c, deferred = self._holds_ctrl_c, self._deferred
-            if deferred:
-                self._deferred = []  # the next holder has a list of its own
+            holds_ctrl_c, deferred = self._holds_ctrl_c, None
+            if self._deferred:  # the next holder has a list of its own
+                deferred, self._deferred = self._deferred, []
             self.raw.release()
-            if deferred:
+            if deferred is not None:
                 leaving = _run_all(deferred)
                 if holds_ctrl_c:
                     let_ctrl_c_through()

@@ -363,3 +363,14 @@ def test_a_typed_text_is_read_by_the_field() -> None:
 
 def test_repr_is_short() -> None:
     assert repr(of({"grid": np.zeros((50, 2))})).count("0.0") == 0
+
+
+@pytest.mark.parametrize("given", [[1, 2], np.arange(2)])
+def test_an_array_in_a_union_is_cast_whatever_numpy_makes_of_ndarray(given) -> None:
+    """From NumPy 2.5 on, `NDArray` is a type alias, which has to be looked through."""
+
+    @dataclass(frozen=True)
+    class Table:
+        values: NDArray[np.float64] | None = None
+
+    assert ParameterSet({"values": given}, Table)["values"].dtype == np.float64

@@ -186,7 +186,7 @@ def pinned(connection: sqlite3.Connection) -> set[str]:
 def write_uses(connection: sqlite3.Connection, used: Mapping[str, float]) -> None:
     """Write when results were last used, in seconds since the epoch."""
     connection.executemany(
-        "UPDATE results SET used_at = ?1 WHERE hash = ?2 AND used_at < ?1",
+        "UPDATE results SET used_at = max(used_at, ?) WHERE hash = ?",
         [(time_text(seconds), result_hash) for result_hash, seconds in used.items()],
     )
 
