@@ -103,7 +103,7 @@ def hold_ctrl_c() -> bool:
 
 def let_ctrl_c_through() -> None:
     """End what `hold_ctrl_c` has begun, and raise what has come."""
-    if in_main_thread() and (came := _engines.let_go()) is not None:
+    if get_ident() == _main and (came := _engines.let_go()) is not None:
         came(signal.SIGINT, None)
 
 

@@ -35,7 +35,7 @@ from bgsim.jobs.recovery import Heartbeat, Recovery
 from bgsim.jobs.verbs import JobVerbs
 from bgsim.priority import Priority
 from bgsim.progress import ProgressUpdate, UpdateType
-from bgsim.registry import find_if_named
+from bgsim.registry import find_simulation
 from bgsim.request import Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
@@ -207,7 +207,7 @@ class Engine(JobVerbs, ScheduleVerbs):
         EngineClosedError
             If the engine is closed, or belongs to the parent of this forked process.
         """
-        found = find_if_named(simulation)
+        found = find_simulation(simulation) if isinstance(simulation, str) else simulation
         request = Request(
             found,
             found.bind(parameters),

@@ -93,15 +93,17 @@ class Request:
     is_timed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.replicates = check_integer(
-            "replicates", self.replicates, most=2**63 - 1, allowed="an integer of 1 or more"
-        )
-        self.seed = check_seed(self.seed)
+        if type(self.replicates) is not int or not 0 < self.replicates < 2**63:
+            most = 2**63 - 1
+            self.replicates = check_integer("replicates", self.replicates, most=most, allowed="an integer of 1 or more")
+        if type(self.seed) is not int or self.seed < 0:
+            self.seed = check_seed(self.seed)
         if self.allow_deduplication is not True:
             if not isinstance(self.allow_deduplication, bool | np.bool_):
                 raise refused("allow_deduplication", self.allow_deduplication, "True or False")
             self.allow_deduplication = bool(self.allow_deduplication)
-        check_word("cache", self.cache, CACHE_MODES)
+        if self.cache not in CACHE_MODES:
+            check_word("cache", self.cache, CACHE_MODES)
         self._take_defaults()
         undelayed = type(self.delay_s) is float and self.delay_s == 0.0
         self.is_timed = not undelayed or any(map(_is_given, _times_of(self)))
@@ -148,9 +150,7 @@ class Request:
 
     def _check_revision(self) -> None:
         """Refuse code that is no function of the seed; share and store nothing of code that cannot be followed."""
-        self.revision.check_streams()
-        self.revision.check_machine_code()
-        self.not_followed = self.revision.not_followed(self.parameters)
+        self.not_followed = self.revision.examine(self.parameters)
         if self.not_followed is None:
             return
         if self.cache == "only":

@@ -96,6 +96,8 @@ class Simulation:
         self.defaults = JobDefaults(priority, timeout_s, group, retry)  # type: ignore[arg-type] # made one of it
         self.outputs = read_outputs(self.name, outputs)
         self.parameters_class, self.takes_control = read_signature(self.name, function)
+        self._replicate_bytes: int | None = None  # where it depends on the parameters
+        self._replicate_bytes = self._fixed_bytes()
         self._replay = replay
         self._lock = threading.Lock()  # guards the next two; nothing is looked at or compiled under it
         self._revision: Revision | None = None  # the newest
@@ -168,8 +170,9 @@ class Simulation:
             Naming the field, the value, and what is allowed.
         """
         bound = ParameterSet.of(parameters, self.parameters_class)
-        for output in self.outputs:
-            output.concrete_shape(bound)
+        if self._replicate_bytes is None:
+            for output in self.outputs:
+                output.concrete_shape(bound)
         return bound
 
     def new_columns(self, parameters: ParameterSet, replicates: int) -> tuple[NDArray[Any], ...]:
@@ -178,7 +181,15 @@ class Simulation:
 
     def replicate_bytes(self, parameters: ParameterSet) -> int:
         """Return the size of one replicate's outputs."""
+        if self._replicate_bytes is not None:
+            return self._replicate_bytes
         return sum([o.dtype.itemsize * math.prod(o.concrete_shape(parameters)) for o in self.outputs])
+
+    def _fixed_bytes(self) -> int | None:
+        """Return the size of one replicate's outputs if it depends on no parameter."""
+        if any(isinstance(length, str) for o in self.outputs for length in o.shape):
+            return None
+        return self.replicate_bytes(ParameterSet())
 
     def warmup(self, parameters: Any = None) -> Simulation:
         """Compile for these parameters' types now, rather than when the first job runs.

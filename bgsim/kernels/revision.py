@@ -60,6 +60,8 @@ class Revision:
     compiles : bool
     compiled : Compiled
         Shared with other revisions of this identity.
+    is_clean : bool
+        Whether it is compiled, followed, of one age, and draws without bias: there is nothing to refuse or to warn of.
     check_s : float
         Seconds that the last look at plain code after a chunk took; 0 for compiled code.
     """
@@ -76,39 +78,42 @@ class Revision:
         self.identity: Identity = self._look(self._function)
         self._biased = sorted(self.identity.attributes & BIASED_DRAWS.keys()) if compiles else []
         self._frozen = self._freeze(self._function) if compiles else None
+        self.is_clean = compiles and self.is_followed and not (self.identity.stale or self._biased)
+
+    def examine(self, parameters: ParameterSet) -> str | None:
+        """Refuse code that is no function of the seed; return what of it cannot be followed, and what to do about that.
+
+        Returns
+        -------
+        str or None
+            None if nothing is left unseen.
+
+        Raises
+        ------
+        StreamError, CompileError
+            Naming what draws from elsewhere; naming machine code that is older than what it was compiled from.
+        """
+        if self.is_clean:
+            return None
+        self._check_streams()
+        self._refuse_stale(self.identity)
+        return self._not_followed(parameters)
 
     @property
     def is_followed(self) -> bool:
         """Whether a change of anything that it reaches would be seen, or its author answers for the rest."""
         return self._answered_for or not self.identity.limits
 
-    def check_streams(self) -> None:
-        """Refuse plain Python that draws random numbers from elsewhere; compiled code is looked at when it is compiled.
-
-        Raises
-        ------
-        StreamError
-            Naming what draws.
-        """
+    def _check_streams(self) -> None:
+        """Refuse plain Python that draws from other streams; compiled code is looked at when it is compiled."""
         if self.identity.draws and not self.compiles:
             raise _stream_error(self._name, self.identity)
-
-    def check_machine_code(self) -> None:
-        """Refuse compiled code in which numba would use what it compiled before something was changed.
-
-        Raises
-        ------
-        CompileError
-            Naming it.
-        """
-        self._refuse_stale(self.identity)
 
     def _refuse_stale(self, found: Identity) -> None:
         if found.stale:
             raise CompileError(f"{self._name} reaches {'; '.join(found.stale)}, or start a new process")
 
-    def not_followed(self, parameters: ParameterSet) -> str | None:
-        """Return what cannot be followed, and what its author can do; None if nothing is left unseen."""
+    def _not_followed(self, parameters: ParameterSet) -> str | None:
         if self._answered_for:
             return None
         found = self.identity.limits
@@ -128,7 +133,7 @@ class Revision:
         )
 
     def warn_of_limits(self, found: str | None) -> None:
-        """Say, once, what `not_followed` has found, if anything."""
+        """Say, once, what `examine` has found, if anything."""
         if found is not None:
             self._warn(f"{found}; its results are neither stored nor shared", IdentityWarning)
 

@@ -90,6 +90,8 @@ class ParameterSet(Mapping[str, Any]):
                 return given
             if _is_again(given.parameters_class, parameters_class):
                 return cls.restore(given, parameters_class)
+        elif given is None and parameters_class is None:
+            return _no_parameters()
         return cls(given, parameters_class)
 
     @classmethod
@@ -233,6 +235,12 @@ class ResultKey:
     def hash(self) -> str:
         """The parameter hash: the first 128 bits of `identity`, 32 hexadecimal digits."""
         return self.identity[:32]
+
+
+@functools.cache
+def _no_parameters() -> ParameterSet:
+    """Return the set of no parameters, which all simulations without any share."""
+    return ParameterSet()
 
 
 @functools.lru_cache(maxsize=256)

@@ -145,7 +145,10 @@ class Lifecycle:
                 self._jobs.start(job, now, *messages)
                 if job.run_deadline is not None:
                     state.alarms.watch(job)
-        run.begin_watch(now)
+        if run.columns:
+            run.begin_watch(now)
+        else:
+            run.moved_at = now
         self.ask_for_worker(run)
         if state.alarms.sample_at == math.inf:
             state.alarms.sample_from(now + self._config.progress_update_interval_ms / 1000)

@@ -174,10 +174,10 @@ class Run(Entry):
     """
 
     __slots__ = (
-        "_chunk_rate", "_last_count", "_moved", "_pending", "attempts", "columns", "completed", "context", "error",
-        "eta", "failed_at", "followers", "follows", "from_store", "last", "length", "log", "missed_at", "moved_at",
-        "pace_key", "request", "retry", "runner", "shown", "stage", "stalled", "store_error", "stored_versions",
-        "stream_key", "turn", "workers",
+        "_chunk_rate", "_eta", "_last_count", "_moved", "_pending", "_result", "attempts", "columns", "completed",
+        "context", "error", "failed_at", "followers", "follows", "from_store", "last", "length", "log", "missed_at",
+        "moved_at", "pace_key", "request", "retry", "runner", "shown", "stage", "stalled", "store_error",
+        "stored_versions", "stream_key", "turn", "workers",
     )  # fmt: skip
 
     members: dict[str, Job]
@@ -210,13 +210,21 @@ class Run(Entry):
         self.store_error: str | None = None
         self.missed_at = missed_at
         self.shown = 0.0
-        self.eta = Rate()
+        self._eta: Rate | None = None
+        self._result: tuple[int, Columns] | None = None
         self.moved_at = 0.0
         self.stalled = False
         self._moved = 0.0  # the counters when they last moved
         self._pending: list[tuple[int, int]] = []  # ranges of rows that no worker has; sorted, apart
         self._chunk_rate = 0.0  # replicates a second of one worker, 0 until measured
         self._last_count = 0
+
+    @property
+    def eta(self) -> Rate:
+        """How fast it is done; most runs end before anybody asks."""
+        if self._eta is None:
+            self._eta = Rate()
+        return self._eta
 
     @property
     def jobs(self) -> Iterable[Job]:
@@ -268,12 +276,22 @@ class Run(Entry):
         return sum([min(stop, target) - first for first, stop in self._pending if first < target])
 
     def result_columns(self, replicates: int) -> Columns:
-        """Return the first replicates, by output name, and which versions computed them."""
+        """Return the first replicates, by output name, and which versions computed them; to be read only."""
+        if self._result is not None and self._result[0] == replicates:
+            return self._result[1]
         outputs = self.request.simulation.outputs
         found = Columns({o.name: c[:replicates] for o, c in zip(outputs, self.columns, strict=True)})
-        stored = first_rows(self.stored_versions, min(replicates, self.from_store)) if self.from_store else ()
-        found.versions = extended(stored, replicates, environment())
+        if self.from_store:
+            stored = first_rows(self.stored_versions, min(replicates, self.from_store))
+            found.versions = extended(stored, replicates, environment())
+        else:
+            found.versions = ((0, replicates, environment()),)
+        self._result = (replicates, found)  # for the store, and for the job
         return found
+
+    def let_columns_go(self) -> None:
+        """Keep no column any more."""
+        self.columns, self._result = (), None
 
     # ---- preparing: by one worker, without the lock --------------------------------------------------
 
@@ -295,6 +313,7 @@ class Run(Entry):
             bisect.insort(self._pending, (self.length, length))
         self.columns = columns
         self.length = length
+        self._result = None
 
     # ---- chunks --------------------------------------------------------------------------------------
 
@@ -310,8 +329,9 @@ class Run(Entry):
     def take(self, worker: ChunkWorker, workers: int, target_s: float) -> Chunk:
         """Cut a chunk of about `target_s` seconds off the lowest pending range; there has to be one."""
         first, stop = self._pending[0]
-        count = self._chunk_size(workers, target_s) if self._chunk_rate else 1
-        end = min(first + count, stop, self.replicates)
+        end = first + 1
+        if self._chunk_rate and self.replicates > end:
+            end = min(first + self._chunk_size(workers, target_s), stop, self.replicates)
         if end == stop:
             self._pending.pop(0)
         else:

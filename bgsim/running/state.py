@@ -6,15 +6,17 @@ import itertools
 import math
 import sys
 import threading
+import time
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from bgsim.clock import Clock
 from bgsim.queue.core import QueueCore
 from bgsim.running.alarms import Alarms
 from bgsim.running.lock import EngineLock
 
 if TYPE_CHECKING:
-    from bgsim.clock import Clock
     from bgsim.config import EngineConfig
     from bgsim.job import Job
     from bgsim.logs import JobLog
@@ -31,6 +33,8 @@ class State:
     Attributes
     ----------
     lock : EngineLock
+    monotonic : callable
+        The clock's monotonic time, without a call in between.
     queue : QueueCore
         Of runs; its members are jobs.
     calls : QueueCore
@@ -85,6 +89,7 @@ class State:
     def __init__(self, config: EngineConfig, clock: Clock, store: Store) -> None:
         self.config = config
         self.clock = clock
+        self.monotonic: Callable[[], float] = time.monotonic if type(clock) is Clock else clock.monotonic
         self.store = store
         self.lock = EngineLock(self.wake)
         limits: dict[str, Any] = {"limits": config.limits, "rate_limits": config.rate_limits}
@@ -117,7 +122,7 @@ class State:
 
     def now(self) -> float:
         """Return the time by the monotonic clock, and bring the queues up to it."""
-        now = self.clock.monotonic()
+        now = self.monotonic()
         if now >= self.queue.order.timetable.look_at:
             self.queue.advance(now)
         if now >= self.calls.order.timetable.look_at:

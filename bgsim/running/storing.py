@@ -83,7 +83,8 @@ class Storing:
         replicates, request = run.prefix, run.request
         workspaces: list[str] = []
         if run.stage is Stage.COMPLETE:
-            workspaces = list(dict.fromkeys(w for job in run.jobs if (w := job.request.workspace) is not None))
+            wanted = [job.request.workspace for job in run.members.values()]
+            workspaces = [workspace for workspace in dict.fromkeys(wanted) if workspace is not None]
         if replicates == run.from_store:
             self._place(run, replicates, workspaces)
             return False
@@ -112,7 +113,8 @@ class Storing:
         except Exception as error:  # a store that breaks its contract must not lose a result
             on_stored(error)
         else:
-            self._place(run, replicates, workspaces[1:])
+            if len(workspaces) > 1:
+                self._place(run, replicates, workspaces[1:])
         caller = None
         return run.store_error is None if told else None
 

@@ -66,8 +66,10 @@ class Submitter:
         simulation = request.simulation
         self._simulations[simulation.name] = simulation
         self._check(request)
-        now, wall = scheduler.clock.monotonic(), scheduler.clock.time()
-        job = Job(scheduler, job_id or self.new_id(simulation), request, now, wall)
+        now, wall = scheduler.state.monotonic(), scheduler.clock.time()
+        if job_id is None:
+            job_id = f"{simulation.short_name}-{self._token}-{next(self._numbers)}"
+        job = Job(scheduler, job_id, request, now, wall)
         if crashes or recovered:
             job.crashes, job.recovered = crashes, recovered
         if request.is_timed:
@@ -127,11 +129,8 @@ class Submitter:
         """
         if self.scheduler.state.closed:
             self.scheduler.check_open()
-        if request.not_followed is not None:
-            if self._is_strict:
-                raise IdentityError(request.not_followed, field="simulation", value=request.simulation.name)
-            request.revision.warn_of_limits(request.not_followed)
-        request.revision.warn_of_biased_draws()
+        if not request.revision.is_clean:
+            self._check_revision(request)
         config, size = self.scheduler.config, request.size_bytes
         stores = request.cache != "off" and config.auto_store_completed
         if size <= config.max_result_bytes and not (stores and size > self._store.max_storage_bytes):
@@ -145,6 +144,14 @@ class Submitter:
             field="replicates",
             value=request.replicates,
         )
+
+    def _check_revision(self, request: Request) -> None:
+        """Refuse code that cannot be followed, or warn of it and of draws that are biased."""
+        if request.not_followed is not None:
+            if self._is_strict:
+                raise IdentityError(request.not_followed, field="simulation", value=request.simulation.name)
+            request.revision.warn_of_limits(request.not_followed)
+        request.revision.warn_of_biased_draws()
 
     def _stored(self, job: Job) -> tuple[Columns | None, bool]:
         """Return the job's columns if the store has them all and they are quickly loaded, or have to be there.

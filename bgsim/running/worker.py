@@ -75,6 +75,7 @@ class Worker:
         self.busy_s = 0.0
         self.chunk: Chunk | None = None
         self.is_on_small_batch = False
+        self._in_main = True  # until a thread of its own runs it
         self._tasks = tasks
         self._stream: WorkerStream | None = None
         self._thread = threading.Thread(target=self._run, name=f"bgsim-worker-{number}", daemon=True)
@@ -107,6 +108,7 @@ class Worker:
                 let_ctrl_c_through()
 
     def _run(self) -> None:
+        self._in_main = False
         while True:
             try:
                 if not self.step(wait=True):
@@ -176,7 +178,9 @@ class Worker:
         began = time.perf_counter()
         error: BaseException | None = None
         try:
-            if compiles:
+            if compiles and not self._in_main:
+                count = run.runner(*arguments)
+            elif compiles:
                 count = interruptibly(run.runner, *arguments)
             else:
                 assert run.context is not None

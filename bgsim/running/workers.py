@@ -8,6 +8,7 @@ run, or the chunks of several runs that take less together than a switch of thre
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.running.calls import Call, Calls
@@ -62,16 +63,9 @@ class Workers:
 
         None means that there is nothing to do, or, with `wait`, that the engine has stopped.
         """
-        state = self._state
         with self._lock:
-            while True:
-                task = self._next(worker, state.now())
-                if task is not None or not wait or state.stopped:
-                    return task
-                state.wake()  # the wait releases the lock
-                state.asleep += 1
-                state.work.wait()
-                state.asleep -= 1
+            now = self._state.now()
+            return self._wait(worker, now) if wait else self._next(worker, now)
 
     def prepare(self, run: Run) -> Prepared:
         """Load what is stored of a run, make room, and compile it; without the lock."""
@@ -88,7 +82,8 @@ class Workers:
             self._lifecycle.came_back(run, now)
             if run.stage >= Stage.STOPPED or state.to_store or self._lock.has_deferred:
                 return self._after(worker, now)
-            return None if state.paused or state.stopped else self._most_urgent(worker, now)
+            task = None if state.paused or state.stopped else self._most_urgent(worker, now)
+            return task or self._after(worker, now)
 
     def not_prepared(self, worker: Worker, run: Run, error: BaseException | None) -> Task | None:
         """Take a run back that could not be prepared, or whose preparation was interrupted."""
@@ -152,7 +147,20 @@ class Workers:
             return self._to_store(worker)
         if self._config.immediate or self._lock.has_deferred:
             return None
-        return self._next(worker, now)
+        return self._wait(worker, now)
+
+    def _wait(self, worker: Worker, now: float) -> Task | None:
+        """Return what the worker is to do next, as soon as there is something; None once the engine has stopped."""
+        state = self._state
+        while True:
+            task = self._next(worker, now)
+            if task is not None or state.stopped:
+                return task
+            state.wake()  # the wait releases the lock
+            state.asleep += 1
+            state.work.wait()
+            state.asleep -= 1
+            now = state.now()
 
     def _next(self, worker: Worker, now: float) -> Task | None:
         state = self._state
@@ -177,6 +185,8 @@ class Workers:
         with.
         """
         running = self._state.running
+        if not running and not self._state.calls.order.waiting:
+            return None
         found: list[tuple[tuple[int, int, int], Run | None]] = [
             ((-run.level, len(run.workers), run.turn), run)
             for run in running
@@ -233,7 +243,7 @@ class Workers:
             return False
         if request.cache == "use" and not self._finish.is_still_missed(run, now):
             return False
-        if any(job.recovered for job in run.members.values()):
+        if any(map(_is_recovered, run.members.values())):
             return False
         try:
             runner = request.simulation.prepared(request.parameters, request.revision)
@@ -248,6 +258,9 @@ class Workers:
         if seconds:
             run.expect(run.replicates / seconds, self._chunk_s)
         return True
+
+
+_is_recovered = attrgetter("recovered")
 
 
 def _place(item: tuple[tuple[int, int, int], Run | None]) -> tuple[int, int, int]:

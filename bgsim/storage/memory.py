@@ -41,7 +41,7 @@ class _Stored:
 
     @property
     def nbytes(self) -> int:
-        return sum(column.nbytes for column in self.columns.values())
+        return sum([column.nbytes for column in self.columns.values()])
 
     def use(self) -> None:
         self.used_s = time.time()

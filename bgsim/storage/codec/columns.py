@@ -59,7 +59,7 @@ def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Colu
     for name, column in columns.items():
         if column.dtype.hasobject:
             raise StoreError(f"column {name!r} of dtype {column.dtype} cannot be stored; use numbers")
-    size = sum(column.nbytes for column in columns.values())
+    size = sum([column.nbytes for column in columns.values()])
     if size > max_bytes:
         raise StoreError(
             f"a result of {size:,} bytes is larger than max_storage_bytes={max_bytes:,}; raise that, or ask for fewer "
