@@ -32,7 +32,7 @@ class EngineConfig:
     max_queue_size : int
         How many more may wait.
     chunk_target_ms : float
-        How long a chunk of replicates should take: a more urgent job waits about so long for a worker.
+        How long a chunk of replicates should take: a more urgent job waits about that long for a worker.
     progress_update_interval_ms : float
         Between two progress updates of a job.
     max_completed_age_seconds : float
@@ -46,11 +46,11 @@ class EngineConfig:
     limits : mapping of str to int
         How many jobs of a group may run at a time.
     rate_limits : mapping of str to (int, float)
-        How many jobs of a group may start within so many seconds.
+        How many jobs of a group may start, and within how many seconds.
     age_after_s : float or None
-        Each time a queued job has waited so long, it moves up one priority, also among those that run.
+        A queued job moves up one priority each time it has waited this long, also among those that run.
     stalled_after_s : float
-        A running job none of whose counters has moved for so long is reported as stalled.
+        A running job none of whose counters has moved for this long is reported as stalled.
     alert_failed, alert_waiting : int
         `Engine.health` alerts when more jobs than this have failed, or are waiting.
     journal : bool

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class CtrlC:
-    """Holds Ctrl-C back from `hold` to `let_go`: half done, everybody would wait for ever.
+    """Holds Ctrl-C back from `hold` to `let_go`: half done, every caller would wait for ever.
 
     Python calls signal handlers in the main thread alone, so only that one uses it. `_signal` is what `signal` wraps,
     without its enums, which cost microseconds.
@@ -26,7 +26,7 @@ class CtrlC:
     Attributes
     ----------
     open : bool
-        Whether it goes through all the same, to interrupt somebody else's code; until the next `hold`, and again after
+        Whether it goes through all the same, to interrupt the user's code; until the next `hold`, and again after
         the `let_go` for that. To set it is a single step, which nothing interrupts.
     """
 
@@ -74,7 +74,7 @@ class CtrlC:
 
 
 _engines = CtrlC()
-"""Held back by whoever has an engine's lock, and by a worker that is between two pieces of work in the main thread."""
+"""Held back by the thread that has an engine's lock, and by a worker that is between two pieces of work in the main thread."""
 
 _main = threading.main_thread().ident
 
@@ -108,7 +108,7 @@ def let_ctrl_c_through() -> None:
 
 
 def interruptibly(function: Callable[..., T], *arguments: Any) -> T:
-    """Call somebody else's function, which Ctrl-C may interrupt though it is held; so may one that has come by now."""
+    """Call a user's function, which Ctrl-C may interrupt though it is held; so may one that has come by now."""
     in_main = in_main_thread()
     try:
         if in_main:

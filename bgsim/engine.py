@@ -173,11 +173,11 @@ class Engine(JobVerbs, ScheduleVerbs):
         supersede : str, optional
             Replaces an older job with this word: drops it from the queue, or cancels it.
         debounce_s, max_wait_s : float, optional
-            With `supersede`: start only when nothing newer came for so long, but wait at most so long.
+            With `supersede`: start when no newer one has come for `debounce_s`, but wait at most `max_wait_s`.
         group : str, optional
             Counts against ``limits`` and ``rate_limits``; by default what the simulation declares.
         delay_s : float
-            Start no sooner than so many seconds from now.
+            Seconds from now to the earliest start.
         at : datetime, optional
             Start no sooner than this, by the wall clock; needs a time zone.
         timeout_s : float, optional
@@ -253,7 +253,7 @@ class Engine(JobVerbs, ScheduleVerbs):
         return stats_of(self._scheduler, self._began)
 
     def health(self) -> Health:
-        """Return whether somebody needs to look, and at what."""
+        """Return whether the engine needs attention, and why."""
         return health_of(self._scheduler)
 
     def subscribe(
@@ -302,7 +302,7 @@ class Engine(JobVerbs, ScheduleVerbs):
         return self._scheduler.drain(timeout_s)
 
     def clean(self, older_than_s: float = 0.0) -> int:
-        """Forget the jobs that ended so long ago; return how many. Results stay in the store."""
+        """Forget the jobs that ended longer ago than that; return how many. Results stay in the store."""
         return self._scheduler.job_table.forget(older_than_s)
 
     def step(self) -> bool:
@@ -320,7 +320,7 @@ class Engine(JobVerbs, ScheduleVerbs):
         cancel : bool
             Cancel what has not ended, keeping finished replicates, and wait a second unless told otherwise.
         timeout_s : float, optional
-            Wait at most so long. What has not ended by then is cancelled, keeping finished replicates, and stays in the
+            How long to wait. What has not ended by then is cancelled, keeping finished replicates, and stays in the
             store's journal, where the next engine finds it interrupted.
 
         Returns

@@ -78,7 +78,7 @@ class JobStatus:
     attempts : int
         How often it was tried again after a failure.
     overdue_s : float or None
-        How long ago it was asked to stop, while its kernel has not let go.
+        How long ago it was asked to stop, while its kernel has not stopped.
     store_error : str or None
         Why the result could not be stored; it is delivered all the same.
     error : str or None

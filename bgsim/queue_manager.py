@@ -53,7 +53,7 @@ class SimulationQueue:
     limits : mapping of str to int, optional
         How many entries of a group may be processed at once.
     rate_limits : mapping of str to (int, float), optional
-        How many entries of a group may be got within so many seconds.
+        How many entries of a group may be got, and within how many seconds.
     age_after_s : float, optional
         Each time an entry that is due has waited this long it moves up one level.
     clock : callable
@@ -182,7 +182,7 @@ class SimulationQueue:
         ----------
         entry : Entry
         delay_s : float
-            It is not served for so long, whoever joins.
+            The queue does not serve it before, whatever joins.
 
         Raises
         ------
@@ -276,7 +276,7 @@ class SimulationQueue:
         entry : Entry
             The entry that it was in.
         last : bool
-            Whether nobody else wants it: a waiting entry is then gone, and one that is being processed has given
+            Whether no other request wants it: a waiting entry is then gone, and one that is being processed has given
             its key up and should be stopped.
 
         Raises
@@ -328,7 +328,7 @@ class SimulationQueue:
             return None if when == math.inf else when
 
     def close(self) -> None:
-        """Refuse further puts and wake all who wait; what is here can still be got."""
+        """Refuse further puts and wake every waiting thread; the entries can still be got."""
         with self._lock:
             self._core.closed = True
             self._waiters.wake_all()

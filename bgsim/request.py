@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CACHE_MODES = ("use", "refresh", "off", "only")
 
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-"""Nobody waits so long, and no later time can be written down."""
+"""No caller waits longer, and no later time can be written down."""
 
 _FROM_ZERO = ("delay_s", "debounce_s", "max_wait_s")
 _SECONDS = (*_FROM_ZERO, "timeout_s", "queue_timeout_s", "deadline_s")

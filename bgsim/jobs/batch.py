@@ -58,7 +58,7 @@ class Batch(Sequence[Job]):
     # ---- feeding -------------------------------------------------------------------------------------
 
     def _feed(self, *, may_wait: bool) -> None:
-        """Submit while there is room; in the caller's thread, and then in that of whoever ends a job.
+        """Submit while there is room; in the caller's thread, and then in those that end jobs.
 
         1. Two jobs end at once, in two threads: the first feeds, the second leaves it to that one.
         2. The queue is full: the next end of a job of ours, of which one at least is under way, goes on.
@@ -93,7 +93,7 @@ class Batch(Sequence[Job]):
                         options = {"may_wait": True}
                         threading.Thread(target=self._feed, kwargs=options, name="bgsim-batch", daemon=True).start()
                         return
-                continue  # the last of ours ended meanwhile, so nobody else would go on
+                continue  # the last of ours ended meanwhile, so no other thread would go on
             except BgsimError as error:
                 with self._lock:
                     self._refused = error
@@ -167,7 +167,7 @@ class Batch(Sequence[Job]):
             yield job
 
     def _wait_for_end(self, number: int, timeout_s: float | None) -> Job | None:
-        """Return the job that ended after `number` others; None if so many never will."""
+        """Return the job that ended after `number` others; None if fewer ever will."""
         self._drive()
         with self._lock:
             if not self._wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):

@@ -37,7 +37,7 @@ class Enqueue(Protocol):
 
         The task takes no arguments and never raises. There is room for any number, as in the standard library's
         executors. An engine that is closed without running what waits calls the executors'
-        ``shutdown(wait=False, cancel_futures=True)``, so that nobody waits for ever.
+        ``shutdown(wait=False, cancel_futures=True)``, so that no caller waits for ever.
 
         Returns
         -------
@@ -232,7 +232,7 @@ class _CallFuture(Future[T]):
 
 
 class _Task:
-    """What a worker calls. It lets go of everything before it runs, for a queue may keep it for longer."""
+    """What a worker calls. It drops all its references before it runs, for a queue may keep it for longer."""
 
     __slots__ = ("_call",)
 
@@ -263,7 +263,7 @@ class _Task:
                 else:
                     future.set_result(result)
                     del result
-        except BaseException:  # of a callback that wants to exit, or of a future that somebody else has resolved
+        except BaseException:  # of a callback that wants to exit, or of a future that another thread has resolved
             logger.critical("a call's future could not be resolved, or its callback raised", exc_info=True)
         finally:
             # An exception's traceback keeps this frame, which must not in turn keep what has the exception.

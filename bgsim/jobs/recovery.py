@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bgsim.engine")
 
 MAX_CRASHES = 3
-"""A request that ran in so many crashes is not tried again: it is a dead letter."""
+"""A request that ran in this many crashes is not tried again: it is a dead letter."""
 
 _HEARTBEAT_S = 10.0
 """Well below the time after which an owner that is silent counts as dead."""
@@ -111,7 +111,7 @@ class Recovery:
         try:
             taken = self._journal.take_dead_letter(letter_id)
             if taken is None:
-                raise _unknown(letter_id)  # somebody else was faster
+                raise _unknown(letter_id)  # another process was faster
             job = self._submitter.submit(request, job_id=job_id)
         except BaseException:
             if taken is not None:

@@ -144,7 +144,7 @@ class JobVerbs:
         jobs : iterable of Job
         order : {"completion", "submission"}
         timeout_s : float, optional
-            Wait at most so long in all.
+            How long to wait in all.
 
         Raises
         ------

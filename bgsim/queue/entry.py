@@ -50,7 +50,7 @@ class Member(Protocol):
     debounce_s, max_wait_s : float or None
         As for `SimulationRequest`.
     due_at : float
-        The earliest start, by the clock of whoever calls; minus infinity for at once, infinity for not before
+        The earliest start, by the caller's clock; minus infinity for at once, infinity for not before
         `QueueCore.release`. The earliest among the members counts.
     expires_at : float
         The latest start; infinity for none.

@@ -1,4 +1,4 @@
-"""Groups: how many entries of one are processed at once, how many start within some seconds, and who waits for that."""
+"""Groups: how many entries of one are processed at once, how many start within some seconds, and which wait for that."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Group:
     limit : int or None
         How many may be processed at once.
     rate : (int, float) or None
-        How many may start within so many seconds.
+        How many may start, and within how many seconds.
     waiting, processing : int
         Entries.
     parked : LazyHeap of Entry
         Those of the waiting that are due and were found to have no room.
     watched_for : float
-        When the timetable says to look whether the rate has more room; infinity when nobody waits for that.
+        When the timetable says to look whether the rate has more room; infinity when no entry waits for that.
     """
 
     __slots__ = ("_starts", "limit", "name", "parked", "processing", "rate", "waiting", "watched_for")
@@ -116,7 +116,7 @@ class Groups:
         self.watch(group)
 
     def unpark(self, group: Group, now: float, most: int) -> Iterator[Entry]:
-        """Give out up to so many parked entries, the best first, as far as the group has room for them."""
+        """Yield up to `most` parked entries, the best first, as far as the group has room for them."""
         for _ in range(min(group.room(now), most, len(group.parked))):
             entry = group.parked.first()
             assert entry is not None
@@ -125,7 +125,7 @@ class Groups:
         self.watch(group)
 
     def watch(self, group: Group) -> None:
-        """Look again when the rate has more room, as long as somebody waits for that."""
+        """Look again when the rate has more room, while an entry waits for that."""
         when = group.reopens_at() if group.parked else math.inf
         if when != group.watched_for:
             self._timetable.discard((group.watched_for, Event.REOPEN, group.name))

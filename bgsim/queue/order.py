@@ -35,7 +35,7 @@ class ServiceOrder:
     ----------
     - An entry that waits is on the timetable until it is due, then in `ready` or among its group's parked.
     - As many entries of a group as it has room for are ready, and they are its best. One that comes to the top
-      when there is no room is parked, and the next one is looked at; so a full group holds nobody up.
+      when there is no room is parked, and the next one is looked at; so a full group holds up no other.
     - What happens with time happens in the order of time, however rarely `advance` is called.
 
     Parameters
@@ -160,7 +160,7 @@ class ServiceOrder:
             group = self.groups[entry.group]
             group.start(now)
             self.groups.watch(group)
-        entry.due_at = entry.held_until = -math.inf  # from now on it is due, whoever joins or leaves
+        entry.due_at = entry.held_until = -math.inf  # from now on it is due, whatever joins or leaves
         entry.state = _PROCESSING
         return entry
 

@@ -12,13 +12,13 @@ from bgsim.queue.core import QueueCore
 class Waiters:
     """Waiting by condition. Every method is called with the lock held.
 
-    Before the lock is released after a change, `wake` looks whether there is something for somebody who waits, and
-    wakes one such thread; whoever was woken does the same when he leaves. So nothing is left lying while somebody
-    waits for it, whatever becomes of those who were woken, and a single change wakes a single thread:
+    Before a thread releases the lock after a change, it calls `wake`, which wakes one waiting thread if there is
+    something for it. The woken thread does the same when it leaves. So no work or room is left while a thread waits
+    for it, whatever becomes of the woken threads, and a single change wakes a single thread:
 
     1. A waits for work without a time-out, B until an event at 10.
     2. At 10, B takes what has become due, and leaves.
-    3. Nobody watches for the event at 20 now: B, on leaving, wakes A, who waits until then.
+    3. No thread watches for the event at 20 now: B, on leaving, wakes A, which waits until then.
 
     Parameters
     ----------
@@ -74,12 +74,12 @@ class Waiters:
             self._has_room.notify()
 
     def wake_all(self) -> None:
-        """Wake everybody: the queue is closed or has another size."""
+        """Wake every thread: the queue is closed or has another size."""
         self._has_work.notify_all()
         self._has_room.notify_all()
 
     def _wait(self, condition: threading.Condition, timeout_s: float, now: float) -> None:
-        """Wait until woken; if nobody else watches the next event, not longer than until then."""
+        """Wait until woken; if no other thread watches the next event, not longer than until then."""
         until = self._order.timetable.look_at
         watches = until < self._watched
         if watches:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from bgsim.running.state import State
 
 STORED_FOR_S = 10.0
-"""A miss of the store holds for so long, unless this engine has stored the result since: what is computed in vain,
-because another process has just stored it, is the same."""
+"""How long a miss of the store holds, unless this engine has stored the result since. Another process may have stored it
+meanwhile: then a worker computes the same numbers in vain."""
 
 
 class Finish:

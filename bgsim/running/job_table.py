@@ -167,7 +167,7 @@ class JobTable:
             self._forget_oldest()
 
     def forget(self, older_than_s: float) -> int:
-        """Forget the jobs that ended so long ago; return how many. It takes the lock itself."""
+        """Forget the jobs that ended longer ago; return how many. It takes the lock itself."""
         with self._lock.raw:
             ended = self._state.ended
             before = len(ended)

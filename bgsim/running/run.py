@@ -346,7 +346,7 @@ class Run(Entry):
         return chunk
 
     def give_back(self, worker: ChunkWorker, done: int, elapsed_s: float) -> Chunk | None:
-        """Take back a chunk of which a worker has done so many replicates, from its first on; return it.
+        """Take back a chunk of which a worker has done `done` replicates, from its first on; return it.
 
         None means that the worker has prepared the run, or tried to.
         """

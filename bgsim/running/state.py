@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bgsim.storage import Store
 
 _RECENT = 1000
-"""The quantiles are those of so many jobs, the newest."""
+"""The quantiles are those of the newest jobs, this many."""
 
 
 class State:

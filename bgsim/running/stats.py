@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bgsim.running.scheduler import Scheduler
 
 _LATE_S = 1.0
-"""A kernel that was asked to stop, and has not let go for so long, is overdue."""
+"""A kernel that has not stopped this long after it was asked to is overdue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class EngineStats:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether an engine needs somebody to look.
+    """Whether an engine needs attention.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Health:
     failed, waiting : int
         Jobs that failed and are not forgotten; jobs that wait for their start.
     stalled, overdue : tuple of str
-        Ids of jobs that do not move; of those that were asked to stop and have not let go.
+        Ids of jobs that do not move; of those that were asked to stop and have not stopped.
     store_error : str or None
         Why the store refused its latest use.
     """

@@ -148,7 +148,7 @@ class StatusReader:
         )
 
     def _estimated_wait_s(self, position: int | None) -> float | None:
-        """Return how long a job with so many before it will wait, from how long the newest ones ran."""
+        """Return how long a job at this position will wait, from how long the newest ones ran."""
         runs_s = self._state.runs_s
         if position is None or not runs_s:
             return None

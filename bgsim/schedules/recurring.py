@@ -158,7 +158,7 @@ class RecurringJobs:
         try:
             job = self._submitter.submit(self._submitter.read(kept))
         except (EngineClosedError, QueueFullError) as error:
-            self._journal.mark_schedule_run(kept.name, previous, kept.last_run_at)  # for whoever comes next
+            self._journal.mark_schedule_run(kept.name, previous, kept.last_run_at)  # for the engine that comes next
             self._take(kept.name, self._stored(kept.name))
             self._not_before = self._clock.monotonic() + _FULL_S
             logger.warning("the schedule %s could not start a run, and will try again: %s", kept.name, error)

@@ -42,7 +42,7 @@ MAX_CATCH_UP = 100
 """How many missed runs are made up for at a time; of more, the newest."""
 
 _LOST_CLOCK_S = 2 * 86_400.0
-"""A clock so far behind the last run has been set: nobody waits for it to come back."""
+"""A clock so far behind the last run has been set: the schedule goes on by the new time."""
 
 _cron = functools.lru_cache(maxsize=256)(Cron)
 """Each expression is read once, however many schedules are made from it by `Schedule.ran`."""
@@ -244,7 +244,7 @@ class Schedules:
     def wait_s(self, now: dt.datetime | float) -> float | None:
         """Return how long to wait before asking again: 0 if a run is due, `MAX_WAIT_S` at most, None for ever.
 
-        The time is by the wall clock, which may be set in the meantime: wait so long by a monotonic clock, or until
+        The time is by the wall clock, which may be set in the meantime: wait this long by a monotonic clock, or until
         schedules are added or resumed, and then ask `due`, whatever the wall clock says.
         """
         following = self.next_at(now)
