@@ -74,7 +74,7 @@ class CtrlC:
 
 
 _engines = CtrlC()
-"""Held back by the thread that has an engine's lock, and by a worker that is between two pieces of work in the main thread."""
+"""Held back by the thread that has an engine's lock, and by a worker in the main thread between two pieces of work."""
 
 _main = threading.main_thread().ident
 

@@ -1,4 +1,4 @@
-"""Groups: how many entries of one are processed at once, how many start within some seconds, and which wait for that."""
+"""Groups: how many of their entries are processed at once or start within some seconds, and which wait for that."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from bgsim.running.state import State
 
 STORED_FOR_S = 10.0
-"""How long a miss of the store holds, unless this engine has stored the result since. Another process may have stored it
-meanwhile: then a worker computes the same numbers in vain."""
+"""How long a miss of the store holds, unless this engine has stored the result since. Another process may have
+stored it meanwhile: then a worker computes the same numbers in vain."""
 
 
 class Finish:
