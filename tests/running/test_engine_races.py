@@ -21,7 +21,7 @@ from bgsim.progress import UpdateType
 from bgsim.retry import Retry
 from bgsim.running.run import Run
 from bgsim.storage import MemoryStore
-from bgsim.testing import GATES, Gate, SteppedEngine, gated, parts, workers_on
+from bgsim.testing import GATES, Gate, SteppedEngine, gated, parts, run_all, workers_on
 
 TERMINAL = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
@@ -304,6 +304,24 @@ def test_a_verb_that_comes_before_the_timekeeper_has_seen_a_time_out(verb: str) 
         engine.step()
         assert job.state is JobState.FAILED
         engine.resume()
+
+
+@pytest.mark.parametrize("second", ["expires", "is cancelled"])
+def test_the_last_two_jobs_of_a_suspended_run_leave_at_once(second: str) -> None:
+    """The queue has let both go before either has ended, and only one can be the run's last."""
+    with SteppedEngine() as engine:
+        first = engine.submit(gated, replicates=3)
+        engine.step()
+        engine.pause()
+        times_out = engine.submit(gated, replicates=2, queue_timeout_s=1.0)
+        other = engine.submit(gated, replicates=1, queue_timeout_s=1.0 if second == "expires" else None)
+        first.cancel()
+        engine.clock.advance(2.0)
+        other.cancel()
+        run_all(engine)
+        assert engine.jobs() == []
+        assert times_out.state is JobState.FAILED
+        assert other.state is (JobState.FAILED if second == "expires" else JobState.CANCELLED)
 
 
 def test_what_waits_for_its_rate_is_woken() -> None:
