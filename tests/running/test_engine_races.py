@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,20 @@ def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Ga
     finally:
         GATES.pop("b").go_on.set()
     assert [len(result["x"]) for result in found] == [1]
+
+
+@pytest.mark.parametrize("simulation", [one_draw, plain_walk, gated])
+@pytest.mark.parametrize("cache", ["use", "off"])
+def test_a_worker_that_waits_keeps_no_result_alive(simulation: bgsim.Simulation, cache: str) -> None:
+    """A result of gigabytes takes memory while the caller or the store keeps it, and no longer."""
+    gone = threading.Event()
+    with bgsim.Engine(workers=1) as engine:
+        job = engine.submit(simulation, replicates=50, cache=cache)
+        column = next(iter(job.result().values()))
+        weakref.finalize(column if column.base is None else column.base, gone.set)
+        engine.store.delete(job.request.key.hash)
+        del job, column
+        assert gone.wait(HANDSHAKE_S)
 
 
 def test_somebody_who_keeps_a_futures_own_lock_holds_up_nobody_else(hold: Gate) -> None:
