@@ -18,6 +18,7 @@ from bgsim.defaults import check_retry
 from bgsim.errors import InvalidInputError, NotStoredError, nearest
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
 from bgsim.priority import Priority
+from bgsim.queue.request import check_debounce
 from bgsim.retry import Retry
 from bgsim.storage.journal import PendingRequest
 from bgsim.storage.times import time_text
@@ -139,6 +140,7 @@ class Request:
             value = getattr(self, name)
             if value is not None or name == "delay_s":
                 setattr(self, name, check_seconds(name, value, zero=name in _FROM_ZERO))
+        check_debounce(self)
         if self.at is not None and (not isinstance(self.at, datetime) or self.at.tzinfo is None):
             raise refused("at", self.at, "a datetime with a time zone")
         if self.at is not None and self.delay_s:

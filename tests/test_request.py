@@ -62,6 +62,8 @@ AT = datetime(2030, 1, 1, tzinfo=UTC)
         ("delay_s", float("inf"), "delay_s must be"),
         ("debounce_s", -1, "debounce_s must be a number of seconds, 0 or more"),
         ("max_wait_s", "1", "max_wait_s must be"),
+        ("debounce_s", 1.0, "debounce_s needs supersede; got debounce_s=1.0 alone"),
+        ("max_wait_s", 1.0, "max_wait_s needs debounce_s; got max_wait_s=1.0 alone"),
         ("timeout_s", 0, "timeout_s must be more than 0 seconds; got 0"),
         ("queue_timeout_s", float("nan"), "queue_timeout_s must be more than 0"),
         ("deadline_s", True, "deadline_s must be more than 0 seconds; got True"),
@@ -120,8 +122,15 @@ words = st.none() | st.text(max_size=8)
 limits = st.none() | st.floats(0.001, 1e6)
 waits = st.none() | st.floats(0, 1e6)
 
+
+def make_with(burst: tuple[Any, ...], **options: Any) -> Request:
+    """Return a request with the options of a burst, each of which needs the one before it."""
+    return make(**options, **dict(zip(("supersede", "debounce_s", "max_wait_s"), burst, strict=False)))
+
+
 submissions = st.builds(
-    make,
+    make_with,
+    burst=st.tuples(words) | st.tuples(st.text(max_size=8), waits) | st.tuples(st.text(), st.floats(0, 1e6), waits),
     parameters=st.builds(Walk, steps=st.integers(1, 9), scale=st.floats(-1e9, 1e9), label=st.text(max_size=8)),
     replicates=st.integers(1, 10**9),
     seed=st.integers(0, 2**200),
@@ -129,10 +138,7 @@ submissions = st.builds(
     allow_deduplication=st.booleans(),
     cache=st.sampled_from(CACHE_MODES),
     workspace=words,
-    supersede=words,
     group=words,
-    debounce_s=waits,
-    max_wait_s=waits,
     timeout_s=limits,
     queue_timeout_s=limits,
     deadline_s=limits,

@@ -72,7 +72,7 @@ class SimulationRequest:
         if self.delay_s != 0.0 or self.queue_timeout_s is not None:
             self._check_times()
         if self.debounce_s is not None or self.max_wait_s is not None:
-            self._check_debounce()
+            check_debounce(self)
 
     def _check_times(self) -> None:
         if self.delay_s != math.inf:
@@ -80,13 +80,18 @@ class SimulationRequest:
         if self.queue_timeout_s is not None:
             check_seconds("queue_timeout_s", self.queue_timeout_s)
 
-    def _check_debounce(self) -> None:
-        for name, value, needed in (
-            ("debounce_s", self.debounce_s, "supersede"),
-            ("max_wait_s", self.max_wait_s, "debounce_s"),
-        ):
-            if value is None:
-                continue
-            check_seconds(name, value)
-            if getattr(self, needed) is None:
-                raise InvalidInputError(f"{name} needs {needed}; got {name}={value!r} alone", field=name, value=value)
+
+def check_debounce(request: Any) -> None:
+    """Refuse a `debounce_s` or `max_wait_s` that is no time, or that stands without what it needs.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    for name, needed in (("debounce_s", "supersede"), ("max_wait_s", "debounce_s")):
+        value = getattr(request, name)
+        if value is None:
+            continue
+        check_seconds(name, value)
+        if getattr(request, needed) is None:
+            raise InvalidInputError(f"{name} needs {needed}; got {name}={value!r} alone", field=name, value=value)

@@ -318,7 +318,7 @@ class Lifecycle:
 
     def _leave(self, run: Run, job: Job, error: BaseException | None, now: float) -> None:
         """End a job that has left the queue: at once, or, if it is the last of a run that has started, with the run."""
-        if run.stage is not Stage.WAITING and not run.members:
+        if Stage.WAITING < run.stage < Stage.STOPPED and not run.members and run.last is None:
             run.last = job
             self._jobs.stopping(job, error, now)
             self._stop(run, 0)

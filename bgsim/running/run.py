@@ -92,7 +92,7 @@ class ChunkWorker(Protocol):
     Attributes
     ----------
     chunk : Chunk or None
-        The one that it computes now, or computed last.
+        The one that it computes now, or has just computed.
     """
 
     chunk: Chunk | None

@@ -291,6 +291,7 @@ class Scheduler:
         """Do what is due by the clocks."""
         with self.lock:
             now = self.state.now()
+            self.state.is_due = False
             self.lifecycle.expire(now)
             for due in self.timers.due(now):
                 if isinstance(due, Released):

@@ -82,6 +82,8 @@ class State:
         Workers that are on runs which take less than a switch of threads: they are back at once.
     pace : OrderedDict of (str, bytes) to float
         Replicates a second of one worker, by fingerprint and encoded parameters, the last used last.
+    is_due : bool
+        Whether time has changed a queue since `Scheduler.tick` did what is due.
     wakes_at : float
         When the timer thread looks again by itself; minus infinity while it is looking.
     """
@@ -118,15 +120,16 @@ class State:
         self.pace: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self.wanted_room: Counter[str | None] = Counter()
         self.alarms = Alarms()
+        self.is_due = False
         self.wakes_at = -math.inf
 
     def now(self) -> float:
         """Return the time by the monotonic clock, and bring the queues up to it."""
         now = self.monotonic()
         if now >= self.queue.order.timetable.look_at:
-            self.queue.advance(now)
+            self.is_due |= self.queue.advance(now)
         if now >= self.calls.order.timetable.look_at:
-            self.calls.advance(now)
+            self.is_due |= self.calls.advance(now)
         return now
 
     @property

@@ -183,7 +183,7 @@ class Timers:
         now = state.clock.monotonic()
         next_at = min(state.alarms.look(now, state.clock.time(), MAX_WALL_WAIT_S), state.next_event_at)
         left = min(next_at - now, periodic_s)
-        if left > 0:
+        if left > 0 and not state.is_due:  # as it is if another thread has looked at the clock since `act`
             state.wake()  # the wait releases the lock
             state.wakes_at = now + left
             state.alarm.wait(None if left == math.inf else min(left, threading.TIMEOUT_MAX))

@@ -65,7 +65,7 @@ class Worker:
     busy_s : float
         Seconds in kernels.
     chunk : Chunk or None
-        The one that it computes now, or computed last.
+        The one that it computes now, or has just computed.
     is_on_small_batch : bool
         Whether it will be back in less than a switch of threads takes. The engine's lock guards it.
     """
@@ -92,27 +92,32 @@ class Worker:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def step(self, *, wait: bool = False) -> bool:
-        """Do one task; return False when there is none, or, with `wait`, when the engine has stopped."""
+    def step(self) -> bool:
+        """Do one task, and those that follow it; return False when there is none."""
         held = hold_ctrl_c()
         try:
-            task = self._tasks.next_task(self, wait=wait)
-            if task is None:
-                return False
-            while task is not None:
-                do, subject = task
-                task = do(subject)
-            return True
+            task = self._tasks.next_task(self, wait=False)
+            if task is not None:
+                self._do(task)
+            return task is not None
         finally:
             if held:
                 let_ctrl_c_through()
+
+    def _do(self, task: Any) -> None:
+        while task is not None:
+            do, subject = task
+            task = do(subject)
 
     def _run(self) -> None:
         self._in_main = False
         while True:
             try:
-                if not self.step(wait=True):
+                task = self._tasks.next_task(self, wait=True)
+                if task is None:
                     return
+                self._do(task)
+                del task  # or it would keep a result alive until there is another one
             except BaseException:  # futures catch what their callbacks raise, except for SystemExit and its like
                 logger.exception("a callback left a worker by an exception; the worker goes on")
 

@@ -101,6 +101,7 @@ class Workers:
         state = self._state
         with self._lock:
             now = state.now()
+            worker.chunk = None
             if worker.is_on_small_batch:
                 worker.is_on_small_batch = False
                 state.small_batches -= 1
@@ -147,7 +148,7 @@ class Workers:
             return self._to_store(worker)
         if self._config.immediate or self._lock.has_deferred:
             return None
-        return self._wait(worker, now)
+        return self._next(worker, now)  # the worker waits in `next_task`, where no frame of it keeps a result alive
 
     def _wait(self, worker: Worker, now: float) -> Task | None:
         """Return what the worker is to do next, as soon as there is something; None once the engine has stopped."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from bgsim.progress import UpdateType
 from bgsim.retry import Retry
 from bgsim.running.run import Run
 from bgsim.storage import MemoryStore
-from bgsim.testing import GATES, Gate, SteppedEngine, gated, parts, workers_on
+from bgsim.testing import GATES, Gate, SteppedEngine, gated, parts, run_all, workers_on
 
 TERMINAL = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
@@ -79,6 +80,20 @@ def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Ga
     finally:
         GATES.pop("b").go_on.set()
     assert [len(result["x"]) for result in found] == [1]
+
+
+@pytest.mark.parametrize("simulation", [one_draw, plain_walk, gated])
+@pytest.mark.parametrize("cache", ["use", "off"])
+def test_a_worker_that_waits_keeps_no_result_alive(simulation: bgsim.Simulation, cache: str) -> None:
+    """A result of gigabytes takes memory while the caller or the store keeps it, and no longer."""
+    gone = threading.Event()
+    with bgsim.Engine(workers=1) as engine:
+        job = engine.submit(simulation, replicates=50, cache=cache)
+        column = next(iter(job.result().values()))
+        weakref.finalize(column if column.base is None else column.base, gone.set)
+        engine.store.delete(job.request.key.hash)
+        del job, column
+        assert gone.wait(HANDSHAKE_S)
 
 
 def test_somebody_who_keeps_a_futures_own_lock_holds_up_nobody_else(hold: Gate) -> None:
@@ -304,6 +319,24 @@ def test_a_verb_that_comes_before_the_timekeeper_has_seen_a_time_out(verb: str) 
         engine.step()
         assert job.state is JobState.FAILED
         engine.resume()
+
+
+@pytest.mark.parametrize("second", ["expires", "is cancelled"])
+def test_the_last_two_jobs_of_a_suspended_run_leave_at_once(second: str) -> None:
+    """The queue has let both go before either has ended, and only one can be the run's last."""
+    with SteppedEngine() as engine:
+        first = engine.submit(gated, replicates=3)
+        engine.step()
+        engine.pause()
+        times_out = engine.submit(gated, replicates=2, queue_timeout_s=1.0)
+        other = engine.submit(gated, replicates=1, queue_timeout_s=1.0 if second == "expires" else None)
+        first.cancel()
+        engine.clock.advance(2.0)
+        other.cancel()
+        run_all(engine)
+        assert engine.jobs() == []
+        assert times_out.state is JobState.FAILED
+        assert other.state is (JobState.FAILED if second == "expires" else JobState.CANCELLED)
 
 
 def test_what_waits_for_its_rate_is_woken() -> None:

@@ -17,11 +17,12 @@ from engine_model import RETRY_S, Asked, World
 from kernels import Spin, one_draw, spin
 
 import bgsim
+from bgsim.clock import ManualClock
 from bgsim.errors import JobTimeoutError
 from bgsim.job import JobState
 from bgsim.progress import UpdateType
 from bgsim.retry import Retry
-from bgsim.testing import clock_moved, parts, run_all, tick
+from bgsim.testing import Gate, clock_moved, parts, run_all, tick
 
 
 @pytest.fixture
@@ -269,6 +270,31 @@ def test_a_chore_that_changes_while_the_thread_asks_is_not_missed() -> None:
         clock_moved(engine)
         chore.go_on.set()
         assert chore.ran.wait(HANDSHAKE_S)
+
+
+@pytest.mark.parametrize("limit", ["delay_s", "queue_timeout_s"])
+def test_what_comes_due_while_the_thread_asks_is_not_missed(limit: str) -> None:
+    """Another thread looks at the clock meanwhile, and the queue's timetable no longer says that there is something."""
+    stop_second = Gate()
+    asks = itertools.count()
+
+    class Asked(Counting):
+        def wait_s(self) -> float:
+            if next(asks) == 1:  # the first was told to ask again
+                stop_second.stop_here()
+            return math.inf
+
+    clock = ManualClock()
+    with bgsim.Engine(workers=1, clock=clock) as engine:
+        if limit == "queue_timeout_s":
+            engine.pause()
+        job = engine.submit(one_draw, None, replicates=1, **{limit: 1.0})
+        with_chore(engine, Asked())
+        stop_second.wait_until_reached()
+        clock.advance(1.0)
+        engine.stats()
+        stop_second.open()
+        assert (job.exception(HANDSHAKE_S) is None) is (limit == "delay_s")
 
 
 def test_a_chore_that_raises_stops_neither_the_others_nor_the_thread(caplog: pytest.LogCaptureFixture) -> None:
