@@ -22,6 +22,7 @@ from bgsim.errors import JobTimeoutError, SimulationChangedError
 from bgsim.job import Job, JobState
 from bgsim.queue.entry import EntryState
 from bgsim.running.run import Attempt, Run, Stage
+from bgsim.running.wake import wake_worker
 
 if TYPE_CHECKING:
     from bgsim.running.finish import Finish
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from bgsim.running.state import State
 
 _PROCESSING, _DELAYED, _GONE = EntryState.PROCESSING, EntryState.DELAYED, EntryState.GONE
-
-_SMALL_S = 200e-6
-"""A run that takes less is not worth the waking of a second worker."""
 
 
 class Lifecycle:
@@ -149,31 +147,9 @@ class Lifecycle:
             run.begin_watch(now)
         else:
             run.moved_at = now
-        self.ask_for_worker(run)
+        wake_worker(state, run)
         if state.alarms.sample_at == math.inf:
             state.alarms.sample_from(now + self._config.progress_update_interval_ms / 1000)
-
-    def ask_for_worker(self, run: Run) -> None:
-        """Have one more worker look for work: one that sleeps, or one that is on something less urgent.
-
-        1. A run of less than `_SMALL_S` comes while a worker is on a batch of such runs.
-        2. No other worker is woken for it: that would take longer than the batch.
-        3. The worker gives its batch back in a hold of the lock, and finds the run.
-        """
-        state = self._state
-        if state.asleep:
-            if not (state.small_batches and state.seconds_of(run) < _SMALL_S):
-                state.work.notify()
-            return
-        less_urgent = [
-            (other.level, number, worker)
-            for number, other in enumerate(state.running)
-            if other.level < run.level
-            for worker, chunk in other.workers.items()
-            if chunk is not None and not worker.is_ordered()
-        ]
-        if less_urgent:
-            min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)
 
     def _suspend(self, run: Run, now: float, why: str) -> None:
         """Put a running one back in the queue, in its old place."""

@@ -18,6 +18,7 @@ from bgsim.bus.rate import Rate
 from bgsim.environment import environment, extended, first_rows
 from bgsim.logs import JobLog
 from bgsim.queue.entry import Entry
+from bgsim.running.chunk import Chunk
 from bgsim.storage.codec.columns import Columns
 from bgsim.streams import stream_key
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from bgsim.environment import Versions
     from bgsim.job import Job
     from bgsim.kernels.plain import ChunkRunner
-    from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.request import Request
-    from bgsim.simulation import Simulation
 
 _GROWTH = 16
 """A chunk is at most this many times the one before, until the rate is known well."""
@@ -57,33 +56,6 @@ class Stage(enum.IntEnum):
     """It stopped, and its finished prefix is being stored."""
     COMPLETE = 4
     """All that is wanted is done, and being stored."""
-
-
-@dataclass(slots=True, eq=False)
-class Chunk:
-    """Consecutive replicates of one computation, and a place for their rows: what a worker computes.
-
-    Replicate i is a function of the first four attributes and i, so a chunk may be computed anywhere.
-
-    Attributes
-    ----------
-    simulation : Simulation
-    fingerprint : str
-        The identity of the simulation's code.
-    parameters : ParameterSet
-    seed : int
-    first, count : int
-    columns : tuple of ndarray
-        An array for each output, its first axis the `count` replicates.
-    """
-
-    simulation: Simulation
-    fingerprint: str
-    parameters: ParameterSet
-    seed: int
-    first: int
-    count: int
-    columns: tuple[NDArray[Any], ...]
 
 
 class ChunkWorker(Protocol):

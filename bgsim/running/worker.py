@@ -15,7 +15,8 @@ from bgsim.errors import OutputError, ReplicateError, SimulationChangedError
 if TYPE_CHECKING:
     from bgsim.kernels.stream import WorkerStream
     from bgsim.running.calls import Call
-    from bgsim.running.run import Chunk, Run
+    from bgsim.running.chunk import Chunk
+    from bgsim.running.run import Run
     from bgsim.running.storing import Prepared
 
 logger = logging.getLogger("bgsim.engine")

@@ -12,7 +12,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.running.calls import Call, Calls
-from bgsim.running.run import Chunk, Run, Stage
+from bgsim.running.chunk import Chunk
+from bgsim.running.run import Run, Stage
+from bgsim.running.wake import wake_worker
 from bgsim.running.worker import Done, Worker
 from bgsim.storage import MemoryStore
 
@@ -228,7 +230,7 @@ class Workers:
             self._state.small_batches += 1
         for taken, _ in batch:
             if taken.has_pending:
-                self._lifecycle.ask_for_worker(taken)
+                wake_worker(self._state, taken)
         return batch
 
     def _take(self, worker: Worker, run: Run) -> Chunk:
