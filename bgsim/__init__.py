@@ -3,61 +3,21 @@
 Replicate i of a simulation is a pure function of (simulation, parameters, seed, i). Everything else follows from it:
 any number of workers, cancel and resume, a stored result that grows, the replay of a single replicate.
 
-The map of the package, lowest first; a module imports only from those above it::
+The map of the package, lowest first; a module imports nothing from a line below its own::
 
-    errors          the tree of errors
-    user_warnings   warnings that point at the user's line
-    environment     which NumPy and numba computed which rows
-    waiting/        the parts of the queue: requests, entries, who is next, limits, times
-    queue_manager   the queue, from these parts
-    retry           when a failure is tried again
-    defaults        what a simulation declares for its jobs
-    encoding        values as canonical bytes and as JSON
-    coercion        values in the type of their field
-    fields          one field of a parameter class, and the check of values
-    parameter_class   what a parameter class takes, and how an instance is made, read and restored
-    parameters      parameter sets, their hash and similarity
-    streams         replicate i's random stream
-    control         the control block that a worker shares with a kernel
-    outputs         declared outputs, and the check of what comes back
-    identity/       all the code and values that a result depends on, taken from what runs
-    frozen          a copy of a kernel with the values of the moment, for compiling
-    atomics         the compiled side of the control block (imports numba)
-    worker_stream   a worker's random stream, placed by compiled code (imports numba)
-    kernel_address  a compiled kernel as an argument of compiled code (imports numba)
-    kernel_cache    machine code on disk, by identity (imports numba)
-    kernel          the compiled side: the loop over a chunk, and a kernel compiled for it (imports numba)
-    revision        a simulation at one look: its identity, and what is compiled of it
-    simulation      @simulation
-    result          columns, summary, replay
-    bus/            the parts of the progress bus: updates, filters, subscriptions, delivery, batches, bars
-    progress        the bus, from these parts
-    ctrl_c          holding Ctrl-C back
-    storage/        results in SQLite or memory, two slots a workspace; the journal
-    registry        simulations by name
-    clock           the time
-    submission      what is asked for, checked
-    job             a caller's handle: a future; its states
-    logs            log records by job
-    chunks          one computation, cut into chunks
-    calls           plain callables beside the simulations
-    locking         the engine's lock
-    worker, dispatch   one thread; what each does next
-    ledger          what is known of jobs, and published of them
-    resolver        a thread for done-callbacks
-    settlement      the end of a run: stored, and its jobs ended
-    timekeeper      what happens by time
-    runs            which computations wait, run and let go: admission, preemption, pause, retry, cancel
-    scheduler       what callers may ask of all that; closing: how it ends
-    health          counts, quantiles, alerts
-    desk            where submissions come in
-    batch           several jobs as one
-    recovery        after a crash; dead letters
-    cron, schedules, recurring   jobs by the clock
-    executor        a concurrent.futures.Executor over the workers
-    config, engine  settings; the engine
-    models/         built-in simulations
-    cli, store_cli  the command line
+    errors                                    the tree of errors
+    checks clock control environment ...      ground: what any other module may use
+    parameters/                               parameter sets: fields, types, encoding, hash, similarity
+    identity/                                 the code and values that a result depends on
+    kernels/                                  how a simulation becomes machine code
+    simulation defaults registry result       what a user defines, and what comes back
+    queue/  bus/  storage/                    three rooms that do not know each other
+    queue_manager  progress                   the public, thread-safe shells of queue/ and bus/
+    config request job job_status             what a caller asks for, and the handle
+    running/                                  runs, workers, timers, under one lock
+    jobs/  schedules/                         many jobs; jobs by the clock
+    engine                                    the facade
+    ui/  testing/  models/                    what uses bgsim as a user does
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ from bgsim.storage.memory_journal import MemoryJournal
 if TYPE_CHECKING:
     import asyncio
 
+    from bgsim.bus.post import Post
     from bgsim.bus.subscription import Subscription
     from bgsim.result import SimulationResult
     from bgsim.simulation import Simulation
@@ -269,6 +270,7 @@ class Engine(JobVerbs, ScheduleVerbs):
         maxlen: int = 256,
         executor: concurrent.futures.Executor | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        post: Post | None = None,
     ) -> Subscription:
         """Subscribe to progress; see `ProgressBus.subscribe`."""
         self._scheduler.check_process()
@@ -283,6 +285,7 @@ class Engine(JobVerbs, ScheduleVerbs):
             maxlen=maxlen,
             executor=executor,
             loop=loop,
+            post=post,
         )
 
     # ---- pausing and closing ---------------------------------------------------------------------------

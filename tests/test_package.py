@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
+from types import FrameType
 
+import kernels
 import pytest
 from paths import ROOT
 
 import bgsim
+import bgsim.testing
 
 
 def in_new_process(code: str, **options: object) -> str:
@@ -116,6 +121,93 @@ def test_every_test_that_a_document_names_exists() -> None:
         assert [name for name in re.findall(r"`(tests/[\w/.]+)`", text) if not (ROOT / name).exists()] == []
         guarantees = text if path.name in ("guarantees.md", "queue.md") else ""
         assert [name for name in re.findall(r"`(test_\w+)`", guarantees) if f"def {name}(" not in defined] == []
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+NAMED_FILE = re.compile(r"`((?:bgsim|tests)/[\w/]*(?:\.py)?)`")
+NAME = re.compile(r"`([A-Za-z_]\w*(?:\.\w+)*)`")
+STEP = re.compile(r"^\d+\. `([\w.]+)` \(`(bgsim/[\w/]+\.py)`\) ", flags=re.MULTILINE)
+
+
+def names_in(path: Path) -> set[str]:
+    """Return what a module defines: its variables, functions and classes, and what these have, as `Class.name`."""
+    found: set[str] = set()
+
+    def add(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                found.add(prefix + node.name)
+            if isinstance(node, ast.ClassDef):
+                add(node.body, f"{prefix}{node.name}.")
+                attributes = [n for n in ast.walk(node) if isinstance(n, ast.Attribute)]
+                found.update(
+                    f"{node.name}.{a.attr}"
+                    for a in attributes
+                    if isinstance(a.value, ast.Name) and a.value.id == "self"
+                )
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            found.update(prefix + target.id for target in targets if isinstance(target, ast.Name))
+
+    add(ast.parse(path.read_text()).body, "")
+    return found
+
+
+def test_the_files_and_functions_of_the_architecture_exist() -> None:
+    """A name stands in a file that its line names, or, where that names none, in any."""
+    defined = {str(path.relative_to(ROOT)): names_in(path) for path in (ROOT / "bgsim").rglob("*.py")}
+    everywhere = set().union(*defined.values())
+    text = re.sub(r"^```.*?^```", "", ARCHITECTURE.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert [name for name in NAMED_FILE.findall(text) if not (ROOT / name).exists()] == []
+    words = {state.name for state in bgsim.JobState} | {priority.name for priority in bgsim.Priority} | {"bgsim"}
+    wrong = [name for name in NAME.findall(text) if name not in everywhere | words]
+    for name, path in re.findall(r"`([\w.]+)`\s+\(`(bgsim/[\w/]+\.py)`\)", text):
+        wrong += [f"{path}: {name}"] if name not in defined[path] else []
+    for row in re.findall(r"^\| .*\|$", text, flags=re.MULTILINE):
+        files = [name for name in NAMED_FILE.findall(row) if name.endswith(".py")]
+        there = set().union(*(defined[name] for name in files))
+        wrong += [f"{row}: {name}" for name in NAME.findall(row) if files and name not in everywhere & there | words]
+    assert wrong == []
+
+
+def test_the_walk_of_the_architecture_is_the_way_of_a_job() -> None:
+    """Each stop is called, in this order, in its thread; no stop comes twice."""
+    calls: dict[str, list[tuple[str, str]]] = {}
+
+    def trace(frame: FrameType, event: str, _: object) -> None:
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and file.is_relative_to(ROOT / "bgsim"):
+            made = calls.setdefault(threading.current_thread().name, [])
+            made.append((frame.f_code.co_qualname, str(file.relative_to(ROOT))))
+
+    kernels.one_draw.warmup()  # untraced: numba makes millions of calls
+    before = sys.getprofile()
+    threading.setprofile(trace)
+    try:
+        with bgsim.Engine(workers=1) as engine:
+            threading.setprofile(None)
+            for seed in range(20):  # until its pace is known
+                engine.submit(kernels.one_draw, replicates=1, seed=seed).result()
+            calls.clear()
+            sys.setprofile(trace)
+            engine.submit(kernels.one_draw, replicates=1, seed=99).result()
+            sys.setprofile(before)
+    finally:
+        sys.setprofile(before)
+        threading.setprofile(None)
+    text = ARCHITECTURE.read_text()
+    callers, workers = (STEP.findall(part) for part in text.partition("In the worker's thread:")[::2])
+    assert len({*callers, *workers}) == len(callers) + len(workers) > 40
+    for thread, stops in ((threading.current_thread().name, callers), ("bgsim-worker-0", workers)):
+        made = iter(calls[thread])
+        assert [stop for stop in stops if stop not in made] == []
+
+
+def test_the_reference_has_every_public_name() -> None:
+    listed = set(re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text(), flags=re.MULTILINE))
+    internal = {"GATES", "HANDSHAKE_S", "parts"}
+    for module, names in ((bgsim, bgsim.__all__), (bgsim.testing, set(bgsim.testing.__all__) - internal)):
+        homes = {name: getattr(module, name).__module__ for name in names}
+        assert [n for n, home in homes.items() if not {home, f"{home}.{n}"} & listed] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

@@ -7,6 +7,7 @@ import concurrent.futures
 import gc
 import itertools
 import logging
+import queue
 import subprocess
 import sys
 import threading
@@ -556,6 +557,21 @@ def test_a_large_stored_result_is_loaded_by_a_worker(monkeypatch: pytest.MonkeyP
         job = engine.submit(one_draw, replicates=50)
         assert job.result(HANDSHAKE_S)["x"].tolist() == expected["x"].tolist()
         assert job.status().from_store == 50
+
+
+def test_a_subscription_to_an_engine_posts_its_calls() -> None:
+    """As one to the bus does; here this thread makes them."""
+    calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    ends: list[tuple[str, str]] = []
+
+    def end(update: Any) -> None:
+        ends.append((update.simulation_id, threading.current_thread().name))
+
+    with bgsim.Engine() as engine:
+        engine.subscribe(end, completions_only=True, post=calls.put)
+        job = engine.submit(one_draw, replicates=1)
+        calls.get(timeout=HANDSHAKE_S)()
+    assert ends == [(job.id, threading.current_thread().name)]
 
 
 # ---- closing -----------------------------------------------------------------------------------------
