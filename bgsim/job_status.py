@@ -20,6 +20,8 @@ class JobState(enum.Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    __hash__ = object.__hash__  # members are compared by identity, and `Enum` hashes their names in Python
+
     @property
     def is_terminal(self) -> bool:
         """Whether nothing follows it."""
