@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bgsim.identity.ownership import Ownership, own_modules
 from bgsim.identity.walk import Walk
-from bgsim.identity.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,8 @@ class Identity:
         Machine code that numba keeps and that is older than what it was compiled from.
     attributes : frozenset of str
         Every attribute that the code reads of anything.
+    is_unchanged : callable
+        Tells, in microseconds, whether nothing of it has changed since; see `Watch.is_unchanged`. Any thread may call.
     """
 
     fingerprint: str
@@ -37,11 +38,7 @@ class Identity:
     draws: tuple[str, ...]
     stale: tuple[str, ...]
     attributes: frozenset[str]
-    _watch: Watch
-
-    def is_unchanged(self) -> bool:
-        """Tell, in microseconds, whether nothing of it has changed since; see `Watch`. Any thread may call."""
-        return self._watch.is_unchanged()
+    is_unchanged: Callable[[], bool]
 
 
 def look(
@@ -82,5 +79,5 @@ def look(
         tuple(dict.fromkeys(f"{problem.what} in {problem.where.label}" for problem in found.draws)),
         tuple(dict.fromkeys(map(str, found.stale))),
         frozenset(found.attributes),
-        found.watch,
+        found.watch.is_unchanged,
     )

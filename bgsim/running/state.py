@@ -33,8 +33,8 @@ class State:
     Attributes
     ----------
     lock : EngineLock
-    monotonic : callable
-        The clock's monotonic time, without a call in between.
+    monotonic, wall : callable
+        The clock's times, without a call in between.
     queue : QueueCore
         Of runs; its members are jobs.
     calls : QueueCore
@@ -91,7 +91,9 @@ class State:
     def __init__(self, config: EngineConfig, clock: Clock, store: Store) -> None:
         self.config = config
         self.clock = clock
-        self.monotonic: Callable[[], float] = time.monotonic if type(clock) is Clock else clock.monotonic
+        is_system = type(clock) is Clock
+        self.monotonic: Callable[[], float] = time.monotonic if is_system else clock.monotonic
+        self.wall: Callable[[], float] = time.time if is_system else clock.time
         self.store = store
         self.lock = EngineLock(self.wake)
         limits: dict[str, Any] = {"limits": config.limits, "rate_limits": config.rate_limits}

@@ -66,7 +66,7 @@ class Submitter:
         simulation = request.simulation
         self._simulations[simulation.name] = simulation
         self._check(request)
-        now, wall = scheduler.state.monotonic(), scheduler.clock.time()
+        now, wall = scheduler.state.monotonic(), scheduler.state.wall()
         if job_id is None:
             job_id = f"{simulation.short_name}-{self._token}-{next(self._numbers)}"
         job = Job(scheduler, job_id, request, now, wall)
