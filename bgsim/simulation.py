@@ -177,9 +177,8 @@ class Simulation:
 
     def new_columns(self, parameters: ParameterSet, replicates: int) -> tuple[NDArray[Any], ...]:
         """Return an uninitialised column for each output, its first axis the replicates."""
-        return tuple(
-            [np.empty((replicates, *(o.shape and o.concrete_shape(parameters))), o.dtype) for o in self.outputs]
-        )
+        shapes = [o.concrete_shape(parameters) if o.shape else () for o in self.outputs]
+        return tuple([np.empty((replicates, *s), o.dtype) for s, o in zip(shapes, self.outputs, strict=True)])
 
     def replicate_bytes(self, parameters: ParameterSet) -> int:
         """Return the size of one replicate's outputs."""
