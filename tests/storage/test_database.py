@@ -70,7 +70,7 @@ def test_it_sees_what_is_stored_while_it_is_open(store: ResultStore) -> None:
 def test_it_writes_nothing(store: ResultStore, path: Path, write) -> None:
     with (
         store.database() as db,
-        pytest.raises(sqlite3.DatabaseError, match="readonly|not authorized|authorization denied"),
+        pytest.raises(sqlite3.DatabaseError, match="readonly|too many attached databases"),
     ):
         write(db, path)
     assert store.size()[0] == 2
@@ -104,7 +104,11 @@ def test_a_closed_store_gives_none_and_one_that_is_open_stays(path: Path) -> Non
 
 def test_another_thread_may_use_it(store: ResultStore, in_threads) -> None:
     with store.database() as db:
-        assert in_threads(*([lambda: db.execute("SELECT count(*) FROM results").fetchone()] * 4)) == [(2,)] * 4
+
+        def count() -> list[int]:
+            return [db.execute("SELECT count(*) FROM results").fetchone()[0] for _ in range(200)]
+
+        assert in_threads(*([count] * 4)) == [[2] * 200] * 4
 
 
 @pytest.mark.skipif(not hasattr(sys.modules["os"], "fork"), reason="there is no fork")
