@@ -102,13 +102,17 @@ def test_a_closed_store_gives_none_and_one_that_is_open_stays(path: Path) -> Non
         pass
 
 
-def test_another_thread_may_use_it(store: ResultStore, in_threads) -> None:
-    with store.database() as db:
+def test_each_thread_has_a_database_of_its_own(store: ResultStore, in_threads) -> None:
+    def count() -> list[int]:
+        with store.database() as db:
+            return [db.execute("SELECT count(*) FROM results").fetchone()[0] for _ in range(50)]
 
-        def count() -> list[int]:
-            return [db.execute("SELECT count(*) FROM results").fetchone()[0] for _ in range(200)]
-
-        assert in_threads(*([count] * 4)) == [[2] * 200] * 4
+    assert in_threads(*([count] * 4)) == [[2] * 50] * 4
+    with (
+        store.database() as db,
+        pytest.raises(sqlite3.ProgrammingError, match="can only be used in that same thread"),
+    ):
+        in_threads(lambda: db.execute("SELECT 1"))
 
 
 @pytest.mark.skipif(not hasattr(sys.modules["os"], "fork"), reason="there is no fork")

@@ -126,20 +126,23 @@ def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connecti
 
 
 def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
-    """Return a connection that any one thread at a time may use; ``rwc`` makes a file, ``ro`` writes to none."""
+    """Return a connection that any one thread at a time may use; ``rwc`` makes a file.
+
+    With ``ro`` it writes to no file, and only the thread that has made it may use it: users get it.
+    """
     uri = f"file:{quote(str(path))}?mode={mode}{f'&vfs={VFS}' if VFS else ''}"
     connection = sqlite3.connect(
         uri,
         uri=True,
         timeout=BUSY_TIMEOUT_MS / 1000,
         isolation_level=None,
-        check_same_thread=False,
+        check_same_thread=mode == "ro",
         cached_statements=64,
     )
     connection.execute("PRAGMA foreign_keys = ON")
     if mode == "ro":
-        # So it can attach no file, to which it could write after all, nor VACUUM INTO one. An authorizer would do the same,
-        # but SQLite calls that within its own lock: a thread that waits for Python's lock there meets one that has it.
+        # So it can attach no file, to which it could write, nor VACUUM INTO one. An authorizer would do the same,
+        # but SQLite calls it within its own lock: there it waits for Python's lock, whose holder may wait for SQLite's.
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     return connection
 

@@ -177,8 +177,8 @@ class ResultStore(Store):
     def database(self) -> Iterator[Database]:
         """Give a read-only `sqlite_utils.Database` on the file, for questions of the caller's own.
 
-        It is closed at the end of the ``with`` block. Any thread may open one; threads that share one take turns. It
-        sees what is durable; `flush` first to see all. A fork waits for the block to end.
+        It is closed at the end of the ``with`` block. Any thread may open one, and uses it alone. It sees what is
+        durable; `flush` first to see all. A fork waits for the block to end.
 
         Raises
         ------
