@@ -142,11 +142,17 @@ class Workers:
         state.work.notify_all()
         return left
 
+    def wake_another(self) -> None:
+        """Have a worker that sleeps look for runs; `Lifecycle.ask_for_worker` may have left them to a small batch."""
+        if self._state.asleep and self._state.running:
+            self._state.work.notify()
+
     def _after(self, worker: Worker, now: float) -> Task | None:
         """Return the task that follows another one; none where callbacks come first, or the caller decides by steps."""
         if self._state.to_store:
             return self._to_store(worker)
         if self._config.immediate or self._lock.has_deferred:
+            self.wake_another()  # a callback may wait for a run that this worker was to find
             return None
         return self._next(worker, now)  # the worker waits in `next_task`, where no frame of it keeps a result alive
 
