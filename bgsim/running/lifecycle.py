@@ -148,7 +148,7 @@ class Lifecycle:
         if run.columns:
             run.begin_watch(now)
         else:
-            run.moved_at = now
+            run.moved_at, run.stalled = now, False
         self.ask_for_worker(run)
         if state.alarms.sample_at == math.inf:
             state.alarms.sample_from(now + self._config.progress_update_interval_ms / 1000)
