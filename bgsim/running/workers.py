@@ -143,16 +143,19 @@ class Workers:
         return left
 
     def wake_another(self) -> None:
-        """Have a worker that sleeps look for runs; `Lifecycle.ask_for_worker` may have left them to a small batch."""
-        if self._state.asleep and self._state.running:
-            self._state.work.notify()
+        """Have a worker that sleeps look for what was left to another one; see `Lifecycle.ask_for_worker`."""
+        state = self._state
+        if state.asleep and (state.running or state.to_store):
+            state.work.notify()
 
     def _after(self, worker: Worker, now: float) -> Task | None:
         """Return the task that follows another one; none where callbacks come first, or the caller decides by steps."""
+        if self._lock.has_deferred:  # a callback may wait for what this worker was to do next, or end this step
+            self.wake_another()
+            return None
         if self._state.to_store:
             return self._to_store(worker)
-        if self._config.immediate or self._lock.has_deferred:
-            self.wake_another()  # a callback may wait for a run that this worker was to find
+        if self._config.immediate:
             return None
         return self._next(worker, now)  # the worker waits in `next_task`, where no frame of it keeps a result alive
 

@@ -114,6 +114,30 @@ def test_a_small_run_is_computed_though_the_worker_that_was_to_find_it_is_held_u
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("callback", ["waits", "exits"])
+def test_a_callback_keeps_no_run_of_its_batch_from_the_store(callback: str) -> None:
+    """A worker ends one run of a batch, and has another to hand to the store: callbacks come first."""
+    found = []
+
+    def call(_: Any) -> None:
+        if callback == "exits":
+            raise SystemExit
+        found.append(second.result(HANDSHAKE_S))
+
+    with bgsim.Engine(workers=2) as engine:
+        warm = engine.submit(one_draw, replicates=1, cache="off")
+        warm.result(HANDSHAKE_S)
+        pace_key = warm.request.key.fingerprint, warm.request.parameters.encoding
+        parts(engine).state.pace[pace_key] = 1e6
+        engine.pause()
+        first = engine.submit(one_draw, replicates=1, seed=1, cache="off")
+        second = engine.submit(one_draw, replicates=1, seed=2)
+        first.add_done_callback(call)
+        engine.resume()
+        finish(first, second)
+    assert len(found) == (callback == "waits")
+
+
 @pytest.mark.parametrize("simulation", [one_draw, plain_walk, gated])
 @pytest.mark.parametrize("cache", ["use", "off"])
 def test_a_worker_that_waits_keeps_no_result_alive(simulation: bgsim.Simulation, cache: str) -> None:
