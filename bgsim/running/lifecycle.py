@@ -49,8 +49,9 @@ class Lifecycle:
     def place(self, job: Job, run: Run, now: float) -> bool:
         """Let a job join the run with its key, or wait in the queue with one of its own; False if there is no room."""
         state = self._state
+        job.due_at = now
         if job.request.is_timed:
-            job.due_at = now + job.request.start_delay_s(state.clock.time())
+            job.due_at += job.request.start_delay_s(state.clock.time())
             job.expires_at = now + job.request.latest_start_s
         has_place = len(state.running) < self._config.max_concurrent_simulations and not state.paused
         placed = self._queue.put(job, run, now, at_once=has_place)
