@@ -50,8 +50,8 @@ class Member(Protocol):
     debounce_s, max_wait_s : float or None
         As for `SimulationRequest`.
     due_at : float
-        The earliest start, by the caller's clock; minus infinity for at once, infinity for not before
-        `QueueCore.release`. The earliest among the members counts.
+        The earliest start, by the caller's clock, now for at once; infinity for not before `QueueCore.release`. The
+        earliest among the members counts. Never minus infinity, by which an entry knows that it was released.
     expires_at : float
         The latest start; infinity for none.
     """

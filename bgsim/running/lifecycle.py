@@ -47,8 +47,9 @@ class Lifecycle:
     def place(self, job: Job, run: Run, now: float) -> bool:
         """Let a job join the run with its key, or wait in the queue with one of its own; False if there is no room."""
         state = self._state
+        job.due_at = now
         if job.request.is_timed:
-            job.due_at = now + job.request.start_delay_s(state.clock.time())
+            job.due_at += job.request.start_delay_s(state.clock.time())
             job.expires_at = now + job.request.latest_start_s
         has_place = len(state.running) < self._config.max_concurrent_simulations and not state.paused
         placed = self._queue.put(job, run, now, at_once=has_place)
@@ -146,7 +147,7 @@ class Lifecycle:
         if run.columns:
             run.begin_watch(now)
         else:
-            run.moved_at = now
+            run.moved_at, run.stalled = now, False
         wake_worker(state, run)
         if state.alarms.sample_at == math.inf:
             state.alarms.sample_from(now + self._config.progress_update_interval_ms / 1000)

@@ -301,6 +301,8 @@ class Scheduler:
             self.lifecycle.admit(now)
             if self.config.rate_limits and self.workers.calls.urgency(now) is not None:
                 self.state.work.notify()  # it waited for its rate
+            if self.state.small_batches:
+                self.workers.wake_another()  # a batch may take longer than runs like it did
             for sample in self.timers.samples(now):
                 self.events.progress(sample.job, sample.phase, sample.messages)
 

@@ -144,11 +144,20 @@ class Workers:
         state.work.notify_all()
         return left
 
+    def wake_another(self) -> None:
+        """Have a worker that sleeps look for what was left to another one; see `wake_worker`."""
+        state = self._state
+        if state.asleep and (state.running or state.to_store):
+            state.work.notify()
+
     def _after(self, worker: Worker, now: float) -> Task | None:
         """Return the task that follows another one; none where callbacks come first, or the caller decides by steps."""
+        if self._lock.has_deferred:  # a callback may wait for what this worker was to do next, or end this step
+            self.wake_another()
+            return None
         if self._state.to_store:
             return self._to_store(worker)
-        if self._config.immediate or self._lock.has_deferred:
+        if self._config.immediate:
             return None
         return self._next(worker, now)  # the worker waits in `next_task`, where no frame of it keeps a result alive
 

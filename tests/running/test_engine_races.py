@@ -82,6 +82,62 @@ def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Ga
     assert [len(result["x"]) for result in found] == [1]
 
 
+@pytest.mark.parametrize("held_up_by", ["callback", "kernel"])
+def test_a_small_run_is_computed_though_the_worker_that_was_to_find_it_is_held_up(
+    held_up_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other worker is woken for a run that comes while one is on a batch of such runs."""
+    gate, found = Gate(), []
+    with bgsim.Engine(workers=2) as engine:
+        warm = engine.submit(one_draw, replicates=1, cache="off")
+        warm.result(HANDSHAKE_S)
+        pace_key = warm.request.key.fingerprint, warm.request.parameters.encoding
+        parts(engine).state.pace[pace_key] = 1e6
+        workers = parts(engine).workers
+        computed = workers.computed
+
+        def stop_and_give_back(*given: Any) -> Any:
+            if not gate.reached.is_set():
+                gate.stop_here()
+            return computed(*given)
+
+        monkeypatch.setattr(workers, "computed", stop_and_give_back)
+        first = engine.submit(one_draw, replicates=1, seed=1, cache="off")
+        gate.wait_until_reached()
+        second = engine.submit(one_draw, replicates=1, seed=2, cache="off")
+        if held_up_by == "callback":
+            first.add_done_callback(lambda _: found.append(second.result(HANDSHAKE_S)))
+        else:
+            found.append(second.result(HANDSHAKE_S))
+        gate.open()
+        finish(first, second)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("callback", ["waits", "exits"])
+def test_a_callback_keeps_no_run_of_its_batch_from_the_store(callback: str) -> None:
+    """A worker ends one run of a batch, and has another to hand to the store: callbacks come first."""
+    found = []
+
+    def call(_: Any) -> None:
+        if callback == "exits":
+            raise SystemExit
+        found.append(second.result(HANDSHAKE_S))
+
+    with bgsim.Engine(workers=2) as engine:
+        warm = engine.submit(one_draw, replicates=1, cache="off")
+        warm.result(HANDSHAKE_S)
+        pace_key = warm.request.key.fingerprint, warm.request.parameters.encoding
+        parts(engine).state.pace[pace_key] = 1e6
+        engine.pause()
+        first = engine.submit(one_draw, replicates=1, seed=1, cache="off")
+        second = engine.submit(one_draw, replicates=1, seed=2)
+        first.add_done_callback(call)
+        engine.resume()
+        finish(first, second)
+    assert len(found) == (callback == "waits")
+
+
 @pytest.mark.parametrize("simulation", [one_draw, plain_walk, gated])
 @pytest.mark.parametrize("cache", ["use", "off"])
 def test_a_worker_that_waits_keeps_no_result_alive(simulation: bgsim.Simulation, cache: str) -> None:

@@ -173,6 +173,18 @@ def test_a_pause_is_no_stall(by: str, world: World) -> None:
     assert world.engine.health().stalled == (asked.job.id,)
 
 
+def test_a_pause_ends_the_stall_of_a_run_that_no_worker_has_prepared() -> None:
+    with testing.SteppedEngine(stalled_after_s=60.0) as engine:
+        job = engine.submit(gated, replicates=1)
+        for seconds in (0.0, 60.0):
+            engine.clock.advance(seconds + 1.0)
+            testing.tick(engine)
+        assert engine.health().stalled == (job.id,)
+        engine.pause()
+        engine.resume()
+        assert engine.health().stalled == ()
+
+
 def test_a_kernel_that_does_not_let_go_is_overdue(hold: Gate) -> None:
     """In the job's status at once, in health after a second, on the bus with each sample."""
     clock = bgsim.clock.ManualClock()

@@ -22,7 +22,7 @@ from bgsim.errors import JobTimeoutError
 from bgsim.job import JobState
 from bgsim.progress import UpdateType
 from bgsim.retry import Retry
-from bgsim.testing import Gate, clock_moved, parts, run_all, tick
+from bgsim.testing import Gate, SteppedEngine, clock_moved, gated, parts, run_all, tick
 
 
 @pytest.fixture
@@ -182,6 +182,19 @@ def test_joining_a_paused_job_keeps_ones_own_delay(world: World) -> None:
     world.advance(10.0)
     world.step()
     assert (paused.job.state, joined.job.state) == (JobState.SUSPENDED, JobState.RUNNING)
+
+
+def test_a_run_that_has_started_waits_for_no_delay_of_a_job_that_has_joined() -> None:
+    """Though the jobs that asked for it at once have left."""
+    with SteppedEngine(max_concurrent_simulations=1) as engine:
+        first = engine.submit(gated, replicates=3)
+        engine.step()
+        second = engine.submit(gated, replicates=3, delay_s=3600.0)
+        first.cancel()
+        engine.pause()
+        engine.resume()
+        run_all(engine)
+        assert second.state is JobState.COMPLETED
 
 
 def test_a_run_that_fails_while_it_is_suspended_waits_all_the_same() -> None:
