@@ -82,13 +82,13 @@ def test_a_worker_takes_nothing_before_it_has_called_the_done_callbacks(hold: Ga
     assert [len(result["x"]) for result in found] == [1]
 
 
-@pytest.mark.parametrize("held_up_by", ["callback", "kernel"])
+@pytest.mark.parametrize("held_up_by", ["callback", "kernel", "store"])
 def test_a_small_run_is_computed_though_the_worker_that_was_to_find_it_is_held_up(
     held_up_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No other worker is woken for a run that comes while one is on a batch of such runs."""
-    gate, found = Gate(), []
-    with bgsim.Engine(workers=2) as engine:
+    gate, stores, found = Gate(), Gate(), []
+    with bgsim.Engine(GatedStore(stores), workers=2) as engine:
         warm = engine.submit(one_draw, replicates=1, cache="off")
         warm.result(HANDSHAKE_S)
         pace_key = warm.request.key.fingerprint, warm.request.parameters.encoding
@@ -102,14 +102,17 @@ def test_a_small_run_is_computed_though_the_worker_that_was_to_find_it_is_held_u
             return computed(*given)
 
         monkeypatch.setattr(workers, "computed", stop_and_give_back)
-        first = engine.submit(one_draw, replicates=1, seed=1, cache="off")
+        first = engine.submit(one_draw, replicates=1, seed=1, cache="use" if held_up_by == "store" else "off")
         gate.wait_until_reached()
         second = engine.submit(one_draw, replicates=1, seed=2, cache="off")
         if held_up_by == "callback":
             first.add_done_callback(lambda _: found.append(second.result(HANDSHAKE_S)))
-        else:
+        elif held_up_by == "kernel":
             found.append(second.result(HANDSHAKE_S))
         gate.open()
+        if held_up_by == "store":
+            found.append(second.result(HANDSHAKE_S))
+        stores.open()
         finish(first, second)
     assert len(found) == 1
 
