@@ -20,6 +20,7 @@ import bgsim
 from bgsim.clock import ManualClock
 from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError, ReplicateError, RequestNotFoundError
 from bgsim.job import Job, JobState
+from bgsim.kernels.revision import Revision
 from bgsim.progress import UpdateType
 from bgsim.testing import SteppedEngine, expire, parts, queue_position
 
@@ -77,6 +78,12 @@ def question(p: Question, rng: Any) -> float:
     x = float(rng.random())
     LABS[p.lab].call(x)
     return x
+
+
+class QuickRevision(Revision):
+    """The model counts on one replicate a chunk: a look at plain code that other load holds up makes chunks longer."""
+
+    check_s = property(lambda _: 0.0, lambda _, seconds: None)  # type: ignore[assignment]
 
 
 @dataclass(eq=False)
@@ -157,6 +164,7 @@ class World:
     # ---- the verbs -----------------------------------------------------------------------------------
 
     def submit(self, seed: int, replicates: int = REPLICATES, **options: Any) -> Asked | None:
+        question.revision().__class__ = QuickRevision
         if self.closed:
             try:
                 self.engine.submit(question, {"lab": self.name}, replicates=replicates, seed=seed)
