@@ -303,7 +303,10 @@ class Scheduler:
                 self.state.work.notify()  # it waited for its rate
             if self.state.small_batches:
                 self.workers.wake_another()  # a batch may take longer than runs like it did
-            for sample in self.timers.samples(now):
+            samples = self.timers.samples(now)
+            if samples:
+                self.workers.take_late_chunks_back()
+            for sample in samples:
                 self.events.progress(sample.job, sample.phase, sample.messages)
 
     def step(self) -> bool:

@@ -50,8 +50,9 @@ def close(scheduler: Scheduler, *, cancel: bool, timeout_s: float | None) -> lis
         idle = state.is_idle
         runs = scheduler.workers.stop()
         scheduler.timers.stop()
-    if runs:  # no worker was free for them, and callers may wait for their jobs
-        scheduler.workers.all[0].store(runs)
+    task = (scheduler.workers.all[0].store, runs) if runs else None
+    while task is not None:  # no worker was free for them, and callers may wait for their jobs
+        task = task[0](task[1])
     (end_threads_soon if bounded else end_threads)(scheduler, idle=idle)
     return left
 

@@ -67,6 +67,10 @@ class Worker:
         Seconds in kernels.
     chunk : Chunk or None
         The one that it computes now, or has just computed.
+    batch : list of (Run, Chunk)
+        What it was given to compute.
+    reached, limit : int
+        The number of the chunk in the batch that it has come to, and of the first that it must not begin.
     is_on_small_batch : bool
         Whether it will be back in less than a switch of threads takes. The engine's lock guards it.
     """
@@ -76,6 +80,8 @@ class Worker:
         self.busy_s = 0.0
         self.chunk: Chunk | None = None
         self.is_on_small_batch = False
+        self.batch: list[tuple[Run, Chunk]] = []
+        self.reached = self.limit = 0
         self._in_main = True  # until a thread of its own runs it
         self._tasks = tasks
         self._stream: WorkerStream | None = None
@@ -140,6 +146,17 @@ class Worker:
         """Clear the control block for a new batch, before any order."""
         self.control.fill(0)
 
+    def take_back(self) -> int:
+        """Let the batch end with the chunk in hand; return how many of its chunks are kept.
+
+        1. The lock's holder sets the limit to the chunk after the one that the worker has reached.
+        2. The worker reaches that chunk, and then looks at the limit; or it has looked just before.
+        3. The lock's holder sees that it has been reached, and lets the worker keep it. A worker that has not computed
+           it after all gives it back with the rest.
+        """
+        self.limit = self.reached + 1
+        return max(self.limit, self.reached + 1)
+
     # ---- tasks: each returns the next one ------------------------------------------------------------
 
     def prepare(self, run: Run) -> Any:
@@ -154,22 +171,23 @@ class Worker:
         return self._tasks.prepared(self, run, prepared)
 
     def compute(self, batch: list[tuple[Run, Chunk]]) -> Any:
-        """Run the kernel over each chunk of a batch.
+        """Run the kernel over each chunk of a batch, up to those that were taken back meanwhile.
 
         An order stays for the whole batch: the chunks after it give all their replicates back.
         """
         done: list[Done] = []
         try:
             for number, (run, chunk) in enumerate(batch):
+                self.reached = number  # before it looks at the limit: see `take_back`
+                if number >= self.limit:
+                    break
                 if number:
                     self.control[block.DONE] = self.control[block.FRACTION] = 0
                 self._compute_one(run, chunk, done)
         except BaseException:
-            finished = {id(item[0]) for item in done}
-            done += [(run, 0, 0.0, None) for run, _ in batch if id(run) not in finished]
-            self._tasks.computed(self, done)
+            self._tasks.computed(self, _with_the_rest(batch, done))
             raise
-        return self._tasks.computed(self, done)
+        return self._tasks.computed(self, _with_the_rest(batch, done))
 
     def _compute_one(self, run: Run, chunk: Chunk, done: list[Done]) -> None:
         """Add what came of a chunk to `done`; raise only what interrupts the main thread."""
@@ -216,6 +234,11 @@ class Worker:
         finally:
             del task
             self._tasks.called(call)
+
+
+def _with_the_rest(batch: list[tuple[Run, Chunk]], done: list[Done]) -> list[Done]:
+    """Return what came of a batch, with no replicate of the chunks that were not computed."""
+    return [*done, *((run, 0, 0.0, None) for run, _ in batch[len(done) :])] if len(done) < len(batch) else done
 
 
 def _is_ctrl_c(error: BaseException) -> bool:

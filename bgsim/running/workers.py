@@ -103,11 +103,13 @@ class Workers:
         state = self._state
         with self._lock:
             now = state.now()
-            worker.chunk = None
+            worker.chunk, worker.batch = None, []
             if worker.is_on_small_batch:
                 worker.is_on_small_batch = False
                 state.small_batches -= 1
             for run, done, elapsed_s, error in batch:
+                if worker not in run.workers:
+                    continue  # it was taken back
                 chunk = run.give_back(worker, done, elapsed_s)
                 assert chunk is not None
                 if done < chunk.count:
@@ -237,10 +239,23 @@ class Workers:
         if left_s > 0:
             worker.is_on_small_batch = True
             self._state.small_batches += 1
+        worker.batch, worker.limit, worker.reached = batch, len(batch), 0
         for taken, _ in batch:
             if taken.has_pending:
                 wake_worker(self._state, taken)
         return batch
+
+    def take_late_chunks_back(self) -> None:
+        """Let other workers have what is left of a batch whose chunk in hand takes longer than its pace said."""
+        for worker in self.all:
+            if len(worker.batch) < 2 or worker.chunk is None:
+                continue
+            kept = worker.take_back()
+            for run, chunk in worker.batch[kept:]:
+                if run.workers.get(worker) is chunk:
+                    run.give_back(worker, 0, 0.0)
+                    wake_worker(self._state, run)
+            del worker.batch[kept:]
 
     def _take(self, worker: Worker, run: Run) -> Chunk:
         run.turn = next(self._state.turns)

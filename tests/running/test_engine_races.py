@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import HANDSHAKE_S
-from kernels import one_draw, plain_walk
+from kernels import Spin, one_draw, plain_walk, spin
 
 import bgsim
 from bgsim.clock import ManualClock
@@ -22,7 +22,7 @@ from bgsim.progress import UpdateType
 from bgsim.retry import Retry
 from bgsim.running.run import Run
 from bgsim.storage import MemoryStore
-from bgsim.testing import GATES, Gate, SteppedEngine, gated, parts, run_all, workers_on
+from bgsim.testing import GATES, Gate, SteppedEngine, gated, parts, run_all, tick, workers_on
 
 TERMINAL = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
@@ -139,6 +139,31 @@ def test_a_callback_keeps_no_run_of_its_batch_from_the_store(callback: str) -> N
         engine.resume()
         finish(first, second)
     assert len(found) == (callback == "waits")
+
+
+def test_what_waits_behind_a_slow_chunk_of_its_batch_goes_to_another_worker(hold: Gate) -> None:
+    """The pace said that both take no time; one has a replicate that does not end."""
+    spin.warmup()
+    clock = ManualClock()
+    with bgsim.Engine(workers=2, clock=clock) as engine:
+        engine.submit(one_draw, replicates=1, cache="off").result(HANDSHAKE_S)
+        busy = engine.submit(gated, {"name": "a"}, replicates=1, cache="off")
+        hold.wait_until_reached()  # so the other worker gets the whole batch
+        engine.pause()
+        slow = engine.submit(spin, Spin(iterations=10**15), replicates=1, cache="off")
+        quick = engine.submit(one_draw, replicates=1, seed=1, cache="off")
+        for job in (slow, quick):
+            parts(engine).state.pace[job.run.pace_key] = 1e6
+        engine.resume()
+        while not any(worker.chunk is not None and len(worker.batch) == 2 for worker in parts(engine).workers.all):
+            engine.status(slow.id)  # until it is in the kernel
+        hold.open()
+        assert busy.result(HANDSHAKE_S).replicates == 1
+        assert not quick.done()
+        clock.advance(1.0)
+        tick(engine)
+        assert quick.result(HANDSHAKE_S).replicates == 1
+        assert slow.cancel()
 
 
 @pytest.mark.parametrize("simulation", [one_draw, plain_walk, gated])
