@@ -144,10 +144,7 @@ class Lifecycle:
                 self._jobs.start(job, now, *messages)
                 if job.run_deadline is not None:
                     state.alarms.watch(job)
-        if run.columns:
-            run.begin_watch(now)
-        else:
-            run.moved_at, run.stalled = now, False
+        run.begin_watch(now)
         wake_worker(state, run)
         if state.alarms.sample_at == math.inf:
             state.alarms.sample_from(now + self._config.progress_update_interval_ms / 1000)

@@ -120,6 +120,8 @@ class Run(Entry):
         Which NumPy and numba computed those.
     workers : dict of ChunkWorker to Chunk or None
         The workers on it, and their chunks; None while one prepares it.
+    chunk_rate : float
+        Replicates a second of one worker; 0 until it is known.
     turn : int
         When a worker last took a chunk of it, counted over all runs.
     error, failed_at : BaseException or None, int
@@ -146,7 +148,7 @@ class Run(Entry):
     """
 
     __slots__ = (
-        "_chunk_rate", "_eta", "_last_count", "_moved", "_pending", "_result", "attempts", "columns", "completed",
+        "_eta", "_last_count", "_moved", "_pending", "_result", "attempts", "chunk_rate", "columns", "completed",
         "context", "error", "failed_at", "followers", "follows", "from_store", "last", "length", "log", "missed_at",
         "moved_at", "pace_key", "request", "retry", "runner", "shown", "stage", "stalled", "store_error",
         "stored_versions", "stream_key", "turn", "workers",
@@ -182,13 +184,13 @@ class Run(Entry):
         self.store_error: str | None = None
         self.missed_at = missed_at
         self.shown = 0.0
+        self.chunk_rate = 0.0
         self._eta: Rate | None = None
         self._result: tuple[int, Columns] | None = None
         self.moved_at = 0.0
         self.stalled = False
         self._moved = 0.0  # the counters when they last moved
         self._pending: list[tuple[int, int]] = []  # ranges of rows that no worker has; sorted, apart
-        self._chunk_rate = 0.0  # replicates a second of one worker, 0 until measured
         self._last_count = 0
 
     @property
@@ -291,18 +293,13 @@ class Run(Entry):
 
     def expect(self, rate: float, target_s: float) -> None:
         """Size the first chunk by a rate that was measured before, in replicates a second of one worker."""
-        self._chunk_rate, self._last_count = rate, max(1, int(rate * target_s))
-
-    @property
-    def chunk_rate(self) -> float:
-        """Replicates a second of one worker; 0 until it is known."""
-        return self._chunk_rate
+        self.chunk_rate, self._last_count = rate, max(1, int(rate * target_s))
 
     def take(self, worker: ChunkWorker, workers: int, target_s: float) -> Chunk:
         """Cut a chunk of about `target_s` seconds off the lowest pending range; there has to be one."""
         first, stop = self._pending[0]
         end = first + 1
-        if self._chunk_rate and self.replicates > end:
+        if self.chunk_rate and self.replicates > end:
             end = min(first + self._chunk_size(workers, target_s), stop, self.replicates)
         if end == stop:
             self._pending.pop(0)
@@ -331,8 +328,8 @@ class Run(Entry):
         computing_s = elapsed_s - self.request.revision.check_s
         if done and computing_s > 0:
             rate = done / computing_s
-            known = self._chunk_rate > 0 and self._last_count * _GROWTH > done
-            self._chunk_rate += (rate - self._chunk_rate) * (_SMOOTHING if known else 1.0)
+            known = self.chunk_rate > 0 and self._last_count * _GROWTH > done
+            self.chunk_rate += (rate - self.chunk_rate) * (_SMOOTHING if known else 1.0)
             self._last_count = max(done, 1)
         return chunk
 
@@ -371,7 +368,7 @@ class Run(Entry):
     def _chunk_size(self, workers: int, target_s: float) -> int:
         check_s = self.request.revision.check_s
         chunk_s = target_s if check_s < _SHORT_CHECK_S else max(target_s, check_s / _MOST_CHECKING)
-        wanted = min(self._chunk_rate * chunk_s, self._last_count * _GROWTH)
+        wanted = min(self.chunk_rate * chunk_s, self._last_count * _GROWTH)
         return max(1, min(int(wanted), -(-self._pending_rows // workers)))
 
     def _return(self, first: int, stop: int) -> None:

@@ -99,7 +99,6 @@ class State:
         limits: dict[str, Any] = {"limits": config.limits, "rate_limits": config.rate_limits}
         self.queue = QueueCore(config.max_queue_size, age_after_s=config.age_after_s, **limits)
         self.calls = QueueCore(sys.maxsize, **limits)
-        self._timetables = (self.queue.order.timetable, self.calls.order.timetable)
         self.running: list[Run] = []
         self.storing: list[Run] = []
         self.to_store: deque[Run] = deque()
@@ -160,9 +159,6 @@ class State:
             self.room.notify_all()
         if not self.jobs and self.is_idle:
             self.idle.notify_all()
-        when = self.alarms.at
-        for timetable in self._timetables:
-            if timetable.look_at < when:  # noqa: PLR1730 - min() is a call
-                when = timetable.look_at
-        if when < self.wakes_at:
+        look_at = self.queue.order.timetable.look_at, self.calls.order.timetable.look_at
+        if min(self.alarms.at, *look_at) < self.wakes_at:
             self.alarm.notify()

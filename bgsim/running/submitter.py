@@ -68,7 +68,7 @@ class Submitter:
         self._check(request)
         now, wall = scheduler.state.monotonic(), scheduler.state.wall()
         if job_id is None:
-            job_id = f"{simulation.short_name}-{self._token}-{next(self._numbers)}"
+            job_id = self.new_id(simulation)
         job = Job(scheduler, job_id, request, now, wall)
         if crashes or recovered:
             job.crashes, job.recovered = crashes, recovered
@@ -127,8 +127,7 @@ class Submitter:
         ------
         EngineClosedError, IdentityError, InvalidInputError
         """
-        if self.scheduler.state.closed:
-            self.scheduler.check_open()
+        self.scheduler.check_open()
         if not request.revision.is_clean:
             self._check_revision(request)
         config, size = self.scheduler.config, request.size_bytes

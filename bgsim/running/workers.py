@@ -75,17 +75,13 @@ class Workers:
 
     def prepared(self, worker: Worker, run: Run, prepared: Prepared) -> Task | None:
         """Take what `prepare` returned; return the worker's next task, most often the first chunk of the run."""
-        state = self._state
         with self._lock:
-            now = state.now()
+            now = self._state.now()
             run.adopt(prepared.columns, prepared.stored, prepared.versions)
             run.runner = prepared.runner
             run.give_back(worker, 0, 0.0)
             self._lifecycle.came_back(run, now)
-            if run.stage >= Stage.STOPPED or state.to_store or self._lock.has_deferred:
-                return self._after(worker, now)
-            task = None if state.paused or state.stopped else self._most_urgent(worker, now)
-            return task or self._after(worker, now)
+            return self._after(worker, now, ends_step=run.stage >= Stage.STOPPED)
 
     def not_prepared(self, worker: Worker, run: Run, error: BaseException | None) -> Task | None:
         """Take a run back that could not be prepared, or whose preparation was interrupted."""
@@ -152,14 +148,15 @@ class Workers:
         if state.asleep and (state.running or state.to_store):
             state.work.notify()
 
-    def _after(self, worker: Worker, now: float) -> Task | None:
-        """Return the task that follows another one; none where callbacks come first, or the caller decides by steps."""
+    def _after(self, worker: Worker, now: float, *, ends_step: bool = True) -> Task | None:
+        """Return the task that follows another one; none where callbacks come first, or the caller decides by steps.
+
+        What has been computed goes to the store in the same step, and what has been prepared has its first chunk in it.
+        """
         if self._lock.has_deferred:  # a callback may wait for what this worker was to do next, or end this step
             self.wake_another()
             return None
-        if self._state.to_store:
-            return self._to_store(worker)
-        if self._config.immediate:
+        if self._config.immediate and ends_step and not self._state.to_store:
             return None
         return self._next(worker, now)  # the worker waits in `next_task`, where no frame of it keeps a result alive
 
@@ -281,9 +278,9 @@ class Workers:
             return False  # the worker that prepares it without the lock finds the same, and fails the run
         run.adopt(columns, 0)
         run.runner = runner
-        seconds = self._state.seconds_of(run)
-        if seconds:
-            run.expect(run.replicates / seconds, self._chunk_s)
+        rate = self._state.pace.get(run.pace_key)
+        if rate:
+            run.expect(rate, self._chunk_s)
         return True
 
 
