@@ -6,7 +6,6 @@ import concurrent.futures
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -18,6 +17,7 @@ from conftest import HANDSHAKE_S
 from crash_kernels import hooked
 from engine_process import PHASES
 from kernels import Fragile, fragile, one_draw
+from new_process import start_script
 from paths import SUPPORT
 
 import bgsim
@@ -42,13 +42,7 @@ needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_script(SCRIPT, *arguments)
 
 
 def finish(process: subprocess.Popen[str], text: str = "") -> list[str]:

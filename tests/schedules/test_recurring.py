@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import builtins
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from conftest import HANDSHAKE_S
 from kernels import one_draw
+from new_process import start_script
 from paths import SUPPORT
 
 import bgsim
@@ -437,16 +436,7 @@ def test_two_processes_on_one_store_run_each_due_time_once(tmp_path: Path) -> No
     for number in range(8):
         runs.add("0 * * * *", name=f"s{number}", misfire="all")
     runs.engine.close()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), "schedules", str(path), str(int(NOON + 3 * HOUR))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    processes = [start_script(SCRIPT, "schedules", path, int(NOON + 3 * HOUR)) for _ in range(2)]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     for process in processes:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from new_process import start_script
 from paths import SUPPORT
 from store_helpers import columns, key, letter, request, schedule, store_now
 
@@ -373,9 +374,7 @@ def test_people_read_the_journals_views(in_file, path) -> None:
 
 def start(*arguments: object) -> subprocess.Popen[str]:
     """Start another process that uses the store, and wait until it is ready."""
-    command = [sys.executable, str(SUPPORT / "store_process.py"), *map(str, arguments)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, text=True, **pipes)
+    process = start_script(SUPPORT / "store_process.py", *arguments)
     assert process.stdout.readline() == "ready\n", process.stderr.read()
     return process
 

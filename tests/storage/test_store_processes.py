@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import pytest
+from new_process import start_script
 from paths import SUPPORT
 from store_helpers import columns, key, same
 
@@ -19,13 +19,7 @@ LANES = 4
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_script(SCRIPT, *arguments)
 
 
 def finish(process: subprocess.Popen[str], text: str = "") -> str:

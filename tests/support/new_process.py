@@ -34,3 +34,14 @@ def printed(code: str, folder: Path | None = None, *options: str, **environment:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def start_script(script: Path, *arguments: object) -> subprocess.Popen[str]:
+    """Start a script in a new process, with pipes to and from it."""
+    return subprocess.Popen(
+        [sys.executable, str(script), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
