@@ -113,7 +113,8 @@ class Storing:
         except Exception as error:  # a store that breaks its contract must not lose a result
             on_stored(error)
         else:
-            self._place(run, replicates, workspaces[1:])
+            if len(workspaces) > 1:
+                self._place(run, replicates, workspaces[1:])
         caller = None
         return run.store_error is None if told else None
 

@@ -127,7 +127,8 @@ class Submitter:
         ------
         EngineClosedError, IdentityError, InvalidInputError
         """
-        self.scheduler.check_open()
+        if self.scheduler.state.closed:
+            self.scheduler.check_open()
         if not request.revision.is_clean:
             self._check_revision(request)
         config, size = self.scheduler.config, request.size_bytes
