@@ -5,14 +5,29 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
-from bgsim.errors import InvalidInputError, nearest
+from bgsim.errors import InvalidInputError, NotPicklableError, brief, nearest
+
+
+class NotPicklable:
+    """What belongs to the process that made it: pickling and copying it are refused."""
+
+    __slots__ = ()
+
+    instead: ClassVar[str]
+    """What to do instead."""
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        raise NotPicklableError(
+            f"{type(self).__name__} belongs to the process that made it, and can be neither pickled nor copied; "
+            f"{self.instead}"
+        )
 
 
 def refused(field: str, value: object, allowed: str) -> InvalidInputError:
     """Return the error that refuses a value; `allowed` follows "must be"."""
-    return InvalidInputError(f"{field} must be {allowed}; got {value!r}", field=field, value=value)
+    return InvalidInputError(f"{field} must be {allowed}; got {brief(value)}", field=field, value=value)
 
 
 def is_integer(value: object) -> TypeGuard[int]:

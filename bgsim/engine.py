@@ -27,7 +27,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.checks import refused
+from bgsim.checks import NotPicklable, refused
 from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig
 from bgsim.job import Job, JobStatus
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bgsim.engine")
 
 
-class Engine(JobVerbs, ScheduleVerbs):
+class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
     """Runs simulations in the background of this process.
 
     Use it in a ``with`` block: leaving it waits for what was submitted; leaving it by an exception or Ctrl-C cancels,
@@ -88,6 +88,8 @@ class Engine(JobVerbs, ScheduleVerbs):
     >>> len(result["payoff"])
     1000
     """
+
+    instead = "make one in each process, with the path of the same store"
 
     def __init__(
         self,

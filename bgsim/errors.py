@@ -9,6 +9,7 @@
     │   ├── IdentityError                   code that cannot be followed, where that is asked for
     │   ├── StreamError                     random numbers of other streams than the replicate's
     │   └── ScenarioError                   a scenario file
+    ├── NotPicklableError (TypeError)       what belongs to one process; it says what to pickle instead
     ├── CompileError (TypeError)            numba cannot compile the kernel
     ├── SimulationNotFoundError (LookupError)
     ├── QueueFullError (queue.Full)         try later, wait, or make room
@@ -24,19 +25,34 @@
     │   └── DamagedResultError              a checksum does not match
     └── MissingExtraError (ImportError)     ``pip install "bgsim[...]"``
 
-Each also inherits the builtin that a caller would catch, and says what to do next.
+Each also inherits the builtin that a caller would catch, and says what to do next. Its text is `printable`, whatever
+it quotes.
 """
 
 from __future__ import annotations
 
 import difflib
+import pickle
 import queue
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+_MOST_SHOWN = 200
+"""Characters of a value in a message."""
+
 
 class BgsimError(Exception):
-    """The root of the tree."""
+    """The root of the tree.
+
+    It can be pickled and copied with its attributes. What of them cannot be pickled is kept as the text that shows it.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args), {name: _kept(value) for name, value in vars(self).items()}
 
 
 class InvalidInputError(BgsimError, ValueError):
@@ -76,6 +92,10 @@ class ScenarioError(InvalidInputError):
     """A scenario file cannot be used; the message names the entry and what is allowed."""
 
 
+class NotPicklableError(BgsimError, TypeError):
+    """What belongs to the process that made it can be neither pickled nor copied."""
+
+
 class CompileError(BgsimError, TypeError):
     """numba cannot compile the kernel; the message points at the line."""
 
@@ -92,7 +112,7 @@ class RequestNotFoundError(BgsimError, KeyError):
     """No request or job has this id."""
 
     def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
+        return printable(str(self.args[0])) if self.args else ""
 
 
 class EngineClosedError(BgsimError, RuntimeError):
@@ -148,6 +168,28 @@ class MissingExtraError(BgsimError, ImportError):
     """An optional package is not installed; the message names the extra."""
 
 
+def printable(text: str) -> str:
+    """Return a text that acts on no terminal: all but visible characters, spaces, tabs and line breaks is escaped.
+
+    Escaped are control characters (C0, C1), those that change the direction of text or have no width, lone surrogates,
+    and what Unicode has not assigned.
+    """
+    if text.isprintable():
+        return text
+    return "".join([c if c.isprintable() or c in "\n\t" or _is_space(c) else ascii(c)[1:-1] for c in text])
+
+
+def brief(value: object, most: int = _MOST_SHOWN) -> str:
+    """Return a value as a message shows it: its `repr`, cut to `most` characters, if it has one."""
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write long ones
+        return f"an integer of {value.bit_length():,} bits"
+    try:
+        text = repr(value)
+    except Exception:  # of the value's own class
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Say which of the allowed names comes closest, as the tail of a message.
 
@@ -156,5 +198,22 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     str
         ``"; did you mean 'x'?"``, or an empty string when nothing is close.
     """
-    close = difflib.get_close_matches(name, list(allowed), n=1)
+    close = difflib.get_close_matches(name[:_MOST_SHOWN], list(allowed), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _is_space(character: str) -> bool:
+    return unicodedata.category(character) == "Zs"
+
+
+def _made_again(kind: type[BgsimError], arguments: tuple[Any, ...]) -> BgsimError:
+    """Return an error without calling its `__init__`; unpickling adds the attributes."""
+    return kind.__new__(kind, *arguments)
+
+
+def _kept(value: Any) -> Any:
+    try:
+        pickle.dumps(value)
+    except Exception:  # of the value's own class
+        return brief(value)
+    return value

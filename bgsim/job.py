@@ -8,6 +8,7 @@ import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bgsim.checks import NotPicklable
 from bgsim.job_status import TERMINAL, TRANSITIONS, JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Controls(Protocol):
         """Get a job done that no thread works on."""
 
 
-class Job(concurrent.futures.Future["SimulationResult"]):
+class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
     """The handle of one submitted request; made by `Engine.submit`.
 
     It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. The engine's lock guards
@@ -102,6 +103,8 @@ class Job(concurrent.futures.Future["SimulationResult"]):
     store_error, error : str or None
         As `JobStatus` has them.
     """
+
+    instead = "pickle its id, result() or status()"
 
     run: Any = None
     crashes = 0

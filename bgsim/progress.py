@@ -39,7 +39,7 @@ from bgsim.bus.filters import Filter
 from bgsim.bus.post import check_delivery, post_to
 from bgsim.bus.subscription import Subscription
 from bgsim.bus.updates import NOTHING, ProgressUpdate, UpdateType, format_duration
-from bgsim.checks import check_integer
+from bgsim.checks import NotPicklable, check_integer
 
 if TYPE_CHECKING:
     from weakref import ReferenceType
@@ -95,7 +95,7 @@ class BusStats:
     overdue_callbacks: int
 
 
-class ProgressBus:
+class ProgressBus(NotPicklable):
     """Takes updates from any thread and delivers them to subscribers in its own threads.
 
     Parameters
@@ -107,6 +107,8 @@ class ProgressBus:
     clock : callable
         Measures the patience: seconds that never run backwards.
     """
+
+    instead = "pickle the updates"
 
     def __init__(
         self, *, threads: bool = True, patience_s: float = 1.0, clock: Callable[[], float] = time.monotonic

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from bgsim.checks import check_integer
+from bgsim.checks import NotPicklable, check_integer
 from bgsim.errors import EngineClosedError, QueueFullError, RequestNotFoundError
 from bgsim.priority import Priority
 from bgsim.queue.core import CLOSED, QueueCore, QueueStats
@@ -40,7 +40,7 @@ __all__ = ["Entry", "EntryState", "Placement", "Priority", "QueueStats", "Simula
 _PROCESSING, _GONE = EntryState.PROCESSING, EntryState.GONE
 
 
-class SimulationQueue:
+class SimulationQueue(NotPicklable):
     """A bounded priority queue of simulation requests.
 
     Any thread may call any method. One lock guards everything; nothing is called while it is held, except
@@ -76,6 +76,8 @@ class SimulationQueue:
     (['a', 'b'], 500, 'HIGH')
     >>> queue.done(entry)
     """
+
+    instead = "make one in each process"
 
     def __init__(
         self,

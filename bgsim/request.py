@@ -122,6 +122,11 @@ class Request:
         self.key = ResultKey(self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts)
         self.queue_key = f"{self.key.identity} {self.cache}" if self.allow_deduplication else None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what was asked for; the simulation is looked at anew where that is made again."""
+        given = {name: getattr(self, name) for name, f in self.__dataclass_fields__.items() if f.init}
+        return _asked_again, (given,)
+
     def _take_defaults(self) -> None:
         """Take from the simulation what the caller has not said."""
         defaults = self.simulation.defaults
@@ -247,6 +252,11 @@ def make_request(simulation: Simulation, parameters: Any, **options: Any) -> Req
                 value=value,
             )
     return Request(simulation, simulation.bind(parameters), **options)
+
+
+def _asked_again(given: dict[str, Any]) -> Request:
+    """Return a request that was pickled."""
+    return Request(**given)
 
 
 def read_request(

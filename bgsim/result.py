@@ -153,8 +153,6 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         columns: Mapping[str, NDArray[Any]],
         fingerprint: str,
     ) -> None:
-        for column in columns.values():
-            column.flags.writeable = False
         self.simulation = simulation
         self.parameters = parameters
         self.seed = seed
@@ -162,6 +160,16 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         self.replicates = len(next(iter(columns.values())))
         self.versions = versions_of(columns, self.replicates)
         self._columns = columns
+        self._close_columns()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled or copied: its arrays are writable again."""
+        vars(self).update(state)
+        self._close_columns()
+
+    def _close_columns(self) -> None:
+        for column in self._columns.values():
+            column.flags.writeable = False
 
     def summary(self, quantiles: tuple[float, ...] = QUANTILES) -> Summary:
         """Return count, mean, standard deviation, standard error and quantiles of each output."""

@@ -9,6 +9,7 @@ import types
 import typing
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,10 @@ import numpy as np
 from bgsim import control as block
 from bgsim.defaults import JobDefaults
 from bgsim.errors import ParameterError
-from bgsim.kernels.definition import read_depends_on, read_signature
+from bgsim.kernels.definition import read_depends_on, read_signature, reduced
 from bgsim.kernels.outputs import put_replicate, read_outputs
 from bgsim.kernels.plain import ChunkRunner, numba_is_off, run_plain
-from bgsim.parameters.parameter_set import ParameterSet
+from bgsim.parameters.parameter_set import ParameterSet, layout_of
 from bgsim.streams import replicate_rng
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class Simulation:
         runner = self.prepared(parameters, revision)
         if runner is None:
             view = parameters.kernel_view()
-            runner = functools.partial(revision.compile(_layout_of(view), view), view)
+            runner = functools.partial(revision.compile(layout_of(view), view), view)
         return runner
 
     def prepared(self, parameters: ParameterSet, revision: Revision) -> ChunkRunner | None:
@@ -235,7 +236,7 @@ class Simulation:
         if not revision.compiles:
             return functools.partial(run_plain, self, revision, self._argument(parameters))
         view = parameters.kernel_view()
-        compiled = revision.compiled.by_layout.get(_layout_of(view))
+        compiled = revision.compiled.by_layout.get(layout_of(view))
         return None if compiled is None else functools.partial(compiled, view)
 
     def _argument(self, parameters: ParameterSet) -> Any:
@@ -265,6 +266,31 @@ class Simulation:
         returned = self._run_one(parameters, seed, index)
         put_replicate(self.name, self.outputs, self.new_columns(parameters, 1), 0, returned)
 
+    def __reduce__(self) -> Any:
+        """Pickle it by its name, as a function; see `bgsim.kernels.definition.reduced`."""
+        arguments = {
+            "function": self.function,
+            "outputs": {o.name: (o.dtype, o.shape) for o in self.outputs},
+            "name": self.name,
+            "version": self.version,
+            "depends_on": self.depends_on,
+            "compile": self._sees_fields_alone,
+            "replay": self._replay,
+        }
+        return reduced(self, arguments | {f.name: getattr(self.defaults, f.name) for f in fields(self.defaults)})
+
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any] | None]) -> None:
+        arguments, hints = state
+        if hints is not None:
+            arguments["function"].__annotations__ = hints
+        self.__init__(**arguments)  # type: ignore[misc]
+
+    def __copy__(self) -> Simulation:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Simulation:
+        return self
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.function(*args, **kwargs)
@@ -273,11 +299,6 @@ class Simulation:
         takes = self.parameters_class.__name__ if self.parameters_class else "any mapping"
         outputs = ", ".join(o.name for o in self.outputs)
         return f"<simulation {self.name}: {takes} -> {outputs}>"
-
-
-def _layout_of(view: Any) -> tuple[Any, ...]:
-    """Return what a kernel is compiled for: the names and the types of its parameters."""
-    return type(view), *[(v.dtype, v.ndim) if isinstance(v, np.ndarray) else type(v) for v in view]
 
 
 @typing.overload

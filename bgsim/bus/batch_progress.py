@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from bgsim.bus.post import check_delivery
 from bgsim.bus.rate import Rate
 from bgsim.bus.updates import ProgressUpdate, UpdateType, format_bar, format_duration, format_share
+from bgsim.checks import NotPicklable
 from bgsim.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class BatchUpdate(NamedTuple):
         return format_bar(self.fraction, str(self))
 
 
-class BatchProgress:
+class BatchProgress(NotPicklable):
     """Combines the updates of several jobs; made by `ProgressBus.batch` and `batch_of`.
 
     Iterate over it with ``for`` or ``async for``: each step waits for an update, takes all that have arrived, and gives
@@ -111,6 +112,8 @@ class BatchProgress:
     current : BatchUpdate
         The newest state; any thread may read it.
     """
+
+    instead = "pickle its updates, such as current"
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.bus.buffer import Buffer
+from bgsim.checks import NotPicklable
 
 if TYPE_CHECKING:
     from bgsim.bus.filters import Filter
@@ -49,7 +50,7 @@ class Registry(Protocol):
         """Count a callback or predicate that raised."""
 
 
-class Subscription:
+class Subscription(NotPicklable):
     """The iterator over updates, or the handle of a callback, that `ProgressBus.subscribe` returns.
 
     Iterate over it with ``for`` or ``async for``. A subscription to jobs ends after the last one's terminal
@@ -74,6 +75,8 @@ class Subscription:
     ended : bool
         Whether nothing more is put into the buffer.
     """
+
+    instead = "pickle the updates, or subscribe in the process that computes"
 
     def __init__(
         self,

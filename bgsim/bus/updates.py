@@ -80,6 +80,9 @@ class ProgressUpdate(NamedTuple):
             "metadata": dict(self.metadata),
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (*self[:-1], dict(self.metadata))
+
     def __str__(self) -> str:
         text = f"{self.current_phase} {format_share(self.fraction, self.replicates_completed, self.total_replicates)}"
         if self.estimated_time_remaining_ms is not None and not self.update_type.is_terminal:
@@ -88,6 +91,11 @@ class ProgressUpdate(NamedTuple):
 
     def _repr_html_(self) -> str:
         return format_bar(self.fraction, str(self))
+
+
+def _made_again(*fields: Any) -> ProgressUpdate:
+    """Return an update that was pickled; no pickle takes read-only metadata."""
+    return ProgressUpdate._make((*fields[:-1], MappingProxyType(fields[-1])))
 
 
 def format_share(fraction: float, completed: int, total: int) -> str:

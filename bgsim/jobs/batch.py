@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.checks import check_word
+from bgsim.checks import NotPicklable, check_word
 from bgsim.errors import (
     BgsimError,
     EngineClosedError,
@@ -34,12 +34,14 @@ ORDERS = ("completion", "submission")
 STATISTICS = ("mean", "sd", "standard_error", "minimum", "maximum", "replicates")
 
 
-class Batch(Sequence[Job]):
+class Batch(NotPicklable, Sequence[Job]):
     """Jobs that belong together; made by `Engine.submit_many` and `Engine.sweep`.
 
     A sequence of all its jobs, in the order in which they were asked for. Where the queue has no room for all, the rest
     follow as jobs end; asking for one of those waits until it is submitted. Any thread may call any method.
     """
+
+    instead = "pickle its results(), or the ids of its jobs"
 
     def __init__(self, submitter: Submitter, requests: Sequence[Request]) -> None:
         self._submitter = submitter

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from bgsim.checks import check_integer, is_integer
+from bgsim.checks import NotPicklable, check_integer, is_integer
 from bgsim.priority import Priority
 
 P = ParamSpec("P")
@@ -52,7 +52,7 @@ class Enqueue(Protocol):
         ...
 
 
-class EngineExecutor(Executor):
+class EngineExecutor(NotPicklable, Executor):
     """Runs plain callables on an engine's workers; made by `Engine.executor`. Any thread may call any method.
 
     Calls wait in the engine's queue, among its simulations, by priority. Each takes a worker from its start to its end,
@@ -67,6 +67,8 @@ class EngineExecutor(Executor):
     group : str, optional
         Counts against ``limits``.
     """
+
+    instead = "make an engine in each process, and one of it"
 
     def __init__(
         self, enqueue: Enqueue, *, priority: Priority | str = Priority.NORMAL, group: str | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copyreg
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bgsim.errors import InvalidInputError, ParameterError
+from bgsim.errors import InvalidInputError, NotPicklableError, ParameterError
 from bgsim.kernels.outputs import Output
 from bgsim.parameters.parameter_class import fields_of
 
@@ -70,3 +72,61 @@ def read_signature(name: str, function: Callable[..., Any]) -> tuple[type | None
         return None, len(arguments) == 3
     fields_of(annotation)  # refuses what is neither a frozen dataclass nor a NamedTuple
     return annotation, len(arguments) == 3
+
+
+def reduced(simulation: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return what pickling keeps of a simulation: as of a function its name, or of what no name finds its arguments.
+
+    Parameters
+    ----------
+    simulation : object
+        With the ``__module__`` and the ``__qualname__`` of its function.
+    arguments : mapping
+        What it was made with; the function under ``"function"``.
+
+    Raises
+    ------
+    NotPicklableError
+        If another process can find neither the simulation nor its function.
+    """
+    module, by_value = simulation.__module__, _functions_are_kept_by_value()
+    if not (by_value and module == "__main__"):
+        name = _name_in(module, simulation.__qualname__, simulation)
+        if name is not None:
+            return name
+    function = arguments["function"]
+    found = _name_in(getattr(function, "__module__", ""), getattr(function, "__qualname__", ""), function)
+    if by_value or found is not None:
+        hints = None if found is not None else _resolved(simulation)
+        return copyreg.__newobj__, (type(simulation),), (dict(arguments), hints)  # type: ignore[attr-defined]
+    raise NotPicklableError(
+        f"{simulation.name} cannot be pickled, for no name in the module {module!r} leads to it. Define it at the top "
+        "of a module that the other process can import, or pickle with cloudpickle"
+    )
+
+
+def _resolved(simulation: Any) -> dict[str, Any]:
+    """Return the annotation that counts as a class: its text finds nothing where the function is made again."""
+    first = next(iter(inspect.signature(simulation.function).parameters))
+    return {first: simulation.parameters_class or typing.Any}
+
+
+def _name_in(module: str, qualname: str, wanted: object) -> str | None:
+    """Return the name that leads to an object in a module, as pickle looks it up."""
+    found: Any = sys.modules.get(module)
+    names = vars(found) if found is not None else {}
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if found is wanted:
+        return qualname
+    return next((name for name, value in list(names.items()) if value is wanted), None)
+
+
+def _functions_are_kept_by_value() -> bool:
+    """Tell whether the pickler at work is cloudpickle or dill, or a copy of one; only the stack tells that."""
+    frame = sys._getframe()  # noqa: SLF001 - CPython has no public name for it
+    while frame is not None:
+        if not {"cloudpickle", "dill"}.isdisjoint(str(frame.f_globals.get("__name__")).split(".")):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False

@@ -60,6 +60,10 @@ class ParameterClass:
         self._kept = self._answers.union(self.names)
         self._other_slots = tuple(name for name in _slots(parameters_class) if name not in self._by_name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle nothing of it: a class that is pickled by value has it made anew."""
+        return type(None), ()
+
     def construct(self, given: Mapping[str, Any]) -> Any:
         """Call the class with what a mapping gives, each value in the type of its field.
 

@@ -181,6 +181,10 @@ class ParameterSet(Mapping[str, Any]):
             )
         return given
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the values: no code of the class runs where the set is made again."""
+        return ParameterSet.restore, (self._values, self.parameters_class)
+
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
@@ -269,6 +273,11 @@ def view_class(names: tuple[str, ...]) -> type:
     """Return the namedtuple class with these fields; numba's cache finds it again by its name."""
     found: type = getattr(sys.modules[__name__], "View:" + ",".join(names))
     return found
+
+
+def layout_of(view: Any) -> tuple[Any, ...]:
+    """Return what a kernel is compiled for: the names and the types of its parameters."""
+    return type(view), *[(v.dtype, v.ndim) if isinstance(v, np.ndarray) else type(v) for v in view]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bgsim.checks import NotPicklable
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage import slots as slot_pairs
@@ -38,7 +39,7 @@ DEFAULT_MAX_BYTES = 2**30
 DEFAULT_MAX_AGE_S = 7 * 24 * 3600.0
 
 
-class Store(abc.ABC):
+class Store(NotPicklable, abc.ABC):
     """Results by parameter hash, and two slots a workspace. Any thread may call any method.
 
     A result is stored from replicate 0 on and grows. A stored replicate never changes, since it is a function of the
@@ -53,6 +54,8 @@ class Store(abc.ABC):
     journal : Journal
         The requests that have not ended, those that have failed, and schedules. `MemoryJournal` keeps them in memory.
     """
+
+    instead = "open the same file in each process: ResultStore(path)"
 
     journal: Journal
     max_storage_bytes: int = DEFAULT_MAX_BYTES
