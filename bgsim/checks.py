@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeGuard
 
@@ -91,13 +92,14 @@ def check_number(
     ------
     InvalidInputError
     """
+    given = math.inf if isinstance(value, int) and value > sys.float_info.max else value  # larger than every float
     if (
-        is_number(value)
-        and (value >= 0 if zero else value > 0)
-        and value <= most
-        and not (finite and value == math.inf)
+        is_number(given)
+        and (given >= 0 if zero else given > 0)
+        and given <= most
+        and not (finite and given == math.inf)
     ):
-        return value if isinstance(value, int | float) else float(value)
+        return given if isinstance(given, int | float) else float(given)
     raise refused(field, value, allowed)
 
 

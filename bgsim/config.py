@@ -10,6 +10,7 @@ from typing import Any
 from bgsim.checks import check_integer, check_number, check_word
 from bgsim.errors import InvalidInputError, nearest
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
+from bgsim.storage.limits import checked_max_age, checked_max_bytes
 
 IDENTITY_MODES = ("warn", "strict")
 
@@ -41,8 +42,10 @@ class EngineConfig:
         A job whose result would be larger is refused before it starts.
     auto_store_completed : bool
         Whether results go to the store.
-    max_storage_bytes, max_age_seconds : float
-        Limits of a store that the engine opens.
+    max_storage_bytes : int
+        Bytes that a store may take that the engine opens; beyond them the least recently used results go.
+    max_age_seconds : float
+        Results in such a store that were last used longer ago go as well; infinite by default.
     limits : mapping of str to int
         How many jobs of a group may run at a time.
     rate_limits : mapping of str to (int, float)
@@ -94,17 +97,17 @@ class EngineConfig:
             "max_concurrent_simulations",
             "max_queue_size",
             "max_result_bytes",
-            "max_storage_bytes",
         ):
             object.__setattr__(self, name, check_integer(name, getattr(self, name)))
         for name in (
             "chunk_target_ms",
             "progress_update_interval_ms",
             "max_completed_age_seconds",
-            "max_age_seconds",
             "stalled_after_s",
         ):
             object.__setattr__(self, name, check_number(name, getattr(self, name), "a number above 0", zero=False))
+        object.__setattr__(self, "max_storage_bytes", checked_max_bytes("max_storage_bytes", self.max_storage_bytes))
+        object.__setattr__(self, "max_age_seconds", checked_max_age("max_age_seconds", self.max_age_seconds))
         check_word("identity", self.identity, IDENTITY_MODES)
 
     @classmethod

@@ -354,7 +354,7 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         if isinstance(store, Store):
             return store
         if store is None:
-            return MemoryStore(self.config.max_storage_bytes)
+            return MemoryStore(self.config.max_storage_bytes, self.config.max_age_seconds)
         if not isinstance(store, str | os.PathLike):
             raise refused("store", store, "a path, a Store, or None for memory")
         return ResultStore(

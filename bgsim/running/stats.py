@@ -103,6 +103,8 @@ class Health:
         Ids of jobs that do not move; of those that were asked to stop and have not stopped.
     store_error : str or None
         Why the store refused its latest use.
+    evicted : int
+        Results that the limits of the store have removed since it was opened.
     """
 
     alerts: tuple[str, ...]
@@ -111,6 +113,7 @@ class Health:
     stalled: tuple[str, ...]
     overdue: tuple[str, ...]
     store_error: str | None
+    evicted: int = 0
 
     @property
     def ok(self) -> bool:
@@ -118,7 +121,9 @@ class Health:
         return not self.alerts
 
     def __str__(self) -> str:
-        return "all is well" if self.ok else "; ".join(self.alerts)
+        told = self.alerts or ("all is well",)
+        evicted = (f"the store's limits have removed {self.evicted:,} results",) if self.evicted else ()
+        return "; ".join((*told, *evicted))
 
 
 def _duration(seconds: float) -> str:
@@ -178,4 +183,5 @@ def health_of(scheduler: Scheduler) -> Health:
     alerts += [f"{job_id} was asked to stop and has not let go" for job_id in overdue]
     if store_error is not None:
         alerts.append(f"the store refuses: {store_error}")
-    return Health(tuple(alerts), failed, waiting, stalled, overdue, store_error)
+    alerts += scheduler.store.alerts()
+    return Health(tuple(alerts), failed, waiting, stalled, overdue, store_error, scheduler.store.evicted)

@@ -1,7 +1,8 @@
 """Results by parameter hash, in a SQLite file or in memory, with two slots a workspace.
 
 ``base`` defines a store; ``memory`` is the one without a file. ``records`` describes results, ``slots`` places them,
-``reports`` says what a clean-up or a check found. ``compare`` compares two results, ``explain`` says why a request hits
+``reports`` says what a clean-up or a check found,
+``limits`` what a store may keep. ``compare`` compares two results, ``explain`` says why a request hits
 or misses, ``transfer`` exports and imports. ``journal`` defines the journal of requests, ``memory_journal`` keeps it
 without a file, ``owners`` tells which engines live.
 

@@ -8,6 +8,7 @@ A store has ten methods of its own: `find`, `load`, `store`, `delete`, `results`
 from __future__ import annotations
 
 import abc
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -36,7 +37,7 @@ OnStored: TypeAlias = Callable[[Exception | None], None]
 """Called with None when a result is durable, or with the error; in any thread."""
 
 DEFAULT_MAX_BYTES = 2**30
-DEFAULT_MAX_AGE_S = 7 * 24 * 3600.0
+DEFAULT_MAX_AGE_S = math.inf
 
 
 class Store(NotPicklable, abc.ABC):
@@ -48,9 +49,9 @@ class Store(NotPicklable, abc.ABC):
     Attributes
     ----------
     max_storage_bytes : int
-        Of stored results; beyond it the least recently used go.
+        Of all that is stored; beyond it the least recently used results go.
     max_age_s : float
-        A result that was last used longer ago goes as well.
+        A result that was last used longer ago goes as well; infinite by default.
     journal : Journal
         The requests that have not ended, those that have failed, and schedules. `MemoryJournal` keeps them in memory.
     """
@@ -167,6 +168,15 @@ class Store(NotPicklable, abc.ABC):
         """Return what is stored under a parameter hash, without its columns."""
         return next((result for result in self.results() if result.hash == result_hash), None)
 
+    @property
+    def evicted(self) -> int:
+        """Number of results that the limits have removed since the store was opened."""
+        return 0
+
+    def alerts(self) -> tuple[str, ...]:
+        """Return a sentence for each thing that needs attention, such as a limit that cannot be kept."""
+        return ()
+
     def size(self) -> tuple[int, int]:
         """Return how many results are stored, and how many bytes they take."""
         sizes = [result.stored_bytes for result in self.results()]
@@ -210,7 +220,7 @@ class Store(NotPicklable, abc.ABC):
         `store`, and keeps the new result.
         """
         kept = {slot.hash for workspace in self.workspaces() for slot in self.slots(workspace)} | set(keep)
-        oldest = time_text(time.time() - self.max_age_s)
+        oldest = time_text(max(0.0, time.time() - self.max_age_s))
         results = self.results()
         total, before = (sum(result.stored_bytes for result in results),) * 2
         removed = []

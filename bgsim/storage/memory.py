@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
-from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
+from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CleanupReport
@@ -23,6 +24,8 @@ from bgsim.storage.times import now_text, time_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_NOTHING_REMOVED = CleanupReport((), 0)
 
 
 class _Stored:
@@ -56,7 +59,7 @@ class _Stored:
         return replaced(self._described, record=record, used_at=time_text(self.used_s))
 
 
-class MemoryStore(Store):
+class MemoryStore(LimitedStore):
     """Results in a dictionary, bounded by size and age. They end with the process.
 
     Parameters
@@ -68,8 +71,7 @@ class MemoryStore(Store):
     """
 
     def __init__(self, max_storage_bytes: int = DEFAULT_MAX_BYTES, max_age_s: float = DEFAULT_MAX_AGE_S) -> None:
-        self.max_storage_bytes = max_storage_bytes
-        self.max_age_s = max_age_s
+        super().__init__(Limits(max_storage_bytes, max_age_s))
         self.journal = MemoryJournal()
         # Guards all below; nothing but a change of slots is called under it.
         self._lock = threading.Lock()
@@ -111,7 +113,8 @@ class MemoryStore(Store):
     ) -> None:
         error: StoreError | None = None
         try:
-            self._store(key, checked_columns(columns, self.max_storage_bytes), workspace)
+            report = self._store(key, checked_columns(columns, self.max_storage_bytes), workspace)
+            self._tell(report)
             for request in finishes:
                 self.journal.remove(request)
         except StoreError as refused:
@@ -119,7 +122,7 @@ class MemoryStore(Store):
         if on_stored is not None:
             on_stored(error)
 
-    def _store(self, key: ResultKey | Record, columns: Columns, workspace: str | None) -> None:
+    def _store(self, key: ResultKey | Record, columns: Columns, workspace: str | None) -> CleanupReport:
         new, result_hash = _Stored(key, columns), key.hash
         with self._lock:
             if self._closed:
@@ -141,7 +144,7 @@ class MemoryStore(Store):
             if workspace is not None:
                 pair = self._slots.get(workspace, SlotPair())
                 self._slots[workspace] = place(pair, result_hash, new.replicates, now_text())
-            self._evict({result_hash})
+            return self._evict({result_hash})
 
     def delete(self, result_hash: str) -> bool:
         with self._lock:
@@ -184,7 +187,14 @@ class MemoryStore(Store):
 
     def evict(self, keep: Collection[str] = ()) -> CleanupReport:
         with self._lock:
-            return self._evict(keep)
+            report = self._evict(keep)
+        self._tell(report)
+        return report
+
+    def _tell(self, report: CleanupReport) -> None:
+        beyond = self._total if self._total > self.max_storage_bytes else 0
+        if report.removed or beyond or self._limits.beyond:
+            self._limits.tell(report, beyond, self.location)
 
     def flush(self) -> None:
         """Do nothing: a result is stored when `store` returns."""
@@ -227,15 +237,19 @@ class MemoryStore(Store):
         return held is not None
 
     def _evict(self, keep: Collection[str]) -> CleanupReport:
-        oldest = time.monotonic() - self.max_age_s
-        if self._total <= self.max_storage_bytes and all(h.used >= oldest for h in islice(self._held.values(), 1)):
-            return CleanupReport((), 0)
+        oldest, excess = time.monotonic() - self.max_age_s, self._total - self.max_storage_bytes
+        if excess <= 0 and all(held.used >= oldest for held in islice(self._held.values(), 1)):
+            return _NOTHING_REMOVED
         kept = {slot.hash for pair in self._slots.values() for slot in pair}.union(keep)
-        removed, before = [], self._total
-        for result_hash, held in list(self._held.items()):
-            if self._total <= self.max_storage_bytes and held.used >= oldest:
+        aged: list[str] = []
+        others: list[str] = []
+        size = 0
+        for result_hash, held in self._held.items():
+            if size >= excess and held.used >= oldest:
                 break
             if result_hash not in kept:
-                self._drop(result_hash)
-                removed.append(result_hash)
-        return CleanupReport(tuple(removed), before - self._total)
+                (aged if held.used < oldest else others).append(result_hash)
+                size += held.nbytes
+        for result_hash in (*aged, *others):
+            self._drop(result_hash)
+        return self._limits.report(aged, others, size)

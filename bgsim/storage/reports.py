@@ -17,11 +17,14 @@ class CleanupReport:
         Their stored size.
     file_bytes : int
         Bytes by which the file shrank.
+    reasons : tuple of str
+        How many results went for which limit, a sentence each.
     """
 
     removed: tuple[str, ...]
     removed_bytes: int
     file_bytes: int = 0
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

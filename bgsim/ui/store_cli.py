@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bgsim.storage import ResultStore, StoredResult
 from bgsim.storage.compare import Comparison
+from bgsim.storage.limits import MOST_BYTES
 from bgsim.storage.slots import SlotPair
 from bgsim.ui.terminal import data_console, slots_table
 
@@ -176,20 +177,24 @@ def store_rm(hash_prefixes: tuple[str, ...], store: Path | None, as_json: bool) 
 
 
 @store_group.command("clean")
-@click.option("--max-bytes", type=click.IntRange(min=0), help="Keep at most this many bytes, and the results in slots.")
+@click.option(
+    "--max-bytes", type=click.IntRange(0, MOST_BYTES), help="Keep at most this many bytes, and the results in slots."
+)
 @click.option("--max-age-days", type=click.FloatRange(min=0), help="Keep results used within this many days.")
 @_options
 def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path | None, as_json: bool) -> None:
     """Delete results over the limits of age and size, but none in a slot, and shrink the file."""
     with opened_store(store) as opened:
         if max_bytes is not None:
-            opened.max_storage_bytes = max_bytes
+            opened.max_storage_bytes = max(1, max_bytes)  # either keeps the slots alone
         if max_age_days is not None:
             opened.max_age_s = max_age_days * 24 * 3600
         report = opened.cleanup()
     if as_json:
         _print_json(dataclasses.asdict(report))
     else:
+        for reason in report.reasons:
+            click.echo(reason)
         click.echo(
             f"{len(report.removed)} results of {report.removed_bytes:,} bytes removed; the file is "
             f"{report.file_bytes:,} bytes smaller"

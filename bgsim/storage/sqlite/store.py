@@ -13,15 +13,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.parameters.parameter_set import ResultKey
-from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored, Store
+from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotCache, SlotPair
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
-class ResultStore(Store):
+class ResultStore(LimitedStore):
     """Results in one SQLite file, shared by threads and processes.
 
     A file that a newer bgsim wrote is read, if its tables allow that, and not written: storing fails with a
@@ -53,7 +55,7 @@ class ResultStore(Store):
     max_storage_bytes : int
         Of stored results; beyond it the least recently used go, never one in a slot nor the one stored last.
     max_age_s : float
-        Results that were last used longer ago go as well.
+        Results that were last used longer ago go as well; by default age removes none.
     survive_power_loss : bool
         Whether a result counts as stored only when the disk has it; by default it survives the end of the process,
         ``kill -9`` included.
@@ -78,27 +80,11 @@ class ResultStore(Store):
     ) -> None:
         self.path = Path(path).absolute()
         self._cache = SlotCache(self._is_stored)
-        self._upkeep = Upkeep(max_storage_bytes, max_age_s, self._cache.pin)
+        super().__init__(Limits(max_storage_bytes, max_age_s))
+        self._upkeep = Upkeep(self._limits, self.location, self._cache.pin)
         self._file = StoreFile(self.path, self._upkeep, self._cache, survive_power_loss=survive_power_loss)
         self._readers = self._file.readers
         self.journal = self._file.journal
-
-    @property
-    def max_storage_bytes(self) -> int:
-        return self._upkeep.max_storage_bytes
-
-    @max_storage_bytes.setter
-    def max_storage_bytes(self, size: int) -> None:
-        self._upkeep.max_storage_bytes = size
-
-    @property
-    def max_age_s(self) -> float:
-        """Results that were last used longer ago go."""
-        return self._upkeep.max_age_s
-
-    @max_age_s.setter
-    def max_age_s(self, seconds: float) -> None:
-        self._upkeep.max_age_s = seconds
 
     @property
     def damaged(self) -> int:
@@ -295,7 +281,7 @@ class ResultStore(Store):
         before = self._file_bytes()
         report = self._file.run(work)
         self._file.run(Writer.tidy, alone=True)
-        return CleanupReport(report.removed, report.removed_bytes, max(0, before - self._file_bytes()))
+        return replace(report, file_bytes=max(0, before - self._file_bytes()))
 
     def check(self, *, repair: bool = False) -> CheckReport:
         with suppress(StoreError):  # the check below finds the cause

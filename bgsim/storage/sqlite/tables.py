@@ -12,7 +12,6 @@ from bgsim.errors import StoreError
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns
 from bgsim.storage.records import Record, checked_parts
-from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import Slot, SlotPair, pair_of
 from bgsim.storage.sqlite import bulk
 from bgsim.storage.times import now_text, time_text
@@ -193,7 +192,7 @@ def write_uses(connection: sqlite3.Connection, used: Mapping[str, float]) -> Non
 
 def evict(
     connection: sqlite3.Connection, total: int, max_bytes: int, oldest: str, kept: Collection[str] = ()
-) -> CleanupReport:
+) -> tuple[list[str], list[str], int]:
     """Delete the least recently used results beyond the limits, never one in a slot.
 
     Parameters
@@ -205,6 +204,15 @@ def evict(
         A result last used before this time goes in any case.
     kept : collection of str
         Hashes that stay.
+
+    Returns
+    -------
+    list of str
+        Of results that were too old.
+    list of str
+        Of others.
+    int
+        The bytes of both.
     """
     limit = ("", ()) if total > max_bytes else ("AND used_at < ?", (oldest,))  # apart, so that either uses the index
     rows = connection.execute(
@@ -212,12 +220,14 @@ def evict(
         "ORDER BY used_at",
         limit[1],
     )
-    removed, size = [], 0
+    aged: list[str] = []
+    others: list[str] = []
+    size = 0
     for result_hash, stored_bytes, used_at in rows:
         if total - size <= max_bytes and used_at >= oldest:
             break
         if result_hash not in kept:
-            removed.append(result_hash)
+            (aged if used_at < oldest else others).append(result_hash)
             size += stored_bytes
-    bulk.for_keys(connection, "DELETE FROM results WHERE hash IN", removed)
-    return CleanupReport(tuple(removed), size)
+    bulk.for_keys(connection, "DELETE FROM results WHERE hash IN", [*aged, *others])
+    return aged, others, size

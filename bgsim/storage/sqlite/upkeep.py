@@ -6,30 +6,34 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
 
+from bgsim.storage.limits import Limits
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import place
 from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.tables import NewResult
-from bgsim.storage.times import now_text, time_text
+from bgsim.storage.times import now_text
+
+_NOTHING = CleanupReport((), 0)
 
 
 class Upkeep:
     """New results, slots, uses and sizes. Any thread may call `used`; only the writer calls the rest.
 
-    Attributes
+    Parameters
     ----------
-    max_storage_bytes : int
-        Of stored results.
-    max_age_s : float
-        Since the last use.
+    limits : Limits
+    location : str
+        The store, for people.
     pin : callable
         Called with the hashes that slots point at when they change.
     """
 
-    def __init__(self, max_storage_bytes: int, max_age_s: float, pin: Callable[[set[str]], None]) -> None:
-        self.max_storage_bytes = max_storage_bytes
-        self.max_age_s = max_age_s
+    def __init__(self, limits: Limits, location: str, pin: Callable[[set[str]], None]) -> None:
+        self._limits = limits
+        self._location = location
         self._pin = pin
+        self._evicted: list[CleanupReport] = []  # by the current transaction
+        self._beyond = 0  # bytes that it leaves, if they are more than the limit
         self._used: dict[str, float] = {}  # hash -> time of a load that is not written yet
         self._writing: dict[str, float] = {}  # those that the current transaction writes
         self._results: list[NewResult] = []  # to be stored by the current transaction
@@ -90,6 +94,7 @@ class Upkeep:
             self._used.setdefault(result_hash, seconds)
         self._writing = {}
         self._newest.clear()
+        self._evicted.clear()
         self.undo_task()
 
     def undo_task(self) -> None:
@@ -108,15 +113,24 @@ class Upkeep:
         self.evict(connection, newest)
 
     def committed(self) -> None:
-        """Note that the transaction is durable."""
+        """Note that the transaction is durable, and tell what it has evicted."""
         self._writing = {}
+        evicted, self._evicted = self._evicted, []
+        for report in evicted or ([_NOTHING] if self._beyond or self._limits.beyond else []):
+            self._limits.tell(report, self._beyond, self._location)
 
     def evict(self, connection: sqlite3.Connection, kept: Collection[str] = ()) -> CleanupReport:
         """Delete what is beyond the limits, except results in slots and those in `kept`."""
-        oldest = time_text(time.time() - self.max_age_s)
-        report = tables.evict(connection, self._stored_bytes(connection), self.max_storage_bytes, oldest, kept)
-        if report.removed:
-            self.recount()
+        limits = self._limits
+        oldest = limits.oldest(time.time())
+        total = self._stored_bytes(connection)
+        aged, others, size = tables.evict(connection, total, limits.max_storage_bytes, oldest, kept)
+        self._beyond = total - size if total - size > limits.max_storage_bytes else 0
+        if not aged and not others:
+            return _NOTHING
+        self.recount()
+        report = limits.report(aged, others, size)
+        self._evicted.append(report)
         return report
 
     def _stored_bytes(self, connection: sqlite3.Connection) -> int:

@@ -1,0 +1,183 @@
+"""What a store keeps, what its limits remove, and how it tells."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+import pytest
+from store_helpers import columns, key, store_now
+
+import bgsim
+from bgsim.errors import InvalidInputError
+from bgsim.storage import MemoryStore, ResultStore
+from bgsim.storage.limits import Limits
+
+DAY_S = 24 * 3600.0
+
+
+@pytest.fixture(params=["file", "memory"])
+def make(request, tmp_path):
+    """Return a function that opens a store; what it opened is closed in the end."""
+    opened = []
+    kinds = {"file": partial(ResultStore, tmp_path / "s.db"), "memory": MemoryStore}
+
+    def open_store(**settings):
+        store = kinds[request.param](**settings)
+        opened.append(store)
+        return store
+
+    yield open_store
+    for store in opened:
+        store.close()
+
+
+def later(monkeypatch, seconds: float) -> None:
+    """Set the clock on."""
+    then = time.time() + seconds
+    monkeypatch.setattr(time, "time", lambda: then)
+
+
+def evictions(caplog) -> list[tuple[int, str]]:
+    return [(r.levelno, r.getMessage()) for r in caplog.records if "results were removed" in r.getMessage()]
+
+
+# ---- age -----------------------------------------------------------------------------------------
+
+
+def test_a_store_keeps_results_however_old_they_are(tmp_path, monkeypatch, caplog) -> None:
+    path = tmp_path / "s.db"
+    with closing(ResultStore(path)) as store:
+        for x in range(5):
+            store_now(store, key(x), 10)
+    later(monkeypatch, 3650 * DAY_S)
+    with bgsim.Engine(store=path) as engine:
+        store_now(engine.store, key(9), 10)
+        assert engine.store.cleanup().removed == ()
+        assert len(engine.store.results()) == 6
+        assert engine.health().evicted == 0
+    assert evictions(caplog) == []
+
+
+def test_an_age_limit_removes_what_is_older_and_says_which_setting_did(tmp_path, monkeypatch, caplog) -> None:
+    path = tmp_path / "s.db"
+    with closing(ResultStore(path)) as store:
+        for x in range(3):
+            store_now(store, key(x), 10)
+    later(monkeypatch, 8 * DAY_S)
+    with bgsim.Engine(store=path, max_age_seconds=7 * DAY_S) as engine:
+        engine.store.flush()
+        assert engine.store.results() == []
+        assert engine.health().evicted == 3
+    ((level, text),) = evictions(caplog)
+    assert level == logging.WARNING
+    assert "3 results were last used longer ago than max_age_s=604800" in text
+    assert str(path) in text
+
+
+# ---- what is told --------------------------------------------------------------------------------
+
+
+def test_the_first_eviction_is_a_warning_and_later_ones_are_not(make, caplog) -> None:
+    caplog.set_level(logging.INFO, "bgsim.storage")
+    store = make()
+    for x in range(4):
+        store_now(store, key(x), 1000)
+    store.max_storage_bytes = 30_000
+    for x in range(10, 13):
+        store_now(store, key(x), 1000)
+    told = evictions(caplog)
+    assert [level for level, _ in told] == [logging.WARNING, logging.INFO, logging.INFO]
+    assert "results, the least recently used, made room: max_storage_bytes=30,000" in told[0][1]
+    assert store.evicted == 6
+
+
+def test_health_counts_what_the_limits_have_removed(make) -> None:
+    with bgsim.Engine(make()) as engine:
+        assert str(engine.health()) == "all is well"
+        for x in range(3):
+            store_now(engine.store, key(x), 1000)
+        engine.store.max_storage_bytes = 1
+        report = engine.store.cleanup()
+        assert report.reasons == ("3 results, the least recently used, made room: max_storage_bytes=1",)
+        assert engine.health().evicted == 3
+        assert str(engine.health()) == "all is well; the store's limits have removed 3 results"
+
+
+def test_what_slots_keep_beyond_the_limit_is_an_alert_until_they_are_cleared(make, caplog) -> None:
+    with bgsim.Engine(make()) as engine:
+        store = engine.store
+        for x in range(2):
+            store_now(store, key(x), 3000, "w")
+        store.max_storage_bytes = 1
+        store.cleanup()
+        assert len(store.results()) == 2
+        (alert,) = engine.health().alerts
+        assert "beyond max_storage_bytes=1" in alert
+        assert "store.clear" in alert
+        store.cleanup()
+        assert sum("beyond max_storage_bytes" in r.getMessage() for r in caplog.records) == 1
+        store.max_storage_bytes = 2**30
+        store.cleanup()
+        assert engine.health().ok
+
+
+def test_a_handler_of_the_log_may_use_the_store(make) -> None:
+    """It is called without a lock; in the writer's thread a read is allowed."""
+    store, found = make(), []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(store.size()[0])
+
+    handler, logger = Handler(), logging.getLogger("bgsim.storage")
+    logger.addHandler(handler)
+    try:
+        store_now(store, key(1), 1000)
+        store.max_storage_bytes = 30_000
+        store_now(store, key(2), 1000)
+    finally:
+        logger.removeHandler(handler)
+    assert found == [1]
+
+
+# ---- odd values ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "1", None, 1.5, 10**30, np.float64(5)])
+def test_a_limit_of_bytes_that_makes_no_sense_is_refused_by_name(make, value) -> None:
+    with pytest.raises(InvalidInputError, match="max_storage_bytes must be a number of bytes"):
+        make(max_storage_bytes=value)
+    store = make()
+    with pytest.raises(InvalidInputError, match="max_storage_bytes"):
+        store.max_storage_bytes = value
+    with pytest.raises(InvalidInputError, match="max_storage_bytes"):
+        bgsim.Engine(max_storage_bytes=value)
+    assert store.max_storage_bytes == 2**30
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, -math.inf, True, "1", None])
+def test_a_limit_of_age_that_makes_no_sense_is_refused_by_name(make, value) -> None:
+    with pytest.raises(InvalidInputError, match="max_age_s must be a number of seconds"):
+        make(max_age_s=value)
+    store = make()
+    with pytest.raises(InvalidInputError, match="max_age_s"):
+        store.max_age_s = value
+    with pytest.raises(InvalidInputError, match="max_age_seconds"):
+        bgsim.Engine(max_age_seconds=value)
+
+
+def test_a_huge_age_is_no_limit(make) -> None:
+    for age in (1e30, math.inf, 1e308, 10**400):
+        store = make(max_age_s=age)
+        store.store(key(1), columns(key(1), 10))
+        store.flush()
+        assert store.cleanup().removed == ()
+
+
+def test_limits_are_integers_also_of_numpy() -> None:
+    assert Limits(np.int64(5), np.float32(2.0)).max_storage_bytes == 5
