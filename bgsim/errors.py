@@ -15,6 +15,7 @@
     ├── QueueFullError (queue.Full)         try later, wait, or make room
     ├── RequestNotFoundError (KeyError)
     ├── EngineClosedError (RuntimeError)
+    ├── NoThreadError (RuntimeError)        the system starts no more threads
     ├── ReplicateError (RuntimeError)       the simulation itself raised
     ├── SimulationChangedError (RuntimeError)   its code or a value changed while it ran, or since
     ├── JobTimeoutError (TimeoutError)
@@ -34,6 +35,7 @@ from __future__ import annotations
 import difflib
 import pickle
 import queue
+import threading
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
@@ -119,6 +121,10 @@ class EngineClosedError(BgsimError, RuntimeError):
     """The engine no longer accepts jobs."""
 
 
+class NoThreadError(BgsimError, RuntimeError):
+    """The system starts no more threads: it limits them, or is short of memory."""
+
+
 class ReplicateError(BgsimError, RuntimeError):
     """A replicate raised; raised ``from`` the exception of the simulation.
 
@@ -188,6 +194,23 @@ def brief(value: object, most: int = _MOST_SHOWN) -> str:
     except Exception:  # of the value's own class
         return f"<{type(value).__name__}>"
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises
+    ------
+    NoThreadError
+        If the system starts none.
+    """
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise NoThreadError(
+            f"the thread {thread.name} cannot be started: {error or type(error).__name__}; end other threads or "
+            "processes, or raise the limit on them (ulimit -u)"
+        ) from error
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

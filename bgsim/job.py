@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bgsim.checks import NotPicklable
+from bgsim.checks import NotPicklable, refused
 from bgsim.job_status import TERMINAL, TRANSITIONS, JobState, JobStatus
 
 if TYPE_CHECKING:
@@ -52,8 +53,16 @@ class Controls(Protocol):
     def resume_job(self, job: Job) -> bool:
         """Let a paused job go on."""
 
+    def call_back(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Call something in the thread of the callbacks."""
+
     def before_waiting(self, job: Job) -> None:
         """Get a job done that no thread works on."""
+
+
+def is_users(callback: Callable[..., object]) -> bool:
+    """Tell whether a done-callback is a user's: that of `asyncio.wrap_future` wakes a loop, and none may delay it."""
+    return getattr(callback, "__module__", None) != "asyncio.futures"
 
 
 class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
@@ -257,6 +266,28 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
         self._engine.before_waiting(self)
         return super().exception(timeout)
 
+    def add_done_callback(self, fn: Callable[[Job], object]) -> None:
+        """Have a function called with this job when it has ended; at the soonest if it has.
+
+        It comes in the engine's callback thread, after the job's terminal update: never in a worker's, nor within
+        `Engine.submit`, `cancel` or any other call of the caller's. An immediate engine has no such thread, and calls
+        in the thread that steps. Callbacks come one at a time, those of one job in the order of adding, those of
+        several in the order of their ends. What one raises is logged. One that does not return holds the others up for
+        a second; then they go on in another thread.
+
+        Raises
+        ------
+        InvalidInputError
+            If `fn` is not callable.
+        """
+        if not callable(fn):
+            raise refused("fn", fn, "callable")
+        self.when_done(partial(self._engine.call_back, fn) if is_users(fn) else fn)
+
+    def when_done(self, note: Callable[[Any], object]) -> None:
+        """Have bgsim's own books kept when the job ends: at once, in whatever thread ends it, whatever callbacks do."""
+        super().add_done_callback(note)
+
     def status(self) -> JobStatus:
         """Return what the job is doing now."""
         return self._engine.status(self)
@@ -273,7 +304,7 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
         return self._engine.logs(self.id)
 
     def resolve(self, result: SimulationResult | None, error: BaseException | None) -> None:
-        """Say how the job ended, once `moved_to` does, and call the done-callbacks; for the engine."""
+        """Say how the job ended, once `moved_to` does, and hand the done-callbacks on; for the engine."""
         if self.moved_to is JobState.CANCELLED:
             super().cancel()
             self.set_running_or_notify_cancel()

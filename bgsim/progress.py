@@ -7,14 +7,16 @@
                                                                                       └─> post ──> callback elsewhere
 
 Publishing takes one short lock, calls no subscriber, and costs the same for any number of them. The inbox holds a job's
-newest progress and every STARTED and terminal update, so the number of jobs bounds it. Threads start with the first
-subscription. The fan-out thread runs no code of subscribers; the dispatcher's does, see `bgsim.bus.delivery`.
+newest progress and every STARTED and terminal update, so the number of jobs bounds it; done-callbacks come behind their
+job's updates, by `ProgressBus.call`. Threads start with the first subscription or call. The fan-out thread runs no code
+of subscribers; the dispatcher's does, see `bgsim.bus.delivery`.
 
 Guarantees
 ----------
 - Per job STARTED comes first and once, the sequence is strictly increasing, one terminal update is the last.
 - A terminal update reaches every matching subscriber, however slow; progress may be conflated.
-- No lock is held while a callback, predicate, executor, loop or post is called; callbacks run in one thread. One that
+- No lock is held while a callback, predicate, executor, loop or post is called; callbacks run in one thread, whose name
+  begins with ``bgsim-callbacks``. One that
   raises is logged, counted, and keeps its subscription; one that does not return delays the others once, by
   `patience_s`.
 - A late subscriber to a job gets its current state first.
@@ -23,29 +25,31 @@ Guarantees
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from bgsim.bus.bars import notebook_bar, tqdm_bar
 from bgsim.bus.batch_progress import BatchProgress, BatchUpdate, batch_of
-from bgsim.bus.channels import Channel, Channels
-from bgsim.bus.delivery import Dispatcher
+from bgsim.bus.channels import BusStats, Channel, Channels
+from bgsim.bus.delivery import Dispatcher, SingleCall
 from bgsim.bus.filters import Filter
 from bgsim.bus.post import check_delivery, post_to
 from bgsim.bus.subscription import Subscription
 from bgsim.bus.updates import NOTHING, ProgressUpdate, UpdateType, format_duration
 from bgsim.checks import NotPicklable, check_integer
+from bgsim.errors import NoThreadError, start_thread
 
 if TYPE_CHECKING:
     from weakref import ReferenceType
 
     from bgsim.bus.batch_progress import WatchedJob
     from bgsim.bus.channels import Posted
+    from bgsim.bus.delivery import Served
     from bgsim.bus.post import Post
 
 __all__ = [
@@ -62,37 +66,13 @@ __all__ = [
     "tqdm_bar",
 ]
 
+logger = logging.getLogger("bgsim.progress")
+
 _STARTED, _PROGRESS, _COMPLETED = UpdateType.STARTED, UpdateType.PROGRESS, UpdateType.COMPLETED
 # Every job publishes: in `publish`, tuples and `acquire` take half the time of attributes, constructor and ``with``.
 _SEQUENCE: Final = 1
 _TYPE: Final = 2
 _new_tuple = tuple.__new__
-
-
-@dataclass(frozen=True, slots=True)
-class BusStats:
-    """Counts of a bus.
-
-    Attributes
-    ----------
-    published, conflated : int
-        Updates published, and those that a newer one replaced before the fan-out.
-    jobs, subscriptions, waiting : int
-        Known jobs, open subscriptions, updates before the fan-out.
-    failed_callbacks, failed_predicates : int
-        Calls that raised.
-    overdue_callbacks : int
-        Calls that do not return, so that another thread makes the others.
-    """
-
-    published: int
-    conflated: int
-    jobs: int
-    subscriptions: int
-    waiting: int
-    failed_callbacks: int
-    failed_predicates: int
-    overdue_callbacks: int
 
 
 class ProgressBus(NotPicklable):
@@ -272,6 +252,20 @@ class ProgressBus(NotPicklable):
         self._channels.add(subscription)
         return subscription
 
+    def call(self, callback: Callable[..., Any], *arguments: Any) -> None:
+        """Have something called once in the callback thread, behind the updates that were published before.
+
+        What it raises is logged. On a bus without threads `deliver` calls it. Of a closed bus a new thread does.
+        """
+        call = SingleCall(callback, arguments)
+        if not self._channels.post_call(call):
+            self._dispatcher.put([call])
+            return
+        try:
+            self._start_thread()
+        except NoThreadError as error:
+            logger.warning("callbacks wait until the bus is closed, or used again: %s", error)
+
     def batch(
         self,
         jobs: Mapping[str, int] | Iterable[WatchedJob],
@@ -304,19 +298,21 @@ class ProgressBus(NotPicklable):
         """Return the counts of the bus."""
         return BusStats(**self._channels.counts(), overdue_callbacks=self._dispatcher.overdue)
 
-    def close(self) -> None:
-        """Deliver all updates, end every iterator, and stop the threads; a callback may close.
+    def close(self, wait_s: float = 0.0) -> None:
+        """Deliver all updates, make all calls, end every iterator, and stop the threads; a callback may close.
 
-        This waits for a callback that does not return, `patience_s` at most, but not for executors, loops and posts.
+        This waits for a callback that does not return, `wait_s` or `patience_s` at most, whichever is longer, but not
+        for executors, loops and posts.
         """
         if not self._channels.close():
             return
         with self._lock:
             thread = self._fan_out_thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None:
+            self._deliver()
+        elif thread is not threading.current_thread():
             thread.join()
-        self.deliver()
-        self._dispatcher.close()
+        self._dispatcher.close(wait_s)
 
     def __enter__(self) -> ProgressBus:
         return self
@@ -332,7 +328,11 @@ class ProgressBus(NotPicklable):
         For a bus without threads; one with threads needs no call. Returns at once while another thread, or a callback
         below this call, delivers.
         """
-        if self._threads or not self._channels.claim():
+        if not self._threads:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        if not self._channels.claim():
             return
         try:
             self._dispatcher.run_ready()
@@ -348,8 +348,9 @@ class ProgressBus(NotPicklable):
     def _start_thread(self) -> None:
         with self._lock:
             if self._fan_out_thread is None and self._threads and not self._channels.closed:
-                self._fan_out_thread = threading.Thread(target=self._run, name="bgsim-progress", daemon=True)
-                self._fan_out_thread.start()
+                thread = threading.Thread(target=self._run, name="bgsim-progress", daemon=True)
+                start_thread(thread)
+                self._fan_out_thread = thread
 
     def _run(self) -> None:
         """Fan out, and have the dispatcher go on when a call is overdue."""
@@ -361,9 +362,12 @@ class ProgressBus(NotPicklable):
 
     def _fan_out(self, batch: list[Posted]) -> None:
         """Offer updates to their subscriptions; one thread at a time, without a lock."""
-        to_call: list[Subscription] = []
+        to_call: list[Served] = []
         dead: list[ReferenceType[Subscription]] = []
         for update, audience, to_all, _ in batch:
+            if isinstance(update, SingleCall):
+                to_call.append(update)
+                continue
             terminal = update.update_type >= _COMPLETED
             for references in (audience, to_all):
                 for reference in references:
@@ -376,7 +380,8 @@ class ProgressBus(NotPicklable):
                     if terminal:
                         subscription.job_ended(update.simulation_id)
         if dead:
-            self._channels.prune(dead, {update.simulation_id for update, *_ in batch})
+            updates = [update for update, *_ in batch if isinstance(update, ProgressUpdate)]
+            self._channels.prune(dead, {update.simulation_id for update in updates})
         if to_call:
             self._dispatcher.put(to_call)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
@@ -12,6 +13,7 @@ from bgsim.bus.updates import UpdateType
 from bgsim.errors import EngineClosedError
 
 if TYPE_CHECKING:
+    from bgsim.bus.delivery import SingleCall
     from bgsim.bus.subscription import Subscription
     from bgsim.bus.updates import ProgressUpdate
 
@@ -19,9 +21,38 @@ if TYPE_CHECKING:
     Audience = tuple[Reference, ...]
 
 Posted = list[Any]
-"""An update in the inbox: ``[update, subscribers to its job, subscribers to all, number of the inbox]``."""
+"""An update in the inbox: ``[update, subscribers to its job, subscribers to all, number of the inbox]``.
+
+Or, in the place of an update, a single call, which comes after the updates before it.
+"""
 
 _PROGRESS, _COMPLETED = UpdateType.PROGRESS, UpdateType.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class BusStats:
+    """Counts of a bus.
+
+    Attributes
+    ----------
+    published, conflated : int
+        Updates published, and those that a newer one replaced before the fan-out.
+    jobs, subscriptions, waiting : int
+        Known jobs, open subscriptions, updates before the fan-out.
+    failed_callbacks, failed_predicates : int
+        Calls that raised.
+    overdue_callbacks : int
+        Calls that do not return, so that another thread makes the others.
+    """
+
+    published: int
+    conflated: int
+    jobs: int
+    subscriptions: int
+    waiting: int
+    failed_callbacks: int
+    failed_predicates: int
+    overdue_callbacks: int
 
 
 class Channel:
@@ -98,6 +129,16 @@ class Channels:
         self._inbox.append(posted)
         if self._asleep:
             self._wake()
+
+    def post_call(self, call: SingleCall) -> bool:
+        """Put a call behind the updates in the inbox; return False if the bus is closed."""
+        with self.lock:
+            if self.closed:
+                return False
+            self._inbox.append([call, (), (), self._batch])
+            if self._asleep:
+                self._wake()
+            return True
 
     def current(self, job: str) -> ProgressUpdate | None:
         """Return the job's newest update."""

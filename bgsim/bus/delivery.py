@@ -9,6 +9,8 @@
 
 At most `MAX_THREADS` threads exist. When all of them are in calls that do not return, the first that returns leads.
 Nothing polls: the fan-out thread reads the clock after each `put`, and again when a call would be overdue.
+
+Where the system starts no thread, what is ready waits for the next `put`, `attend` or `close`, which try again.
 """
 
 from __future__ import annotations
@@ -18,10 +20,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from bgsim.bus.subscription import Subscription
+from bgsim.errors import NoThreadError, start_thread
 
 logger = logging.getLogger("bgsim.progress")
 
@@ -29,6 +30,47 @@ MAX_THREADS = 8
 
 _TURNS = 32
 """Turns in a row for one subscription while others wait."""
+
+
+class Served(Protocol):
+    """What the dispatcher gives turns to: a subscription with a callback, or a single call.
+
+    Attributes
+    ----------
+    callback : callable or None
+        What a turn calls.
+    """
+
+    callback: Callable[..., Any] | None
+
+    def take_turn(self, survived: type[BaseException]) -> bool:
+        """Call the callback once; return whether another turn is due. What it raises is noted if it is `survived`."""
+
+
+class SingleCall:
+    """A callback that is called once, with some arguments.
+
+    What it raises is logged. Only Ctrl-C in a thread that is not the dispatcher's goes on to that thread's caller.
+    """
+
+    __slots__ = ("_arguments", "callback")
+
+    def __init__(self, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.callback: Callable[..., Any] | None = callback
+        self._arguments = arguments
+
+    def take_turn(self, survived: type[BaseException]) -> bool:
+        """Call it, unless that has begun before."""
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            try:
+                callback(*self._arguments)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and not isinstance(error, survived):
+                    raise
+                logger.exception("a callback raised: %r", callback)
+            self._arguments = ()  # the dispatcher's thread keeps its last call until the next
+        return False
 
 
 class _Runner:
@@ -72,16 +114,19 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)  # the leader waits for work
         self._changed = threading.Condition(self._lock)  # `close` waits for the leader to end
-        self._ready: deque[Subscription] = deque()  # each once; a thread takes a subscription out while it serves it
+        self._ready: deque[Served] = deque()  # each once; a thread takes a subscription out while it serves it
         self._leader: _Runner | None = None
         self._runners: set[_Runner] = set()  # the leader, and those that will retire
         self._asleep = False  # the leader waits
         self._closing = False
 
-    def put(self, subscriptions: Iterable[Subscription]) -> None:
-        """Add subscriptions that have updates and that no thread serves."""
+    def put(self, ready: Iterable[Served]) -> None:
+        """Add subscriptions that have updates and that no thread serves, and single calls.
+
+        After `close` a new thread serves them, and ends.
+        """
         with self._lock:
-            self._ready.extend(subscriptions)
+            self._ready.extend(ready)
             if self._leader is None and self._threads:
                 self._lead_by_new_thread()
             elif self._asleep:
@@ -98,15 +143,19 @@ class Dispatcher:
         """
         with self._lock:
             leader = self._leader
-            if leader is None or not self._ready:
+            if not self._ready or not self._threads:
                 return None
+            if leader is None:  # there was no thread to be had
+                self._lead_by_new_thread()
+                return self._patience_s
             left = self._patience_left(leader)
             if left > 0:
                 return left
             if len(self._runners) >= MAX_THREADS:
                 return None  # the first that returns leads
             callback = leader.callback
-            self._lead_by_new_thread()
+            if not self._lead_by_new_thread():
+                return self._patience_s
         logger.warning("a progress callback, %r, does not return; the others go on in a new thread", callback)
         return self._patience_s
 
@@ -126,8 +175,8 @@ class Dispatcher:
                 subscription = self._ready.popleft()
             self._serve(here, subscription)
 
-    def close(self) -> None:
-        """Serve the ready subscriptions, then stop; wait for the last call no longer than the patience.
+    def close(self, wait_s: float = 0.0) -> None:
+        """Serve what is ready, then stop; wait for calls under way `wait_s`, or the patience if that is longer.
 
         A callback that closes does not wait for itself.
         """
@@ -136,22 +185,27 @@ class Dispatcher:
             self._arrived.notify()
             if any(runner.thread is threading.current_thread() for runner in self._runners):
                 return
+        until = self._clock() + wait_s
+        overdue: _Runner | None = None
         while True:
             self.attend()
             with self._lock:
-                leader = self._leader
-                if leader is None:
-                    return
-                left = self._patience_left(leader)
-                if left <= 0 and (not self._ready or len(self._runners) >= MAX_THREADS):
-                    return
+                leader, left = self._leader, until - self._clock()
+                if leader is not None:
+                    left = max(left, self._patience_left(leader))
+                if not self._runners or (left <= 0 and (not self._ready or leader is overdue)):
+                    break
+                overdue = leader if left <= 0 else None  # and `attend` gives it a successor, if there can be one
                 self._changed.wait(max(left, 0.0))
+        if not self._runners:
+            self.run_ready()  # there was no thread to be had
 
     def _run(self, runner: _Runner) -> None:
         while True:
             with self._lock:
                 if not self._may_lead(runner):
                     self._runners.discard(runner)
+                    self._changed.notify_all()
                     return
                 self._leader = runner
                 while not self._ready:
@@ -165,8 +219,8 @@ class Dispatcher:
                 subscription = self._ready.popleft()
             self._serve(runner, subscription)
 
-    def _serve(self, runner: _Runner, subscription: Subscription) -> None:
-        """Give a subscription some turns."""
+    def _serve(self, runner: _Runner, subscription: Served) -> None:
+        """Give a subscription some turns, or a single call its one."""
         own = runner.thread is not None
         survived = BaseException if own else Exception
         runner.callback = subscription.callback
@@ -184,7 +238,7 @@ class Dispatcher:
                 break
         self._put_back(subscription)
 
-    def _put_back(self, subscription: Subscription) -> None:
+    def _put_back(self, subscription: Served) -> None:
         """Queue a served subscription behind the others."""
         with self._lock:
             self._ready.append(subscription)
@@ -194,13 +248,21 @@ class Dispatcher:
 
     # ---- under the lock ------------------------------------------------------------------------------
 
-    def _lead_by_new_thread(self) -> None:
+    def _lead_by_new_thread(self) -> bool:
+        """Let a new thread lead; return False if the system starts none."""
         runner = _Runner()
         name = f"bgsim-callbacks-{next(self._numbers)}"
         runner.thread = threading.Thread(target=self._run, args=(runner,), name=name, daemon=True)
+        before, self._leader = self._leader, runner
         self._runners.add(runner)
-        self._leader = runner
-        runner.thread.start()
+        try:
+            start_thread(runner.thread)
+        except NoThreadError as error:
+            self._leader = before
+            self._runners.discard(runner)
+            logger.warning("callbacks wait until another is due, or the bus is closed: %s", error)
+            return False
+        return True
 
     def _may_lead(self, runner: _Runner) -> bool:
         leader = self._leader

@@ -13,11 +13,12 @@ import numpy as np
 
 from bgsim.checks import NotPicklable, check_word
 from bgsim.errors import (
-    BgsimError,
     EngineClosedError,
     JobTimeoutError,
     MissingExtraError,
+    NoThreadError,
     QueueFullError,
+    start_thread,
 )
 from bgsim.job import Job, JobState
 
@@ -51,7 +52,7 @@ class Batch(NotPicklable, Sequence[Job]):
         self._jobs: list[Job] = []
         self._ended: list[Job] = []  # in the order of their ends
         self._feeding = False
-        self._refused: BgsimError | None = None  # why the rest cannot be submitted
+        self._refused: Exception | None = None  # why the rest cannot be submitted
         self._watchers: list[BatchProgress] = []
         self._cancelled = False
         self._context = contextvars.copy_context()  # all jobs get it, in whatever thread they are submitted
@@ -85,18 +86,12 @@ class Batch(NotPicklable, Sequence[Job]):
                 job = self._context.run(self._submitter.submit, request, block=block)
             except QueueFullError as error:
                 with self._lock:
-                    if len(self._jobs) > len(self._ended):
-                        self._feeding = False
-                        return
                     if block:
                         self._refused = error  # an immediate engine, in which nothing is due
-                    elif not may_wait:
-                        self._feeding = False
-                        options = {"may_wait": True}
-                        threading.Thread(target=self._feed, kwargs=options, name="bgsim-batch", daemon=True).start()
+                    elif self._is_fed_by_another(may_wait=may_wait):
                         return
                 continue  # the last of ours ended meanwhile, so no other thread would go on
-            except BgsimError as error:
+            except Exception as error:  # else the batch would be waited for without end
                 with self._lock:
                     self._refused = error
                 continue
@@ -105,7 +100,22 @@ class Batch(NotPicklable, Sequence[Job]):
                 for watcher in self._watchers:
                     watcher.add(job.id, job.replicates)
                 self._changed.notify_all()
-            job.add_done_callback(self._job_ended)
+            job.when_done(self._job_ended)
+
+    def _is_fed_by_another(self, *, may_wait: bool) -> bool:
+        """Leave the rest to the next end of a job, or to a thread that waits for room; under the lock."""
+        under_way = len(self._jobs) > len(self._ended)
+        if not under_way:
+            if may_wait:
+                return False
+            thread = threading.Thread(target=self._feed, kwargs={"may_wait": True}, name="bgsim-batch", daemon=True)
+            try:
+                start_thread(thread)
+            except NoThreadError as error:
+                self._refused = error
+                return False
+        self._feeding = False
+        return True
 
     def _job_ended(self, job: Any) -> None:
         with self._lock:
@@ -137,7 +147,7 @@ class Batch(NotPicklable, Sequence[Job]):
     def _is_over(self) -> bool:
         return (self._cancelled or self._refused is not None) and not self._feeding
 
-    def _why_not(self) -> BgsimError:
+    def _why_not(self) -> Exception:
         return self._refused or EngineClosedError("the batch was cancelled before this job was submitted")
 
     # ---- waiting -------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 ::
 
-    submit ──> enqueue ──> the engine's queue ──> a worker runs the call ──> future resolved, callbacks called
+    submit ──> enqueue ──> the engine's queue ──> a worker runs the call ──> future resolved ──> call_back: callbacks
                   └─ withdraw <── future.cancel(), shutdown(cancel_futures=True)
 
-The executor knows the engine by one function, `Enqueue`. Its own lock guards its counts and what is waiting; neither
-`Enqueue`, nor a callback, nor a call runs under it.
+The executor knows the engine by two functions, `Enqueue` and `CallBack`. Its own lock guards its counts and what is
+waiting; neither of them, nor a callback, nor a call runs under it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, Protocol, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from bgsim.checks import NotPicklable, check_integer, is_integer
+from bgsim.checks import NotPicklable, check_integer, is_integer, refused
+from bgsim.job import is_users
 from bgsim.priority import Priority
 
 P = ParamSpec("P")
@@ -52,6 +54,10 @@ class Enqueue(Protocol):
         ...
 
 
+CallBack: TypeAlias = Callable[..., None]
+"""Has a callback called with some arguments, soon, in the engine's callback thread; see `ProgressBus.call`."""
+
+
 class EngineExecutor(NotPicklable, Executor):
     """Runs plain callables on an engine's workers; made by `Engine.executor`. Any thread may call any method.
 
@@ -62,6 +68,8 @@ class EngineExecutor(NotPicklable, Executor):
     Parameters
     ----------
     enqueue : Enqueue
+    call_back : CallBack
+        What is to call the done-callbacks.
     priority : Priority or str
         Of all its calls.
     group : str, optional
@@ -71,15 +79,21 @@ class EngineExecutor(NotPicklable, Executor):
     instead = "make an engine in each process, and one of it"
 
     def __init__(
-        self, enqueue: Enqueue, *, priority: Priority | str = Priority.NORMAL, group: str | None = None
+        self,
+        enqueue: Enqueue,
+        call_back: CallBack,
+        *,
+        priority: Priority | str = Priority.NORMAL,
+        group: str | None = None,
     ) -> None:
         self._enqueue = enqueue
+        self._call_back = call_back
         self._priority = Priority.of(priority)
         self._group = group
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._shut_down = False
-        self._unfinished = 0  # calls that were submitted and are neither done nor withdrawn
+        self._unfinished = 0  # calls that are neither done nor withdrawn, and callbacks that have not returned
         # Those of them that no worker has taken; None until they are in the engine's queue.
         self._waiting: dict[Future[Any], tuple[_Task, Callable[[], bool]] | None] = {}
         self._callers: list[int] = []  # the threads that run one, or its callbacks
@@ -189,10 +203,28 @@ class EngineExecutor(NotPicklable, Executor):
             self._callers.append(threading.get_ident())
 
     def end(self) -> None:
-        """Note that this worker has done a call; for the call."""
+        """Note that this thread has done a call, or called a callback; for the call."""
         with self._lock:
             self._callers.remove(threading.get_ident())
         self._count_down()
+
+    def hand_on(self, callback: Callable[[Any], object], future: Future[Any]) -> None:
+        """Have a callback of a call that is done called; for its future."""
+        with self._lock:
+            self._unfinished += 1
+        try:
+            self._call_back(self._call_one, callback, future)
+        except BaseException:
+            self._count_down()
+            raise
+
+    def _call_one(self, callback: Callable[[Any], object], future: Future[Any]) -> None:
+        with self._lock:
+            self._callers.append(threading.get_ident())
+        try:
+            callback(future)
+        finally:
+            self.end()
 
     def withdraw(self, future: Future[Any]) -> None:
         """Take a cancelled call out of the queue, if it is still there; for its future."""
@@ -225,6 +257,12 @@ class _CallFuture(Future[T]):
     def __init__(self, executor: EngineExecutor) -> None:
         super().__init__()
         self._executor = executor
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Have a function called with this future when the call is done, or withdrawn; see `Job.add_done_callback`."""
+        if not callable(fn):
+            raise refused("fn", fn, "callable")
+        super().add_done_callback(partial(self._executor.hand_on, fn) if is_users(fn) else fn)
 
     def cancel(self) -> bool:
         if not super().cancel():
@@ -265,8 +303,8 @@ class _Task:
                 else:
                     future.set_result(result)
                     del result
-        except BaseException:  # of a callback that wants to exit, or of a future that another thread has resolved
-            logger.critical("a call's future could not be resolved, or its callback raised", exc_info=True)
+        except BaseException:  # another thread has resolved it
+            logger.critical("a call's future could not be resolved", exc_info=True)
         finally:
             # An exception's traceback keeps this frame, which must not in turn keep what has the exception.
             del future, fn, args, kwargs

@@ -171,7 +171,7 @@ class JobVerbs:
         priority, group
             Of its calls, beside the simulations. Groups count calls and simulations apart.
         """
-        executor = EngineExecutor(self._call, priority=priority, group=group)
+        executor = EngineExecutor(self._call, self._scheduler.call_back, priority=priority, group=group)
         self._scheduler.executors.add(executor)
         return executor
 

@@ -30,15 +30,13 @@ class Finish:
             return False
         return not isinstance(run.error, SimulationChangedError)  # what is done may be of other code than the key says
 
-    def settle(self, run: Run, now: float, *, left_journal: bool = False, elsewhere: bool = False) -> None:
+    def settle(self, run: Run, now: float, *, left_journal: bool = False) -> None:
         """End a run's jobs, and let the runs begin that follow it.
 
         Parameters
         ----------
         left_journal : bool
             Whether its jobs left the journal in the commit that stored it.
-        elsewhere : bool
-            Whether done-callbacks must not run in this thread: the store's has results to store.
         """
         letter, stopped = True, run.is_stopped
         for job in list(run.jobs):
@@ -46,7 +44,7 @@ class Finish:
             job.store_error = run.store_error
             error = run.error or job.pending_error
             if error is not None:  # its dead letter takes it out of the journal
-                self._jobs.end(job, JobState.FAILED, now, error=error, letter=letter, elsewhere=elsewhere)
+                self._jobs.end(job, JobState.FAILED, now, error=error, letter=letter)
                 letter = False
                 continue
             columns = None
@@ -55,7 +53,7 @@ class Finish:
                     self._jobs.start(job, now)
                 columns = run.result_columns(job.replicates)
             state = JobState.CANCELLED if stopped else JobState.COMPLETED
-            self._jobs.end(job, state, now, columns=columns, in_journal=not left_journal, elsewhere=elsewhere)
+            self._jobs.end(job, state, now, columns=columns, in_journal=not left_journal)
         self._let_go(run, now)
 
     def _let_go(self, run: Run, now: float) -> None:

@@ -10,7 +10,6 @@ from bgsim.running.status import outcome
 
 if TYPE_CHECKING:
     from bgsim.job import Job
-    from bgsim.running.callbacks import CallbackThread
     from bgsim.running.events import Events
     from bgsim.running.run import Run
     from bgsim.running.state import State
@@ -25,10 +24,9 @@ _RUNNING, _COMPLETED = JobState.RUNNING, JobState.COMPLETED
 class JobTable:
     """Moves jobs from state to state; called under the engine's lock, except where a method says otherwise."""
 
-    def __init__(self, state: State, events: Events, callbacks: CallbackThread) -> None:
+    def __init__(self, state: State, events: Events) -> None:
         self._state = state
         self._events = events
-        self._callbacks = callbacks
         self._lock = state.lock
 
     # ---- the way of a job ----------------------------------------------------------------------------
@@ -95,7 +93,6 @@ class JobTable:
         message: str | None = None,
         letter: bool = True,
         in_journal: bool = True,
-        elsewhere: bool = False,
     ) -> None:
         """Move a job to its terminal state, publish that, and resolve its future.
 
@@ -107,8 +104,6 @@ class JobTable:
             Whether a failure becomes a dead letter.
         in_journal : bool
             Whether the journal still has the job.
-        elsewhere : bool
-            Whether done-callbacks must not run in this thread.
         """
         run: Run | None = job.run
         from_store = job.from_store
@@ -144,13 +139,10 @@ class JobTable:
         if not self._lock.has_deferred and job.resolve_without_callbacks(result, error):
             return
         self._state.resolving[job.id] = job
-        if elsewhere:
-            self._lock.defer(lambda: self._callbacks.post(lambda: self._resolve(job, result, error)))
-        else:
-            self._lock.defer(lambda: self._resolve(job, result, error))
+        self._lock.defer(lambda: self._resolve(job, result, error))
 
     def _resolve(self, job: Job, result: SimulationResult | None, error: BaseException | None) -> None:
-        """Resolve a job's future, which calls its done-callbacks: without the lock."""
+        """Resolve a job's future, which hands its done-callbacks on: without the lock."""
         try:
             job.resolve(result, error)
         finally:

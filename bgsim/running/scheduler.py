@@ -22,13 +22,12 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
 from bgsim.job import Job, JobState, JobStatus
 from bgsim.priority import Priority
 from bgsim.progress import ProgressBus
-from bgsim.running.callbacks import CallbackThread
 from bgsim.running.calls import Call
 from bgsim.running.events import Events
 from bgsim.running.finish import Finish
@@ -84,9 +83,8 @@ class Scheduler:
         self.state = State(config, clock, store)
         self.lock = self.state.lock
         self.bus = ProgressBus(threads=not config.immediate)
-        self.callbacks = CallbackThread()
         self.events = Events(self.state, self.bus, journal, owner)
-        self.job_table = JobTable(self.state, self.events, self.callbacks)
+        self.job_table = JobTable(self.state, self.events)
         self.finish = Finish(self.state, self.job_table)
         self.lifecycle = Lifecycle(self.state, self.job_table, self.finish)
         self.storing = Storing(self.state, self.events, self.finish)
@@ -255,6 +253,15 @@ class Scheduler:
                     f"{job.id} is {self.reader.state(job).value} in an immediate engine, and nothing is due; "
                     "advance its clock, or resume it"
                 )
+
+    def call_back(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Call something in the thread of the callbacks, or, in an immediate engine, in the one that steps."""
+        if self.is_forked():
+            callback(*arguments)  # there is no such thread here
+            return
+        self.bus.call(callback, *arguments)
+        if self.config.immediate and not self._driving:  # else `step` does so
+            self.bus.deliver()
 
     # ---- the whole -----------------------------------------------------------------------------------
 

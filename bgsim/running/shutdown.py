@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 THREAD_PREFIX = "bgsim-"
 """The names of the threads that run callbacks begin so. A callback must not wait for one of them."""
 
+CALLBACKS_S = 5.0
+"""How long `close` waits for callbacks that do not return, when all jobs have ended and it is given no time-out."""
+
 CLOSE_GRACE_S = 1.0
 """How long `close(cancel=True)` waits for kernels to stop, when it is given no time-out."""
 
@@ -68,10 +71,9 @@ def end_threads(scheduler: Scheduler, *, idle: bool) -> None:
     for worker in scheduler.workers.all:
         worker.join(None if idle else 0.0)
     scheduler.timers.join()
-    scheduler.callbacks.close(None if idle else 0.0)
     with scheduler.lock:
         scheduler.events.release()
-    scheduler.bus.close()
+    scheduler.bus.close(CALLBACKS_S if idle else 0.0)
     if scheduler.close_store:
         scheduler.store.close()
 

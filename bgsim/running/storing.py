@@ -129,7 +129,7 @@ class Storing:
         with self._state.lock:
             if run in self._state.storing:  # or a store that breaks its contract has said so twice
                 self._note(run, error)
-                self._finish.settle(run, self._state.now(), left_journal=error is None, elsewhere=True)
+                self._finish.settle(run, self._state.now(), left_journal=error is None)
 
     def _finished(self, run: Run) -> list[str]:
         """Return the jobs that leave the journal in the commit that stores the run.
