@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 SLOW = (
     "bus/test_progress_stateful.py",
+    "fuzz/",
     "identity/test_identity.py::test_overloads_and_intrinsics_of_the_users_own_count",
     "identity/test_identity_edits.py",
     "identity/test_identity_machine.py",

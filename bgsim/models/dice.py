@@ -8,10 +8,15 @@ from typing import Any
 
 from bgsim.checks import is_number
 from bgsim.errors import ScenarioError
+from bgsim.parameters.fields import brief
 
 _TERM = re.compile(
-    r"\s*(?P<sign>[+-]?)\s*(?:(?P<count>\d*)[dD](?P<sides>\d+)|(?P<constant>\d+(?:\.\d+)?))\s*(?:\[[^\]]*\])?\s*"
+    r"\s*(?P<sign>[+-]?)\s*(?:(?P<count>\d*)[dD](?P<sides>\d+)|(?P<constant>\d+(?:\.\d+)?))\s*(?:\[[^\]]*\])?\s*",
+    re.ASCII,
 )
+
+MAX_LENGTH = 1000
+"""Characters of a formula."""
 
 MAX_DICE = 1000
 MAX_SIDES = 10_000
@@ -61,7 +66,7 @@ def parse_formula(text: Any, where: str) -> Formula:
         return Formula((), float(text))
     dice: list[tuple[int, int]] = []
     constant, position = 0.0, 0
-    while isinstance(text, str) and (position < len(text) or not position):
+    while isinstance(text, str) and len(text) <= MAX_LENGTH and (position < len(text) or not position):
         match = _TERM.match(text, position)
         if match is None or (position and not match["sign"]):
             break
@@ -75,11 +80,11 @@ def parse_formula(text: Any, where: str) -> Formula:
             dice.append((sign * count, sides))
         position = match.end()
     else:
-        if isinstance(text, str) and abs(constant) <= MAX_CONSTANT:
+        if isinstance(text, str) and position and abs(constant) <= MAX_CONSTANT:
             return Formula(tuple(dice), constant)
     raise ScenarioError(
-        f"{where}: {text!r} is no dice formula; write a number, or terms such as '2d6 + 4' or 'd8 + 3[STR]' with up to "
-        f"{MAX_DICE} dice of 1 to {MAX_SIDES} sides",
+        f"{where}: {brief(text)} is no dice formula; write a number, or terms such as '2d6 + 4' or 'd8 + 3[STR]' with "
+        f"up to {MAX_DICE} dice of 1 to {MAX_SIDES} sides, in at most {MAX_LENGTH:,} characters",
         field=where,
         value=text,
     )

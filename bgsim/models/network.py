@@ -7,6 +7,7 @@ that `bgsim.models.reactions` and `tau_leaping` run on. A reaction of order up t
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,8 @@ import numpy as np
 
 from bgsim.checks import is_integer, is_number
 from bgsim.errors import ParameterError, nearest
+from bgsim.models.files import shown
+from bgsim.parameters.fields import brief
 
 MAX_ORDER = 3
 """Of a reaction: how many molecules may meet."""
@@ -27,7 +30,12 @@ MAX_COUNT = 2**52
 MAX_CHANGE = 2**31
 """Molecules of one species that one event may add."""
 
-_TERM = re.compile(r"(\d*)\s*([^\W\d]\w*)")
+MAX_CELLS = 10_000_000
+"""Of the table of changes: reactions times the species that the largest of them changes."""
+
+_LARGEST = float(np.finfo(float).max)
+
+_TERM = re.compile(r"([0-9]{0,12})\s*([^\W\d]\w*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +91,17 @@ class Network:
             Naming the species.
         """
         if not isinstance(name, str) or not name.isidentifier():
-            raise ParameterError(f"a species must have a Python name; got {name!r}", field="species", value=name)
+            raise ParameterError(f"a species must have a Python name; got {brief(name)}", field="species", value=name)
         if name in self._species:
-            raise ParameterError(f"there is a species {name!r} already; name each once", field="species", value=name)
+            raise ParameterError(
+                f"there is a species {brief(name)} already; name each once", field="species", value=name
+            )
         if not isinstance(fixed, bool):
-            raise ParameterError(f"fixed of species {name!r} must be a bool; got {fixed!r}", field="fixed", value=fixed)
+            raise ParameterError(
+                f"fixed of species {brief(name)} must be a bool; got {brief(fixed)}", field="fixed", value=fixed
+            )
         self._species[name] = Species(
-            name, _whole(count, f"the count of species {name!r}", "count", 0, MAX_COUNT), fixed
+            name, _whole(count, f"the count of species {brief(name)}", "count", 0, MAX_COUNT), fixed
         )
         return self
 
@@ -119,18 +131,18 @@ class Network:
             reactants, products = (_read_side(side) for side in _pair(equation))
         written = write_equation(reactants, products)
         name = written if name is None else name
-        label = f"reaction {name!r}"
+        label = f"reaction {brief(name)}"
         if not isinstance(name, str):
-            raise ParameterError(f"the name of a reaction must be text; got {name!r}", field="name", value=name)
+            raise ParameterError(f"the name of a reaction must be text; got {brief(name)}", field="name", value=name)
         if name in self._reactions:
             raise ParameterError(
                 f"there is a {label} already; give each a name of its own, or add up the rates",
                 field="name",
                 value=name,
             )
-        if not is_number(rate) or not 0 <= rate < math.inf:
+        if not is_magnitude(rate):
             raise ParameterError(
-                f"the rate of {label} must be a finite number of 0 or more; got {rate!r}", field="rate", value=rate
+                f"the rate of {label} must be a finite number of 0 or more; got {brief(rate)}", field="rate", value=rate
             )
         order = sum(reactants.values())
         if order > MAX_ORDER:
@@ -161,6 +173,13 @@ class Network:
         index = {name: i for i, name in enumerate(self._species)}
         rows = [self._row(reaction, index) for reaction in self._reactions.values()]
         width = max(1, *(len(changes) for _, _, changes in rows))
+        if len(rows) * width > MAX_CELLS:
+            raise ParameterError(
+                f"{len(rows):,} reactions, of which one changes {width:,} species, are too many: at most {MAX_CELLS:,} "
+                "changes fit into the table of reactions times changes; write that reaction as several",
+                field="reactions",
+                value=len(rows),
+            )
         reactants = np.full((len(rows), MAX_ORDER), len(index), np.uint32)
         changed = np.full((len(rows), width), len(index), np.uint32)
         changes = np.zeros((len(rows), width), np.int64)
@@ -186,8 +205,8 @@ class Network:
         for name in (*reaction.reactants, *reaction.products):
             if name not in index:
                 raise ParameterError(
-                    f"reaction {reaction.name!r} has the species {name!r}, which is not declared{nearest(name, index)} "
-                    f"(there are {', '.join(index)})",
+                    f"reaction {brief(reaction.name)} has the species {brief(name)}, which is not "
+                    f"declared{nearest(name, index)} (there are {_listed(index)})",
                     field="equation",
                     value=name,
                 )
@@ -219,7 +238,7 @@ def parse_equation(text: str) -> tuple[dict[str, int], dict[str, int]]:
     sides = text.replace("→", "->").split("->")
     if len(sides) != 2 or "<" in text or "=" in text:
         raise ParameterError(
-            f"reaction {text!r} must have one '->', as in '2 A + B -> C'; write a reversible one as two reactions",
+            f"reaction {brief(text)} must have one '->', as in '2 A + B -> C'; write a reversible one as two reactions",
             field="equation",
             value=text,
         )
@@ -240,12 +259,15 @@ def _parse_side(text: str, equation: str) -> dict[str, int]:
         found = _TERM.fullmatch(part.strip())
         if found is None:
             raise ParameterError(
-                f"reaction {equation!r}: {part.strip()!r} is no species with a whole coefficient, as in '2 A'",
+                f"reaction {brief(equation)}: {brief(part.strip())} is no species with a whole coefficient, "
+                "as in '2 A'",
                 field="equation",
                 value=equation,
             )
         name = found[2]
-        coefficient = _whole(int(found[1] or 1), f"reaction {equation!r}: the coefficient of {name!r}", "equation")
+        coefficient = _whole(
+            int(found[1] or 1), f"reaction {brief(equation)}: the coefficient of {brief(name)}", "equation"
+        )
         side[name] = side.get(name, 0) + coefficient
     return side
 
@@ -255,19 +277,34 @@ def _pair(equation: Any) -> tuple[Any, Any]:
         return equation
     raise ParameterError(
         "a reaction must be an equation, as in '2 A + B -> C', or a pair of mappings from species to coefficient; "
-        f"got {equation!r}",
+        f"got {brief(equation)}",
         field="equation",
         value=equation,
     )
 
 
 def _read_side(given: Mapping[str, int]) -> dict[str, int]:
-    return {name: _whole(n, f"the coefficient of {name!r}", "equation") for name, n in given.items()}
+    for name in given:
+        if not isinstance(name, str):
+            raise ParameterError(
+                f"the sides of a reaction must have names of species; got {brief(name)}", field="equation", value=name
+            )
+    return {name: _whole(n, f"the coefficient of {brief(name)}", "equation") for name, n in given.items()}
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(itertools.islice(names, 21))
+    return ", ".join(map(shown, first[:20])) + (", ..." if len(first) > 20 else "")
+
+
+def is_magnitude(value: Any) -> bool:
+    """Tell whether it is a number of 0 or more that a double can hold."""
+    return is_number(value) and 0 <= value <= _LARGEST
 
 
 def _whole(value: Any, what: str, field: str, least: int = 1, most: int = MAX_CHANGE) -> int:
     if not is_integer(value) or not least <= value <= most:
         raise ParameterError(
-            f"{what} must be a whole number from {least} to {most}; got {value!r}", field=field, value=value
+            f"{what} must be a whole number from {least} to {most}; got {brief(value)}", field=field, value=value
         )
     return int(value)

@@ -20,6 +20,7 @@ Unknown entries are refused by name.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -27,10 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from bgsim.checks import is_number
+from bgsim.checks import is_integer
 from bgsim.errors import InvalidInputError, ScenarioError, nearest
-from bgsim.models.network import Network
+from bgsim.models.files import read_text
+from bgsim.models.network import Network, is_magnitude
 from bgsim.models.network_sbml import read_sbml
+from bgsim.parameters.fields import brief
 
 DEFAULT_TIMES = tuple(map(float, range(51)))
 """When to look at a network from an SBML file alone: 0 to 50 in steps of 1."""
@@ -38,7 +41,15 @@ DEFAULT_TIMES = tuple(map(float, range(51)))
 SUFFIXES = (".toml", ".xml", ".sbml")
 
 _PARTS = ("species", "reactions", "sbml", "times")
-_MAX_POINTS = 10_000_000
+_MAX_POINTS = 1_000_000
+_MAX_DIGITS = 100
+_MAX_KEYS = 10
+"""Names with dots between them: what reads TOML needs the square of their number in time and memory."""
+
+_TEXT_OR_COMMENT = re.compile(
+    r'"""(?:\\.|[^\\])*?(?:"""|\\?\Z)|' r"'''.*?(?:'''|\Z)|" r'"(?:\\.|[^"\\\n])*"?|' r"'[^'\n]*'?|#[^\n]*", re.DOTALL
+)
+_LONG_NUMBER = re.compile(rf"\b[0-9][0-9A-Fa-f_xob]{{{_MAX_DIGITS},}}")
 
 
 def read_network_file(
@@ -60,6 +71,8 @@ def read_network_file(
     MissingExtraError
         If it is SBML and python-libsbml is not installed.
     """
+    if not isinstance(path, str | Path):
+        raise ScenarioError(f"a network is read from a path; got {brief(path)}", field="scenario", value=path)
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ScenarioError(
@@ -69,18 +82,30 @@ def read_network_file(
         )
     if path.suffix != ".toml":
         return read_sbml(path), DEFAULT_TIMES, {}
+    text = read_text(path)
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+        _check_size(text)
+        return _read_entries(tomllib.loads(text), path.parent, settings)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path} is no TOML: {error}", field="scenario", value=str(path)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path} cannot be read: {error}", field="scenario", value=str(path)) from error
-    try:
-        return _read_entries(entries, path.parent, settings)
+    except RecursionError as error:
+        raise ScenarioError(
+            f"{path} is no network: its lists and tables lie too deep in each other", field="scenario", value=str(path)
+        ) from error
     except ScenarioError:
         raise
     except InvalidInputError as error:
         raise ScenarioError(f"{path}: {error}", field=error.field, value=error.value) from error
+
+
+def _check_size(text: str) -> None:
+    """Refuse numbers and dotted names that are too long to be read soon."""
+    bare = _TEXT_OR_COMMENT.sub(lambda found: '""' + "\n" * found[0].count("\n"), text)  # the lines keep their numbers
+    for number, line in enumerate(bare.split("\n"), 1):
+        if _LONG_NUMBER.search(line):
+            raise InvalidInputError(f"line {number} has a number of more than {_MAX_DIGITS} digits: {brief(line)}")
+        if any(part.count(".") >= _MAX_KEYS for part in re.split(r"[,=\[\]{}]", line)):
+            raise InvalidInputError(f"line {number} has a name of more than {_MAX_KEYS} parts: {brief(line)}")
 
 
 def _read_entries(
@@ -91,7 +116,13 @@ def _read_entries(
         for name in ("species", "reactions"):
             if name in entries:
                 raise InvalidInputError(f"give either sbml or {name}", field=name, value=entries[name])
-        network = read_sbml(folder / str(entries["sbml"]))
+        if not isinstance(entries["sbml"], str):
+            raise InvalidInputError(
+                f"sbml must be the path of a file, from the folder of this one; got {brief(entries['sbml'])}",
+                field="sbml",
+                value=entries["sbml"],
+            )
+        network = read_sbml(folder / entries["sbml"])
     else:
         network = _read_network(entries)
     return network, _read_times(entries), {name: entries[name] for name in settings if name in entries}
@@ -101,7 +132,9 @@ def _read_network(entries: dict[str, Any]) -> Network:
     network = Network()
     species, reactions = entries.get("species", {}), entries.get("reactions", [])
     if not isinstance(species, dict):
-        raise InvalidInputError(f"species must be a table [species]; got {species!r}", field="species", value=species)
+        raise InvalidInputError(
+            f"species must be a table [species]; got {brief(species)}", field="species", value=species
+        )
     for name, entry in species.items():
         if isinstance(entry, dict):
             _check_names(entry, ("count", "fixed"), f"species.{name}")
@@ -129,13 +162,13 @@ def _read_times(entries: dict[str, Any]) -> tuple[float, ...] | None:
     if isinstance(times, dict):
         _check_names(times, ("start", "stop", "points"), "times")
         start, stop, points = (times.get(name, 0) for name in ("start", "stop", "points"))
-        if is_number(start) and is_number(stop) and isinstance(points, int) and 1 <= points <= _MAX_POINTS:
+        if is_magnitude(start) and is_magnitude(stop) and is_integer(points) and 1 <= points <= _MAX_POINTS:
             return tuple(np.linspace(start, stop, points).tolist())
-    elif isinstance(times, list) and times and all(map(is_number, times)):
+    elif isinstance(times, list) and times and all(map(is_magnitude, times)):
         return tuple(map(float, times))
     raise InvalidInputError(
-        f"times must be a list of numbers, or {{ start = 0, stop = 50, points = 51 }} with at most {_MAX_POINTS:,} "
-        f"points; got {times!r}",
+        "times must be a list of numbers, finite and 0 or more, or { start = 0, stop = 50, points = 51 } with at most "
+        f"{_MAX_POINTS:,} points; got {brief(times)}",
         field="times",
         value=times,
     )
@@ -145,7 +178,7 @@ def _check_names(entry: dict[str, Any], known: Collection[str], where: str) -> N
     for name, value in entry.items():
         if name not in known:
             raise InvalidInputError(
-                f"{where} has the unknown entry {name!r}{nearest(name, known)} (it may have {', '.join(known)})",
+                f"{where} has the unknown entry {brief(name)}{nearest(name, known)} (it may have {', '.join(known)})",
                 field=name,
                 value=value,
             )

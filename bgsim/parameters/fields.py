@@ -217,5 +217,8 @@ def brief(value: Any) -> str:
     """Return a value as a message shows it."""
     if isinstance(value, np.ndarray):
         return f"<{value.dtype} array {value.shape}>" if value.size > 6 else f"{value.tolist()}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or lists of lists of lists
+        return f"<{type(value).__name__}, too large to show>"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -291,7 +291,7 @@ def test_times_for_sbml_are_chosen_in_a_toml_file(tmp_path):
 
 DECAY = reaction("R", {"P": 1}, {}, "k1*P")
 TRIGGER = '<trigger initialValue="true" persistent="true">' + math_of("k1 > 1") + "</trigger>"
-LAMBDA = "<math xmlns='http://www.w3.org/1998/Math/MathML'><lambda><bvar><ci>x</ci></bvar><ci>x</ci></lambda></math>"
+INITIAL = "<listOfInitialAssignments><initialAssignment symbol='{}'>{}</initialAssignment></listOfInitialAssignments>"
 
 
 def without_law(text):
@@ -306,30 +306,29 @@ def without_law(text):
             "rules (rateRule K)",
         ),
         (
-            {"after": f"<listOfRules><assignmentRule variable='K'>{math_of('k1')}</assignmentRule></listOfRules>"},
-            "rules (assignmentRule K)",
+            {"after": f"<listOfRules><assignmentRule variable='P'>{math_of('k1')}</assignmentRule></listOfRules>"},
+            "rules (assignmentRule P)",
+        ),
+        (
+            {"after": f"<listOfRules><assignmentRule variable='Cell'>{math_of('k1')}</assignmentRule></listOfRules>"},
+            "rules (assignmentRule Cell)",
         ),
         (
             {"after": f"<listOfRules><algebraicRule>{math_of('k1 - K')}</algebraicRule></listOfRules>"},
             "rules (algebraicRule)",
         ),
         (
-            {
-                "after": "<listOfInitialAssignments><initialAssignment symbol='K'>"
-                f"{math_of('k1')}</initialAssignment></listOfInitialAssignments>"
-            },
-            "initial assignments (initialAssignment K)",
+            {"after": INITIAL.format("Cell", math_of("k1"))},
+            "initial assignments (initialAssignment Cell)",
         ),
+        (
+            {"after": INITIAL.format("K", math_of("k1 * P"))},
+            "the initial assignment of 'K', k1 * P, is no constant: k1 * P depends on the count of a species",
+        ),
+        ({"after": INITIAL.format("P", math_of("k1"))}, "it has the amount 0.3"),
         (
             {"after": f"<listOfConstraints><constraint>{math_of('k1 > 0')}</constraint></listOfConstraints>"},
             "constraints (constraint)",
-        ),
-        (
-            {
-                "before": "<listOfFunctionDefinitions><functionDefinition id='f'>"
-                f"{LAMBDA}</functionDefinition></listOfFunctionDefinitions>"
-            },
-            "function definitions (functionDefinition f)",
         ),
         ({"laws": [DECAY], "events": TRIGGER}, "events (event reset)"),
         ({"laws": [without_law(DECAY)]}, "reaction 'R' has no kinetic law"),
@@ -340,14 +339,17 @@ def without_law(text):
         ({"laws": [reaction("R", {"P": 1}, {}, "k1*(P-1)")]}, "(P - 1) is not the number of ways"),
         ({"laws": [reaction("R", {"P": 1}, {}, "k1*P^0.5")]}, "is a power that is not known"),
         ({"laws": [reaction("R", {"P": 1}, {}, "k1^P")]}, "is a power that is not known"),
-        ({"laws": [reaction("R", {"P": 1}, {}, "k1*P - k2*D")]}, "is a sum of terms; write a reaction for each"),
+        ({"laws": [reaction("R", {"P": 1}, {}, "k1*P - k2*D")]}, "only a reaction with reversible='true' runs"),
         ({"laws": [reaction("R", {}, {"D": 1}, "k1*(100-2*P)*(99-2*P)")]}, "is not the number of ways"),
         ({"laws": [reaction("R", {"P": 1}, {}, "-k1*P")]}, "its constant is -0.3"),
         ({"laws": [reaction("R", {"P": 1}, {}, "k1*P/zero")]}, "divides by something else"),
         ({"laws": [reaction("R", {"P": 1}, {}, "kk1*P")]}, "'kk1' has no value; did you mean 'k1'?"),
         ({"laws": [reaction("R", {"P": 1}, {}, "time*P")]}, "time is not known here"),
         ({"laws": [reaction("R", {"P": 1}, {}, "delay(P, 1)")]}, "delay(P, 1) is not known here"),
-        ({"laws": [reaction("R", {"P": 1}, {}, "exp(k1)*P")]}, "exp(k1) is not known here"),
+        ({"laws": [reaction("R", {"P": 1}, {}, "exp(P)")]}, "exp(P) depends on the count of a species"),
+        ({"laws": [reaction("R", {"P": 1}, {}, "ln(zero)*P")]}, "ln(zero) has no value"),
+        ({"laws": [reaction("R", {"P": 1}, {}, "sin(k1)*P")]}, "sin(k1) is not known here"),
+        ({"laws": [reaction("R", {"P": 1}, {}, "avogadro*P*f(k1)")]}, "f(k1) is not known here"),
         ({"laws": [reaction("R", {"P": 1}, {}, "piecewise(k1, k2 > 1, 0)*P")]}, "is not known here"),
         ({"laws": [reaction("R", {"P": 1}, {}, "Cell*P")]}, "'Cell' has no value"),
         ({"laws": [reaction("R", {"P": 1}, {}, "k1")]}, "takes 1 of 'P', but its kinetic law does not vanish"),
@@ -388,6 +390,147 @@ def test_sbml_refusals(tmp_path, document, message):
         Reactions.from_file(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+BOTH_WAYS = 'reversible="true"'
+
+
+@pytest.mark.parametrize(
+    ("law", "terms"),
+    [
+        ("k1*P*(P-1) - k2*D", [("2 P -> D", 0.6), ("D -> 2 P", 0.7)]),
+        ("K*(k1*P*(P-1) - k2*D/2)", [("2 P -> D", 3.0), ("D -> 2 P", 1.75)]),
+        ("-(k2*D) + P*(P-1)*k1/2", [("D -> 2 P", 0.7), ("2 P -> D", 0.3)]),
+        ("k1*P*(P-1) + k2*P*(P-1)*D - k2*D", [("2 P -> D", 0.6), ("2 P + D -> 2 D", 1.4), ("D -> 2 P", 0.7)]),
+        ("(k1*P*(P-1) - k2*D)/K", [("2 P -> D", 0.12), ("D -> 2 P", 0.14)]),
+        ("k1*P*(P-1) - k2*D*(D - 1)", [("2 P -> D", 0.6), ("2 D -> D + 2 P", 1.4)]),
+    ],
+)
+def test_a_reversible_law_is_split(tmp_path, law, terms):
+    """Each term is a reaction; one with a minus sign makes what the others take."""
+    text = sbml([species("P", 8), species("D", 3)], [reaction("R", {"P": 2}, {"D": 1}, law, attributes=BOTH_WAYS)])
+    found = Reactions.of(read_sbml(written(tmp_path, text, "m.xml")), [1.0])
+    network = Network().species("P", 8).species("D", 3)
+    for equation, rate in terms:
+        network.reaction(equation, rate)
+    wanted = Reactions.of(network, [1.0])
+    assert found.rates == pytest.approx(wanted.rates, rel=1e-14)
+    for name in ("initial", "reactants", "changed", "changes"):
+        assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
+
+
+@pytest.mark.parametrize(
+    ("reactants", "products", "law", "equations"),
+    [
+        ({"P": 1}, {}, "k1*P - k2", [("P ->", 0.3), ("-> P", 0.7)]),
+        ({}, {"P": 1}, "k1 + k2*P", [("P -> 2 P", 0.7), ("-> P", 0.3)]),
+        ({}, {"P": 1}, "K*(P + 2)*k1", [("P -> 2 P", 1.5), ("-> P", 3.0)]),
+    ],
+)
+def test_a_species_and_a_constant_are_two_terms(tmp_path, reactants, products, law, equations):
+    """As what is made of nothing, and is lost, too."""
+    text = sbml([species("P", 8)], [reaction("R", reactants, products, law, attributes=BOTH_WAYS)])
+    found = Reactions.of(read_sbml(written(tmp_path, text, "m.xml")), [1.0])
+    rows = {(tuple(r), int(c[0])): k for r, c, k in zip(found.reactants, found.changes, found.rates, strict=True)}
+    network = Network().species("P", 8)
+    for equation, rate in equations:
+        network.reaction(equation, rate)
+    wanted = Reactions.of(network, [1.0])
+    other = {(tuple(r), int(c[0])): k for r, c, k in zip(wanted.reactants, wanted.changes, wanted.rates, strict=True)}
+    assert rows == pytest.approx(other, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        ("k1*P - k2*D", "takes 2 of 'P', but its kinetic law does not vanish"),
+        ("k1*P*(P-1) - k2", "reaction 'R' backwards takes 1 of 'D', but its kinetic law does not vanish"),
+        ("k1*P^2 - k2*D", "P*P is not the number of ways"),
+        ("k1*P*(P-1)/(1 + k2*D)", "divides by something else"),
+    ],
+)
+def test_what_cannot_be_split(tmp_path, law, message):
+    text = sbml([species("P", 8), species("D", 3)], [reaction("R", {"P": 2}, {"D": 1}, law, attributes=BOTH_WAYS)])
+    with pytest.raises(ScenarioError) as caught:
+        read_sbml(written(tmp_path, text, "m.xml"))
+    assert message in str(caught.value)
+
+
+def test_a_reversible_dimerisation_has_its_stationary_distribution(tmp_path):
+    """2 P <-> D: at equilibrium the count of D is n with the weight that detailed balance gives."""
+    k1, k2, total = 0.3, 2.1, 12
+    law = f"k1*P*(P-1)/2 - {k2}*D"
+    text = sbml([species("P", total), species("D", 0)], [reaction("R", {"P": 2}, {"D": 1}, law, attributes=BOTH_WAYS)])
+    p = Reactions.from_file(written(tmp_path, text, "m.xml"), times=[30.0])
+    found = bgsim.run(reactions, p, replicates=20_000, seed=5)["counts"][:, 0, 1]
+    weights = [1.0]
+    for n in range(total // 2):
+        monomers = total - 2 * n
+        weights.append(weights[-1] * k1 * monomers * (monomers - 1) / 2 / (k2 * (n + 1)))
+    exact = np.array(weights) / sum(weights)
+    counts = np.bincount(found, minlength=len(exact))
+    expected = exact * len(found)
+    assert np.sum((counts - expected) ** 2 / expected) < 22.5  # chi squared, 6 degrees of freedom: 1 in 1,000
+
+
+MATHML = "xmlns='http://www.w3.org/1998/Math/MathML'"
+
+
+def function(name, arguments, body):
+    bound = "".join(f"<bvar><ci>{a}</ci></bvar>" for a in arguments)
+    inner = math_of(body).partition(">")[2].rpartition("</math>")[0]
+    return f"<functionDefinition id='{name}'><math {MATHML}><lambda>{bound}{inner}</lambda></math></functionDefinition>"
+
+
+def test_functions_are_written_out(tmp_path):
+    """Of functions, too; an argument is what it stands for where the function is called."""
+    functions = "".join(
+        [
+            function("rate", ["P"], "2*P"),  # the name of a species, and another thing
+            function("flux", ["v"], "v"),
+            function("meet", ["k", "A", "B"], "rate(k)*A*(B - 1)/4"),
+        ]
+    )
+    laws = [
+        reaction("In", {}, {"P": 1}, "flux(k1)"),
+        reaction("Both", {"P": 2}, {"D": 1}, "meet(k2, P, P) - flux(k1*D)", attributes=BOTH_WAYS),
+    ]
+    before = f"<listOfFunctionDefinitions>{functions}</listOfFunctionDefinitions>"
+    text = sbml([species("P", 8), species("D", 3)], laws, before=before)
+    network = Network().species("P", 8).species("D", 3)
+    network.reaction("-> P", 0.3).reaction("2 P -> D", 0.7).reaction("D -> 2 P", 0.3)
+    assert_same(Reactions.from_file(written(tmp_path, text, "m.xml"), [1.0]), Reactions.of(network, [1.0]))
+
+
+def test_rules_and_initial_assignments_of_parameters(tmp_path):
+    """A rule says what its name stands for at all times, a species among it; an initial assignment a number."""
+    after = INITIAL.format("k2", math_of("exp(ln(k1)) + pi - pi")).replace(
+        "</listOfInitialAssignments>",
+        f"<initialAssignment symbol='D'>{math_of('2*K')}</initialAssignment></listOfInitialAssignments>",
+    )
+    rules = [("speed", "half*P"), ("half", "k2/2"), ("unused", "sin(time)")]
+    after += "<listOfRules>" + "".join(
+        f"<assignmentRule variable='{name}'>{math_of(text)}</assignmentRule>" for name, text in rules
+    )
+    parameters = "".join(f"<parameter id='{name}' constant='false'/>" for name, _ in rules)
+    text = sbml(
+        [species("P", 8), species("D", 3)],
+        [reaction("R", {"P": 1}, {"D": 1}, "speed")],
+        parameters=parameters,
+        after=after + "</listOfRules>",
+    )
+    found = Reactions.from_file(written(tmp_path, text, "m.xml"), [1.0])
+    assert found.initial.tolist() == [8, 10]
+    assert found.rates == pytest.approx([0.15])
+    assert found.reactants.tolist() == [[0, 2, 2]]
+
+
+def test_a_compartment_of_no_dimensions_has_amounts(tmp_path):
+    """The symbol of a species in it is its amount, whatever it says."""
+    text = sbml([species("P", 8, FALSE)], [reaction("R", {"P": 1}, {}, "k1*P")]).replace(
+        'Dimensions="3"', 'Dimensions="0"'
+    )
+    assert Reactions.from_file(written(tmp_path, text, "m.xml"), [1.0]).rates.tolist() == [0.3]
 
 
 def test_stoichiometry_by_formula_is_refused(tmp_path):

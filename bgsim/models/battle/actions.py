@@ -115,12 +115,7 @@ class ActionReader:
         return self._rates[False] + self._rates[True]
 
     def read(self, actions: list[Entry]) -> None:
-        """Add a row for each action, in their order."""
-        if len(actions) > MAX_ACTIONS:
-            raise ScenarioError(
-                f"{actions[0].where} and the others: a creature has at most {MAX_ACTIONS} actions; got {len(actions)}",
-                field=actions[0].where,
-            )
+        """Add a row for each of at most `MAX_ACTIONS` actions, in their order."""
         for action in actions:
             slot = action.integer("actionSlot", least=-10, default=0)
             if self.srd and slot not in SRD_SLOTS:

@@ -9,6 +9,9 @@ from bgsim.models.battle.terms import SHORT_REST_RESOURCES, Reset
 A_TURN = {"Action": 1.0, "BonusAction": 1.0, "Reaction": 1.0, "Movement": 30.0}
 """Resources that each creature has and that return each turn, and how much of them."""
 
+MAX_COSTS = 20
+"""Of one action."""
+
 
 class CostReader:
     """Adds the resources of one creature and the costs of its actions to the tables of a battle.
@@ -72,7 +75,7 @@ class CostReader:
 
     def _pay(self, action: Entry) -> None:
         """Read the costs of an action."""
-        for cost in action.entries("cost"):
+        for cost in action.entries("cost", most=MAX_COSTS):
             kind = cost.choice("type", ("Discrete", "Variable"), "Discrete")
             resource = cost.text("resourceType")
             name = cost.text("resourceVal", "1" if resource == "SpellSlot" else "")

@@ -13,20 +13,26 @@ from typing import Any
 from bgsim.checks import is_integer, is_number
 from bgsim.errors import ScenarioError, nearest
 from bgsim.models.dice import Formula, parse_formula
+from bgsim.models.files import shown
+from bgsim.parameters.fields import brief
 
 DESCRIPTIVE = frozenset(
     {
         "id", "name", "description", "source", "notes", "results", "mode", "class", "cr", "src", "level", "tags",
         "type", "speed", "speed_fly", "displayName", "targetRole",
+        "updated", "created", "updatedAt", "createdAt", "version",
     }
 )  # fmt: skip
-"""Entries that describe: no rule set takes them for a rule."""
+"""Entries that describe, and what the application notes about its file: no rule set takes them for a rule."""
 
 NEUTRAL: tuple[Any, ...] = (None, [], {}, "", 0, False, "default", "is available", "entire encounter")
 """Values that an entry may have in a rule set that does not honour it, since they change nothing."""
 
 TOO_LARGE = 1e9
 """No number of a scenario may be larger: it would be a mistake, and overflow sums."""
+
+MAX_TEXT = 200
+"""Characters of a name. The tables repeat it for each copy of a creature."""
 
 
 class ScenarioWarning(UserWarning):
@@ -103,7 +109,7 @@ class Entry:
 
     def place(self, name: str) -> str:
         """Return the place of one of its entries."""
-        return f"{self.where}.{name}" if self.where else name
+        return f"{self.where}.{shown(name)}" if self.where else shown(name)
 
     def take(self, *names: str, default: Any = None) -> Any:
         """Return the value of the first of these names that is there; null counts as missing."""
@@ -114,9 +120,12 @@ class Entry:
         return default
 
     def text(self, name: str, default: str = "") -> str:
-        """Return an entry as text, whatever it is."""
+        """Return an entry as text, whatever it is, if it is not long."""
         value = self.take(name)
-        return default if value in (None, "") else str(value)
+        text = value if isinstance(value, str) else "" if value is None else brief(value)
+        if len(text) > MAX_TEXT:
+            raise self.refusal(name, value, f"must be a text of at most {MAX_TEXT} characters")
+        return text or default
 
     def flag(self, name: str) -> bool:
         """Return an entry that is true or false; false where it is missing."""
@@ -178,14 +187,14 @@ class Entry:
         found: Entry = self._inner[name]
         return found
 
-    def entries(self, *names: str, least: int = 0) -> list[Entry]:
+    def entries(self, *names: str, least: int = 0, most: int) -> list[Entry]:
         """Return the objects of an entry that is a list, by the first of its names that is there."""
         value = self.take(*names)
         name = next((n for n in names if n in self.value), names[0])
         value = [] if value is None and not least else value
-        if not isinstance(value, list) or len(value) < least:
-            wanted = "a list of one creature or more" if least else "a list"
-            raise self.refusal(name, value, f"must be {wanted}")
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            wanted = "one creature or more, and " if least else ""
+            raise self.refusal(name, value, f"must be a list of {wanted}at most {most} {name}")
         if name not in self._inner:
             self._inner[name] = [Entry(v, f"{self.place(name)}[{i}]", self.leftover) for i, v in enumerate(value)]
         found: list[Entry] = self._inner[name]
@@ -216,12 +225,6 @@ class Entry:
 def is_neutral(value: Any) -> bool:
     """Tell whether a value changes nothing wherever it stands."""
     return any(value == neutral for neutral in NEUTRAL)
-
-
-def brief(value: Any) -> str:
-    """Return a value as a message shows it."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _key(text: str) -> str:

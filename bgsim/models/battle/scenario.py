@@ -6,14 +6,14 @@ honour. The reference rules list it in one warning, for their files hold much th
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from bgsim.errors import ScenarioError, nearest
-from bgsim.models.battle.actions import ActionReader
+from bgsim.models.battle.actions import MAX_ACTIONS, ActionReader
 from bgsim.models.battle.costs import slot_level
-from bgsim.models.battle.entries import Entry, Listing, brief, refuse
+from bgsim.models.battle.entries import Entry, Listing, refuse
+from bgsim.models.battle.json_file import check_plain, read_json
 from bgsim.models.battle.tables import (
     ARMOR,
     BEST_TO_HIT,
@@ -53,10 +53,13 @@ from bgsim.models.battle.terms import (
     Reset,
     Step,
 )
+from bgsim.parameters.fields import brief
 
 MAX_CREATURES = 1000
 MAX_STEPS = 100
 MAX_HIT_POINTS = 1_000_000
+MAX_ROOM = 1_000_000
+"""Effects that may be active at once."""
 
 SIDES_SURPRISED = (("playersSurprised", 1), ("monstersSurprised", 2))
 
@@ -81,16 +84,7 @@ def read_scenario(path: str | Path, rules: str | None = None) -> dict[str, Any]:
     ScenarioWarning
         Once, of all that ``rules="reference"`` ignores.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(
-            f"the scenario {path} cannot be read: {error}", field="scenario", value=str(path)
-        ) from error
-    try:
-        scenario = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ScenarioError(f"{path} is no JSON: {error}", field="scenario", value=str(path)) from error
+    scenario = read_json(path)
     try:
         return scenario_fields(scenario, rules)
     except ScenarioError as error:
@@ -99,6 +93,7 @@ def read_scenario(path: str | Path, rules: str | None = None) -> dict[str, Any]:
 
 def scenario_fields(scenario: Any, rules: str | None = None) -> dict[str, Any]:
     """Return the fields of a `Battle` for a scenario that has been read from JSON; see `read_scenario`."""
+    check_plain(scenario)
     ignored = Listing()
     top = Entry(scenario, "", ignored)
     rules = rules if rules is not None else top.take("rules", default="srd")
@@ -124,7 +119,7 @@ class _ScenarioReader:
         self.encounters = 0
 
     def read(self, top: Entry) -> dict[str, Any]:
-        for index, creature in enumerate(top.entries("players", least=1)):
+        for index, creature in enumerate(top.entries("players", least=1, most=MAX_CREATURES)):
             self.creature(creature, f"p-{index}", -1)
         steps = top.take("timeline", "encounters")
         if not isinstance(steps, list) or not 1 <= len(steps) <= MAX_STEPS:
@@ -134,7 +129,7 @@ class _ScenarioReader:
                 field="timeline",
                 value=steps,
             )
-        for number, step in enumerate(top.entries("timeline", "encounters")):
+        for number, step in enumerate(top.entries("timeline", "encounters", most=MAX_STEPS)):
             self.step(step, number)
         top.close()
         if not self.encounters:
@@ -151,11 +146,19 @@ class _ScenarioReader:
         """Return how many effects may be active at once: each action's on each that it may choose."""
         party = sum(1 for row in self.tables.creatures if row[ENCOUNTER] < 0)
         largest = max(end - first for _, first, end, _ in self.tables.timeline)
-        return sum(
+        room = sum(
             1 if row[STRATEGY] == ALLY + SELF else max(party, largest)
             for row in self.tables.actions
             if row[EFFECT] >= 0
         )
+        if room > MAX_ROOM:
+            raise ScenarioError(
+                f"{room:,} effects could be active at once, and at most {MAX_ROOM:,} may be; take fewer creatures, or "
+                "fewer actions with effects on others",
+                field="actions",
+                value=room,
+            )
+        return room
 
     def step(self, step: Entry, number: int) -> None:
         """Read a step of the timeline."""
@@ -166,7 +169,7 @@ class _ScenarioReader:
         first = len(self.tables.creatures)
         surprised = 0
         if kind is Step.COMBAT:
-            for index, creature in enumerate(step.entries("monsters", least=1)):
+            for index, creature in enumerate(step.entries("monsters", least=1, most=MAX_CREATURES)):
                 self.creature(creature, f"step{number}-m-{index}", self.encounters)
             if self.srd:
                 surprised = sum(bit for name, bit in SIDES_SURPRISED if step.flag(name))
@@ -194,7 +197,8 @@ class _ScenarioReader:
             **{("ClassResource", name): n for name, n in creature.counts("classResources").items()},
             **{("SpellSlot", slot_level(name)): n for name, n in creature.counts("spellSlots").items()},
         }
-        actions, triggers = creature.entries("actions"), creature.entries("triggers")
+        actions = creature.entries("actions", most=MAX_ACTIONS)
+        triggers = creature.entries("triggers", most=MAX_ACTIONS)
         name = creature.text("name") or creature.text("id") or creature.where
         for copy in range(count):
             reader = ActionReader(self.tables, self.srd, pools)
