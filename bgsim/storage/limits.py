@@ -18,6 +18,9 @@ logger = logging.getLogger("bgsim.storage")
 MOST_BYTES = 2**62
 """More than any disk has."""
 
+_LEAST_BYTES = 2**19
+"""Of the write-ahead log, and of a transaction, where the limit is small."""
+
 
 def checked_max_bytes(field: str, value: object) -> int:
     """Return a limit of bytes, or refuse it.
@@ -48,6 +51,8 @@ class Limits:
         Results that the limits have removed since the store was opened.
     beyond : int
         Bytes that the store has although they are more than the limit; 0 if they are not.
+    long_log : int
+        Bytes of the write-ahead log, if a reader keeps it long; else 0.
     """
 
     def __init__(self, max_storage_bytes: int, max_age_s: float) -> None:
@@ -55,6 +60,8 @@ class Limits:
         self.max_age_s = max_age_s
         self.evicted = 0
         self.beyond = 0
+        self.long_log = 0
+        self._told_log = 0  # its bytes when that was logged
 
     @property
     def max_storage_bytes(self) -> int:
@@ -73,6 +80,11 @@ class Limits:
     @max_age_s.setter
     def max_age_s(self, seconds: float) -> None:
         self._max_age_s = checked_max_age("max_age_s", seconds)
+
+    @property
+    def group_bytes(self) -> int:
+        """Size of the new results that one transaction stores: by so much the file may pass the limit."""
+        return max(self.max_storage_bytes // 8, _LEAST_BYTES)
 
     def oldest(self, now: float) -> str:
         """Return the time before which a result is too old, as text.
@@ -112,10 +124,37 @@ class Limits:
             logger.log(level, "%s: results were removed: %s", location, "; ".join(report.reasons))
         news, self.beyond = bool(beyond and not self.beyond), beyond
         if news:
-            logger.warning("%s", self.alert(location))
+            logger.warning("%s", self._beyond_alert(location))
 
-    def alert(self, location: str) -> str:
-        """Return the sentence that a store is beyond its limit."""
+    def tell_log(self, size_bytes: int, location: str) -> None:
+        """Note the size of a long write-ahead log, and log it each time it has doubled.
+
+        Parameters
+        ----------
+        size_bytes : int
+            0 if it is not long.
+        location : str
+            The store, for people.
+        """
+        self.long_log = size_bytes
+        if not self.long_log:
+            self._told_log = 0
+        elif self.long_log >= 2 * self._told_log:
+            self._told_log = self.long_log
+            logger.warning("%s", self._log_alert(location))
+
+    def alerts(self, location: str) -> tuple[str, ...]:
+        """Return a sentence for each thing that needs attention."""
+        told = (self._beyond_alert(location),) if self.beyond else ()
+        return (*told, self._log_alert(location)) if self.long_log else told
+
+    def _log_alert(self, location: str) -> str:
+        return (
+            f"the log {location}-wal has {self.long_log:,} bytes: a reader that goes on, such as another process or a "
+            "`with store.database()` block, keeps it from being moved into the file; let that reader end"
+        )
+
+    def _beyond_alert(self, location: str) -> str:
         return (
             f"{location} has {self.beyond:,} bytes, beyond max_storage_bytes={self.max_storage_bytes:,}: results in "
             "slots, the newest result and the journal are never removed; clear slots with store.clear(workspace), or "
@@ -155,4 +194,4 @@ class LimitedStore(Store):
         return self._limits.evicted
 
     def alerts(self) -> tuple[str, ...]:
-        return (self._limits.alert(self.location),) if self._limits.beyond else ()
+        return self._limits.alerts(self.location)

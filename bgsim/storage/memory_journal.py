@@ -6,9 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, Journal, PendingRequest, ScheduledRequest
+from bgsim.storage.large_values import SharedValues
 from bgsim.storage.owners import Owner
+
+_Entry = TypeVar("_Entry", PendingRequest, DeadLetter, ScheduledRequest)
 
 
 class MemoryJournal(Journal):
@@ -18,10 +22,16 @@ class MemoryJournal(Journal):
     ----------
     clock : callable
         Seconds since the epoch.
+
+    Attributes
+    ----------
+    values : SharedValues
+        Large values of parameters, each once for all entries, which have the short text.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self.values = SharedValues()
         # Guards all below; nothing that blocks is called under it.
         self._lock = threading.Lock()
         self._owners: dict[str, Owner] = {}
@@ -47,7 +57,7 @@ class MemoryJournal(Journal):
 
     def add(self, request: PendingRequest) -> None:
         with self._lock:
-            self._requests[request.id] = request
+            self._put(self._requests, request.id, request)
 
     def start(self, id: str) -> None:
         with self._lock:
@@ -56,11 +66,11 @@ class MemoryJournal(Journal):
 
     def remove(self, id: str) -> None:
         with self._lock:
-            self._requests.pop(id, None)
+            self._pop(self._requests, id)
 
     def interrupted(self) -> list[PendingRequest]:
         with self._lock:
-            return self._interrupted()
+            return [self._whole(request) for request in self._interrupted()]
 
     def claim(self, owner: str, ids: Iterable[str] | None = None) -> list[PendingRequest]:
         wanted = None if ids is None else set(ids)
@@ -71,7 +81,7 @@ class MemoryJournal(Journal):
                 if wanted is None or r.id in wanted
             ]
             self._requests.update((r.id, r) for r in found)
-        return found
+            return [self._whole(request) for request in found]
 
     def _interrupted(self) -> list[PendingRequest]:
         now = self._clock()
@@ -82,18 +92,18 @@ class MemoryJournal(Journal):
 
     def add_dead_letter(self, letter: DeadLetter) -> None:
         with self._lock:
-            self._letters.pop(letter.id, None)
-            self._letters[letter.id] = letter
+            self._pop(self._letters, letter.id)
+            self._put(self._letters, letter.id, letter)
             while len(self._letters) > MAX_DEAD_LETTERS:
-                del self._letters[next(iter(self._letters))]
+                self._pop(self._letters, next(iter(self._letters)))
 
     def dead_letters(self) -> list[DeadLetter]:
         with self._lock:
-            return list(reversed(self._letters.values()))
+            return [self._whole(letter) for letter in reversed(self._letters.values())]
 
     def take_dead_letter(self, id: str) -> DeadLetter | None:
         with self._lock:
-            return self._letters.pop(id, None)
+            return self._pop(self._letters, id)
 
     # ---- schedules -----------------------------------------------------------------------------------
 
@@ -102,15 +112,15 @@ class MemoryJournal(Journal):
             old = self._schedules.get(schedule.name)
             if old is not None and (old.cron, old.timezone) == (schedule.cron, schedule.timezone):
                 schedule = replace(schedule, last_run_at=old.last_run_at)
-            self._schedules[schedule.name] = schedule
+            self._put(self._schedules, schedule.name, schedule)
 
     def schedules(self) -> list[ScheduledRequest]:
         with self._lock:
-            return [self._schedules[name] for name in sorted(self._schedules)]
+            return [self._whole(self._schedules[name]) for name in sorted(self._schedules)]
 
     def remove_schedule(self, name: str) -> bool:
         with self._lock:
-            return self._schedules.pop(name, None) is not None
+            return self._pop(self._schedules, name) is not None
 
     def mark_schedule_run(self, name: str, last_run_at: str | None, previous: str | None) -> bool:
         with self._lock:
@@ -122,3 +132,22 @@ class MemoryJournal(Journal):
 
     def flush(self) -> None:
         """Do nothing: there is nothing that could outlive the process."""
+
+    # ---- entries, under the lock -----------------------------------------------------------------------
+
+    def _put(self, entries: dict[str, _Entry], key: str, entry: _Entry) -> None:
+        short = self.values.add(entry.parameters)
+        self._pop(entries, key)
+        entries[key] = entry if short is entry.parameters else replace(entry, parameters=short)
+
+    def _pop(self, entries: dict[str, _Entry], key: str) -> _Entry | None:
+        entry = entries.pop(key, None)
+        if entry is None:
+            return None
+        found = self._whole(entry)
+        self.values.remove(entry.parameters)
+        return found
+
+    def _whole(self, entry: _Entry) -> _Entry:
+        text = self.values.whole(entry.parameters)
+        return entry if text is entry.parameters else replace(entry, parameters=text)

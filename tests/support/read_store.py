@@ -2,7 +2,7 @@
 
 import ast
 import json
-import math
+import re
 import sqlite3
 import sys
 import zlib
@@ -17,7 +17,7 @@ def read_block(row):
     shape, text = tuple(json.loads(row["shape"])), row["dtype"]
     dtype = np.lib.format.descr_to_dtype(ast.literal_eval(text) if text.startswith("[") else text)
     assert not dtype.hasobject and row["filter"] in ("none", "shuffle", "bits")
-    raw_bytes = math.prod(shape) * dtype.itemsize
+    raw_bytes = int(np.prod(shape)) * dtype.itemsize
     assert raw_bytes == row["raw_bytes"] <= MAX_BLOCK_BYTES
     filtered_bytes = (raw_bytes + 7) // 8 if row["filter"] == "bits" else raw_bytes
     assert zstandard.frame_content_size(row["data"]) == filtered_bytes
@@ -37,13 +37,13 @@ def read_store(path):
     """Yield the row of each result, with the versions of its blocks and its parts, and its columns by name."""
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
-    assert connection.execute("PRAGMA application_id").fetchone()[0] == 0x42475349
-    schema = connection.execute("PRAGMA user_version").fetchone()[0]
-    assert schema in (1, 2, 3)
+    found, schema = (connection.execute(f"PRAGMA {n}").fetchone()[0] for n in ("application_id", "user_version"))
+    assert found == 0x42475349 and schema in (1, 2, 3, 4)
+    large = dict(connection.execute("SELECT * FROM parameter_values").fetchall() if schema > 3 else [])
     parts = dict(connection.execute("SELECT * FROM identities").fetchall() if schema > 2 else [])
-    for result in connection.execute("SELECT * FROM results").fetchall():
-        fields = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
-        assert zlib.crc32("\0".join(result[k] for k in fields).encode()) == result["checksum"]
+    for result in map(dict, connection.execute("SELECT * FROM results").fetchall()):
+        result["parameters"] = re.sub(r'\{"__value__": "(\w+)"\}', lambda found: large[found[1]], result["parameters"])
+        assert zlib.crc32("\0".join(list(result.values())[:6]).encode()) == result["checksum"]
         columns, versions, query = {}, [], "SELECT * FROM blocks WHERE hash = ? ORDER BY position, first"
         for row in connection.execute(query, (result["hash"],)):
             assert row["first"] == sum(map(len, columns.setdefault(row["name"], [])))

@@ -7,7 +7,7 @@ import math
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.reports import CheckReport
 from bgsim.storage.sqlite import journal_tables, tables
 from bgsim.storage.sqlite.database import SQLITE_ERRORS
+from bgsim.storage.sqlite.values import Values
 
 
 @dataclass(slots=True)
@@ -133,7 +134,7 @@ def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findi
         (result_hash,),
     ).fetchone()
     try:
-        _check_record(row)
+        _check_record(row, Values(connection))
         found.blocks += _check_columns(connection, result_hash, row[7])
     except StoreError as error:
         found.damaged[result_hash] = str(error)
@@ -144,8 +145,8 @@ def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findi
         found.problems.append(f"result {result_hash} is said to have {row[10]} bytes, and has {size}")
 
 
-def _check_record(row: Sequence[Any]) -> None:
-    record = Record(*row[:6])
+def _check_record(row: Sequence[Any], values: Values) -> None:
+    record = replace(Record(*row[:6]), parameters=values.whole(row[5]))
     if record.checksum != row[6] or record.hash != record.identity[:32]:
         raise DamagedResultError("its record does not match its checksum")
     record.values()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, PendingRequest, ScheduledRequest
+from bgsim.storage.large_values import shortened
 from bgsim.storage.owners import Owner
-from bgsim.storage.sqlite import bulk
+from bgsim.storage.sqlite import bulk, values
 from bgsim.storage.times import seconds_of
 
 ROWS: dict[str, type] = {
@@ -21,6 +22,8 @@ ROWS: dict[str, type] = {
     "schedules": ScheduledRequest,
 }
 """The class of each table's rows; its fields are the columns."""
+
+_Entry = TypeVar("_Entry", Owner, PendingRequest, DeadLetter, ScheduledRequest)
 
 _JSON = {"parameters": dict, "options": dict, "attempts": list}
 
@@ -38,6 +41,26 @@ def _names(of: type) -> str:
 
 def _row(entry: Any) -> tuple[Any, ...]:
     return tuple(getattr(entry, field) for field in entry.__slots__)
+
+
+def _short(connection: sqlite3.Connection, entry: Any) -> tuple[Any, ...]:
+    """Return the row of an entry, whose large parameters are written beside it."""
+    if not hasattr(entry, "parameters"):
+        return _row(entry)
+    short, found = shortened(entry.parameters)
+    values.write(connection, found)
+    return _row(replace(entry, parameters=short) if found else entry)
+
+
+def _read(connection: sqlite3.Connection, of: type[_Entry], rows: Iterable[tuple[Any, ...]]) -> Iterator[_Entry]:
+    """Return the entries of rows, with their parameters whole."""
+    found = values.Values(connection)
+    for row in rows:
+        entry: Any = of(*row)
+        changes: dict[str, Any] = {n: bool(getattr(entry, n)) for n in ("started", "paused") if n in of.__slots__}
+        if "parameters" in of.__slots__:
+            changes["parameters"] = found.whole(entry.parameters)
+        yield replace(entry, **changes)
 
 
 def _put(of: type, table: str, key: str) -> tuple[str, str]:
@@ -83,7 +106,8 @@ def forget_dead_owners(connection: sqlite3.Connection, now: float) -> None:
 def write_requests(connection: sqlite3.Connection, changes: Mapping[str, PendingRequest | Mark]) -> None:
     """Write changes of requests."""
     head, tail = _PUT_REQUEST
-    bulk.insert(connection, head, [_row(c) for c in changes.values() if isinstance(c, PendingRequest)], tail)
+    requests = [_short(connection, c) for c in changes.values() if isinstance(c, PendingRequest)]
+    bulk.insert(connection, head, requests, tail)
     for mark, statement in (
         (Mark.STARTED, "UPDATE requests SET started = 1 WHERE id IN"),
         (Mark.REMOVED, "DELETE FROM requests WHERE id IN"),
@@ -96,7 +120,7 @@ def interrupted(connection: sqlite3.Connection, now: float) -> list[PendingReque
     living = tuple(alive(connection, now))
     places = ", ".join("?" * len(living))
     rows = connection.execute(f"{_SELECT_REQUESTS} WHERE owner NOT IN ({places}) ORDER BY submitted_at, rowid", living)
-    return [_request(row) for row in rows]
+    return list(_read(connection, PendingRequest, rows))
 
 
 def claim(connection: sqlite3.Connection, owner: str, ids: set[str] | None, now: float) -> list[PendingRequest]:
@@ -106,12 +130,8 @@ def claim(connection: sqlite3.Connection, owner: str, ids: set[str] | None, now:
         "UPDATE requests SET owner = ?, crashes = crashes + started, started = 0 WHERE id = ?", claimed
     )
     forget_dead_owners(connection, now)
-    return [_request(connection.execute(f"{_SELECT_REQUESTS} WHERE id = ?", claim[1:]).fetchone()) for claim in claimed]
-
-
-def _request(row: tuple[Any, ...]) -> PendingRequest:
-    found = PendingRequest(*row)
-    return replace(found, started=bool(found.started))
+    rows = [connection.execute(f"{_SELECT_REQUESTS} WHERE id = ?", claim[1:]).fetchone() for claim in claimed]
+    return list(_read(connection, PendingRequest, rows))
 
 
 # ---- dead letters ----------------------------------------------------------------------------------
@@ -120,7 +140,7 @@ def _request(row: tuple[Any, ...]) -> PendingRequest:
 def write_dead_letters(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> None:
     """Add dead letters, and delete the oldest beyond the bound."""
     insert = f"INSERT OR REPLACE INTO dead_letters ({_names(DeadLetter)})"
-    bulk.insert(connection, insert, [_row(letter) for letter in letters])
+    bulk.insert(connection, insert, [_short(connection, letter) for letter in letters])
     connection.execute(
         "DELETE FROM dead_letters WHERE rowid IN "
         "(SELECT rowid FROM dead_letters ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
@@ -130,14 +150,15 @@ def write_dead_letters(connection: sqlite3.Connection, letters: Iterable[DeadLet
 
 def read_dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
     """Return the dead letters, the newest first."""
-    return [DeadLetter(*row) for row in connection.execute(f"{_SELECT_LETTERS} ORDER BY rowid DESC")]
+    return list(_read(connection, DeadLetter, connection.execute(f"{_SELECT_LETTERS} ORDER BY rowid DESC")))
 
 
 def take_dead_letter(connection: sqlite3.Connection, id: str) -> DeadLetter | None:
     """Delete a dead letter and return it; None if there is none."""
-    row = connection.execute(f"{_SELECT_LETTERS} WHERE id = ?", (id,)).fetchone()
+    found = _read(connection, DeadLetter, connection.execute(f"{_SELECT_LETTERS} WHERE id = ?", (id,)).fetchall())
+    letter = next(found, None)
     connection.execute("DELETE FROM dead_letters WHERE id = ?", (id,))
-    return None if row is None else DeadLetter(*row)
+    return letter
 
 
 # ---- schedules -------------------------------------------------------------------------------------
@@ -150,13 +171,14 @@ def put_schedule(connection: sqlite3.Connection, schedule: ScheduledRequest) -> 
         (schedule.name, schedule.cron, schedule.timezone),
     ).fetchone()
     head, tail = _PUT_SCHEDULE
-    bulk.insert(connection, head, [_row(schedule if row is None else replace(schedule, last_run_at=row[0]))], tail)
+    kept = schedule if row is None else replace(schedule, last_run_at=row[0])
+    bulk.insert(connection, head, [_short(connection, kept)], tail)
 
 
 def read_schedules(connection: sqlite3.Connection) -> list[ScheduledRequest]:
     """Return the schedules, by name."""
     rows = connection.execute(f"SELECT {_names(ScheduledRequest)} FROM schedules ORDER BY name")
-    return [replace(s, paused=bool(s.paused)) for s in (ScheduledRequest(*row) for row in rows)]
+    return list(_read(connection, ScheduledRequest, rows))
 
 
 def remove_schedule(connection: sqlite3.Connection, name: str) -> bool:
@@ -177,9 +199,9 @@ def copy_rows(source: sqlite3.Connection, target: sqlite3.Connection, table: str
     """Copy the readable and valid rows of a damaged file's table."""
     of = ROWS[table]
     insert = f"INSERT INTO {table} ({_names(of)}) VALUES ({', '.join('?' * len(fields(of)))})"
-    for row in source.execute(f"SELECT {_names(of)} FROM {table} ORDER BY rowid"):
-        if _wrong(of(*row)) is None:
-            target.execute(insert, row)
+    for entry in _read(source, of, source.execute(f"SELECT {_names(of)} FROM {table} ORDER BY rowid")):
+        if _wrong(entry) is None:
+            target.execute(insert, _short(target, entry))
 
 
 def find_wrong(connection: sqlite3.Connection) -> list[tuple[str, int, str]]:

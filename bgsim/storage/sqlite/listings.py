@@ -15,6 +15,7 @@ from bgsim.environment import joined
 from bgsim.errors import StoreError
 from bgsim.storage.records import OutputSummary, Record, StoredResult
 from bgsim.storage.sqlite import tables
+from bgsim.storage.sqlite.values import Values
 
 
 def list_results(
@@ -38,8 +39,9 @@ def list_results(
     for row in db.table("blocks").rows_where(where, arguments, "hash, first", "hash, count, versions"):
         runs.setdefault(row["hash"], []).append((row["count"], row["versions"]))
     parts = {row["fingerprint"]: tables.read_parts(connection, row["fingerprint"]) for row in rows}
-    found = []
+    found, values = [], Values(connection)
     for row in rows:
+        row["parameters"] = values.whole(row["parameters"])
         described = {name: row.pop(name) for name in ("replicates", "stored_bytes", "created_at", "used_at")}
         record = Record(**row, parts=parts[row["fingerprint"]])
         described |= {"summary": summaries.get(record.hash, {}), "versions": joined(runs.get(record.hash, ()))}

@@ -18,6 +18,7 @@ from bgsim.storage.records import Record
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite import forks, journal_tables, tables
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, check_path, connect, explained, file_identity, open_database
+from bgsim.storage.sqlite.values import Values
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -108,7 +109,7 @@ def _save(damaged: Path, new: Path) -> int:
     with closing(open_database(new)) as target:
         for record, columns in readable_results(damaged):
             target.execute("BEGIN IMMEDIATE")
-            tables.write_results(target, [tables.NewResult(record, columns, segments.split(columns, 0, record.hash))])
+            tables.write_results(target, [tables.NewResult.of(record, columns)])
             if record.parts:
                 tables.write_identities(target, {record.fingerprint: record.parts})
             target.execute("COMMIT")
@@ -143,14 +144,14 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
     use = forks.Use(path)
     connection = connect(path, mode="rw")
     try:
-        select = _select(connection)
+        select, values = _select(connection), Values(connection)
         for result_hash in _hashes(connection):
             try:
                 row = connection.execute(
                     f"SELECT {tables.RECORD}, checksum, replicates FROM results WHERE hash = ?",
                     (result_hash,),
                 ).fetchone()
-                record = Record(*row[:6])
+                record = replace(Record(*row[:6]), parameters=values.whole(row[5]))
                 if record.checksum != row[6]:
                     raise StoreError("its record does not match its checksum")
                 with closing(connection.execute(select, (result_hash, row[7]))) as rows:

@@ -14,13 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bgsim.storage.sqlite import values
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 APPLICATION_ID = 0x42475349
 """Bytes 68 to 71 of the file: ``BGSI``."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 PAGE_BYTES = 8192
 """Twice SQLite's: large blobs are read and written faster, small results are no slower."""
@@ -43,7 +45,7 @@ def create(connection: sqlite3.Connection) -> bool:
         connection.execute("ROLLBACK")
         return False
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    for statement in (*_RESULTS, *_JOURNAL, *_ORIGINS):
+    for statement in (*_RESULTS, *_JOURNAL, *_ORIGINS, *_VALUES):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
@@ -263,6 +265,25 @@ _ORIGINS = (
     """,
 )
 
+_VALUES = (
+    """
+    CREATE TABLE parameter_values (      -- large values of parameters, each once for all rows that refer to it
+        digest TEXT PRIMARY KEY,         -- SHA-256 of the value
+        value TEXT NOT NULL              -- JSON; parameters have {"__value__": digest} in its place
+    ) STRICT
+    """,
+    f"CREATE INDEX results_by_value ON results(parameters) WHERE {values.REFERS}",
+    # the simulation and the names of the parameters as a number, and the values as words of eight bytes
+    "ALTER TABLE results ADD COLUMN shape INTEGER",
+    "ALTER TABLE results ADD COLUMN point BLOB",
+    "CREATE INDEX results_by_point ON results(shape, point)",
+)
+
+
+def _keep_values_once(database: Database) -> None:
+    _execute(_VALUES, database)
+    values.move_all(database.conn)
+
 
 def _execute(statements: Iterable[str], database: Database) -> None:
     for statement in statements:
@@ -272,6 +293,7 @@ def _execute(statements: Iterable[str], database: Database) -> None:
 MIGRATIONS: dict[int, Callable[[Database], object]] = {
     1: partial(_execute, _JOURNAL),
     2: partial(_execute, _ORIGINS),
+    3: _keep_values_once,
 }
 """From a schema version, the step to the next one; a step to a released one never changes.
 

@@ -27,7 +27,7 @@ from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotCache, SlotPair
-from bgsim.storage.sqlite import tables
+from bgsim.storage.sqlite import tables, values
 from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
 from bgsim.storage.sqlite.file import StoreFile
@@ -197,14 +197,14 @@ class ResultStore(LimitedStore):
         try:
             checked = checked_columns(columns, self.max_storage_bytes)
             first = self._replicates(record.hash) if held is None else held
-            new = segments.split(checked, first, record.hash)
+            new = NewResult.of(record, checked, first)
         except StoreError as error:
             done(error)
             return
         replicates, ended = len(next(iter(checked.values()))), tuple(finishes)
 
         def work(_: object) -> None:
-            self._upkeep.store(NewResult(record, checked, new))
+            self._upkeep.store(new)
             if workspace is not None:
                 self._upkeep.place(workspace, record.hash, replicates)
             self._file.journal.end(ended)
@@ -276,6 +276,7 @@ class ResultStore(LimitedStore):
     def cleanup(self) -> CleanupReport:
         def work(connection: sqlite3.Connection) -> CleanupReport:
             tables.forget_damaged(connection)
+            values.sweep(connection)
             return self._upkeep.evict(connection)
 
         before = self._file_bytes()

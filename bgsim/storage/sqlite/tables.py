@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bgsim.errors import StoreError
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns
+from bgsim.storage.large_values import shortened
+from bgsim.storage.points import point_of
 from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.slots import Slot, SlotPair, pair_of
-from bgsim.storage.sqlite import bulk
+from bgsim.storage.sqlite import bulk, values
 from bgsim.storage.times import now_text, time_text
 
 RECORD = "hash, identity, simulation, fingerprint, seed, parameters"
@@ -24,17 +26,51 @@ READ_RESULTS = f"SELECT {RECORD}, replicates, stored_bytes, created_at, used_at 
 READ_OUTPUTS = "SELECT hash, name, dtype, replicates, mean, variance, minimum, maximum FROM stored_outputs"
 """The statistics of each output."""
 
+ROW_BYTES = 300
+"""About what a row takes beside the bytes that it holds, with its entries in indices."""
+
 _DAMAGED_KEPT = 100
 """Notes of damaged results that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewResult:
-    """A result to be written: all its columns, and the encoded rows of its new replicates."""
+    """A result to be written: all its columns, the encoded rows of its new replicates, and its large parameters.
+
+    Attributes
+    ----------
+    record : Record
+    columns : Columns
+    new : Segments
+    short : str
+        The short text of the parameters; see `bgsim.storage.large_values`.
+    values : dict of str to str
+        Its large values by their digests.
+    point : (int, bytes)
+        See `bgsim.storage.points`.
+    """
 
     record: Record
     columns: Columns
     new: segments.Segments
+    short: str
+    values: dict[str, str]
+    point: tuple[int | None, bytes | None]
+
+    @classmethod
+    def of(cls, record: Record, columns: Columns, held: int = 0) -> NewResult:
+        """Encode a result of which some replicates are held to be stored.
+
+        Raises
+        ------
+        StoreError
+            If the columns or parameters cannot be stored.
+        """
+        new = segments.split(columns, held, record.hash)
+        short, values = shortened(record.parameters)
+        return cls(
+            record, columns, new, short, values, point_of(record.simulation, record.fingerprint, record.seed, short)
+        )
 
     @property
     def replicates(self) -> int:
@@ -44,8 +80,14 @@ class NewResult:
     @property
     def row(self) -> tuple[Any, ...]:
         """The row of the table, without the times."""
-        record = self.record
-        return (*record.row, record.checksum, len(self.columns), self.replicates, self.new.size_bytes)
+        record, described = self.record, (len(self.columns), self.replicates, self.new.size_bytes)
+        return (*record.row[:-1], self.short, record.checksum, *described, *self.point)
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much of the file it takes."""
+        parameters = len(self.short) + sum(map(len, self.values.values()))
+        return self.new.size_bytes + parameters + ROW_BYTES * (1 + len(self.new.rows))
 
 
 def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) -> list[int]:
@@ -72,6 +114,7 @@ def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) 
             if not result.new.first and result.record.hash not in known:
                 fresh.setdefault(result.record.hash, result)
         times = (now_text(),) * 2
+        values.write(connection, {d: v for result in fresh.values() for d, v in result.values.items()})
         bulk.insert(connection, _INSERT_RESULT, [(*result.row, *times) for result in fresh.values()])
         bulk.insert(connection, segments.INSERT, [row for result in fresh.values() for row in result.new.rows])
     return [
@@ -94,11 +137,12 @@ def _write_result(connection: sqlite3.Connection, result: NewResult) -> int:
         _check_outputs(connection, record.hash, columns)
     if held != new.first:
         new = segments.split(columns, held, record.hash)
-    _insert(connection, NewResult(record, columns, new), _EXTEND)
+    _insert(connection, replace(result, new=new), _EXTEND)
     return new.size_bytes
 
 
-_INSERT_RESULT = f"INSERT INTO results ({RECORD}, checksum, outputs, replicates, stored_bytes, created_at, used_at)"
+_NEW = f"{RECORD}, checksum, outputs, replicates, stored_bytes, shape, point, created_at, used_at"
+_INSERT_RESULT = f"INSERT INTO results ({_NEW})"
 _EXTEND = (
     "UPDATE SET replicates = excluded.replicates, stored_bytes = stored_bytes + excluded.stored_bytes, "
     "used_at = excluded.used_at"
@@ -108,8 +152,9 @@ _EXTEND = (
 def _insert(connection: sqlite3.Connection, result: NewResult, where_it_is: str) -> bool:
     """Add a result's rows; return False if it is stored and `where_it_is` says to do nothing."""
     now = now_text()
+    values.write(connection, result.values)
     done = connection.execute(
-        f"{_INSERT_RESULT} VALUES ({', '.join('?' * 12)}) ON CONFLICT (hash) DO {where_it_is}",
+        f"{_INSERT_RESULT} VALUES ({', '.join('?' * 14)}) ON CONFLICT (hash) DO {where_it_is}",
         (*result.row, now, now),
     ).rowcount
     if done:
@@ -188,46 +233,3 @@ def write_uses(connection: sqlite3.Connection, used: Mapping[str, float]) -> Non
         "UPDATE results SET used_at = max(used_at, ?) WHERE hash = ?",
         [(time_text(seconds), result_hash) for result_hash, seconds in used.items()],
     )
-
-
-def evict(
-    connection: sqlite3.Connection, total: int, max_bytes: int, oldest: str, kept: Collection[str] = ()
-) -> tuple[list[str], list[str], int]:
-    """Delete the least recently used results beyond the limits, never one in a slot.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-    total, max_bytes : int
-        Bytes that are stored, and that may be.
-    oldest : str
-        A result last used before this time goes in any case.
-    kept : collection of str
-        Hashes that stay.
-
-    Returns
-    -------
-    list of str
-        Of results that were too old.
-    list of str
-        Of others.
-    int
-        The bytes of both.
-    """
-    limit = ("", ()) if total > max_bytes else ("AND used_at < ?", (oldest,))  # apart, so that either uses the index
-    rows = connection.execute(
-        f"SELECT hash, stored_bytes, used_at FROM results WHERE hash NOT IN (SELECT hash FROM slots) {limit[0]} "
-        "ORDER BY used_at",
-        limit[1],
-    )
-    aged: list[str] = []
-    others: list[str] = []
-    size = 0
-    for result_hash, stored_bytes, used_at in rows:
-        if total - size <= max_bytes and used_at >= oldest:
-            break
-        if result_hash not in kept:
-            (aged if used_at < oldest else others).append(result_hash)
-            size += stored_bytes
-    bulk.for_keys(connection, "DELETE FROM results WHERE hash IN", [*aged, *others])
-    return aged, others, size

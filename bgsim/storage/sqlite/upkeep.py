@@ -10,6 +10,7 @@ from bgsim.storage.limits import Limits
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import place
 from bgsim.storage.sqlite import tables
+from bgsim.storage.sqlite.eviction import evict, measure
 from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.times import now_text
 
@@ -22,6 +23,7 @@ class Upkeep:
     Parameters
     ----------
     limits : Limits
+        The store's, also for the writer.
     location : str
         The store, for people.
     pin : callable
@@ -29,7 +31,7 @@ class Upkeep:
     """
 
     def __init__(self, limits: Limits, location: str, pin: Callable[[set[str]], None]) -> None:
-        self._limits = limits
+        self.limits = limits
         self._location = location
         self._pin = pin
         self._evicted: list[CleanupReport] = []  # by the current transaction
@@ -116,30 +118,25 @@ class Upkeep:
         """Note that the transaction is durable, and tell what it has evicted."""
         self._writing = {}
         evicted, self._evicted = self._evicted, []
-        for report in evicted or ([_NOTHING] if self._beyond or self._limits.beyond else []):
-            self._limits.tell(report, self._beyond, self._location)
+        for report in evicted or ([_NOTHING] if self._beyond or self.limits.beyond else []):
+            self.limits.tell(report, self._beyond, self._location)
 
     def evict(self, connection: sqlite3.Connection, kept: Collection[str] = ()) -> CleanupReport:
         """Delete what is beyond the limits, except results in slots and those in `kept`."""
-        limits = self._limits
-        oldest = limits.oldest(time.time())
-        total = self._stored_bytes(connection)
-        aged, others, size = tables.evict(connection, total, limits.max_storage_bytes, oldest, kept)
-        self._beyond = total - size if total - size > limits.max_storage_bytes else 0
-        if not aged and not others:
-            return _NOTHING
-        self.recount()
-        report = limits.report(aged, others, size)
-        self._evicted.append(report)
-        return report
-
-    def _stored_bytes(self, connection: sqlite3.Connection) -> int:
-        """Return the size of all results, summed again only if another connection has written."""
-        version = _data_version(connection)
-        if self._total is None or self._total[0] != version:
+        limits = self.limits
+        version, used = measure(connection)
+        if self._total is None or self._total[0] != version:  # another connection has written
             (found,) = connection.execute("SELECT coalesce(sum(stored_bytes), 0) FROM results").fetchone()
             self._total = (version, found)
-        return self._total[1]
+        done = evict(connection, limits, time.time(), self._total[1], used, kept)
+        self._beyond = done.left_bytes if done.left_bytes > limits.max_storage_bytes else 0
+        if not done.aged and not done.others:
+            return _NOTHING
+        self._total = (version, self._total[1] - done.size_bytes)
+        self._kept = (0, set())
+        report = limits.report(done.aged, done.others, done.size_bytes)
+        self._evicted.append(report)
+        return report
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

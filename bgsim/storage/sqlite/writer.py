@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from bgsim.errors import StoreError
 from bgsim.storage.base import OnStored
-from bgsim.storage.sqlite import forks
+from bgsim.storage.sqlite import forks, values
 from bgsim.storage.sqlite.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
 from bgsim.storage.sqlite.upkeep import Upkeep
 
@@ -34,6 +34,9 @@ LINGER_S = 0.002
 
 IDLE_S = 1.0
 """The writer tidies up after this time without work."""
+
+_LONG = 4
+"""A log of this many times its size that cannot be moved is kept by a reader."""
 
 _FREE_PAGES_A_STEP = 2000
 
@@ -218,11 +221,14 @@ class Writer:
 
     def _do(self, tasks: list[Task]) -> None:
         groups: list[list[Task]] = []
+        size_bytes = 0
         for task in tasks:
-            if groups and not task.alone and not groups[-1][0].alone:
+            size_bytes += task.size_bytes
+            if groups and not task.alone and not groups[-1][0].alone and size_bytes <= self._upkeep.limits.group_bytes:
                 groups[-1].append(task)
             else:
                 groups.append([task])
+                size_bytes = task.size_bytes
         for group in groups:
             errors = [self._alone(group[0])] if group[0].alone else self._commit(group)
             with self._lock:
@@ -236,10 +242,15 @@ class Writer:
 
     def _bound_log(self) -> None:
         """Move a long write-ahead log into the file, after the callers that wait for the commit were called back."""
+        limits, left = self._upkeep.limits, 0
+        most = min(JOURNAL_LIMIT_BYTES, limits.group_bytes)
         try:
-            if Path(f"{self.path}-wal").stat().st_size > JOURNAL_LIMIT_BYTES:
+            size_bytes = Path(f"{self.path}-wal").stat().st_size
+            if size_bytes > most:
                 with forks.Use(self.path):
-                    self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    _, length, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                left = size_bytes if moved < length and size_bytes > _LONG * most else 0
+            limits.tell_log(left, str(self.path))
         except (OSError, StoreError, *SQLITE_ERRORS):
             return  # there is no log, or another process moves it
 
@@ -249,12 +260,14 @@ class Writer:
             self._commit([])
             with forks.Use(self.path):
                 self.tidy(self.connection)
+            self._bound_log()
         except (StoreError, *SQLITE_ERRORS):
             return  # another process tidies, or the file is gone: then the next write fails
 
     @staticmethod
     def tidy(connection: sqlite3.Connection) -> None:
-        """Give free pages back and shorten the write-ahead log."""
+        """Delete values that nothing refers to, give free pages back and shorten the write-ahead log."""
+        values.sweep_alone(connection)
         while connection.execute("PRAGMA freelist_count").fetchone()[0]:
             connection.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES_A_STEP})").fetchall()
         connection.execute("PRAGMA busy_timeout = 0")  # other writers would wait while this one waits for a reader
