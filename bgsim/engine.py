@@ -244,6 +244,8 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
             If it is unknown, or ended more than ``max_completed_age_seconds`` ago.
         """
         self._scheduler.check_process()
+        if self.config.immediate:
+            self._scheduler.drive()
         return self._scheduler.reader.find(job_id)
 
     def jobs(self) -> list[Job]:
@@ -313,7 +315,8 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
     def step(self) -> bool:
         """Do one unit of work in this thread: for an immediate engine. False when nothing is due.
 
-        `Engine.submit` does all that is due, unless the engine is paused.
+        `Engine.submit`, `status`, `Job.result` and `ManualClock.advance` do all that is due, so that nothing is left,
+        but in a `bgsim.testing.SteppedEngine`.
         """
         return self._scheduler.step()
 

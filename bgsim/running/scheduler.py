@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from bgsim.clock import ManualClock
 from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
 from bgsim.job import Job, JobState, JobStatus
 from bgsim.priority import Priority
@@ -94,10 +96,13 @@ class Scheduler:
         self.executors: weakref.WeakSet[concurrent.futures.Executor] = weakref.WeakSet()
         self._process = os.getpid()
         self.drives = True  # False in an engine that only its caller steps
-        self._driving = False  # an immediate engine is at work further up the stack
+        self._stepping = threading.Lock()  # held by the thread that steps an immediate engine; before all others
+        self._driver: int | None = None  # that thread
 
     def start(self) -> None:
         """Start the threads, but for an immediate engine."""
+        if isinstance(self.clock, ManualClock):
+            self.clock.on_move(self.clock_moved)
         if not self.config.immediate:
             for worker in self.workers.all:
                 worker.start()
@@ -190,6 +195,8 @@ class Scheduler:
     def status(self, job: Job) -> JobStatus:
         """Return what a job is doing, or how it ended."""
         self.check_process()
+        if self.config.immediate:
+            self.drive()
         return self.reader.status(job)
 
     def logs(self, job_id: str) -> list[logging.LogRecord]:
@@ -260,7 +267,7 @@ class Scheduler:
             callback(*arguments)  # there is no such thread here
             return
         self.bus.call(callback, *arguments)
-        if self.config.immediate and not self._driving:  # else `step` does so
+        if self.config.immediate and not self._steps_here:  # else `step` does so
             self.bus.deliver()
 
     # ---- the whole -----------------------------------------------------------------------------------
@@ -316,28 +323,52 @@ class Scheduler:
             for sample in samples:
                 self.events.progress(sample.job, sample.phase, sample.messages)
 
+    @property
+    def _steps_here(self) -> bool:
+        """Whether this thread is within a step, which has called what calls this."""
+        return self._driver == threading.get_ident()
+
     def step(self) -> bool:
-        """Do one unit of work in this thread; return False when nothing is due."""
-        if self._driving:
+        """Do one unit of work in this thread; return False when nothing is due.
+
+        One thread steps at a time; another waits for it. Callbacks come after the step.
+        """
+        if self._steps_here or not self.config.immediate:
             return False
-        self._driving = True
         try:
-            self.tick()
-            self.timers.run_periodic()
-            if self.workers.all[0].step():
-                return True
-            left = len(self.state.storing)
-            if left:
-                self.storing.flush()
-            return len(self.state.storing) < left
+            with self._stepping:
+                self._driver = threading.get_ident()
+                try:
+                    return self._step()
+                finally:
+                    self._driver = None
         finally:
-            self._driving = False
             self.bus.deliver()
+
+    def _step(self) -> bool:
+        self.tick()
+        self.timers.run_periodic()
+        if self.workers.all[0].step():
+            return True
+        left = len(self.state.storing)
+        if left:
+            self.storing.flush()
+        return len(self.state.storing) < left
 
     def drive(self) -> None:
         """Do all that is due in this thread, for an immediate engine."""
         while self.drives and self.step():
             pass
+
+    def clock_moved(self) -> None:
+        """Do what a move of a `ManualClock` has made due, or have the timer thread look."""
+        if self.is_forked() or self.state.stopped:
+            return
+        if self.config.immediate:
+            self.drive()
+        else:
+            with self.lock:
+                self.timers.periodic_changed()
 
     # ---- whether it takes anything -------------------------------------------------------------------
 

@@ -65,9 +65,8 @@ def tick(engine: Engine) -> None:
 
 
 def clock_moved(engine: Engine) -> None:
-    """Have the timer thread look at a `ManualClock` again, which it cannot see move."""
-    with parts(engine).lock:
-        parts(engine).timers.periodic_changed()
+    """Do what is due by a clock that has moved, as `ManualClock.advance` does for each engine that has the clock."""
+    parts(engine).clock_moved()
 
 
 def lock_is_free(engine: Engine) -> bool:

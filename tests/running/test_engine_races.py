@@ -390,11 +390,10 @@ def test_a_request_that_the_store_answers_supersedes_too(hold: Gate) -> None:
 def test_a_verb_that_comes_before_the_timekeeper_has_seen_a_time_out(verb: str) -> None:
     """The queue has let go of the job, and nobody has ended it: status and verbs answer as of a job that fails."""
     call, _ = VERBS[verb]
-    clock = bgsim.clock.ManualClock()
-    with bgsim.Engine(immediate=True, clock=clock) as engine:
+    with SteppedEngine() as engine:
         engine.pause()
         job = engine.submit(one_draw, replicates=1, queue_timeout_s=1.0)
-        clock.advance(2.0)
+        engine.clock.advance(2.0)
         assert not job.status().state.is_terminal
         try:
             assert verb in ("pause", "resume") or not call(job)
