@@ -77,6 +77,8 @@ class Recovery:
                 )
             except (EngineClosedError, QueueFullError):
                 raise  # it stays in the journal, and is interrupted when this engine is closed
+            except (MemoryError, OSError, RecursionError) as error:  # the moment's: it stays there as well
+                logger.warning("%s cannot be recovered now, and waits for the next engine: %s", pending.id, error)
             except Exception as error:  # whatever its module or its options raise, the others have to be recovered
                 logger.warning("%s cannot be recovered, and is a dead letter now: %s", pending.id, error)
                 self._bury(pending, error)

@@ -24,6 +24,7 @@ from bgsim.errors import ParameterError
 from bgsim.parameters.coercion import article
 from bgsim.parameters.encoding import MemberName, encode, from_jsonable, to_jsonable
 from bgsim.parameters.fields import REQUIRED, Field, Limits, brief
+from bgsim.parameters.nesting import read_json
 from bgsim.parameters.parameter_class import parameter_class
 
 KEY_FORMAT = b"bgsim-key-1"
@@ -154,7 +155,7 @@ class ParameterSet(Mapping[str, Any]):
     @staticmethod
     def values_from_json(text: str) -> dict[str, Any]:
         """Return what `to_json` wrote as plain values, to be given to `restore`."""
-        values: dict[str, Any] = json.loads(text, object_hook=from_jsonable)
+        values: dict[str, Any] = read_json(text, from_jsonable)
         return values
 
     def arguments(self) -> dict[str, Any]:

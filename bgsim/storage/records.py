@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bgsim.environment import Versions, as_json, versions_of
-from bgsim.errors import StoreError
+from bgsim.errors import DamagedResultError
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.storage.codec.columns import moments
 
@@ -63,13 +63,13 @@ class Record:
 
         Raises
         ------
-        StoreError
+        DamagedResultError
             If they are not JSON.
         """
         try:
             return ParameterSet.values_from_json(self.parameters)
         except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"the parameters of result {self.hash} cannot be read: {error}") from error
+            raise DamagedResultError(f"the parameters of result {self.hash} cannot be read: {error}") from error
 
 
 def checked_parts(value: Any) -> dict[str, str]:

@@ -18,6 +18,8 @@ import numpy as np
 import zstandard
 
 from bgsim.errors import DamagedResultError, StoreError
+from bgsim.parameters.fields import brief
+from bgsim.parameters.nesting import read_literal
 from bgsim.storage.codec import filters
 
 if TYPE_CHECKING:
@@ -210,15 +212,13 @@ def parse_dtype(text: str) -> np.dtype[Any]:
     DamagedResultError
         If there is none, or bgsim never writes it.
     """
-    import ast  # noqa: PLC0415 - for structured dtypes only
-
     try:
-        description: Any = ast.literal_eval(text) if text.startswith("[") else text
+        description: Any = read_literal(text) if text.startswith("[") else text
         dtype = np.lib.format.descr_to_dtype(description)
-    except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise DamagedResultError(f"a block has the unknown dtype {text!r}") from error
-    if dtype.hasobject or dtype.itemsize == 0:
-        raise DamagedResultError(f"a block has the dtype {text!r}, which bgsim never writes")
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise DamagedResultError(f"a block has the unknown dtype {brief(text)}") from error
+    if dtype.hasobject or dtype.itemsize == 0 or dtype.subdtype is not None:
+        raise DamagedResultError(f"a block has the dtype {brief(text)}, which bgsim never writes")
     return dtype
 
 
@@ -257,6 +257,8 @@ def decompress(data: bytes, size: int) -> bytes:
             raise DamagedResultError("a block's frame has another size than its description")
         filtered: bytes = undo(data, size, False, False)  # one frame, and nothing after it
     except zstandard.ZstdError as error:
+        if "alloc" in str(error).lower():  # "Allocation error : not enough memory": the moment's, not the block's
+            raise MemoryError(f"a block cannot be decompressed: {error}") from error
         raise DamagedResultError(f"a block cannot be decompressed: {error}") from error
     if len(filtered) != size:
         raise DamagedResultError("a block's frame ends early")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain
@@ -14,7 +16,16 @@ import numpy as np
 
 from bgsim.environment import first_rows, joined, versions_of
 from bgsim.errors import DamagedResultError
-from bgsim.storage.codec.codec import BLOCK_BYTES, Layout, decode, encode_block, layout_of, rows_per_block
+from bgsim.parameters.fields import brief
+from bgsim.storage.codec.codec import (
+    BLOCK_BYTES,
+    MAX_BLOCK_BYTES,
+    Layout,
+    decode,
+    encode_block,
+    layout_of,
+    rows_per_block,
+)
 from bgsim.storage.codec.columns import Columns, moments
 from bgsim.storage.codec.parallel import CORES, MAX_HELPERS, for_each
 
@@ -29,10 +40,11 @@ INSERT = (
 
 SELECT = (
     "SELECT r.identity, r.replicates, r.outputs, b.position, b.first, b.count, b.name, b.dtype, b.shape, b.filter, "
-    "b.raw_bytes, b.checksum, b.data, b.versions FROM results r JOIN blocks b ON b.hash = r.hash "
-    "WHERE r.hash = ? AND b.first < ? ORDER BY b.position, b.first"
+    "b.raw_bytes, b.checksum, b.data, b.versions, (SELECT count(*) FROM blocks WHERE hash = ?1) "
+    "FROM results r JOIN blocks b ON b.hash = r.hash WHERE r.hash = ?1 AND b.first < ?2 ORDER BY b.position, b.first"
 )
-"""The rows of a result's first replicates, as `join` takes them: columns of the result, then of the block."""
+"""The rows of a result's first replicates, as `join` takes them: columns of the result, then of the block, and last how
+many blocks the whole result has."""
 
 MOST = 2**62
 """More replicates than there are."""
@@ -40,6 +52,12 @@ MOST = 2**62
 _PARALLEL_BYTES = 2 * BLOCK_BYTES
 """The other cores help from this size on: their threads take 0.1 ms to start."""
 
+
+_SHAPE = re.compile(r"\[[0-9]{1,19}(?:, ?[0-9]{1,19}){0,31}\]")
+"""Replicates first, then the lengths of an array output."""
+
+_TYPES = (int, int, int, int, int, str, str, str, str, int, int, bytes, str, int)
+"""Of the columns of `SELECT` but the identity."""
 
 _DATA = -2
 """Where the bytes stand in a row."""
@@ -105,13 +123,10 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
     """
     columns = Columns()
     runs: list[tuple[int, str]] = []
-    try:
-        decodings = _decodings(rows, columns, runs, result_hash, replicates)
-        first = next(decodings, None)
-        if first is not None:  # a column of several blocks
-            for_each(_call, chain((first,), decodings), helpers=_helpers(_PARALLEL_BYTES))
-    except (ValueError, TypeError, MemoryError, OverflowError) as error:
-        raise DamagedResultError(f"a block's description makes no sense: {error}") from error
+    decodings = _decodings(rows, columns, runs, result_hash, replicates)
+    first = next(decodings, None)
+    if first is not None:  # a column of several blocks
+        for_each(_call, chain((first,), decodings), helpers=_helpers(_PARALLEL_BYTES))
     for column in columns.values():
         column.flags.writeable = False
     columns.versions = first_rows(joined(runs), replicates)
@@ -131,12 +146,15 @@ def _decodings(
     """
     filled: list[int] = []  # replicates of each column so far
     outputs, current = 0, None  # the column that rows are of
-    for _, _, declared, position, first, count, name, dtype, shape, kind, raw_bytes, checksum, data, text in rows:
+    for row in rows:
+        check_types(row[1:], _TYPES)
+        _, _, declared, position, first, count, name, dtype, shape, kind, raw_bytes, checksum, data, text, blocks = row
         layout = layout_of(dtype, shape_of(shape))
         if position == len(filled) and name not in columns:
             filled.append(0)
             current = name
             if count < replicates:
+                _check_room(layout, replicates, blocks)
                 columns[name] = np.empty((replicates, *layout.shape[1:]), layout.dtype.newbyteorder("="))
         expected = len(filled) - 1, current
         if (position, name) != expected or first != filled[position] or layout.shape[0] != count:
@@ -155,6 +173,25 @@ def _decodings(
         raise DamagedResultError(f"only {min(filled, default=0)} of {replicates} replicates are there")
     if len(filled) != outputs:
         raise DamagedResultError(f"{len(filled)} of {outputs} columns are there")
+
+
+def check_types(values: Sequence[object], types: tuple[type, ...]) -> None:
+    """Refuse values that are not of these types; damage may have put anything in the place of any.
+
+    Raises
+    ------
+    DamagedResultError
+    """
+    for value, of in zip(values, types, strict=True):
+        if type(value) is not of:
+            raise DamagedResultError(f"a block's description has {brief(value)} in the place of {of.__name__}")
+
+
+def _check_room(layout: Layout, replicates: int, blocks: int) -> None:
+    """Refuse a number of replicates that so few blocks cannot hold, before there is room made for them."""
+    row_bytes = layout.dtype.itemsize * math.prod(layout.shape[1:])
+    if replicates * row_bytes > blocks * MAX_BLOCK_BYTES:
+        raise DamagedResultError(f"{blocks} blocks cannot hold {replicates:,} replicates of {row_bytes:,} bytes each")
 
 
 def _decode_into(
@@ -179,12 +216,11 @@ def shape_of(text: str) -> tuple[int, ...]:
     Raises
     ------
     DamagedResultError
-        If it has no replicates.
+        If bgsim never writes it.
     """
-    shape = tuple(json.loads(text))
-    if not shape:
-        raise DamagedResultError(f"a block cannot have the shape {text}")
-    return shape
+    if _SHAPE.fullmatch(text) is None:
+        raise DamagedResultError(f"a block cannot have the shape {brief(text)}")
+    return tuple(json.loads(text))
 
 
 def _label(result_hash: str, position: int, name: str, first: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from collections.abc import Sequence
@@ -11,14 +10,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from bgsim.errors import DamagedResultError, StoreError
+from bgsim.errors import DamagedResultError
+from bgsim.parameters.nesting import read_json
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import moments
 from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.reports import CheckReport
 from bgsim.storage.sqlite import journal_tables, tables
-from bgsim.storage.sqlite.database import SQLITE_ERRORS
+from bgsim.storage.sqlite.database import SQLITE_ERRORS, is_damage, is_unreadable
 from bgsim.storage.sqlite.values import Values
+
+_RECORD_TYPES = (*(str,) * 6, int, int, str, str, int)
 
 
 @dataclass(slots=True)
@@ -53,7 +55,13 @@ class Findings:
 
 
 def check_file(connection: sqlite3.Connection) -> Findings:
-    """Check the database, the references, and every result with all its blocks."""
+    """Check the database, the references, and every result with all its blocks.
+
+    Raises
+    ------
+    sqlite3.Error
+        If SQLite cannot read the file now, which says nothing about the file.
+    """
     found = Findings()
     try:
         _check_database(connection, found)
@@ -66,7 +74,9 @@ def check_file(connection: sqlite3.Connection) -> Findings:
             f"row {row} of {table} makes no sense: {reason}"
             for table, row, reason in (*found.journal, *found.identities)
         ]
-    except (*SQLITE_ERRORS, TypeError) as error:
+    except SQLITE_ERRORS as error:
+        if not is_damage(error):
+            raise
         found.problems.append(f"the database cannot be read: {error}")
         found.file_damaged = True
     return found
@@ -119,33 +129,63 @@ def _check_identities(connection: sqlite3.Connection, found: Findings) -> None:
     )
     for row, text, used in rows:
         try:
-            checked_parts(json.loads(text))
-        except ValueError as error:
+            checked_parts(read_json(text))
+        except (ValueError, TypeError) as error:
             found.identities.append(("identities", row, str(error)))
         else:
             if not used:
                 found.identities.append(("identities", row, "no result has this fingerprint"))
 
 
+def find_damage(connection: sqlite3.Connection, result_hash: str) -> str | None:
+    """Read all of a result; return why it is damaged, or None if it is not, or is not there."""
+    try:
+        _read_result(connection, result_hash)
+    except DamagedResultError as error:
+        return str(error)
+    return None
+
+
 def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findings) -> None:
     found.results += 1
-    row = connection.execute(
-        f"SELECT {tables.RECORD}, checksum, replicates, created_at, used_at, stored_bytes FROM results WHERE hash = ?",
-        (result_hash,),
-    ).fetchone()
     try:
-        _check_record(row, Values(connection))
-        found.blocks += _check_columns(connection, result_hash, row[7])
-    except StoreError as error:
+        blocks, said = _read_result(connection, result_hash)
+    except DamagedResultError as error:
         found.damaged[result_hash] = str(error)
         found.problems.append(f"result {result_hash} is damaged: {error}")
         return
+    found.blocks += blocks
     (size,) = connection.execute("SELECT sum(length(data)) FROM blocks WHERE hash = ?", (result_hash,)).fetchone()
-    if size != row[10]:
-        found.problems.append(f"result {result_hash} is said to have {row[10]} bytes, and has {size}")
+    if size != said:
+        found.problems.append(f"result {result_hash} is said to have {said} bytes, and has {size}")
+
+
+def _read_result(connection: sqlite3.Connection, result_hash: str) -> tuple[int, int]:
+    """Read and check a result; return the number of its blocks, and of the bytes that it is said to have.
+
+    Raises
+    ------
+    DamagedResultError
+        If it is damaged. Any other error is not the result's.
+    """
+    try:
+        row = connection.execute(
+            f"SELECT {tables.RECORD}, checksum, replicates, created_at, used_at, stored_bytes FROM results "
+            "WHERE hash = ?",
+            (result_hash,),
+        ).fetchone()
+        if row is None:
+            return 0, 0
+        _check_record(row, Values(connection))
+        return _check_columns(connection, result_hash, row[7]), row[10]
+    except SQLITE_ERRORS as error:
+        if is_unreadable(error):
+            raise DamagedResultError(str(error)) from error
+        raise
 
 
 def _check_record(row: Sequence[Any], values: Values) -> None:
+    segments.check_types(row, _RECORD_TYPES)
     record = replace(Record(*row[:6]), parameters=values.whole(row[5]))
     if record.checksum != row[6] or record.hash != record.identity[:32]:
         raise DamagedResultError("its record does not match its checksum")
@@ -176,7 +216,7 @@ def _check_columns(connection: sqlite3.Connection, result_hash: str, replicates:
     return len(described)
 
 
-def _same(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
+def _same(a: object, b: object) -> bool:
+    if not (isinstance(a, int | float) and isinstance(b, int | float)):
         return a is b
     return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-300)

@@ -91,8 +91,9 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
             _prepare(connection, path, survive_power_loss=survive_power_loss)
         except SQLITE_ERRORS as error:
             connection.close()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
-                raise DamagedFileError(f"the header of the store {path} is damaged") from error  # it is writable
+            # With no cause besides, and where the system would let it be written, the header's format says so.
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY and _writable(path):
+                raise DamagedFileError(f"the header of the store {path} is damaged") from error
             # The change to WAL needs exclusive access, for which SQLite does not wait.
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise explained(path, "opened", error) from error
@@ -179,6 +180,8 @@ def _check_header(path: Path) -> None:
     try:
         application = _application_id(path)
     except SQLITE_ERRORS as error:
+        if not is_damage(error):
+            raise explained(path, "opened", error) from error
         # It is no database's header. A damaged one of ours is recognized by the bytes that are intact.
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)

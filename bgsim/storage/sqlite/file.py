@@ -14,6 +14,7 @@ from bgsim.errors import NewerSchemaError, StoreError
 from bgsim.storage.codec import segments
 from bgsim.storage.slots import SlotCache
 from bgsim.storage.sqlite import forks, tables
+from bgsim.storage.sqlite.check import find_damage
 from bgsim.storage.sqlite.database import DamagedFileError, file_identity, open_database, reopen_database
 from bgsim.storage.sqlite.file_journal import FileJournal
 from bgsim.storage.sqlite.readers import Readers
@@ -114,19 +115,28 @@ class StoreFile:
         self.cache.pin(tables.pinned(connection))
 
     def set_aside(self, result_hash: str, reason: str) -> None:
-        """Remove a damaged result, and leave a note of it in the file."""
-        logger.warning("result %s in %s is damaged and set aside: %s", result_hash, self.path, reason)
-        with self._lock:
-            self.damaged += 1
+        """Remove a result that was found damaged, if the writer finds it so too, and leave a note of it."""
 
-        def work(connection: sqlite3.Connection) -> None:
-            tables.set_aside(connection, result_hash, reason)
-            self.results_changed(connection)
+        def work(connection: sqlite3.Connection) -> str | None:
+            found = find_damage(connection, result_hash)
+            if found is not None:
+                tables.set_aside(connection, result_hash, found)
+                self.results_changed(connection)
+            return found
 
         try:
-            self.run(work)
+            if self.run(work) is None:
+                logger.warning(
+                    "result %s in %s could not be read once, and is whole: %s", result_hash, self.path, reason
+                )
+                return
+            logger.warning("result %s in %s is damaged and set aside: %s", result_hash, self.path, reason)
         except StoreError as error:
-            logger.warning("result %s could not be set aside: %s", result_hash, error)
+            logger.warning(
+                "result %s in %s is damaged (%s), and could not be set aside: %s", result_hash, self.path, reason, error
+            )
+        with self._lock:
+            self.damaged += 1
 
     def rebuild(self) -> str:
         """Set the whole file aside, go on with a new one, and return a sentence that says so."""

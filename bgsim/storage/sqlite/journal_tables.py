@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar
 
+from bgsim.parameters.nesting import read_json
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, PendingRequest, ScheduledRequest
 from bgsim.storage.large_values import shortened
 from bgsim.storage.owners import Owner
@@ -219,7 +219,7 @@ def _wrong(row: Any) -> str | None:
     """Return what is invalid in a row, None if nothing is."""
     for name, value in asdict(row).items():
         try:
-            if name in _JSON and not isinstance(json.loads(value), _JSON[name]):
+            if name in _JSON and not isinstance(read_json(value), _JSON[name]):
                 return f"{name} is no {_JSON[name].__name__}"
             if name.endswith("_at") and value is not None:
                 seconds_of(value)

@@ -30,6 +30,9 @@ _SELECT_SMALL = (
 """The first blocks of a small result's columns; one row without a block of a larger result. The checksum covers the
 descriptions that are not read."""
 
+_TYPES = (int, int, str, str, str, str, int, bytes, str)
+"""Of these columns but the identity."""
+
 
 def read(
     connection: sqlite3.Connection, result_hash: str, identity: str | None, wanted: int
@@ -53,8 +56,8 @@ def read(
 
     Raises
     ------
-    DamagedResultError, TypeError
-        If it is damaged; the second when a number is something else.
+    DamagedResultError
+        If it is damaged. Any other error is not the result's.
     """
     rows = connection.execute(_SELECT_SMALL, (result_hash,)).fetchall()
     if not rows or (identity is not None and identity != rows[0][0]):
@@ -62,8 +65,10 @@ def read(
     if rows[0][3] is not None:
         try:
             columns = _join_small(rows, result_hash, wanted)
-        except (ValueError, OverflowError, MemoryError) as error:
-            raise DamagedResultError(f"a block's description makes no sense: {error}") from error
+        except Exception:
+            for row in rows:
+                segments.check_types(row[1:], _TYPES)
+            raise  # a `DamagedResultError`, or what the result is not the cause of
         if columns is not None:
             return rows[0][0], columns
     return _read_blocks(connection, result_hash, identity, wanted)

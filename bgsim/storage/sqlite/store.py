@@ -117,7 +117,7 @@ class ResultStore(LimitedStore):
         lease = self._readers.take()
         try:
             found = read(lease.connection, result_hash, identity, wanted)
-        except (DamagedResultError, TypeError) as error:
+        except DamagedResultError as error:
             damage = str(error)
         except SQLITE_ERRORS as error:
             if not is_unreadable(error):

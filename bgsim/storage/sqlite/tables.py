@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bgsim.errors import StoreError
+from bgsim.parameters.nesting import read_json
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns
 from bgsim.storage.large_values import shortened
@@ -179,8 +180,8 @@ def read_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, st
     """Return what a fingerprint was made of, empty if that is unknown or invalid."""
     row = connection.execute("SELECT parts FROM identities WHERE fingerprint = ?", (fingerprint,)).fetchone()
     try:
-        return checked_parts(json.loads(row[0])) if row is not None else {}
-    except ValueError:
+        return checked_parts(read_json(row[0])) if row is not None else {}
+    except (ValueError, TypeError):
         return {}
 
 

@@ -251,8 +251,8 @@ class Writer:
                     _, length, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 left = size_bytes if moved < length and size_bytes > _LONG * most else 0
             limits.tell_log(left, str(self.path))
-        except (OSError, StoreError, *SQLITE_ERRORS):
-            return  # there is no log, or another process moves it
+        except (OSError, MemoryError, *SQLITE_ERRORS):
+            return  # there is no log, or another process moves it, or SQLite has no memory for it now
 
     def _tidy(self) -> None:
         """Commit what is pending, then tidy the file in short steps."""
@@ -261,7 +261,7 @@ class Writer:
             with forks.Use(self.path):
                 self.tidy(self.connection)
             self._bound_log()
-        except (StoreError, *SQLITE_ERRORS):
+        except (StoreError, MemoryError, *SQLITE_ERRORS):
             return  # another process tidies, or the file is gone: then the next write fails
 
     @staticmethod
