@@ -98,6 +98,10 @@ class SharedValues:
         """Return the whole text of parameters that were added."""
         return whole(short, self._values.__getitem__)
 
+    def size_of(self, short: str) -> int:
+        """Return the size of the values of these parameters, also if others use them."""
+        return sum(len(self._values[digest]) for digest in digests(short))
+
     def remove(self, short: str) -> None:
         """Note that one use of these parameters has ended."""
         for digest in set(digests(short)):

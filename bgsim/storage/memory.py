@@ -15,6 +15,7 @@ from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.large_values import LARGE, SharedValues
 from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.storage.records import Record, StoredResult
@@ -28,35 +29,46 @@ if TYPE_CHECKING:
 _NOTHING_REMOVED = CleanupReport((), 0)
 
 
+_RESULT_BYTES, _COLUMN_BYTES, _FIELD_BYTES, _SLOTS_BYTES = 1300, 160, 60, 500
+"""What Python's objects take beside the bytes that they hold: measured with tracemalloc."""
+
+
 class _Stored:
-    __slots__ = ("_described", "columns", "created_s", "key", "used", "used_s")
+    """A stored result.
+
+    Attributes
+    ----------
+    key : ResultKey or Record
+        A record has the short text of its parameters.
+    nbytes : int
+        About what it takes, without its large parameters.
+    """
+
+    __slots__ = ("columns", "created_s", "key", "nbytes", "used", "used_s")
 
     def __init__(self, key: ResultKey | Record, columns: Columns) -> None:
         self.key = key
         self.columns = columns
         self.created_s = self.used_s = time.time()
         self.used = time.monotonic()
-        self._described: StoredResult | None = None
+        self.nbytes = _RESULT_BYTES + sum([column.nbytes + _COLUMN_BYTES for column in columns.values()])
+        if isinstance(key, Record):
+            self.nbytes += len(key.parameters)
+        else:
+            self.nbytes += 2 * len(key.parameters.encoding) + _FIELD_BYTES * len(key.parameters)
 
     @property
     def replicates(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    @property
-    def nbytes(self) -> int:
-        return sum([column.nbytes for column in self.columns.values()])
-
     def use(self) -> None:
         self.used_s = time.time()
         self.used = time.monotonic()
 
-    def described(self, parts: Mapping[str, str]) -> StoredResult:
-        """Describe it; first when asked, since that takes longer than storing."""
-        if self._described is None:
-            record = Record.of(self.key) if isinstance(self.key, ResultKey) else self.key
-            self._described = StoredResult.of(record, self.columns, time_text(self.created_s), "")
-        record = replaced(self._described.record, parts=parts)
-        return replaced(self._described, record=record, used_at=time_text(self.used_s))
+    def described(self, record: Record) -> StoredResult:
+        """Describe it, given its whole record."""
+        found = StoredResult.of(record, self.columns, time_text(self.created_s), time_text(self.used_s))
+        return replaced(found, stored_bytes=self.nbytes)
 
 
 class MemoryStore(LimitedStore):
@@ -65,10 +77,13 @@ class MemoryStore(LimitedStore):
     Parameters
     ----------
     max_storage_bytes : int
-        Beyond it the least recently used results go, never one in a slot nor the one stored last.
+        Of the memory that results, their parameters, slots and the journal take; beyond it the least recently used
+        results go, never one in a slot nor the one stored last.
     max_age_s : float
         Results that were last used longer ago go as well.
     """
+
+    journal: MemoryJournal
 
     def __init__(self, max_storage_bytes: int = DEFAULT_MAX_BYTES, max_age_s: float = DEFAULT_MAX_AGE_S) -> None:
         super().__init__(Limits(max_storage_bytes, max_age_s))
@@ -77,6 +92,7 @@ class MemoryStore(LimitedStore):
         self._lock = threading.Lock()
         self._held: dict[str, _Stored] = {}  # the last used last
         self._total = 0  # bytes of `_held`
+        self._values = SharedValues()  # large parameters of `_held`
         self._results_of: Counter[str] = Counter()  # results in `_held` by fingerprint
         self._parts: dict[str, Mapping[str, str]] = {}  # of these fingerprints, where they are known
         self._slots: dict[str, SlotPair] = {}
@@ -123,7 +139,9 @@ class MemoryStore(LimitedStore):
             on_stored(error)
 
     def _store(self, key: ResultKey | Record, columns: Columns, workspace: str | None) -> CleanupReport:
-        new, result_hash = _Stored(key, columns), key.hash
+        if isinstance(key, ResultKey) and len(key.parameters.encoding) >= LARGE:
+            key = Record.of(key)  # whose large values are shared
+        result_hash, replicates = key.hash, len(next(iter(columns.values())))
         with self._lock:
             if self._closed:
                 raise StoreError("the store is closed")
@@ -132,7 +150,10 @@ class MemoryStore(LimitedStore):
                 raise StoreError(
                     f"another result is stored under the hash {result_hash}; it is kept, this one is not stored"
                 )
-            if old is None or old.replicates < new.replicates:
+            if old is None or old.replicates < replicates:
+                if isinstance(key, Record):
+                    key = replaced(key, parameters=self._values.add(key.parameters))
+                new = _Stored(key, columns)
                 self._results_of[key.fingerprint] += 1
                 if old is not None:
                     new.created_s = old.created_s
@@ -143,7 +164,7 @@ class MemoryStore(LimitedStore):
                 self._parts.setdefault(key.fingerprint, key.parts)
             if workspace is not None:
                 pair = self._slots.get(workspace, SlotPair())
-                self._slots[workspace] = place(pair, result_hash, new.replicates, now_text())
+                self._slots[workspace] = place(pair, result_hash, replicates, now_text())
             return self._evict({result_hash})
 
     def delete(self, result_hash: str) -> bool:
@@ -154,14 +175,14 @@ class MemoryStore(LimitedStore):
 
     def results(self) -> list[StoredResult]:
         with self._lock:
-            found = [(held, self._parts.get(held.key.fingerprint, {})) for held in reversed(self._held.values())]
-        return [held.described(parts) for held, parts in found]
+            found = [(held, self._record(held)) for held in reversed(self._held.values())]
+        return [held.described(record) for held, record in found]
 
     def get(self, result_hash: str) -> StoredResult | None:
         with self._lock:
             held = self._held.get(result_hash)
-            parts = self._parts.get(held.key.fingerprint, {}) if held else {}
-        return None if held is None else held.described(parts)
+            record = None if held is None else self._record(held)
+        return None if held is None or record is None else held.described(record)
 
     def size(self) -> tuple[int, int]:
         with self._lock:
@@ -192,7 +213,7 @@ class MemoryStore(LimitedStore):
         return report
 
     def _tell(self, report: CleanupReport) -> None:
-        beyond = self._total if self._total > self.max_storage_bytes else 0
+        beyond = self._total + self._beside() if self._excess() > 0 else 0
         if report.removed or beyond or self._limits.beyond:
             self._limits.tell(report, beyond, self.location)
 
@@ -225,10 +246,17 @@ class MemoryStore(LimitedStore):
         else:
             self._slots[workspace] = pair
 
+    def _record(self, held: _Stored) -> Record:
+        record = Record.of(held.key) if isinstance(held.key, ResultKey) else held.key
+        parts = self._parts.get(record.fingerprint, {})
+        return replaced(record, parameters=self._values.whole(record.parameters), parts=parts)
+
     def _drop(self, result_hash: str) -> bool:
         held = self._held.pop(result_hash, None)
         if held is not None:
             self._total -= held.nbytes
+            if isinstance(held.key, Record):
+                self._values.remove(held.key.parameters)
             fingerprint = held.key.fingerprint
             self._results_of[fingerprint] -= 1
             if not self._results_of[fingerprint]:
@@ -237,19 +265,36 @@ class MemoryStore(LimitedStore):
         return held is not None
 
     def _evict(self, keep: Collection[str]) -> CleanupReport:
-        oldest, excess = time.monotonic() - self.max_age_s, self._total - self.max_storage_bytes
+        oldest, excess = time.monotonic() - self.max_age_s, self._excess()
         if excess <= 0 and all(held.used >= oldest for held in islice(self._held.values(), 1)):
             return _NOTHING_REMOVED
         kept = {slot.hash for pair in self._slots.values() for slot in pair}.union(keep)
         aged: list[str] = []
         others: list[str] = []
-        size = 0
+        before = self._total
+        while found := self._oldest(excess, oldest, kept):
+            for result_hash in found:
+                (aged if self._held[result_hash].used < oldest else others).append(result_hash)
+                self._drop(result_hash)
+            excess = self._excess()  # large parameters may be shared with others
+        return self._limits.report(aged, others, before - self._total)
+
+    def _oldest(self, excess: int, oldest: float, kept: Collection[str]) -> list[str]:
+        """Return results that are too old, and those last used that take at most about these bytes; none is kept."""
+        found = []
         for result_hash, held in self._held.items():
-            if size >= excess and held.used >= oldest:
+            if excess <= 0 and held.used >= oldest:
                 break
             if result_hash not in kept:
-                (aged if held.used < oldest else others).append(result_hash)
-                size += held.nbytes
-        for result_hash in (*aged, *others):
-            self._drop(result_hash)
-        return self._limits.report(aged, others, size)
+                found.append(result_hash)
+                excess -= held.nbytes
+                if isinstance(held.key, Record):
+                    excess -= self._values.size_of(held.key.parameters)
+        return found
+
+    def _excess(self) -> int:
+        return self._total + self._beside() - self.max_storage_bytes
+
+    def _beside(self) -> int:
+        """Return the bytes of what is no result: large parameters, slots and the journal."""
+        return self._values.size_bytes + _SLOTS_BYTES * len(self._slots) + self.journal.size_bytes

@@ -14,6 +14,8 @@ from bgsim.storage.owners import Owner
 
 _Entry = TypeVar("_Entry", PendingRequest, DeadLetter, ScheduledRequest)
 
+_ENTRY_BYTES = 2000
+
 
 class MemoryJournal(Journal):
     """Requests, dead letters and schedules in dictionaries.
@@ -38,6 +40,11 @@ class MemoryJournal(Journal):
         self._requests: dict[str, PendingRequest] = {}
         self._letters: dict[str, DeadLetter] = {}  # the oldest first
         self._schedules: dict[str, ScheduledRequest] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """About what the journal takes."""
+        return self.values.size_bytes + _ENTRY_BYTES * (len(self._requests) + len(self._letters) + len(self._schedules))
 
     # ---- owners --------------------------------------------------------------------------------------
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
+import tracemalloc
 from contextlib import closing
 from functools import partial
 
 import numpy as np
 import pytest
-from store_helpers import columns, key, store_now
+from store_helpers import columns, key, request, store_now
 
 import bgsim
 from bgsim.errors import InvalidInputError
+from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.storage import MemoryStore, ResultStore
 from bgsim.storage.limits import Limits
 
@@ -138,7 +140,7 @@ def test_a_handler_of_the_log_may_use_the_store(make) -> None:
     logger.addHandler(handler)
     try:
         store_now(store, key(1), 1000)
-        store.max_storage_bytes = 30_000
+        store.max_storage_bytes = 35_000
         store_now(store, key(2), 1000)
     finally:
         logger.removeHandler(handler)
@@ -181,3 +183,116 @@ def test_a_huge_age_is_no_limit(make) -> None:
 
 def test_limits_are_integers_also_of_numpy() -> None:
     assert Limits(np.int64(5), np.float32(2.0)).max_storage_bytes == 5
+
+
+# ---- bytes ---------------------------------------------------------------------------------------
+
+LIMIT = 600_000
+SMALL = {"x": np.zeros(2)}
+
+
+def store_small(store, count: int, workspace: str | None = None, **more) -> None:
+    for number in range(count):
+        place = None if workspace is None else f"{workspace}{number}"
+        store.store(key(float(number), **more), SMALL, workspace=place)
+        if number % 50 == 0:
+            store.flush()
+    store.flush()
+
+
+def test_the_file_of_small_results_stays_within_the_limit(tmp_path) -> None:
+    """But for the 256 KiB of an empty store, and what one transaction adds."""
+    path = tmp_path / "s.db"
+    with closing(ResultStore(path, max_storage_bytes=LIMIT)) as store:
+        store_small(store, 1500)
+        assert path.stat().st_size <= LIMIT + 2**18 + 2**19
+        assert 300 < len(store.results()) < 1500
+        assert store.check().ok
+    assert path.stat().st_size <= LIMIT + 2**18
+
+
+def test_results_that_are_handed_over_at_once_do_not_pile_up_in_the_file(tmp_path) -> None:
+    path = tmp_path / "s.db"
+    with closing(ResultStore(path, max_storage_bytes=LIMIT)) as store:
+        for number in range(40):
+            store.store(key(float(number)), {"x": np.random.default_rng(number).random(12_000)})
+        store.flush()
+        assert path.stat().st_size <= LIMIT + 2**18 + 2**19 + 100_000
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_array_parameters_count(make, shared) -> None:
+    store = make(max_storage_bytes=LIMIT)
+    for number in range(30):
+        data = np.random.default_rng(0 if shared else number).random(5_000)
+        store.store(key(float(number), data=data), SMALL)
+        store.flush()
+    assert len(store.results()) == 30 if shared else 3 <= len(store.results()) < 12
+
+
+def test_results_that_share_a_value_beyond_the_limit_all_go(make) -> None:
+    store = make(max_storage_bytes=100_000)
+    data = np.random.default_rng(0).random(20_000)
+    for number in range(5):
+        store.store(key(float(number), data=data), SMALL)
+        store.flush()
+    assert len(store.results()) == 1
+    assert "beyond max_storage_bytes=100,000" in store.alerts()[0]
+
+
+def test_small_results_take_the_memory_of_the_limit() -> None:
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        store = MemoryStore(1_500_000)
+        for number in range(3_000):
+            store.store(key(float(number), a=1.0, b=2.0), {"x": np.zeros(2), "n": np.zeros(2, int)})
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 300 < len(store.results()) < 3000
+    assert 0.5 * 1_500_000 < used < 1.2 * 1_500_000
+
+
+def test_the_journal_counts(make) -> None:
+    """Its arrays once each; results make room for it."""
+    store = make(max_storage_bytes=LIMIT)
+    store_small(store, 20)
+    for number in range(30):
+        array = np.random.default_rng(number).random(5_000)
+        store.journal.add(request(number, parameters=ParameterSet({"data": array}).to_json()))
+        store.journal.flush()
+    store_now(store, key(99), 10)
+    assert len(store.results()) == 1
+    assert "the journal" in store.alerts()[0]
+    assert len(store.journal.interrupted()) == 30
+
+
+def test_slots_count_and_are_kept(make) -> None:
+    store = make(max_storage_bytes=LIMIT)
+    store_small(store, 1500, "w")
+    assert len(store.results()) == 1500
+    assert "slots" in store.alerts()[0]
+    for workspace in store.workspaces():
+        store.clear(workspace)
+    store.cleanup()
+    assert len(store.results()) < 1500
+    assert store.alerts() == ()
+
+
+def test_a_reader_that_keeps_the_log_long_is_an_alert_until_it_ends(tmp_path, caplog) -> None:
+    with bgsim.Engine(store=tmp_path / "s.db", max_storage_bytes=4_000_000) as engine:
+        store = engine.store
+        with store.database() as db:
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM results").fetchone()
+            for number in range(40):
+                store_now(store, key(float(number)), 4000)
+            (alert,) = engine.health().alerts
+            assert "-wal has" in alert
+            assert "let that reader end" in alert
+        store_now(store, key(99), 4000)
+        store.flush()  # the writer looks at the log after it has called back
+        assert engine.health().ok
+    assert 1 <= sum("-wal has" in r.getMessage() for r in caplog.records) <= 3
+    assert store.evicted == 0
