@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from bgsim.errors import SimulationNotFoundError, nearest
@@ -76,6 +77,20 @@ def find_simulation(name: str) -> Simulation:
             f"{module_name} has no simulation {attribute!r}; decorate a function with @bgsim.simulation"
         )
     return found
+
+
+def find_known(name: str) -> Simulation | None:
+    """Return a simulation by the full name that a file gives, if this process has it; None if not.
+
+    A file is not trusted with the choice of what is imported: the module must have been imported already, unless it is
+    one of bgsim's own models.
+    """
+    module_name, _, attribute = name.replace(":", ".").rpartition(".")
+    if module_name.startswith("bgsim.models.") and all(map(str.isidentifier, module_name.split("."))):
+        with suppress(ImportError):
+            importlib.import_module(module_name)
+    found = getattr(sys.modules.get(module_name), "__dict__", {}).get(attribute)  # a module's __getattr__ may import
+    return found if isinstance(found, Simulation) else None
 
 
 def find_if_named(simulation: Simulation | str) -> Simulation:

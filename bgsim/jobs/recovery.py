@@ -66,8 +66,14 @@ class Recovery:
         """Take interrupted requests over and submit them again; see `Engine.recover`."""
         if self._owner is None:
             return []
+        wanted = None if ids is None else set(ids)
+        known = [
+            pending.id
+            for pending in self._journal.interrupted()
+            if (wanted is None or pending.id in wanted) and self._submitter.find(pending.simulation) is not None
+        ]
         jobs = []
-        for pending in self._journal.claim(self._owner, ids):
+        for pending in self._journal.claim(self._owner, known):
             try:
                 if pending.crashes >= MAX_CRASHES:
                     raise InvalidInputError(f"the process has crashed {pending.crashes} times while it ran")

@@ -200,7 +200,7 @@ class JobVerbs:
         RequestNotFoundError
             If there is no such letter.
         InvalidInputError, SimulationNotFoundError
-            If it cannot be submitted so; it is kept.
+            If it cannot be submitted so, or this process has not imported its simulation; it is kept.
         """
         return self._recovery.retry(letter_id, changes)
 
@@ -225,7 +225,8 @@ class JobVerbs:
     def recover(self, ids: Iterable[str] | None = None) -> list[Job]:
         """Submit interrupted requests again, going on from what is stored; several engines may do so at once.
 
-        One that ran in three crashes, or can no longer be made, becomes a dead letter.
+        One that ran in three crashes, or can no longer be made, becomes a dead letter. One whose simulation this
+        process has neither submitted nor imported stays in the store: a store does not choose what is imported.
 
         Parameters
         ----------

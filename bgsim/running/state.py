@@ -66,6 +66,8 @@ class State:
         Nothing is started; nothing is taken; no worker takes anything.
     store_error, journal_error : str or None
         Why the store and the journal refused their latest use.
+    unknown : set of str
+        Names of simulations that the store has requests or schedules of, and that this process does not have.
     turns : iterator of int
         Numbers the turns in which runs and calls get workers.
     calls_running, call_turn : int
@@ -114,6 +116,7 @@ class State:
         self.paused = self.closed = self.stopped = False
         self.store_error: str | None = None
         self.journal_error: str | None = None
+        self.unknown: set[str] = set()
         self.turns = itertools.count()
         self.calls_running = self.call_turn = 0
         self.work, self.idle, self.room, self.alarm = [threading.Condition(self.lock.raw) for _ in range(4)]

@@ -183,5 +183,9 @@ def health_of(scheduler: Scheduler) -> Health:
     alerts += [f"{job_id} was asked to stop and has not let go" for job_id in overdue]
     if store_error is not None:
         alerts.append(f"the store refuses: {store_error}")
+    alerts += [
+        f"the simulation {name!r}, which the store names, is unknown here; import its module, then engine.recover()"
+        for name in sorted(state.unknown)
+    ]
     alerts += scheduler.store.alerts()
     return Health(tuple(alerts), failed, waiting, stalled, overdue, store_error, scheduler.store.evicted)

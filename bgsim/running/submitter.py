@@ -7,14 +7,15 @@ user has dropped can be closed.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import IdentityError, InvalidInputError, NotStoredError
+from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, SimulationNotFoundError
 from bgsim.job import Job
-from bgsim.registry import find_simulation
+from bgsim.registry import find_known
 from bgsim.request import Request, read_request
 
 if TYPE_CHECKING:
@@ -26,8 +27,21 @@ if TYPE_CHECKING:
     from bgsim.storage import Columns
     from bgsim.storage.journal import DeadLetter, PendingRequest, ScheduledRequest
 
+logger = logging.getLogger("bgsim.engine")
+
+_MOST_TOLD = 10
+"""Unknown simulations that are logged; `Engine.health` names all."""
+
 _ANSWER_BYTES = 8 * 2**20
 """A stored result up to this size is loaded in the submitting thread; a larger one by a worker."""
+
+
+def unknown_here(name: str) -> str:
+    """Return the sentence that says why what the store keeps of a simulation waits, and what to do."""
+    return (
+        f"the store has requests or schedules of the simulation {name!r}, which is unknown here, and a store does not "
+        "choose what is imported. Import the module that defines it, then call engine.recover(); until then they wait"
+    )
 
 
 class Submitter:
@@ -95,14 +109,20 @@ class Submitter:
         """Return an id for a job."""
         return f"{simulation.short_name}-{self._token}-{next(self._numbers)}"
 
-    def find(self, name: str) -> Simulation:
-        """Return a simulation by name: one that was submitted here, or one that can be imported.
+    def find(self, name: str) -> Simulation | None:
+        """Return a simulation that the store names, if it was submitted here or this process has imported it.
 
-        Raises
-        ------
-        SimulationNotFoundError
+        Of the others the engine's state keeps the names.
         """
-        return self._simulations.get(name) or find_simulation(name)
+        found = self._simulations.get(name) or find_known(name)
+        unknown = self.scheduler.state.unknown
+        if found is None and name not in unknown:
+            unknown.add(name)
+            if len(unknown) <= _MOST_TOLD:
+                logger.warning("%s", unknown_here(name))
+        elif found is not None:
+            unknown.discard(name)
+        return found
 
     def remember(self, simulation: Simulation) -> None:
         """Find this simulation by its name from now on."""
@@ -118,6 +138,8 @@ class Submitter:
         SimulationNotFoundError, InvalidInputError
         """
         simulation = self.find(kept.simulation)
+        if simulation is None:
+            raise SimulationNotFoundError(unknown_here(kept.simulation))
         return read_request(simulation, kept.parameters, kept.seed, kept.replicates, kept.options, changes)
 
     def _check(self, request: Request) -> None:

@@ -142,6 +142,9 @@ class RecurringJobs:
                 self._take(kept.name, stored.get(kept.name))  # another process has run, changed or removed it
                 before.pop(kept.name, None)
                 continue
+            if self._submitter.find(kept.simulation) is None:
+                before.pop(kept.name, None)  # it waits for the next due time, and stays in the store as it is
+                continue
             if not self._journal.mark_schedule_run(kept.name, last_run_at, previous):
                 stored = {kept.name: kept for kept in self._journal.schedules()}  # as above, just now
                 self._take(kept.name, stored.get(kept.name))

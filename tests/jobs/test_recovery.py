@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -17,12 +18,20 @@ from conftest import HANDSHAKE_S
 from crash_kernels import hooked
 from engine_process import PHASES
 from kernels import Fragile, fragile, one_draw
-from new_process import start_script
+from new_process import printed, start_script
 from paths import SUPPORT
+from store_helpers import letter, schedule
 
 import bgsim
 from bgsim.clock import ManualClock
-from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError, StoreError
+from bgsim.errors import (
+    EngineClosedError,
+    InvalidInputError,
+    QueueFullError,
+    RequestNotFoundError,
+    SimulationNotFoundError,
+    StoreError,
+)
 from bgsim.job import JobState
 from bgsim.priority import Priority
 from bgsim.storage import ResultStore
@@ -260,16 +269,10 @@ def test_nothing_is_recovered_unless_it_is_asked_for(tmp_path: Path) -> None:
 def test_one_request_that_cannot_be_made_keeps_none_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A module that is gone, one that cannot be read, options nobody knows, parameters that no longer fit."""
+    """Options nobody knows, parameters that no longer fit, nothing stored."""
     path = tmp_path / "s.db"
-    (tmp_path / "unreadable_module.py").write_text("def (")
-    (tmp_path / "raising_module.py").write_text("1 / 0")
-    monkeypatch.syspath_prepend(str(tmp_path))
     interrupt(
         path,
-        pending(1, "module_that_is_gone.model"),
-        pending(2, "unreadable_module.model"),
-        pending(3, "raising_module.model"),
         pending(4, options='{"flavour": "sweet"}'),
         pending(5, parameters='{"weight": 1.0}'),
         pending(6, options='{"cache": "only"}'),
@@ -280,10 +283,72 @@ def test_one_request_that_cannot_be_made_keeps_none_of_the_others(
         assert engine.status("r7").state is JobState.COMPLETED
         letters = {letter.id: letter.attempts for letter in engine.dead_letters()}
         assert engine.interrupted() == []
-    assert sorted(letters) == ["r1", "r2", "r3", "r4", "r5", "r6"]
-    for job_id, word in {"r1": "module_that_is_gone", "r2": "SyntaxError", "r3": "ZeroDivisionError"}.items():
-        assert word in letters[job_id]
-        assert f"{job_id} cannot be recovered" in caplog.text
+    assert sorted(letters) == ["r4", "r5", "r6"]
+    assert all(f"{job_id} cannot be recovered" in caplog.text for job_id in letters)
+
+
+def test_a_shortage_while_a_request_is_made_again_leaves_it_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.db"
+    interrupt(path, pending(1))
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched, bgsim.Engine(path, workers=1) as engine:
+        patched.setattr("bgsim.running.submitter.read_request", fail)
+        assert engine.recover() == []
+        assert engine.dead_letters() == []
+    with bgsim.Engine(path, workers=1) as engine:
+        assert [job.id for job in engine.recover()] == ["r1"]
+
+
+def test_a_store_does_not_choose_what_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What names a module that this process has not imported stays as it is, and goes on once it has."""
+    path = tmp_path / "s.db"
+    (tmp_path / "chosen_module.py").write_text(
+        "import bgsim\n@bgsim.simulation(outputs={'x': 'f8'}, compile=False)\ndef model(p, rng):\n    return 1.0\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    requests = [pending(1, "chosen_module.model"), pending(2, "chosen_module:model"), pending(3, "bgsim:__getattr__")]
+    interrupt(path, *requests)
+    store = ResultStore(path)
+    store.journal.put_schedule(schedule(simulation="chosen_module.model", cron="* * * * *", last_run_at=None))
+    store.journal.add_dead_letter(replace(letter(1), simulation="chosen_module.model"))
+    kept = store.journal.interrupted(), store.journal.dead_letters(), store.journal.schedules()
+    store.close()
+    with bgsim.Engine(path, workers=1, recover=True, immediate=True) as engine:
+        engine.step()
+        with pytest.raises(SimulationNotFoundError, match=r"unknown here.*engine\.recover\(\)"):
+            engine.retry("d1")
+        assert "chosen_module" not in sys.modules
+        assert (engine.interrupted(), engine.dead_letters(), engine.store.journal.schedules()) == kept
+        assert any("'chosen_module.model', which the store names, is unknown here" in a for a in engine.health().alerts)
+        assert "Import the module that defines it" in caplog.text
+
+        import chosen_module
+
+        try:
+            assert sorted(job.id for job in engine.recover()) == ["r1", "r2"]
+            assert engine.retry("d1").result()["x"][0] == 1.0
+            assert [request.id for request in engine.interrupted()] == ["r3"]
+        finally:
+            del sys.modules[chosen_module.__name__]
+
+
+def test_a_model_of_ours_is_recovered_though_nothing_has_imported_it(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    interrupt(path, pending(1, "bgsim.models.options.european_call"))
+    code = f"""
+        import bgsim
+        with bgsim.Engine({str(path)!r}) as engine:
+            print([len(job.result()) for job in engine.recover()])
+    """
+    assert printed(code) == "[1]\n"
 
 
 def test_what_the_store_has_by_now_is_not_pending_any_more(tmp_path: Path) -> None:

@@ -459,23 +459,22 @@ def test_two_processes_on_one_store_run_each_due_time_once(tmp_path: Path) -> No
 
 
 def test_a_run_that_cannot_be_started_keeps_none_of_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A simulation that is gone, and one whose module cannot be read."""
+    """A simulation that this process has not imported, and options that nobody knows."""
     path = tmp_path / "s.db"
-    (tmp_path / "unreadable_model.py").write_text("def (")
-    monkeypatch.syspath_prepend(str(tmp_path))
     runs = Runs(path)
     for name in ("a", "b", "c"):
         runs.add("0 * * * *", name=name)
     journal = runs.engine.store.journal
-    for kept, simulation in zip(journal.schedules(), ("model_that_is_gone.x", "unreadable_model.x"), strict=False):
-        journal.put_schedule(replace(kept, simulation=simulation))
+    changes = ({"simulation": "model_that_is_gone.x"}, {"options": '{"flavour": "sweet"}'})
+    for kept, change in zip(journal.schedules(), changes, strict=False):
+        journal.put_schedule(replace(kept, **change))
     runs.engine.close()
     again = Runs(path)
     assert again.after(HOUR) == ["01 13:00"]
-    assert "the schedule a could not start" in caplog.text
-    assert "model_that_is_gone" in caplog.text
+    assert "'model_that_is_gone.x', which is unknown here" in caplog.text
+    assert next(kept.last_run_at for kept in again.engine.store.journal.schedules()) is None
     assert "the schedule b could not start" in caplog.text
     assert again.after(HOUR) == ["01 14:00"], "and they are tried again when they are due again"
     again.engine.close()
