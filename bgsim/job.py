@@ -87,7 +87,9 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
     asked_at : float
         The time of submission by the wall clock, in seconds since the epoch.
     crashes : int
-        In how many crashes of earlier processes it ran.
+        In how many crashes of earlier processes it ran, since its last checkpoint.
+    stored : int
+        How many of its replicates were in the store at its last checkpoint.
     recovered : bool
         Whether an earlier process was asked for it.
     moved_to : JobState
@@ -116,7 +118,7 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
     instead = "pickle its id, result() or status()"
 
     run: Any = None
-    crashes = 0
+    crashes = stored = 0
     recovered = False
     moved_to = JobState.QUEUED
     started_at: float | None = None

@@ -77,10 +77,9 @@ class Recovery:
             try:
                 if pending.crashes >= MAX_CRASHES:
                     raise InvalidInputError(f"the process has crashed {pending.crashes} times while it ran")
-                request = self._submitter.read(pending)
-                job = self._submitter.submit(
-                    request, job_id=pending.id, crashes=pending.crashes, recovered=True, block=True
-                )
+                # What it has stored itself is not computed again, also if it asked for a result anew.
+                request = self._submitter.read(pending, {"cache": "use"} if pending.stored else None)
+                job = self._submitter.submit(request, job_id=pending.id, recovered=pending, block=True)
             except (EngineClosedError, QueueFullError):
                 raise  # it stays in the journal, and is interrupted when this engine is closed
             except (MemoryError, OSError, RecursionError) as error:  # the moment's: it stays there as well

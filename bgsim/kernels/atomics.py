@@ -32,10 +32,10 @@ def load_slot(typingctx: Any, control: Any, index: Any) -> Any:
 
 @intrinsic
 def store_slot(typingctx: Any, control: Any, index: Any, value: Any) -> Any:
-    """Store an int64 slot with an atomic, monotonic store."""
+    """Store an int64 slot with an atomic release: who reads that a replicate is done finds its rows written."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store_atomic(args[2], _slot(context, builder, signature, args), "monotonic", 8)
+        builder.store_atomic(args[2], _slot(context, builder, signature, args), "release", 8)
         return context.get_dummy_value()
 
     return types.void(control, index, types.int64), codegen

@@ -22,11 +22,14 @@ class Alarms:
         No alarm comes before, by the monotonic clock; minus infinity after a change of the wall clock's times.
     sample_at : float
         When the progress of the running jobs is to be published; infinity while nothing runs.
+    checkpoint_at : float
+        When what is finished of a run is to be stored; infinity while none waits for that.
     """
 
     def __init__(self) -> None:
         self.at = math.inf
         self.sample_at = math.inf
+        self.checkpoint_at = math.inf
         self._deadlines: list[tuple[float, int, str]] = []  # by job id; stale unless it is its job's next one
         self._releases: list[tuple[float, int, str]] = []  # the same by the wall clock
         self._numbers = itertools.count()
@@ -47,6 +50,12 @@ class Alarms:
         """Publish progress from this time on, unless that is to come sooner."""
         if self.sample_at == math.inf:
             self.sample_at = when
+            self.at = min(self.at, when)
+
+    def checkpoint_from(self, when: float) -> None:
+        """Store what is finished of a run at this time, unless that is to come sooner."""
+        if when < self.checkpoint_at:
+            self.checkpoint_at = when
             self.at = min(self.at, when)
 
     def overdue(self, now: float) -> Iterator[tuple[float, str]]:
@@ -70,7 +79,7 @@ class Alarms:
         longest_s : float
             How long to wait at most for a time of the wall clock, which may be set.
         """
-        self.at = min(self.sample_at, self._deadlines[0][0] if self._deadlines else math.inf)
+        self.at = min(self.sample_at, self.checkpoint_at, self._deadlines[0][0] if self._deadlines else math.inf)
         if self._releases:
             self.at = min(self.at, now + min(self._releases[0][0] - wall, longest_s))
         return self.at

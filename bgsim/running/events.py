@@ -80,7 +80,13 @@ class Events:
 
     def _pending(self, job: Job, owner: str, *, started: bool = False) -> PendingRequest:
         return job.request.pending(
-            job.id, owner, job.asked_at, priority=job.priority, crashes=job.crashes, started=started
+            job.id,
+            owner,
+            job.asked_at,
+            priority=job.priority,
+            crashes=job.crashes,
+            started=started,
+            stored=job.stored,
         )
 
     def _tell(self, verb: Callable[..., object], *arguments: Any) -> None:

@@ -25,6 +25,7 @@ from bgsim.running.run import Attempt, Run, Stage
 from bgsim.running.wake import wake_worker
 
 if TYPE_CHECKING:
+    from bgsim.running.checkpoints import Checkpoints
     from bgsim.running.finish import Finish
     from bgsim.running.job_table import JobTable
     from bgsim.running.state import State
@@ -35,12 +36,13 @@ _PROCESSING, _DELAYED, _GONE = EntryState.PROCESSING, EntryState.DELAYED, EntryS
 class Lifecycle:
     """Moves the runs of a state; called under the engine's lock, with the time by `State.now`."""
 
-    def __init__(self, state: State, jobs: JobTable, finish: Finish) -> None:
+    def __init__(self, state: State, jobs: JobTable, finish: Finish, checkpoints: Checkpoints) -> None:
         self._state = state
         self._config = state.config
         self._queue = state.queue
         self._jobs = jobs
         self._finish = finish
+        self._checkpoints = checkpoints
 
     # ---- coming --------------------------------------------------------------------------------------
 
@@ -145,6 +147,8 @@ class Lifecycle:
                 if job.run_deadline is not None:
                     state.alarms.watch(job)
         run.begin_watch(now)
+        if self._checkpoints.interval_s is not None:
+            self._checkpoints.watch(run, now)
         wake_worker(state, run)
         if state.alarms.sample_at == math.inf:
             state.alarms.sample_from(now + self._config.progress_update_interval_ms / 1000)

@@ -116,6 +116,12 @@ class Run(Entry):
         Replicates that are done, chunks in progress not counted.
     from_store : int
         How many of them came from the store.
+    held : int
+        How many of the first ones the store is known to have had, now or at the last checkpoint.
+    checkpoint_at : float
+        When its finished prefix is to be stored; infinity while that is under way, or nothing new can come.
+    checkpoint_wait_s : float
+        The interval before that; 0 before the first.
     stored_versions : Versions
         Which NumPy and numba computed those.
     workers : dict of ChunkWorker to Chunk or None
@@ -148,10 +154,10 @@ class Run(Entry):
     """
 
     __slots__ = (
-        "_eta", "_last_count", "_moved", "_pending", "_result", "attempts", "chunk_rate", "columns", "completed",
-        "context", "error", "failed_at", "followers", "follows", "from_store", "last", "length", "log", "missed_at",
-        "moved_at", "pace_key", "request", "retry", "runner", "shown", "stage", "stalled", "store_error",
-        "stored_versions", "stream_key", "turn", "workers",
+        "_eta", "_last_count", "_moved", "_pending", "_result", "attempts", "checkpoint_at", "checkpoint_wait_s",
+        "chunk_rate", "columns", "completed", "context", "error", "failed_at", "followers", "follows", "from_store",
+        "held", "last", "length", "log", "missed_at", "moved_at", "pace_key", "request", "retry", "runner", "shown",
+        "stage", "stalled", "store_error", "stored_versions", "stream_key", "turn", "workers",
     )  # fmt: skip
 
     members: dict[str, Job]
@@ -172,7 +178,9 @@ class Run(Entry):
         self.columns: tuple[NDArray[Any], ...] = ()
         self.length = 0
         self.completed = 0
-        self.from_store = 0
+        self.from_store = self.held = 0
+        self.checkpoint_at = math.inf
+        self.checkpoint_wait_s = 0.0
         self.stored_versions: Versions = ()
         self.workers: dict[ChunkWorker, Chunk | None] = {}
         self.error: BaseException | None = None
@@ -253,6 +261,12 @@ class Run(Entry):
         """Return the first replicates, by output name, and which versions computed them; to be read only."""
         if self._result is not None and self._result[0] == replicates:
             return self._result[1]
+        found = self.rows(replicates)
+        self._result = (replicates, found)  # for the store, and for the job
+        return found
+
+    def rows(self, replicates: int) -> Columns:
+        """Return the same, without keeping it: it may be asked for while workers are on later rows."""
         outputs = self.request.simulation.outputs
         found = Columns({o.name: c[:replicates] for o, c in zip(outputs, self.columns, strict=True)})
         if self.from_store:
@@ -260,7 +274,6 @@ class Run(Entry):
             found.versions = extended(stored, replicates, environment())
         else:
             found.versions = ((0, replicates, environment()),)
-        self._result = (replicates, found)  # for the store, and for the job
         return found
 
     def let_columns_go(self) -> None:
@@ -281,7 +294,7 @@ class Run(Entry):
         """Take new columns; `stored` replicates at their start come from the store, computed with these versions."""
         length = len(columns[0])
         if not self.columns:
-            self.from_store = self.completed = self.length = stored
+            self.from_store = self.held = self.completed = self.length = stored
             self.stored_versions = versions
         if length > self.length:
             bisect.insort(self._pending, (self.length, length))

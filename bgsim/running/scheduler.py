@@ -6,6 +6,7 @@ in this list::
     events      what the bus and the journal are told
     job_table   the states of jobs
     finish      the end of a run
+    checkpoints what is stored of runs that go on
     lifecycle   which runs wait, run and stop
     storing     runs and the store
     workers     what a worker does next
@@ -31,6 +32,7 @@ from bgsim.job import Job, JobState, JobStatus
 from bgsim.priority import Priority
 from bgsim.progress import ProgressBus
 from bgsim.running.calls import Call
+from bgsim.running.checkpoints import Checkpoints
 from bgsim.running.events import Events
 from bgsim.running.finish import Finish
 from bgsim.running.job_table import JobTable
@@ -88,9 +90,10 @@ class Scheduler:
         self.events = Events(self.state, self.bus, journal, owner)
         self.job_table = JobTable(self.state, self.events)
         self.finish = Finish(self.state, self.job_table)
-        self.lifecycle = Lifecycle(self.state, self.job_table, self.finish)
+        self.checkpoints = Checkpoints(self.state, self.events)
+        self.lifecycle = Lifecycle(self.state, self.job_table, self.finish, self.checkpoints)
         self.storing = Storing(self.state, self.events, self.finish)
-        self.workers = Workers(self.state, self.lifecycle, self.finish, self.storing)
+        self.workers = Workers(self.state, self.lifecycle, self.finish, self.storing, self.checkpoints)
         self.timers = Timers(self.state, self.tick)
         self.reader = StatusReader(self.state)
         self.executors: weakref.WeakSet[concurrent.futures.Executor] = weakref.WeakSet()
@@ -317,6 +320,8 @@ class Scheduler:
                 self.state.work.notify()  # it waited for its rate
             if self.state.small_batches:
                 self.workers.wake_another()  # a batch may take longer than runs like it did
+            if now >= self.state.alarms.checkpoint_at:
+                self.checkpoints.collect(now)
             samples = self.timers.samples(now)
             if samples:
                 self.workers.take_late_chunks_back()

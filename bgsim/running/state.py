@@ -46,6 +46,8 @@ class State:
         Those whose end the store has not confirmed.
     to_store : deque of Run
         Those of them that wait for a worker to hand them to the store.
+    to_checkpoint : deque of Run
+        Running or suspended, of which a worker is to store what is finished.
     by_key : dict of str to Run
         Stopping or storing, by the identity of their keys.
     stored_at : OrderedDict of str to float
@@ -104,6 +106,7 @@ class State:
         self.running: list[Run] = []
         self.storing: list[Run] = []
         self.to_store: deque[Run] = deque()
+        self.to_checkpoint: deque[Run] = deque()
         self.by_key: dict[str, Run] = {}
         self.stored_at: OrderedDict[str, float] = OrderedDict()  # a dict takes long to find its first after deletions
         self.jobs: dict[str, Job] = {}

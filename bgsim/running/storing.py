@@ -106,7 +106,7 @@ class Storing:
                 request.key,
                 run.result_columns(replicates),
                 workspace=workspaces[0] if workspaces else None,
-                held=run.from_store,
+                held=run.held,
                 on_stored=on_stored,
                 finishes=self._finished(run),
             )

@@ -63,8 +63,7 @@ class Submitter:
         block: bool = False,
         block_timeout_s: float | None = None,
         job_id: str | None = None,
-        crashes: int = 0,
-        recovered: bool = False,
+        recovered: PendingRequest | None = None,
     ) -> Job:
         """Take a request and return its handle; see `Engine.submit`.
 
@@ -72,8 +71,8 @@ class Submitter:
         ----------
         job_id : str, optional
             One of `new_id`, or that of a job which a crash has interrupted.
-        crashes, recovered : int, bool
-            As for `Job`.
+        recovered : PendingRequest, optional
+            What the journal kept of that job.
         """
         scheduler = self.scheduler
         scheduler.check_process()
@@ -84,8 +83,8 @@ class Submitter:
         if job_id is None:
             job_id = self.new_id(simulation)
         job = Job(scheduler, job_id, request, now, wall)
-        if crashes or recovered:
-            job.crashes, job.recovered = crashes, recovered
+        if recovered is not None:
+            job.crashes, job.stored, job.recovered = recovered.crashes, recovered.stored, True
         if request.is_timed:
             job.run_left_s = request.timeout_s
             job.deadline = None if request.deadline_s is None else now + request.deadline_s

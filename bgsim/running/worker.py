@@ -15,6 +15,7 @@ from bgsim.errors import OutputError, ReplicateError, SimulationChangedError
 if TYPE_CHECKING:
     from bgsim.kernels.stream import WorkerStream
     from bgsim.running.calls import Call
+    from bgsim.running.checkpoints import Checkpoint
     from bgsim.running.chunk import Chunk
     from bgsim.running.run import Run
     from bgsim.running.storing import Prepared
@@ -48,6 +49,9 @@ class Tasks(Protocol):
 
     def stored(self, worker: Worker, runs: Sequence[tuple[Run, bool]]) -> Any:
         """Take runs that the store has."""
+
+    def checkpoint(self, worker: Worker, checkpoint: Checkpoint) -> Any:
+        """Store what is finished of a run."""
 
     def called(self, call: Call) -> None:
         """Note the end of a call."""
@@ -224,6 +228,10 @@ class Worker:
         """Hand runs to the store; settle those that it has at once."""
         stored = [(run, left) for run in runs if (left := self._tasks.store(run)) is not None]
         return self._tasks.stored(self, stored)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> Any:
+        """Hand what is finished of a run to the store."""
+        return self._tasks.checkpoint(self, checkpoint)
 
     def call(self, call: Call) -> None:
         """Call a plain callable, which never raises but to interrupt the main thread."""

@@ -1,8 +1,8 @@
 """What a worker does next, and what it brings back: each in one hold of the engine's lock.
 
-A worker asks for a *task*, and gives back what came of it; with that it gets its next task. There are five kinds: a
-batch of chunks, a run to prepare, runs to store, a plain call, and nothing. A batch is one chunk of the most urgent
-run, or the chunks of several runs that take less together than a switch of threads.
+A worker asks for a *task*, and gives back what came of it; with that it gets its next task. There are six kinds: a
+batch of chunks, a run to prepare, runs to store, a checkpoint, a plain call, and nothing. A batch is one chunk of the
+most urgent run, or the chunks of several runs that take less together than a switch of threads.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bgsim.running.worker import Done, Worker
 from bgsim.storage import MemoryStore
 
 if TYPE_CHECKING:
+    from bgsim.running.checkpoints import Checkpoint, Checkpoints
     from bgsim.running.finish import Finish
     from bgsim.running.lifecycle import Lifecycle
     from bgsim.running.state import State
@@ -46,13 +47,16 @@ class Workers:
     calls : Calls
     """
 
-    def __init__(self, state: State, lifecycle: Lifecycle, finish: Finish, storing: Storing) -> None:
+    def __init__(
+        self, state: State, lifecycle: Lifecycle, finish: Finish, storing: Storing, checkpoints: Checkpoints
+    ) -> None:
         self._state = state
         self._lock = state.lock
         self._config = state.config
         self._lifecycle = lifecycle
         self._finish = finish
         self._storing = storing
+        self._checkpoints = checkpoints
         self.calls = Calls(state)
         self.all = [Worker(self, number) for number in range(1 if self._config.immediate else self._config.workers)]
         self._stores_quickly = type(state.store) is MemoryStore  # a store that inherits from it may take long
@@ -117,6 +121,12 @@ class Workers:
         """Hand a run to the store; without the lock. See `Storing.store`."""
         return self._storing.store(run)
 
+    def checkpoint(self, worker: Worker, checkpoint: Checkpoint) -> Task | None:
+        """Hand what is finished of a run to the store, without the lock; return the worker's next task."""
+        self._checkpoints.store(checkpoint)
+        with self._lock:
+            return self._after(worker, self._state.now())
+
     def stored(self, worker: Worker, runs: Sequence[tuple[Run, bool]]) -> Task | None:
         """Settle the runs that the store has by now, each with whether its jobs left the journal."""
         with self._lock:
@@ -177,6 +187,8 @@ class Workers:
         state = self._state
         if state.to_store:
             return self._to_store(worker)
+        if state.to_checkpoint and (checkpoint := self._checkpoints.take(now)) is not None:
+            return worker.checkpoint, checkpoint
         if state.stopped or state.paused:
             return None
         return self._most_urgent(worker, now)

@@ -37,8 +37,10 @@ class PendingRequest:
     started : bool
         Whether it has started under its present owner.
     crashes : int
-        Owners that died while it ran.
+        Owners that died while it ran, since its last checkpoint.
     owner : str
+    stored : int
+        How many of its replicates were in the store at its last checkpoint.
     """
 
     id: str
@@ -51,6 +53,7 @@ class PendingRequest:
     started: bool = False
     crashes: int = 0
     owner: str = ""
+    stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)

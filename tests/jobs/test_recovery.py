@@ -109,6 +109,15 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_reported(tmp_path: Path) ->
     assert finish(start("chaos", tmp_path, 2 * ROUNDS, 11)) == [str(2 * ROUNDS)]
 
 
+@needs_fork
+@pytest.mark.stress
+@pytest.mark.timeout(LIMIT_S + 30)
+def test_kill_9_of_a_long_job_costs_an_interval(tmp_path: Path) -> None:
+    """The next process begins with all that the one before has said to be stored; the bits are the same."""
+    (line,) = finish(start("long", tmp_path, 2 * ROUNDS, 5))
+    assert int(line.split()[0]) == 2 * ROUNDS
+
+
 @needs_kill
 def test_options_and_ids_survive(tmp_path: Path) -> None:
     """Priority, group, time-outs, retry, workspace, cache, delay and time are as they were submitted."""

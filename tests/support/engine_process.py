@@ -188,6 +188,49 @@ def look_through(path: str, said: list[str]) -> None:
     engine.close()
 
 
+def long(directory: str, rounds: int, seed: int) -> None:
+    """Kill the process of a long job again and again; see that each goes on from the last checkpoint, to the same bits."""
+    rng = random.Random(seed)
+    path, stored, lost = str(Path(directory) / "s.db"), 0, 0
+    for _ in range(rounds):
+        said = killed(lambda report: go_on(path, report), until=rng.randrange(1, 30))
+        counts = [tuple(map(int, line.split())) for line in said]
+        assert counts[0][0] > stored, (counts[0], stored)
+        stored, done = counts[-1]
+        lost += done - stored
+    in_child(lambda: look_at_long(path, stored))
+    print(rounds, stored // rounds, lost // rounds, flush=True)
+
+
+def go_on(path: str, report: Callable[[str], None]) -> None:
+    """Start a job, or go on with it; from the first checkpoint on say what is stored, and what is done."""
+    often: dict[str, Any] = {"checkpoint_interval_s": 0.02, "progress_update_interval_ms": 2}
+    engine = bgsim.Engine(path, workers=2, chunk_target_ms=1, recover=True, **often)
+    (job,) = engine.jobs() or [engine.submit(hooked, replicates=LONG, seed=7)]
+    began = engine.store.find(job.request.key)
+    for update in job.updates():
+        stored = engine.store.find(job.request.key)
+        if stored > began:
+            engine.store.journal.flush()
+            report(f"{stored} {max(stored, update.replicates_completed)}")
+
+
+def look_at_long(path: str, stored: int) -> None:
+    with bgsim.Engine(path, workers=2) as engine:
+        (request,) = engine.interrupted()
+        found = engine.store.find(ResultKey(hooked.name, hooked.fingerprint, 7, hooked.bind()))
+        assert (request.started, request.crashes) == (True, 0), "each process had a checkpoint"
+        assert stored <= request.stored <= found
+        job = engine.submit(hooked, replicates=found + 1000, seed=7)
+        same(job.result(WAIT_S), expected(7, found + 1000))
+        assert job.status().from_store == found
+        assert engine.store.check().ok
+
+
+LONG = 5_000_000
+"""More replicates than a test has time for."""
+
+
 def queue(path: str) -> None:
     """Submit with every option to an engine that starts nothing, and wait to be killed."""
     engine = bgsim.Engine(path, workers=1)
@@ -319,5 +362,5 @@ def say(*words: str) -> None:
 
 
 if __name__ == "__main__":
-    verbs = {f.__name__: f for f in (kill, chaos, queue, hold, recover, die, schedules)}
+    verbs = {f.__name__: f for f in (kill, chaos, long, queue, hold, recover, die, schedules)}
     verbs[sys.argv[1]](sys.argv[2], *(int(word) for word in sys.argv[3:]))

@@ -45,8 +45,8 @@ class Columns(dict[str, "NDArray[Any]"]):
         return found
 
 
-def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Columns:
-    """Return the columns read-only, with their versions, and without the rest of a larger array.
+def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int, *, is_kept: bool = True) -> Columns:
+    """Return the columns read-only, with their versions; those to be kept without the rest of a larger array.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int) -> Colu
     found = Columns()
     found.versions = versions_of(columns, lengths.pop())
     for name, column in columns.items():
-        base = column.base
-        lone = column.copy() if getattr(base, "nbytes", 0) > 2 * column.nbytes + 4096 else column
+        shares = is_kept and getattr(column.base, "nbytes", 0) > 2 * column.nbytes + 4096
+        lone = column.copy() if shares else column
         lone.flags.writeable = False
         found[name] = lone
     return found

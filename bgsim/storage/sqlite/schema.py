@@ -45,7 +45,7 @@ def create(connection: sqlite3.Connection) -> bool:
         connection.execute("ROLLBACK")
         return False
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    for statement in (*_RESULTS, *_JOURNAL, *_ORIGINS, *_VALUES):
+    for statement in (*_RESULTS, *_JOURNAL, *_ORIGINS, *_VALUES, *_CHECKPOINTS):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
@@ -280,8 +280,21 @@ _VALUES = (
 )
 
 
+_CHECKPOINTS = (
+    # Of its replicates in the store, at its last checkpoint; the crashes are counted from there on
+    "ALTER TABLE requests ADD COLUMN stored INTEGER NOT NULL DEFAULT 0",
+    "DROP VIEW pending_requests",
+    """
+    CREATE VIEW pending_requests AS
+    SELECT id, simulation, parameters, seed, replicates, stored, options, submitted_at,
+           CASE started WHEN 1 THEN 'running' ELSE 'waiting' END AS state, crashes, owner, host, pid, heartbeat_at
+    FROM requests LEFT JOIN owners USING (owner) ORDER BY submitted_at
+    """,
+)
+
+
 def _keep_values_once(database: Database) -> None:
-    _execute(_VALUES, database)
+    _execute((*_VALUES, *_CHECKPOINTS), database)
     values.move_all(database.conn)
 
 

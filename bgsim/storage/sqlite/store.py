@@ -195,7 +195,7 @@ class ResultStore(LimitedStore):
         done = on_stored or _ignore
         record = Record.of(key) if isinstance(key, ResultKey) else key
         try:
-            checked = checked_columns(columns, self.max_storage_bytes)
+            checked = checked_columns(columns, self.max_storage_bytes, is_kept=workspace is not None)
             first = self._replicates(record.hash) if held is None else held
             new = NewResult.of(record, checked, first)
         except StoreError as error:
