@@ -101,6 +101,8 @@ class Checkpoints:
     def collect(self, now: float) -> None:
         """Have workers store what is finished of the runs that are due."""
         state = self._state
+        if now < state.alarms.checkpoint_at:
+            return
         state.alarms.checkpoint_at = math.inf
         for run in dict.fromkeys(job.run for job in state.jobs.values()):
             if run is None or run.stage is not Stage.ADMITTED:

@@ -320,8 +320,7 @@ class Scheduler:
                 self.state.work.notify()  # it waited for its rate
             if self.state.small_batches:
                 self.workers.wake_another()  # a batch may take longer than runs like it did
-            if now >= self.state.alarms.checkpoint_at:
-                self.checkpoints.collect(now)
+            self.checkpoints.collect(now)
             samples = self.timers.samples(now)
             if samples:
                 self.workers.take_late_chunks_back()
@@ -378,12 +377,7 @@ class Scheduler:
     # ---- whether it takes anything -------------------------------------------------------------------
 
     def check_open(self) -> None:
-        """Refuse to go on once the engine is closed.
-
-        Raises
-        ------
-        EngineClosedError
-        """
+        """Refuse to go on once the engine is closed, by an `EngineClosedError`."""
         if self.state.closed:
             raise EngineClosedError("the engine is closed; make a new one to go on")
 
