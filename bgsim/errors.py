@@ -16,6 +16,7 @@
     ├── RequestNotFoundError (KeyError)
     ├── EngineClosedError (RuntimeError)
     ├── NoThreadError (RuntimeError)        the system starts no more threads
+    ├── DeadlockError (RuntimeError)        a wait that would have no end
     ├── ReplicateError (RuntimeError)       the simulation itself raised
     ├── SimulationChangedError (RuntimeError)   its code or a value changed while it ran, or since
     ├── JobTimeoutError (TimeoutError)
@@ -119,6 +120,10 @@ class RequestNotFoundError(BgsimError, KeyError):
 
 class EngineClosedError(BgsimError, RuntimeError):
     """The engine no longer accepts jobs."""
+
+
+class DeadlockError(BgsimError, RuntimeError):
+    """A function that a worker runs waits for what cannot come before the function has returned."""
 
 
 class NoThreadError(BgsimError, RuntimeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
+import sys
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -56,13 +57,50 @@ class Controls(Protocol):
     def call_back(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Call something in the thread of the callbacks."""
 
-    def before_waiting(self, job: Job) -> None:
-        """Get a job done that no thread works on."""
+    def before_waiting(self, job: Job, timeout_s: float | None) -> Any:
+        """Get a job done that no thread works on; return what is to be told of the end of the wait, or None."""
+
+    @property
+    def waits(self) -> Any:
+        """What takes note of waits: a `bgsim.running.waits.Waits`."""
 
 
 def is_users(callback: Callable[..., object]) -> bool:
     """Tell whether a done-callback is a user's: that of `asyncio.wrap_future` wakes a loop, and none may delay it."""
     return getattr(callback, "__module__", None) != "asyncio.futures"
+
+
+class NotedWaiters(list[Any]):
+    """Of a future: what `concurrent.futures.wait` puts there while it waits.
+
+    The engine takes note of a wait in a worker's thread, as `Job.result` has it do; see `bgsim.running.waits`.
+    """
+
+    __slots__ = ()
+
+    def append(self, waiter: Any) -> None:
+        """Begin a wait, with the first of the futures that are waited for."""
+        if not hasattr(waiter, "noted"):
+            waiter.noted = None
+            given = sys._getframe(1).f_locals  # noqa: SLF001 - there is no other way to all futures
+            futures = given.get("fs", ())
+            waits = next((future.waits for future in futures if hasattr(future, "waits")), None)
+            if waits is not None and given.get("return_when") in _WAITS:
+                jobs = [future for future in futures if isinstance(future, Job)]
+                known = jobs if len(jobs) == len(futures) else ()
+                waiter.noted = waits.begin("what concurrent.futures.wait was given", known, waiter.event.is_set)
+        super().append(waiter)
+
+    def remove(self, waiter: Any) -> None:
+        """End it."""
+        super().remove(waiter)
+        wait, waiter.noted = waiter.noted, None
+        if wait is not None:
+            wait.end()
+
+
+_WAITS = (concurrent.futures.FIRST_COMPLETED, concurrent.futures.FIRST_EXCEPTION, concurrent.futures.ALL_COMPLETED)
+"""`as_completed` has another word: between two futures that it yields, it does not wait."""
 
 
 class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
@@ -137,6 +175,7 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
 
     def __init__(self, engine: Controls, job_id: str, request: Request, now: float, asked_at: float = 0.0) -> None:
         super().__init__()
+        self._waiters = NotedWaiters()
         self.id = job_id
         self.request = request
         self.priority = request.urgency
@@ -175,6 +214,11 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
     def max_wait_s(self) -> float | None:
         """As submitted; the queue reads it."""
         return self.request.max_wait_s
+
+    @property
+    def waits(self) -> Any:
+        """What takes note of waits for it."""
+        return self._engine.waits
 
     @property
     def state(self) -> JobState:
@@ -259,14 +303,26 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
             If the job was cancelled; if it has not ended in time.
         ReplicateError, JobTimeoutError, CompileError
             Why it failed.
+        DeadlockError
+            If a function that a worker of the engine runs would wait for ever.
         """
-        self._engine.before_waiting(self)
-        return super().result(timeout)
+        wait = self._engine.before_waiting(self, timeout)
+        if wait is None:
+            return super().result(timeout)
+        try:
+            return super().result(timeout)
+        finally:
+            wait.end()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the job to end, and return why it failed, or None."""
-        self._engine.before_waiting(self)
-        return super().exception(timeout)
+        wait = self._engine.before_waiting(self, timeout)
+        if wait is None:
+            return super().exception(timeout)
+        try:
+            return super().exception(timeout)
+        finally:
+            wait.end()
 
     def add_done_callback(self, fn: Callable[[Job], object]) -> None:
         """Have a function called with this job when it has ended; at the soonest if it has.
@@ -332,7 +388,8 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
             self._condition.release()
 
     def __await__(self) -> Generator[Any, None, SimulationResult]:
-        return asyncio.wrap_future(self).__await__()
+        with self.waits.during(self.id, (self,), lambda: self.finished_at is not None):
+            return (yield from asyncio.wrap_future(self).__await__())
 
     def __repr__(self) -> str:
         return f"<job {self.id}: {self.replicates:,} replicates, {self.moved_to.value}>"

@@ -132,9 +132,8 @@ class Batch(NotPicklable, Sequence[Job]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]  # raises an IndexError, and counts from the end
-        self._drive()
+        self._wait_for(lambda: len(self._jobs) > position or self._is_over(), None)
         with self._lock:
-            self._wait_for(lambda: len(self._jobs) > position or self._is_over(), None)
             if len(self._jobs) > position:
                 return self._jobs[position]
             raise self._why_not()
@@ -180,10 +179,9 @@ class Batch(NotPicklable, Sequence[Job]):
 
     def _wait_for_end(self, number: int, timeout_s: float | None) -> Job | None:
         """Return the job that ended after `number` others; None if fewer ever will."""
-        self._drive()
+        if not self._wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):
+            raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
         with self._lock:
-            if not self._wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):
-                raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
             if len(self._ended) > number:
                 return self._ended[number]
             if self._refused is not None:
@@ -199,29 +197,37 @@ class Batch(NotPicklable, Sequence[Job]):
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until every job has ended, in whatever way; return whether that came in time."""
-        self._drive()
-        with self._lock:
-            return self._wait_for(lambda: len(self._ended) == len(self) or self._all_ended(), timeout_s)
-
-    def _drive(self) -> None:
-        """Do what is due, where no thread does."""
-        if self._submitter.scheduler.config.immediate:
-            self._submitter.scheduler.drive()
+        return self._wait_for(lambda: len(self._ended) == len(self) or self._all_ended(), timeout_s)
 
     def _wait_for(self, reached: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Wait, under the lock; not in an immediate engine, which has done all that is due.
+        """Wait, without the lock; in an immediate engine, do what is due instead.
+
+        Parameters
+        ----------
+        reached : callable
+            Only reads; what it has found once stays so.
 
         Raises
         ------
-        JobTimeoutError
+        JobTimeoutError, DeadlockError
             If the wait would have no end.
         """
-        immediate = self._submitter.scheduler.config.immediate
-        if immediate and timeout_s is None and not reached():
+        scheduler = self._submitter.scheduler
+        immediate = scheduler.config.immediate
+        if immediate:
+            scheduler.drive()
+        with self._lock:
+            if reached():
+                return True
+            jobs = list(self._jobs) if scheduler.waits.worker_here() is not None else []
+        if immediate and timeout_s is None and not jobs:
             raise JobTimeoutError(
                 "the batch has not ended, in an immediate engine, and nothing is due; advance its clock, or resume it"
             )
-        return self._changed.wait_for(reached, 0 if immediate else timeout_s)
+        if timeout_s == 0 or (immediate and not jobs):
+            return False
+        with scheduler.waits.during("a batch", jobs, reached), self._lock:
+            return self._changed.wait_for(reached, timeout_s)
 
     def done(self) -> bool:
         """Tell whether every job has ended."""

@@ -18,11 +18,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from bgsim.checks import NotPicklable, check_integer, is_integer, refused
-from bgsim.job import is_users
+from bgsim.job import NotedWaiters, is_users
+from bgsim.jobs.chunks import call_each, in_chunks, results_of
 from bgsim.priority import Priority
 
 P = ParamSpec("P")
@@ -54,6 +56,18 @@ class Enqueue(Protocol):
         ...
 
 
+class Waits(Protocol):
+    """What takes note of the waits of functions that workers run; see `bgsim.running.waits.Waits`."""
+
+    def begin(self, what: str, *, is_over: Callable[[], bool]) -> Any:
+        """Note that a wait begins, or refuse it by a `DeadlockError`; `end` of what is returned is to follow."""
+        ...
+
+    def during(self, what: str, *, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Do both for a block."""
+        ...
+
+
 CallBack: TypeAlias = Callable[..., None]
 """Has a callback called with some arguments, soon, in the engine's callback thread; see `ProgressBus.call`."""
 
@@ -70,6 +84,8 @@ class EngineExecutor(NotPicklable, Executor):
     enqueue : Enqueue
     call_back : CallBack
         What is to call the done-callbacks.
+    waits : Waits
+        What takes note of waits.
     priority : Priority or str
         Of all its calls.
     group : str, optional
@@ -82,12 +98,14 @@ class EngineExecutor(NotPicklable, Executor):
         self,
         enqueue: Enqueue,
         call_back: CallBack,
+        waits: Waits,
         *,
         priority: Priority | str = Priority.NORMAL,
         group: str | None = None,
     ) -> None:
         self._enqueue = enqueue
         self._call_back = call_back
+        self.waits = waits
         self._priority = Priority.of(priority)
         self._group = group
         self._lock = threading.Lock()
@@ -161,9 +179,9 @@ class EngineExecutor(NotPicklable, Executor):
         if buffersize is not None:
             _check_size("buffersize", buffersize)
         deadline = None if timeout is None else time.monotonic() + timeout
-        chunks = _chunks(zip(*iterables, strict=False), chunksize)
-        submissions = (self.submit(_call_each, fn, chunk) for chunk in chunks)
-        return _results(deque(itertools.islice(submissions, buffersize)), submissions, deadline)
+        chunks = in_chunks(zip(*iterables, strict=False), chunksize)
+        submissions = (self.submit(call_each, fn, chunk) for chunk in chunks)
+        return results_of(deque(itertools.islice(submissions, buffersize)), submissions, deadline)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls. More than once does no harm.
@@ -188,7 +206,8 @@ class EngineExecutor(NotPicklable, Executor):
         with self._lock:
             if wait and threading.get_ident() in self._callers:
                 raise RuntimeError("a call cannot wait for its own executor to end; use shutdown(wait=False)")
-            if wait:
+        if wait:
+            with self.waits.during("the end of an executor", is_over=lambda: not self._unfinished), self._lock:
                 self._idle.wait_for(lambda: not self._unfinished)
 
     def __repr__(self) -> str:
@@ -256,7 +275,37 @@ class _CallFuture(Future[T]):
 
     def __init__(self, executor: EngineExecutor) -> None:
         super().__init__()
+        self._waiters = NotedWaiters()
         self._executor = executor
+
+    @property
+    def waits(self) -> Waits:
+        """What takes note of waits for it."""
+        return self._executor.waits
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result and return it; see `Job.result`."""
+        wait = self._begin_wait(timeout)
+        try:
+            return super().result(timeout)
+        finally:
+            self = None  # type: ignore[assignment] # noqa: PLW0642 - what it raises has this frame, and it the exception
+            if wait is not None:
+                wait.end()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the call to end, and return what it raised, or None."""
+        wait = self._begin_wait(timeout)
+        try:
+            return super().exception(timeout)
+        finally:
+            if wait is not None:
+                wait.end()
+
+    def _begin_wait(self, timeout: float | None) -> Any:
+        if self.done() or (timeout is not None and timeout <= 0):
+            return None
+        return self.waits.begin("a call of an executor", is_over=self.done)
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Have a function called with this future when the call is done, or withdrawn; see `Job.add_done_callback`."""
@@ -309,53 +358,6 @@ class _Task:
             # An exception's traceback keeps this frame, which must not in turn keep what has the exception.
             del future, fn, args, kwargs
             executor.end()
-
-
-def _call_each(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> tuple[list[T], BaseException | None]:
-    """Call a function for each of some arguments, up to the first exception."""
-    results: list[T] = []
-    for args in chunk:
-        try:
-            results.append(fn(*args))
-        except BaseException as error:
-            return results, error
-    return results, None
-
-
-def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    while chunk := list(itertools.islice(calls, size)):
-        yield chunk
-
-
-def _results(
-    futures: deque[Future[tuple[list[T], BaseException | None]]],
-    submissions: Iterator[Future[tuple[list[T], BaseException | None]]],
-    deadline: float | None,
-) -> Iterator[T]:
-    """Yield the results of chunks in order, submitting one more for each that is waited for."""
-    try:
-        while futures:
-            futures.extend(itertools.islice(submissions, 1))
-            results, error = _take(futures.popleft(), deadline)
-            results.reverse()
-            while results:
-                yield results.pop()  # and keep no reference to it
-            if error is not None:
-                try:
-                    raise error
-                finally:
-                    del error  # its traceback has this frame
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _take(future: Future[T], deadline: float | None) -> T:
-    """Return a future's result, or cancel it at the deadline."""
-    try:
-        return future.result(None if deadline is None else deadline - time.monotonic())
-    finally:
-        future.cancel()
 
 
 def _check_size(name: str, value: Any) -> None:

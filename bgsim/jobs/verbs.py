@@ -154,7 +154,11 @@ class JobVerbs:
         check_word("order", order, ORDERS)
         wanted = list(jobs)
         if order == "completion":
-            yield from concurrent.futures.as_completed(wanted, timeout_s)  # type: ignore[misc]
+            ended = concurrent.futures.as_completed(wanted, timeout_s)
+            for _ in wanted:
+                with wanted[0].waits.during("the next of several jobs", wanted):
+                    job = next(ended)
+                yield job  # type: ignore[misc]
             return
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for job in wanted:
@@ -171,7 +175,9 @@ class JobVerbs:
         priority, group
             Of its calls, beside the simulations. Groups count calls and simulations apart.
         """
-        executor = EngineExecutor(self._call, self._scheduler.call_back, priority=priority, group=group)
+        executor = EngineExecutor(
+            self._call, self._scheduler.call_back, self._scheduler.waits, priority=priority, group=group
+        )
         self._scheduler.executors.add(executor)
         return executor
 

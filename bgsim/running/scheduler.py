@@ -10,7 +10,9 @@ in this list::
     lifecycle   which runs wait, run and stop
     storing     runs and the store
     workers     what a worker does next
+    waits       which waits of what workers run would have no end
     timers      what happens by time
+    stepper     the work of an engine without threads
 
 Locks, in the order in which they may be taken: the engine's, then those of the bus, the journal or a future. Under the
 engine's lock no kernel runs, no subscriber or done-callback is called, and no store is touched.
@@ -20,14 +22,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from bgsim.clock import ManualClock
-from bgsim.errors import EngineClosedError, JobTimeoutError, QueueFullError
+from bgsim.errors import DeadlockError, EngineClosedError, JobTimeoutError, QueueFullError
 from bgsim.job import Job, JobState, JobStatus
 from bgsim.priority import Priority
 from bgsim.progress import ProgressBus
@@ -40,8 +42,11 @@ from bgsim.running.lifecycle import Lifecycle
 from bgsim.running.run import Run
 from bgsim.running.state import State
 from bgsim.running.status import StatusReader
+from bgsim.running.stepper import Stepper
 from bgsim.running.storing import Storing
 from bgsim.running.timers import Released, Timers
+from bgsim.running.waits import Waits
+from bgsim.running.worker import WORKERS
 from bgsim.running.workers import Workers
 
 if TYPE_CHECKING:
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
     from bgsim.bus.subscription import Subscription
     from bgsim.clock import Clock
     from bgsim.config import EngineConfig
+    from bgsim.running.waits import Wait
     from bgsim.storage import Columns, Store
     from bgsim.storage.journal import Journal
 
@@ -94,13 +100,12 @@ class Scheduler:
         self.lifecycle = Lifecycle(self.state, self.job_table, self.finish, self.checkpoints)
         self.storing = Storing(self.state, self.events, self.finish)
         self.workers = Workers(self.state, self.lifecycle, self.finish, self.storing, self.checkpoints)
+        self.waits = Waits(self.state, self.workers.all)
         self.timers = Timers(self.state, self.tick)
+        self.stepper = Stepper(self.state, self.storing, self.workers, self.timers, self.bus)
         self.reader = StatusReader(self.state)
         self.executors: weakref.WeakSet[concurrent.futures.Executor] = weakref.WeakSet()
         self._process = os.getpid()
-        self.drives = True  # False in an engine that only its caller steps
-        self._stepping = threading.Lock()  # held by the thread that steps an immediate engine; before all others
-        self._driver: int | None = None  # that thread
 
     def start(self) -> None:
         """Start the threads, but for an immediate engine."""
@@ -145,7 +150,7 @@ class Scheduler:
         """
         state = self.state
         left = None if deadline is None else deadline - time.monotonic()
-        with self.lock.raw:
+        with self.waits.during("room in the queue", is_over=lambda: state.queue.may_fit(key)), self.lock.raw:
             state.wanted_room[key] += 1
             try:
                 return state.room.wait_for(lambda: state.queue.may_fit(key), left)
@@ -245,24 +250,35 @@ class Scheduler:
             self.events.entered(job, started=job.started_at is not None)
             self.lifecycle.admit(now)
 
-    def before_waiting(self, job: Job) -> None:
+    def before_waiting(self, job: Job, timeout_s: float | None = None) -> Wait | None:
         """Get a job done in this thread, if the engine has none of its own, rather than wait for it in vain.
+
+        Returns
+        -------
+        Wait or None
+            If this is a worker's thread; `Waits.end` is to follow.
 
         Raises
         ------
         JobTimeoutError
             If it waits for a time that only the caller can bring about.
+        DeadlockError
+            If a function that a worker runs would wait for ever.
         """
         if job.finished_at is not None:
-            return
+            return None
         self.check_process()
         if self.config.immediate:
             self.drive()
-            if job.finished_at is None:
-                raise JobTimeoutError(
-                    f"{job.id} is {self.reader.state(job).value} in an immediate engine, and nothing is due; "
-                    "advance its clock, or resume it"
-                )
+        wait = None
+        if get_ident() in WORKERS and (timeout_s is None or timeout_s > 0):  # most waits are no worker's
+            wait = self.waits.begin(job.id, (job,))
+        if self.config.immediate and job.finished_at is None:
+            raise JobTimeoutError(
+                f"{job.id} is {self.reader.state(job).value} in an immediate engine, and nothing is due; "
+                "advance its clock, or resume it"
+            )
+        return wait
 
     def call_back(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Call something in the thread of the callbacks, or, in an immediate engine, in the one that steps."""
@@ -270,7 +286,7 @@ class Scheduler:
             callback(*arguments)  # there is no such thread here
             return
         self.bus.call(callback, *arguments)
-        if self.config.immediate and not self._steps_here:  # else `step` does so
+        if self.config.immediate and not self.stepper.is_here:  # else the step does so
             self.bus.deliver()
 
     # ---- the whole -----------------------------------------------------------------------------------
@@ -292,6 +308,11 @@ class Scheduler:
     def drain(self, timeout_s: float | None) -> bool:
         """Wait until every job has ended; return whether that came in time."""
         self.check_process()
+        if timeout_s != 0 and self.waits.worker_here() is not None:
+            raise DeadlockError(
+                "engine.drain() would wait without end for the function that calls it, which a worker of the engine "
+                "runs; let the function return, and wait outside of it"
+            )
         if self.config.immediate:
             self.drive()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -327,42 +348,13 @@ class Scheduler:
             for sample in samples:
                 self.events.progress(sample.job, sample.phase, sample.messages)
 
-    @property
-    def _steps_here(self) -> bool:
-        """Whether this thread is within a step, which has called what calls this."""
-        return self._driver == threading.get_ident()
-
     def step(self) -> bool:
-        """Do one unit of work in this thread; return False when nothing is due.
-
-        One thread steps at a time; another waits for it. Callbacks come after the step.
-        """
-        if self._steps_here or not self.config.immediate:
-            return False
-        try:
-            with self._stepping:
-                self._driver = threading.get_ident()
-                try:
-                    return self._step()
-                finally:
-                    self._driver = None
-        finally:
-            self.bus.deliver()
-
-    def _step(self) -> bool:
-        self.tick()
-        self.timers.run_periodic()
-        if self.workers.all[0].step():
-            return True
-        left = len(self.state.storing)
-        if left:
-            self.storing.flush()
-        return len(self.state.storing) < left
+        """Do one unit of work in this thread, for an immediate engine; return False when nothing is due."""
+        return self.stepper.step()
 
     def drive(self) -> None:
         """Do all that is due in this thread, for an immediate engine."""
-        while self.drives and self.step():
-            pass
+        self.stepper.drive()
 
     def clock_moved(self) -> None:
         """Do what a move of a `ManualClock` has made due, or have the timer thread look."""

@@ -75,6 +75,7 @@ class Timers:
 
     Attributes
     ----------
+    act : callable
     periodic : list of Periodic
         To be added to before the thread starts.
     """
@@ -82,7 +83,7 @@ class Timers:
     def __init__(self, state: State, act: Callable[[], None]) -> None:
         self.periodic: list[Periodic] = []
         self._state = state
-        self._act = act
+        self.act = act
         self._interval_s = state.config.progress_update_interval_ms / 1000
         self._periodic_changed = False
         self._thread = threading.Thread(target=self._run, name="bgsim-timers", daemon=True)
@@ -169,7 +170,7 @@ class Timers:
     def _run(self) -> None:
         state = self._state
         while not state.stopped:
-            self._act()
+            self.act()
             self.run_periodic()
             periodic_s = min([task.wait_s() for task in self.periodic], default=math.inf)
             with state.lock:

@@ -26,6 +26,10 @@ Done: TypeAlias = "tuple[Run, int, float, BaseException | None]"
 """A run, how many replicates of its chunk are done, the seconds that it took, and why it went no further."""
 
 
+WORKERS: dict[int, Worker] = {}
+"""The workers that do tasks, by the ident of their threads; each thread changes its own item alone."""
+
+
 class Tasks(Protocol):
     """Where a worker gets its tasks, and gives them back; see `bgsim.running.workers.Workers`."""
 
@@ -106,12 +110,18 @@ class Worker:
     def step(self) -> bool:
         """Do one task, and those that follow it; return False when there is none."""
         held = hold_ctrl_c()
+        ident = threading.get_ident()
+        outer, WORKERS[ident] = WORKERS.get(ident), self  # another engine's worker may be at work further up the stack
         try:
             task = self._tasks.next_task(self, wait=False)
             if task is not None:
                 self._do(task)
             return task is not None
         finally:
+            if outer is None:
+                del WORKERS[ident]
+            else:
+                WORKERS[ident] = outer
             if held:
                 let_ctrl_c_through()
 
@@ -122,6 +132,13 @@ class Worker:
 
     def _run(self) -> None:
         self._in_main = False
+        WORKERS[threading.get_ident()] = self
+        try:
+            self._work()
+        finally:
+            del WORKERS[threading.get_ident()]
+
+    def _work(self) -> None:
         while True:
             try:
                 task = self._tasks.next_task(self, wait=True)

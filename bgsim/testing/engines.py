@@ -44,11 +44,11 @@ class SteppedEngine(Engine):
 
     def __init__(self, store: str | Path | Store | None = None, *, clock: Clock | None = None, **settings: Any) -> None:
         super().__init__(store, clock=clock or ManualClock(), immediate=True, **settings)
-        self._scheduler.drives = False
+        self._scheduler.stepper.drives = False
 
     def close(self, *, cancel: bool = False, timeout_s: float | None = None) -> list[Job]:
         """Do what is left, and close; see `Engine.close`."""
-        self._scheduler.drives = True
+        self._scheduler.stepper.drives = True
         return super().close(cancel=cancel, timeout_s=timeout_s)
 
 

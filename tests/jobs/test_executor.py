@@ -316,11 +316,17 @@ class ManualEngine:
     def call_back(self, callback: Callable[..., object], *arguments: object) -> None:
         callback(*arguments)
 
+    def during(self, what: str, *, is_over: Callable[[], bool]) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def begin(self, *arguments: object) -> None:
+        pass
+
 
 def test_a_cancel_while_a_worker_takes_the_call() -> None:
     """1. A worker takes the task. 2. The future is cancelled, too late to withdraw. 3. The worker runs the task."""
     engine, ran = ManualEngine(), list[int]()
-    executor = EngineExecutor(engine.enqueue, engine.call_back)
+    executor = EngineExecutor(engine.enqueue, engine.call_back, engine)
     future = executor.submit(ran.append, 1)
     task = engine.take()
     assert future.cancel()
@@ -333,7 +339,7 @@ def test_a_cancel_while_a_worker_takes_the_call() -> None:
 def test_a_shutdown_that_cancels_while_a_call_is_being_queued() -> None:
     """The call is withdrawn by the one who submits; nobody would run it, were the engine closing."""
     engine = ManualEngine()
-    executor = EngineExecutor(engine.enqueue, engine.call_back)
+    executor = EngineExecutor(engine.enqueue, engine.call_back, engine)
     engine.on_enqueue = lambda: executor.shutdown(wait=False, cancel_futures=True)
     future = executor.submit(int)
     assert future.cancelled()
@@ -344,7 +350,7 @@ def test_a_shutdown_that_cancels_while_a_call_is_being_queued() -> None:
 
 def test_a_call_that_is_done_before_submit_returns() -> None:
     engine = ManualEngine()
-    executor = EngineExecutor(engine.enqueue, engine.call_back)
+    executor = EngineExecutor(engine.enqueue, engine.call_back, engine)
     engine.on_enqueue = engine.run
     assert executor.submit(int).result(0) == 0
     executor.shutdown()
@@ -353,7 +359,7 @@ def test_a_call_that_is_done_before_submit_returns() -> None:
 def test_a_refusal_leaves_nothing_to_wait_for() -> None:
     """Also when the executor is shut down at that moment."""
     engine = ManualEngine()
-    executor = EngineExecutor(engine.enqueue, engine.call_back)
+    executor = EngineExecutor(engine.enqueue, engine.call_back, engine)
 
     def refuse() -> None:
         executor.shutdown(wait=False, cancel_futures=True)
@@ -584,7 +590,7 @@ def test_map_is_map(executor: EngineExecutor) -> None:
 def test_sizes_do_not_change_the_results(length: int, chunksize: int, buffersize: int | None) -> None:
     engine = ManualEngine()
     engine.on_enqueue = engine.run
-    executor = EngineExecutor(engine.enqueue, engine.call_back)
+    executor = EngineExecutor(engine.enqueue, engine.call_back, engine)
     mapped = executor.map(operator.add, range(length), range(100), chunksize=chunksize, buffersize=buffersize)
     assert list(mapped) == [2 * n for n in range(length)]
 
