@@ -41,6 +41,11 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float | numbers.Real) and not isinstance(value, bool)
 
 
+def is_double(value: object) -> TypeGuard[float]:
+    """Tell whether it is a finite number that a double can hold, as an integer of 400 digits is not."""
+    return is_number(value) and abs(value) <= sys.float_info.max
+
+
 def one_of(allowed: Sequence[str], given: str) -> str:
     """Return the words that are allowed, with the one nearest to the given word, for `refused`."""
     return f"one of {', '.join(allowed)}{nearest(given, allowed)}"

@@ -15,8 +15,17 @@ from typing import Any
 
 from numba import njit
 
+from bgsim.checks import is_double
 from bgsim.errors import ParameterError
-from bgsim.models.pricing import BlackScholesContract, exercise, log_drift, lognormal_payoff
+from bgsim.models.pricing import (
+    LEAST_PRICE,
+    MAX_STEPS,
+    MOST_PRICE,
+    BlackScholesContract,
+    exercise,
+    log_drift,
+    lognormal_payoff,
+)
 from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
@@ -37,12 +46,17 @@ class Barrier(enum.IntEnum):
 class BarrierOption(BlackScholesContract):
     """A European option that ends (out) or begins (in) when the price is at or beyond a barrier on one of the dates."""
 
-    barrier: float = parameter(90.0, unit="currency", gt=0, lt=math.inf, doc="below the spot for down, above for up")
+    barrier: float = parameter(
+        90.0, unit="currency", ge=LEAST_PRICE, le=MOST_PRICE, doc="below the spot for down, above for up"
+    )
     kind: Barrier = parameter(Barrier.DOWN_AND_OUT, doc="of barrier")
-    steps: int = parameter(252, unit="dates", ge=1, doc="equidistant dates, the last of them maturity")
+    steps: int = parameter(252, unit="dates", ge=1, le=MAX_STEPS, doc="equidistant dates, the last of them maturity")
     continuity_correction: bool = parameter(False, doc="approach a barrier that is watched at all times")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (is_double(self.barrier) and is_double(self.spot) and isinstance(self.kind, int)):
+            return  # the check of types names it
         down = self.kind in (Barrier.DOWN_AND_OUT, Barrier.DOWN_AND_IN)
         if (self.barrier >= self.spot) if down else (self.barrier <= self.spot):
             raise ParameterError(
@@ -62,7 +76,9 @@ class LookbackOption(BlackScholesContract):
     """
 
     floating: bool = parameter(True, doc="whether the best price takes the place of the strike, which then is not used")
-    steps: int = parameter(252, unit="dates", ge=1, doc="equidistant dates after today, the last of them maturity")
+    steps: int = parameter(
+        252, unit="dates", ge=1, le=MAX_STEPS, doc="equidistant dates after today, the last of them maturity"
+    )
     continuity_correction: bool = parameter(False, doc="approach a contract that looks at all times")
 
 

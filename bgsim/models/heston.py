@@ -15,8 +15,10 @@ from typing import Any
 
 from numba import njit
 
-from bgsim.models.pricing import Contract, exercise
-from bgsim.parameters.fields import parameter
+from bgsim.checks import is_double
+from bgsim.errors import ParameterError
+from bgsim.models.pricing import MAX_STEPS, Contract, check_growth, exercise
+from bgsim.parameters.fields import brief, parameter
 from bgsim.simulation import simulation
 
 
@@ -29,7 +31,20 @@ class HestonOption(Contract):
     long_run_variance: float = parameter(0.04, unit="per year", ge=0, lt=math.inf, doc="theta")
     variance_volatility: float = parameter(0.3, unit="per year", ge=0, lt=math.inf, doc="xi")
     correlation: float = parameter(-0.7, ge=-1, le=1, doc="rho")
-    steps: int = parameter(252, unit="steps", ge=1, doc="equidistant, from today to maturity")
+    steps: int = parameter(252, unit="steps", ge=1, le=MAX_STEPS, doc="equidistant, from today to maturity")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_growth(self, "variance", "long_run_variance", "variance_volatility")
+        numbers = (self.mean_reversion, self.maturity, self.steps)
+        if all(map(is_double, numbers)) and self.steps > 0 and self.mean_reversion * (self.maturity / self.steps) > 2:
+            raise ParameterError(
+                "mean_reversion * maturity / steps must be at most 2, or the variance swings ever further out; got "
+                f"mean_reversion={brief(self.mean_reversion)}, maturity={brief(self.maturity)} and "
+                f"steps={brief(self.steps)}: take more steps",
+                field="mean_reversion",
+                value=self.mean_reversion,
+            )
 
 
 @simulation(outputs={"payoff": "f8", "control": "f8"})

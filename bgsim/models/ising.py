@@ -22,12 +22,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from bgsim.checks import is_integer
 from bgsim.control import report_fraction, stop_requested
-from bgsim.parameters.fields import parameter
+from bgsim.errors import ParameterError
+from bgsim.parameters.fields import brief, parameter
 from bgsim.simulation import simulation
 
 CRITICAL_TEMPERATURE = 2.0 / math.log(1.0 + math.sqrt(2.0))
 """Of the infinite lattice, in J / k (Onsager 1944)."""
+
+MAX_SITES = 2**24
+"""Of a lattice; it takes 17 bytes a site."""
+
+MAX_SWEEPS = 10_000_000
+"""Recorded ones; each takes 16 bytes."""
 
 OUTPUTS = {
     "energy": ("f8", "sweeps"),
@@ -45,8 +53,17 @@ class Ising:
     columns: int = parameter(32, unit="sites", ge=2, le=32_768, doc="of the lattice")
     temperature: float = parameter(2.5, unit="J / k", gt=0, doc="of the heat bath; may be infinite")
     cold: bool = parameter(False, doc="start with all spins up, not with random ones")
-    burn_in: int = parameter(200, unit="sweeps", ge=0, doc="before the first that is recorded")
-    sweeps: int = parameter(200, unit="sweeps", ge=1, doc="recorded")
+    burn_in: int = parameter(200, unit="sweeps", ge=0, le=2**53, doc="before the first that is recorded")
+    sweeps: int = parameter(200, unit="sweeps", ge=1, le=MAX_SWEEPS, doc="recorded")
+
+    def __post_init__(self) -> None:
+        if all(map(is_integer, (self.rows, self.columns))) and self.rows * self.columns > MAX_SITES:
+            raise ParameterError(
+                f"rows * columns must be at most {MAX_SITES:,} sites; got rows={brief(self.rows)} and "
+                f"columns={brief(self.columns)}",
+                field="rows",
+                value=self.rows,
+            )
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,7 @@ class IsingWolff(Ising):
     """The same, for cluster flips; cold by default, since from a hot start the first clusters are small."""
 
     cold: bool = parameter(True, doc="start with all spins up, not with random ones")
-    clusters: int = parameter(1, unit="clusters a sweep", ge=1, doc="flipped between two recorded values")
+    clusters: int = parameter(1, unit="clusters a sweep", ge=1, le=2**53, doc="flipped between two recorded values")
 
 
 @simulation(outputs=OUTPUTS)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bgsim.checks import is_integer, is_number
+from bgsim.checks import is_double, is_integer
 from bgsim.errors import ParameterError, nearest
 from bgsim.models.files import shown
 from bgsim.parameters.fields import brief
@@ -32,8 +32,6 @@ MAX_CHANGE = 2**31
 
 MAX_CELLS = 10_000_000
 """Of the table of changes: reactions times the species that the largest of them changes."""
-
-_LARGEST = float(np.finfo(float).max)
 
 _TERM = re.compile(r"([0-9]{0,12})\s*([^\W\d]\w*)")
 
@@ -140,9 +138,11 @@ class Network:
                 field="name",
                 value=name,
             )
-        if not is_magnitude(rate):
+        if not is_double(rate) or rate < 0:
             raise ParameterError(
-                f"the rate of {label} must be a finite number of 0 or more; got {brief(rate)}", field="rate", value=rate
+                f"the rate of {label} must be a finite number of 0 or more; got {brief(rate)}",
+                field="rate",
+                value=rate,
             )
         order = sum(reactants.values())
         if order > MAX_ORDER:
@@ -295,11 +295,6 @@ def _read_side(given: Mapping[str, int]) -> dict[str, int]:
 def _listed(names: Iterable[str]) -> str:
     first = list(itertools.islice(names, 21))
     return ", ".join(map(shown, first[:20])) + (", ..." if len(first) > 20 else "")
-
-
-def is_magnitude(value: Any) -> bool:
-    """Tell whether it is a number of 0 or more that a double can hold."""
-    return is_number(value) and 0 <= value <= _LARGEST
 
 
 def _whole(value: Any, what: str, field: str, least: int = 1, most: int = MAX_CHANGE) -> int:

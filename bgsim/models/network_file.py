@@ -28,10 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from bgsim.checks import is_integer
+from bgsim.checks import is_double, is_integer
 from bgsim.errors import InvalidInputError, ScenarioError, nearest
 from bgsim.models.files import read_text
-from bgsim.models.network import Network, is_magnitude
+from bgsim.models.network import Network
 from bgsim.models.network_sbml import read_sbml
 from bgsim.parameters.fields import brief
 
@@ -162,9 +162,9 @@ def _read_times(entries: dict[str, Any]) -> tuple[float, ...] | None:
     if isinstance(times, dict):
         _check_names(times, ("start", "stop", "points"), "times")
         start, stop, points = (times.get(name, 0) for name in ("start", "stop", "points"))
-        if is_magnitude(start) and is_magnitude(stop) and is_integer(points) and 1 <= points <= _MAX_POINTS:
+        if _is_time(start) and _is_time(stop) and is_integer(points) and 1 <= points <= _MAX_POINTS:
             return tuple(np.linspace(start, stop, points).tolist())
-    elif isinstance(times, list) and times and all(map(is_magnitude, times)):
+    elif isinstance(times, list) and times and all(map(_is_time, times)):
         return tuple(map(float, times))
     raise InvalidInputError(
         "times must be a list of numbers, finite and 0 or more, or { start = 0, stop = 50, points = 51 } with at most "
@@ -172,6 +172,10 @@ def _read_times(entries: dict[str, Any]) -> tuple[float, ...] | None:
         field="times",
         value=times,
     )
+
+
+def _is_time(value: Any) -> bool:
+    return is_double(value) and value >= 0
 
 
 def _check_names(entry: dict[str, Any], known: Collection[str], where: str) -> None:

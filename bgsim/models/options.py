@@ -17,7 +17,16 @@ from typing import Any
 
 from numba import njit
 
-from bgsim.models.pricing import BlackScholesContract, exercise, log_drift, lognormal_payoff
+from bgsim.models.pricing import (
+    LEAST_PRICE,
+    MAX_STEPS,
+    MOST_PRICE,
+    BlackScholesContract,
+    check_growth,
+    exercise,
+    log_drift,
+    lognormal_payoff,
+)
 from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
 
@@ -26,23 +35,39 @@ from bgsim.simulation import simulation
 class EuropeanCall:
     """A right to buy the asset at the strike price at maturity."""
 
-    spot: float = parameter(100.0, unit="currency", gt=0, doc="price of the asset today")
-    strike: float = parameter(100.0, unit="currency", gt=0, doc="price at which it may be bought")
-    rate: float = parameter(0.05, unit="per year", doc="continuously compounded interest rate")
-    volatility: float = parameter(0.2, unit="per square-root year", ge=0, doc="of the asset's returns")
-    maturity: float = parameter(1.0, unit="years", gt=0, doc="time to exercise")
+    spot: float = parameter(100.0, unit="currency", ge=LEAST_PRICE, le=MOST_PRICE, doc="price of the asset today")
+    strike: float = parameter(
+        100.0, unit="currency", ge=LEAST_PRICE, le=MOST_PRICE, doc="price at which it may be bought"
+    )
+    rate: float = parameter(
+        0.05, unit="per year", gt=-math.inf, lt=math.inf, doc="continuously compounded interest rate"
+    )
+    volatility: float = parameter(0.2, unit="per square-root year", ge=0, lt=math.inf, doc="of the asset's returns")
+    maturity: float = parameter(1.0, unit="years", gt=0, lt=math.inf, doc="time to exercise")
+
+    def __post_init__(self) -> None:
+        check_growth(self, "rate")
+        check_growth(self, "volatility", power=2)
 
 
 @dataclass(frozen=True)
 class AsianCall:
     """A right to buy the asset's average over equidistant dates, the last of them maturity, at the strike price."""
 
-    spot: float = parameter(100.0, unit="currency", gt=0, doc="price of the asset today")
-    strike: float = parameter(100.0, unit="currency", gt=0, doc="price at which the average may be bought")
-    rate: float = parameter(0.05, unit="per year", doc="continuously compounded interest rate")
-    volatility: float = parameter(0.2, unit="per square-root year", ge=0, doc="of the asset's returns")
-    maturity: float = parameter(1.0, unit="years", gt=0, doc="time to exercise")
-    steps: int = parameter(252, unit="dates", ge=1, doc="number of dates in the average")
+    spot: float = parameter(100.0, unit="currency", ge=LEAST_PRICE, le=MOST_PRICE, doc="price of the asset today")
+    strike: float = parameter(
+        100.0, unit="currency", ge=LEAST_PRICE, le=MOST_PRICE, doc="price at which the average may be bought"
+    )
+    rate: float = parameter(
+        0.05, unit="per year", gt=-math.inf, lt=math.inf, doc="continuously compounded interest rate"
+    )
+    volatility: float = parameter(0.2, unit="per square-root year", ge=0, lt=math.inf, doc="of the asset's returns")
+    maturity: float = parameter(1.0, unit="years", gt=0, lt=math.inf, doc="time to exercise")
+    steps: int = parameter(252, unit="dates", ge=1, le=MAX_STEPS, doc="number of dates in the average")
+
+    def __post_init__(self) -> None:
+        check_growth(self, "rate")
+        check_growth(self, "volatility", power=2)
 
 
 @simulation(outputs={"payoff": "f8"})
@@ -96,7 +121,7 @@ class EuropeanOption(BlackScholesContract):
 class AsianOption(BlackScholesContract):
     """A right to buy or to sell the asset's average over equidistant dates at the strike price."""
 
-    steps: int = parameter(252, unit="dates", ge=1, doc="n, from today to maturity")
+    steps: int = parameter(252, unit="dates", ge=1, le=MAX_STEPS, doc="n, from today to maturity")
     dates: Dates = parameter(Dates.AFTER_START, doc="which prices count")
 
 

@@ -14,23 +14,36 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from bgsim.errors import InvalidInputError
-from bgsim.parameters.fields import parameter
+from bgsim.checks import is_double
+from bgsim.errors import InvalidInputError, ParameterError
+from bgsim.parameters.fields import brief, parameter
 
 SQRT_HALF = math.sqrt(0.5)
+
+LEAST_PRICE, MOST_PRICE = 1e-50, 1e50
+"""Of an asset, a strike, a barrier; the square of what grows from them is a double, too."""
+
+MAX_GROWTH = 50.0
+"""Most that a rate, or a squared volatility, times the maturity may come to: a price grows by exp(50)."""
+
+MAX_STEPS = 1_000_000
+"""Of a path."""
 
 
 @dataclass(frozen=True)
 class Contract:
     """What is agreed on, and the market that it is priced in."""
 
-    spot: float = parameter(100.0, unit="currency", gt=0, lt=math.inf, doc="price of the asset today")
-    strike: float = parameter(100.0, unit="currency", gt=0, lt=math.inf, doc="price that is agreed on")
+    spot: float = parameter(100.0, unit="currency", ge=LEAST_PRICE, le=MOST_PRICE, doc="price of the asset today")
+    strike: float = parameter(100.0, unit="currency", ge=LEAST_PRICE, le=MOST_PRICE, doc="price that is agreed on")
     rate: float = parameter(0.05, unit="per year", gt=-math.inf, lt=math.inf, doc="continuous interest rate")
     dividend_yield: float = parameter(0.0, unit="per year", gt=-math.inf, lt=math.inf, doc="continuous, of the asset")
     maturity: float = parameter(1.0, unit="years", gt=0, lt=math.inf, doc="time to exercise")
     put: bool = parameter(False, doc="a right to sell instead of one to buy")
     antithetic: bool = parameter(False, doc="a replicate is the mean over a path and its mirror image")
+
+    def __post_init__(self) -> None:
+        check_growth(self, "rate", "dividend_yield")
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,43 @@ class BlackScholesContract(Contract):
     volatility: float = parameter(
         0.2, unit="per square-root year", ge=0, lt=math.inf, doc="standard deviation of the asset's returns"
     )
+
+    def __post_init__(self) -> None:
+        check_growth(self, "rate", "dividend_yield")
+        check_growth(self, "volatility", power=2)
+
+
+def check_growth(p: Any, *names: str, power: int = 1) -> None:
+    """Refuse what makes a price overflow: a parameter, to a power and times the maturity, of more than `MAX_GROWTH`.
+
+    Parameters
+    ----------
+    p : instance of a parameter class
+        With a ``maturity``. What is no number is left to the check of types.
+    *names : str
+        Of the parameters.
+    power : int
+
+    Raises
+    ------
+    ParameterError
+        Naming the parameter and the maturity.
+    """
+    for name in names:
+        value, maturity = getattr(p, name), p.maturity
+        if (
+            is_double(value)
+            and is_double(maturity)
+            and maturity > 0
+            and abs(value) > (MAX_GROWTH / maturity) ** (1 / power)
+        ):
+            written = name if power == 1 else f"{name}**{power}"
+            raise ParameterError(
+                f"{written} * maturity must be {-MAX_GROWTH if power == 1 else 0.0:g} to {MAX_GROWTH:g}, or prices "
+                f"overflow; got {name}={brief(value)} and maturity={brief(maturity)}",
+                field=name,
+                value=value,
+            )
 
 
 @njit

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from bgsim.checks import is_double
 from bgsim.errors import ParameterError
-from bgsim.parameters.fields import parameter
+from bgsim.parameters.fields import brief, parameter
 from bgsim.simulation import simulation
 
 OUTPUTS = {"mean_wait": "f8", "waited": "f8", "last_wait": "f8"}
@@ -29,18 +30,28 @@ OUTPUTS = {"mean_wait": "f8", "waited": "f8", "last_wait": "f8"}
 sample of independent waits from their distribution in the long run."""
 
 
+MAX_CUSTOMERS, MAX_SERVERS = 10_000_000, 10_000
+"""Of a replicate; what has more is better done as several."""
+
+MAX_SCV, LEAST_SCV = 1e6, 1e-100
+"""Of a service time, the least but 0."""
+
+
 @dataclass(frozen=True)
 class MMc:
     """A queue with exponential service and several servers."""
 
-    arrival_rate: float = parameter(1.6, unit="customers per unit of time", gt=0, lt=math.inf, doc="lambda")
-    service_rate: float = parameter(1.0, unit="customers per unit of time", gt=0, lt=math.inf, doc="mu, of one server")
-    servers: int = parameter(2, ge=1, doc="c")
-    warm_up: int = parameter(2000, unit="customers", ge=0, doc="before the first that counts")
-    customers: int = parameter(1000, unit="customers", ge=1, doc="that count")
+    arrival_rate: float = parameter(1.6, unit="customers per unit of time", ge=1e-100, le=1e100, doc="lambda")
+    service_rate: float = parameter(
+        1.0, unit="customers per unit of time", ge=1e-100, le=1e100, doc="mu, of one server"
+    )
+    servers: int = parameter(2, ge=1, le=MAX_SERVERS, doc="c")
+    warm_up: int = parameter(2000, unit="customers", ge=0, le=MAX_CUSTOMERS, doc="before the first that counts")
+    customers: int = parameter(1000, unit="customers", ge=1, le=MAX_CUSTOMERS, doc="that count")
 
     def __post_init__(self) -> None:
-        _check_load(self.arrival_rate / (self.service_rate * self.servers), "arrival_rate", self.arrival_rate)
+        if all(map(is_double, (self.arrival_rate, self.service_rate, self.servers))):
+            _check_load(self, self.service_rate * self.servers, "service_rate", "servers")
 
 
 class Service(enum.IntEnum):
@@ -57,27 +68,35 @@ class Service(enum.IntEnum):
 class MG1:
     """A queue with one server and a service law of given mean and spread."""
 
-    arrival_rate: float = parameter(0.8, unit="customers per unit of time", gt=0, lt=math.inf, doc="lambda")
-    mean_service: float = parameter(1.0, unit="units of time", gt=0, lt=math.inf, doc="mean service time")
+    arrival_rate: float = parameter(0.8, unit="customers per unit of time", ge=1e-100, le=1e100, doc="lambda")
+    mean_service: float = parameter(1.0, unit="units of time", ge=1e-100, le=1e100, doc="mean service time")
     service_scv: float = parameter(
-        1.0, ge=0, lt=math.inf, doc="squared coefficient of variation of the service time: variance over squared mean"
+        1.0, ge=0, le=MAX_SCV, doc="squared coefficient of variation of the service time: variance over squared mean"
     )
     service: Service = parameter(Service.GAMMA, doc="law of the service time")
-    warm_up: int = parameter(2000, unit="customers", ge=0, doc="before the first that counts")
-    customers: int = parameter(1000, unit="customers", ge=1, doc="that count")
+    warm_up: int = parameter(2000, unit="customers", ge=0, le=MAX_CUSTOMERS, doc="before the first that counts")
+    customers: int = parameter(1000, unit="customers", ge=1, le=MAX_CUSTOMERS, doc="that count")
 
     def __post_init__(self) -> None:
-        _check_load(self.arrival_rate * self.mean_service, "arrival_rate", self.arrival_rate)
+        if all(map(is_double, (self.arrival_rate, self.mean_service))) and self.mean_service > 0:
+            _check_load(self, 1 / self.mean_service, "mean_service")
+        if is_double(self.service_scv) and 0 < self.service_scv < LEAST_SCV:
+            raise ParameterError(
+                f"service_scv must be 0, or {LEAST_SCV} to {MAX_SCV:g}; got {brief(self.service_scv)}",
+                field="service_scv",
+                value=self.service_scv,
+            )
 
 
-def _check_load(load: float, field: str, value: float) -> None:
-    """Refuse a queue that grows for ever."""
-    if load >= 1:
+def _check_load(p: Any, capacity: float, *names: str) -> None:
+    """Refuse a queue that grows for ever; a capacity of 0 or less is left to the check of limits."""
+    if 0 < capacity <= p.arrival_rate:
+        given = " and ".join(f"{name}={brief(getattr(p, name))}" for name in ("arrival_rate", *names))
         raise ParameterError(
-            f"{field} {value:g} gives each server a load of {load:.4g}, and the queue grows for ever; the load must be "
-            "below 1: lower the arrival rate, or serve faster",
-            field=field,
-            value=value,
+            f"{given} give each server a load of {p.arrival_rate / capacity:.4g}, and the queue grows for ever; the "
+            "load must be below 1: lower the arrival rate, or serve faster",
+            field="arrival_rate",
+            value=p.arrival_rate,
         )
 
 

@@ -114,8 +114,17 @@ class Reactions:
             raise ScenarioError(f"{path}: {error}", field=error.field, value=error.value) from error
 
     def __post_init__(self) -> None:
-        _check_times(np.asarray(self.times))
-        _check_tables(self)
+        try:
+            _check_times(np.asarray(self.times))
+            _check_tables(self)
+        except ParameterError:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ParameterError(
+                f"{type(self).__name__} must have arrays of numbers, as {type(self).__name__}.of(network, times) makes "
+                f"them: {error}",
+                field="rates",
+            ) from error
 
 
 def _check_times(times: NDArray[np.float64]) -> None:
@@ -132,7 +141,11 @@ def _check_tables(p: Reactions) -> None:
     """Refuse tables with which the kernel would leave its arrays, or a count would become negative."""
     reactants, changed, changes = (np.asarray(t, np.int64) for t in (p.reactants, p.changed, p.changes))
     if len(p.names) != p.species or len(set(p.names)) != p.species:
-        raise ParameterError(f"names must be {p.species} different ones; got {p.names!r}", field="names", value=p.names)
+        raise ParameterError(
+            f"names must be {p.species} different ones, as species says; got {brief(p.names)}",
+            field="names",
+            value=p.names,
+        )
     shapes = (np.shape(p.rates), reactants.shape[:1], changed.shape[:1], changes.shape[:1])
     if (
         len(set(shapes)) > 1

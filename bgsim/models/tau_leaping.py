@@ -52,7 +52,9 @@ class TauLeaping(Reactions):
     """The same network, and how much error a leap may bring."""
 
     epsilon: float = parameter(0.03, gt=0, lt=1, doc="relative change of a propensity that a leap allows")
-    critical: int = parameter(10, ge=1, doc="firings from using up a reactant at which a reaction becomes critical")
+    critical: int = parameter(
+        10, ge=1, le=1_000_000, doc="firings from using up a reactant at which a reaction becomes critical"
+    )
 
 
 @simulation(outputs=OUTPUTS)

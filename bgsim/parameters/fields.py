@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bgsim.errors import ParameterError, nearest
+from bgsim.errors import brief as short
 from bgsim.parameters.coercion import article, coerce
 
 _ANY = "a number, a text, an array, a member of an Enum, None, or a tuple of these"
@@ -217,8 +218,4 @@ def brief(value: Any) -> str:
     """Return a value as a message shows it."""
     if isinstance(value, np.ndarray):
         return f"<{value.dtype} array {value.shape}>" if value.size > 6 else f"{value.tolist()}"
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, or lists of lists of lists
-        return f"<{type(value).__name__}, too large to show>"
-    return text if len(text) <= 60 else text[:57] + "..."
+    return short(value, 60)

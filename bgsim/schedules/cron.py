@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bgsim.errors import InvalidInputError, MissingExtraError, nearest
+from bgsim.errors import InvalidInputError, MissingExtraError, brief, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,20 @@ _HORIZON_DAYS = 50 * 366
 
 _WEST_S, _EAST_S = 13 * 3600, 15 * 3600
 """No zone is so far behind UTC, or ahead of it."""
+
+NICKNAMES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+"""What crontab(5) has names for."""
+
+MAX_LENGTH = 1000
+"""Characters of an expression."""
 
 _EPOCH = dt.date(1970, 1, 1)
 _ONE_DAY = dt.timedelta(days=1)
@@ -47,7 +61,7 @@ class Cron:
     expression : str
         Five fields, minute, hour, day of month, month and day of week, or six with seconds before them. Names, lists,
         ranges and steps; ``L`` for the last day of a month, ``LW`` for its last weekday, ``5L`` for its last Friday,
-        ``MON#2`` for its second Monday.
+        ``MON#2`` for its second Monday. Or one of `NICKNAMES`.
     timezone : str
         A name of the IANA database.
 
@@ -65,11 +79,12 @@ class Cron:
             import cronsim  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise MissingExtraError('schedules need cronsim: pip install "bgsim[schedule]"') from error
+        written = _written_out(expression)
         try:
-            self._fields = cronsim.CronSim(expression, dt.datetime(2000, 1, 1))
+            self._fields = cronsim.CronSim(written, dt.datetime(2000, 1, 1))
         except cronsim.CronSimError as error:
             raise _refused(expression, str(error).lower()) from None
-        parts = expression.split()
+        parts = written.split()
         self._once_a_day = len(parts) == 5 and "*" not in (parts[0][0], parts[1][0])
         times = (self._fields.hours, self._fields.minutes, self._fields.seconds)
         hours, minutes, seconds = (np.array(sorted(values), np.int64) for values in times)
@@ -127,10 +142,22 @@ class Cron:
         return np.concatenate([early[early < change], late[late >= change]])
 
 
-def _refused(expression: str, why: str) -> InvalidInputError:
+def _written_out(expression: object) -> str:
+    """Return an expression with fields, also for a nickname."""
+    if not isinstance(expression, str):
+        raise _refused(expression, "it must be a text")
+    if len(expression) > MAX_LENGTH:
+        raise _refused(expression, f"it must have at most {MAX_LENGTH:,} characters")
+    name = expression.strip().lower()
+    if name.startswith("@") and name not in NICKNAMES:
+        raise _refused(expression, f"the names are {', '.join(NICKNAMES)}{nearest(name, NICKNAMES)}")
+    return NICKNAMES.get(name, expression)
+
+
+def _refused(expression: object, why: str) -> InvalidInputError:
     return InvalidInputError(
         "cron must have five fields, minute hour day-of-month month day-of-week, such as '30 2 * * *', or six with "
-        f"seconds before them; {why}; got {expression!r}",
+        f"seconds before them, or be a name such as '@daily'; {why}; got {brief(expression)}",
         field="cron",
         value=expression,
     )
@@ -141,12 +168,13 @@ def _find_zone(name: str) -> dt.tzinfo:
         return dt.UTC  # also where the system has no time zones
     try:
         return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+    except (zoneinfo.ZoneInfoNotFoundError, TypeError, ValueError, OSError):
         known = zoneinfo.available_timezones()
     if not known:
         raise MissingExtraError('this system has no time zones: pip install "bgsim[schedule]" brings them')
+    hint = nearest(name, known) if isinstance(name, str) else ""
     raise InvalidInputError(
-        f"timezone must be a name of the IANA database, such as 'Europe/Berlin'{nearest(name, known)}; got {name!r}",
+        f"timezone must be a name of the IANA database, such as 'Europe/Berlin'{hint}; got {brief(name)}",
         field="timezone",
         value=name,
     )

@@ -75,7 +75,7 @@ def test_columns_that_do_not_match(payoff, control):
     [
         ("volatility", -0.1, r"0 <= x < inf; got -0\.1"),
         ("volatility", math.inf, "0 <= x < inf"),
-        ("spot", 0, "0 < x"),
+        ("spot", 0, "1e-50 <= x <= 1e"),
         ("maturity", 0, "0 < x"),
         ("rate", math.nan, "must not be NaN"),
         ("put", 1, "must be a bool"),

@@ -207,14 +207,58 @@ def test_rare_days_are_found_in_both_directions() -> None:
         ("0 24 * * *", "bad hour"),
         ("0 2 31 2 *", "bad day-of-month"),
         ("0 2 * * FUN", "bad day-of-week"),
-        ("@daily", "wrong number of fields"),
+        ("@dayly", "the names are .*; did you mean '@daily'\\?"),
+        ("@reboot", "the names are @yearly.*"),
+        ("", "wrong number of fields"),
+        ("\0", "wrong number of fields"),
+        ("٣ 2 * * *", "bad minute"),
+        ("１ 2 * * *", "bad minute"),
+        ("*/0 2 * * *", "bad minute"),
+        ("5-1 2 * * *", "bad minute"),
+        ("\ud800 2 * * *", "bad minute"),
+        ("0 0 31 4,6 *", "bad day-of-month"),
+        ("9" * 900 + " 2 * * *", "bad minute"),
+        ("*/" + "9" * 5000 + " 2 * * *", "it must have at most 1,000 characters"),
+        (" ".join("*" * 10_000), "it must have at most 1,000 characters"),
+        ("1," * 50_000 + "1 2 * * *", "it must have at most 1,000 characters"),
         ("* * */20 * 1L", "no day matches it"),
     ],
 )
 def test_a_bad_expression_is_refused(cron: str, why: str) -> None:
-    with pytest.raises(InvalidInputError, match=rf"cron must have five fields, .*; {why}; got '{cron[0]}") as caught:
+    with pytest.raises(InvalidInputError, match=rf"cron must have five fields, .*; {why}; got '") as caught:
         Cron(cron, "UTC")
     assert (caught.value.field, caught.value.value) == ("cron", cron)
+
+
+@pytest.mark.parametrize("cron", [5, None, b"0 2 * * *", ["0 2 * * *"], 10**5000], ids=range(5))
+def test_what_is_no_text_is_refused(cron: object) -> None:
+    with pytest.raises(InvalidInputError, match="it must be a text"):
+        Cron(cron, "UTC")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="timezone must be a name"):
+        Cron("0 2 * * *", cron)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("@yearly", "0 0 1 1 *"),
+        ("@annually", "0 0 1 1 *"),
+        ("@monthly", "0 0 1 * *"),
+        ("@weekly", "0 0 * * SUN"),
+        ("@daily", "0 0 * * *"),
+        ("@midnight", "0 0 * * *"),
+        ("@hourly", "0 * * * *"),
+        (" @Daily\n", "0 0 * * *"),
+    ],
+)
+def test_names(name: str, fields: str) -> None:
+    """Also where clocks are set: at midnight, and by half an hour."""
+    for zone, changes in CHANGES.items():
+        start = dt.datetime(*changes[0], tzinfo=dt.UTC).timestamp() - 3 * 86_400
+        end = start + (400 if name in ("@yearly", "@annually") else 40) * 86_400
+        found = list(Cron(name, zone).between(start, end))
+        assert found == list(Cron(fields, zone).between(start, end))
+        assert found
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berln", "europe/berlin", "../etc/passwd", "Europe", "/UTC"])
