@@ -25,6 +25,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from bgsim import logs as logs  # at once: it sees to what the loggers write
+
 # At once, for otherwise importing the module of the same name would hide the decorator.
 from bgsim.simulation import Simulation, simulation
 

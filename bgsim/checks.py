@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import sys
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeGuard
 
 from bgsim.errors import InvalidInputError, NotPicklableError, brief, nearest
@@ -97,7 +98,7 @@ def check_number(
     ------
     InvalidInputError
     """
-    given = math.inf if isinstance(value, int) and value > sys.float_info.max else value  # larger than every float
+    given = math.inf if is_number(value) and value > sys.float_info.max else value  # larger than every float
     if (
         is_number(given)
         and (given >= 0 if zero else given > 0)
@@ -126,8 +127,53 @@ def check_text(field: str, value: object, *, empty: bool = True, allowed: str = 
     InvalidInputError
     """
     if isinstance(value, str) and (value or empty):
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise refused(field, value, f"{allowed} without lone surrogates, which no UTF-8 holds")
         return value
     raise refused(field, value, allowed if empty else f"{allowed}, and not empty")
+
+
+def check_name(field: str, value: object) -> str:
+    """Return a name in its normal form, or refuse what is no text.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    return normal_name(check_text(field, value))
+
+
+def normal_name(name: str) -> str:
+    """Return a name in the form NFKC, in which Python reads names in source: U+00B5, the micro sign, becomes U+03BC.
+
+    Names that look the same are then the same, whatever the keyboard or the file gave.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFKC", name)
+
+
+def normal_names(
+    field: str, given: Mapping[str, Any], error: type[InvalidInputError] = InvalidInputError
+) -> Mapping[str, Any]:
+    """Return a mapping with its names in their normal form.
+
+    Raises
+    ------
+    InvalidInputError
+        Or the given kind of it, if two of them become one.
+    """
+    if all(isinstance(name, str) and name.isascii() for name in given):  # nearly always
+        return given
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        normal = normal_name(name) if isinstance(name, str) else name
+        if normal in found:
+            raise error(
+                f"{field} has two names that are one in the form NFKC, {brief(normal)}; leave one out",
+                field=normal,
+                value=name,
+            )
+        found[normal] = value
+    return found
 
 
 def check_word(field: str, value: object, allowed: Sequence[str]) -> None:
@@ -137,5 +183,5 @@ def check_word(field: str, value: object, allowed: Sequence[str]) -> None:
     ------
     InvalidInputError
     """
-    if value not in allowed:
-        raise refused(field, value, one_of(allowed, str(value)))
+    if not (isinstance(value, str) and value in allowed):
+        raise refused(field, value, one_of(allowed, value if isinstance(value, str) else ""))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from bgsim.checks import check_integer, check_number, check_word
+from bgsim.checks import check_integer, check_number, check_word, normal_names, refused
 from bgsim.errors import InvalidInputError, nearest
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
 from bgsim.storage.limits import checked_max_age, checked_max_bytes
@@ -118,6 +118,11 @@ class EngineConfig:
                 "checkpoint_interval_s", self.checkpoint_interval_s, "a number above 0, or None", zero=False
             )
             object.__setattr__(self, "checkpoint_interval_s", interval_s)
+        for name in ("limits", "rate_limits"):
+            given = getattr(self, name)
+            if not isinstance(given, Mapping):
+                raise refused(name, given, "a mapping of groups to limits")
+            object.__setattr__(self, name, normal_names(name, given))
         check_word("identity", self.identity, IDENTITY_MODES)
 
     @classmethod

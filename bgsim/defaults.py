@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bgsim.checks import check_seconds, refused
+from bgsim.checks import check_name, check_seconds, refused
 from bgsim.priority import Priority
 from bgsim.retry import Retry
 
@@ -28,6 +28,8 @@ class JobDefaults:
         object.__setattr__(self, "priority", Priority.of(self.priority))
         if self.timeout_s is not None:
             object.__setattr__(self, "timeout_s", check_seconds("timeout_s", self.timeout_s, zero=False))
+        if self.group is not None:
+            object.__setattr__(self, "group", check_name("group", self.group))
         check_retry(self.retry)
 
 

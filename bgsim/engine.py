@@ -67,7 +67,8 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
     Parameters
     ----------
     store : path-like, Store or None
-        Where results are kept: a SQLite file, made when there is none; a store, which stays open; or None for memory.
+        Where results are kept: a SQLite file, made when there is none; a store, which stays open; or None or
+        ``":memory:"`` for memory.
     config : EngineConfig, optional
     **settings
         Attributes of `EngineConfig`, which override it.
@@ -356,7 +357,7 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
     def _open(self, store: str | Path | Store | None) -> Store:
         if isinstance(store, Store):
             return store
-        if store is None:
+        if store is None or store in (":memory:", Path(":memory:")):  # the latter as SQLite's users write it
             return MemoryStore(self.config.max_storage_bytes, self.config.max_age_seconds)
         if not isinstance(store, str | os.PathLike):
             raise refused("store", store, "a path, a Store, or None for memory")

@@ -218,7 +218,7 @@ def start_thread(thread: threading.Thread) -> None:
         ) from error
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def nearest(name: object, allowed: Iterable[str]) -> str:
     """Say which of the allowed names comes closest, as the tail of a message.
 
     Returns
@@ -226,6 +226,8 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     str
         ``"; did you mean 'x'?"``, or an empty string when nothing is close.
     """
+    if not isinstance(name, str):
+        return ""
     close = difflib.get_close_matches(name[:_MOST_SHOWN], list(allowed), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

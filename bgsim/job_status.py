@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from bgsim.errors import printable
 from bgsim.progress import format_duration
 
 
@@ -124,4 +125,4 @@ class JobStatus:
         for problem in (self.error, self.store_error):
             if problem:
                 text += f"; {problem}"
-        return text
+        return printable(text)

@@ -12,8 +12,13 @@ from collections import deque
 from contextvars import ContextVar
 from typing import Any
 
+from bgsim.errors import printable
+
 MAX_RECORDS = 1000
 """How many records of a job are kept, the newest."""
+
+LOGGERS = ("bgsim.engine", "bgsim.jobs.executor", "bgsim.kernels.compiled", "bgsim.progress", "bgsim.storage")
+"""All loggers of bgsim."""
 
 _log: ContextVar[JobLog | None] = ContextVar("bgsim_job_log", default=None)
 _install_lock = threading.Lock()
@@ -33,6 +38,18 @@ class JobLog:
         """Take what is logged in the present context from now on."""
         install()
         _log.set(self)
+
+
+def make_printable(record: logging.LogRecord) -> bool:
+    """Keep what a record quotes, such as a text from a file, from acting on a terminal; a filter of bgsim's loggers."""
+    record.msg, record.args = printable(record.getMessage()), None
+    if record.exc_info and not record.exc_text:
+        record.exc_text = printable(logging.Formatter().formatException(record.exc_info))
+    return True
+
+
+for _name in LOGGERS:
+    logging.getLogger(_name).addFilter(make_printable)
 
 
 def install() -> None:

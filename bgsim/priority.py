@@ -26,6 +26,7 @@ class Priority(enum.IntEnum):
         """
         try:
             return cls[value.upper()] if isinstance(value, str) else cls(value)
-        except (KeyError, ValueError):
+        except Exception:  # a value of the caller's may raise anything
             names = [p.name.lower() for p in reversed(cls)]
-            raise refused("priority", value, one_of(names, str(value).lower())) from None
+            given = value.lower() if isinstance(value, str) else ""
+            raise refused("priority", value, one_of(names, given)) from None

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from bgsim.errors import SimulationNotFoundError, nearest
+from bgsim.errors import SimulationNotFoundError, brief, nearest
 from bgsim.simulation import Simulation
 
 BUILT_IN = {
@@ -60,7 +60,7 @@ def find_simulation(name: str) -> Simulation:
         module_name, _, attribute = target.rpartition(".")
         if not module_name:
             raise SimulationNotFoundError(
-                f"no simulation is named {name!r}{nearest(name, known)}; there are {', '.join(known)}, and "
+                f"no simulation is named {brief(name)}{nearest(name, known)}; there are {', '.join(known)}, and "
                 "module:attribute finds one of yours"
             )
     else:
@@ -70,8 +70,12 @@ def find_simulation(name: str) -> Simulation:
         sys.path.insert(0, here)  # as `python -m` does, so that a script in the working folder is found
     try:
         found = getattr(importlib.import_module(module_name), attribute, None)
-    except ImportError as error:
-        raise SimulationNotFoundError(f"no simulation {name!r}: {error}") from error
+    except (ImportError, ValueError) as error:
+        raise SimulationNotFoundError(f"no simulation {brief(name)}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever the module's code raises
+        raise SimulationNotFoundError(
+            f"no simulation {brief(name)}: importing {module_name} raised {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(found, Simulation):
         raise SimulationNotFoundError(
             f"{module_name} has no simulation {attribute!r}; decorate a function with @bgsim.simulation"

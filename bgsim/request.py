@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.checks import check_integer, check_seconds, check_text, check_word, refused
+from bgsim.checks import check_integer, check_name, check_seconds, check_word, refused
 from bgsim.defaults import check_retry
 from bgsim.errors import InvalidInputError, NotStoredError, nearest
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
@@ -112,7 +112,7 @@ class Request:
             self._check_times()
         for name in ("workspace", "supersede", "group"):
             if getattr(self, name) is not None:
-                check_text(name, getattr(self, name))
+                setattr(self, name, check_name(name, getattr(self, name)))
         if self.workspace is None and self.urgency > Priority.LOW:
             self.workspace = self.simulation.name
         self.size_bytes = self.replicates * self.simulation.replicate_bytes(self.parameters)

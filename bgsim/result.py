@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.checks import check_integer
+from bgsim.checks import check_integer, normal_name
 from bgsim.environment import mixture, versions_of
-from bgsim.errors import MissingExtraError, SimulationChangedError, nearest
+from bgsim.errors import MissingExtraError, SimulationChangedError, brief, nearest, printable
+from bgsim.kernels.outputs import flat_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -28,6 +29,9 @@ QUANTILES = (0.05, 0.5, 0.95)
 @dataclass(frozen=True, slots=True)
 class ColumnSummary:
     """Statistics of one output over the replicates; each has the shape of one replicate's value.
+
+    Those of a complex output that need an order are NaN. An output that is no number, such as a text, a date or a
+    structure, has a `count` alone; all else is None, and `quantiles` is empty.
 
     Attributes
     ----------
@@ -55,21 +59,41 @@ class ColumnSummary:
 
 def summarize(column: NDArray[Any], quantiles: tuple[float, ...] = QUANTILES) -> ColumnSummary:
     """Return the statistics of a column over its first axis."""
-    values = column if column.dtype.kind in "fc" else column.astype(np.float64)
-    count = len(values)
-    mean = values.mean(axis=0)
-    sd = values.std(axis=0, ddof=1) if count > 1 else np.full(values.shape[1:], math.nan)
-    real = values if values.dtype.kind == "f" else np.full(values.shape, math.nan)
-    cuts = np.quantile(real, quantiles, axis=0)
-    return ColumnSummary(
-        count=count,
-        mean=_plain(mean),
-        sd=_plain(sd),
-        standard_error=_plain(sd / math.sqrt(count)),
-        minimum=_plain(real.min(axis=0)),
-        maximum=_plain(real.max(axis=0)),
-        quantiles={q: _plain(cut) for q, cut in zip(quantiles, cuts, strict=True)},
-    )
+    count = len(column)
+    if column.dtype.kind not in "biufc":
+        return ColumnSummary(count, None, None, None, None, None, {})
+    values = column.astype(np.result_type(column, np.float64), copy=False)
+    unknown = np.full(values.shape[1:], math.nan)
+    real = values if values.dtype.kind == "f" and count else np.full((1, *values.shape[1:]), math.nan)
+    with np.errstate(all="ignore"):  # infinities
+        sd = values.std(axis=0, ddof=1) if count > 1 else unknown
+        return ColumnSummary(
+            count=count,
+            mean=_plain(values.mean(axis=0) if count else unknown),
+            sd=_plain(sd),
+            standard_error=_plain(sd / math.sqrt(count or 1)),
+            minimum=_plain(real.min(axis=0)),
+            maximum=_plain(real.max(axis=0)),
+            quantiles={q: _plain(cut) for q, cut in zip(quantiles, _quantiles(real, quantiles), strict=True)},
+        )
+
+
+def _quantiles(values: NDArray[Any], quantiles: tuple[float, ...]) -> NDArray[Any]:
+    """Return quantiles; NumPy finds none beside an infinity, for it interpolates by the difference."""
+    cuts: NDArray[Any] = np.quantile(values, quantiles, axis=0)
+    if np.isinf(values).any():
+        low, high = (np.quantile(values, quantiles, axis=0, method=method) for method in ("lower", "higher"))
+        cuts = np.where(np.isnan(cuts), np.where(low == high, low, low + high), cuts)
+    return cuts
+
+
+def example(column: NDArray[Any]) -> str:
+    """Return what stands in a column that has no statistics, in a few words."""
+    kind = str(column.dtype) if column.dtype.names is None else f"structure of {', '.join(column.dtype.names)}"
+    kind = printable(brief(kind, 40))[1:-1]
+    if column.ndim > 1:
+        return f"{kind}, an array of {column.shape[1:]} each"
+    return printable(f"{kind}, such as {brief(column[0].item(), 24)}") if len(column) else kind
 
 
 class Summary(Mapping[str, ColumnSummary]):
@@ -88,13 +112,16 @@ class Summary(Mapping[str, ColumnSummary]):
         self.remark = remark
         self._quantiles = quantiles
         self._summaries = {name: summarize(column, quantiles) for name, column in columns.items()}
+        self._examples = {name: example(column) for name, column in columns.items() if column.dtype.kind not in "biufc"}
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return headings and rows of text; an array output has a row for its mean over its elements."""
         headings = ["output", "mean", "standard error", "sd", *(f"{100 * q:g} %" for q in self._quantiles)]
         rows = []
         for name, s in self._summaries.items():
-            if np.ndim(s.mean):
+            if s.mean is None:
+                rows.append([name, self._examples[name], *[""] * (len(headings) - 2)])
+            elif np.ndim(s.mean):
                 rows.append([f"{name} {np.shape(s.mean)}", "an array each", *[""] * (len(headings) - 2)])
             else:
                 values = (s.mean, s.standard_error, s.sd, *s.quantiles.values())
@@ -199,7 +226,7 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         return self.simulation.replay(self.parameters, self.seed, int(index))
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a DataFrame with a row a replicate; an array output becomes a column for each element.
+        """Return a DataFrame with a row a replicate; elements of arrays and fields of structures have columns.
 
         Raises
         ------
@@ -210,17 +237,15 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
             import pandas  # noqa: PLC0415
         except ImportError as error:
             raise MissingExtraError('to_pandas needs pandas: pip install "bgsim[pandas]"') from error
-        frame: dict[str, NDArray[Any]] = {}
-        for name, column in self._columns.items():
-            for element in np.ndindex(column.shape[1:]):
-                label = name if not element else f"{name}[{','.join(map(str, element))}]"
-                frame[label] = column[(slice(None), *element)]
-        return pandas.DataFrame(frame).rename_axis("replicate")
+        index = pandas.RangeIndex(self.replicates, name="replicate")
+        return pandas.DataFrame(flat_columns(self._columns), index=index)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         try:
             return self._columns[name]
         except KeyError:
+            if isinstance(name, str) and normal_name(name) in self._columns:
+                return self._columns[normal_name(name)]
             raise KeyError(f"no output {name!r}{nearest(name, self._columns)}; there are {', '.join(self)}") from None
 
     def __iter__(self) -> Iterator[str]:
@@ -234,12 +259,13 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
 
     def _repr_html_(self) -> str:
         return (
-            f"<p><b>{html.escape(self._title())}</b><br>{html.escape(repr(self.parameters))}</p>"
+            f"<p><b>{html.escape(self._title())}</b><br>{html.escape(printable(repr(self.parameters)))}</p>"
             f"{self.summary()._repr_html_()}"
         )
 
     def _title(self) -> str:
-        return f"SimulationResult of {self.simulation.name}: {self.replicates:,} replicates, seed {self.seed}"
+        name = printable(self.simulation.name)
+        return f"SimulationResult of {name}: {self.replicates:,} replicates, seed {self.seed}"
 
 
 def _plain(value: Any) -> Any:

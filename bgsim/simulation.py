@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim import control as block
+from bgsim.checks import check_name, check_text
 from bgsim.defaults import JobDefaults
 from bgsim.errors import ParameterError
 from bgsim.kernels.definition import read_depends_on, read_signature, reduced
@@ -89,9 +90,9 @@ class Simulation:
                 value=function,
             )
         self.function = function
-        self.name = name or f"{function.__module__}.{function.__qualname__}"
+        self.name = check_name("name", name) if name else f"{function.__module__}.{function.__qualname__}"
         self.short_name = self.name.rpartition(".")[2]
-        self.version = version
+        self.version = check_text("version", version)
         self.depends_on = read_depends_on(self.name, depends_on)
         self._sees_fields_alone = compile  # as a compiled kernel does, also where numba is switched off
         self.defaults = JobDefaults(priority, timeout_s, group, retry)  # type: ignore[arg-type] # made one of it

@@ -24,6 +24,10 @@ MAX_REPLICATES = 2**63 - 1
 """Replicate indices are int64 in the kernel."""
 
 
+MAX_SEED = 10**4300 - 1
+"""Python writes no longer integer down, as it must be in a store."""
+
+
 def check_seed(seed: object) -> int:
     """Return the seed as an int.
 
@@ -32,7 +36,9 @@ def check_seed(seed: object) -> int:
     InvalidInputError
         If it is no integer, or negative.
     """
-    return check_integer("seed", seed, least=0, allowed="an integer of 0 or more, of any size")
+    return check_integer(
+        "seed", seed, least=0, most=MAX_SEED, allowed="an integer of 0 or more, of at most 4300 digits"
+    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -56,7 +62,7 @@ def replicate_rng(seed: int, index: int) -> np.random.Generator:
     Parameters
     ----------
     seed : int
-        0 or more, of any size.
+        0 or more, of at most 4300 digits.
     index : int
         Index of the replicate, 0 to 2**63 - 1.
 

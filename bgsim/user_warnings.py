@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
+from bgsim.errors import printable
+
 _HOME = __file__.removesuffix("user_warnings.py")
 """How the names of bgsim's own files begin."""
 
@@ -22,4 +24,4 @@ def warn_user(message: str, category: type[Warning]) -> None:
     level, frame = 1, sys._getframe()  # noqa: SLF001 - CPython has no public name for it
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(printable(message), category, stacklevel=level)

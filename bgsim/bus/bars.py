@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from bgsim.bus.batch_progress import WatchedJob, batch_of
 from bgsim.bus.updates import format_duration
-from bgsim.errors import MissingExtraError
+from bgsim.errors import MissingExtraError, printable
 
 Jobs = TypeVar("Jobs", bound=WatchedJob | Iterable[WatchedJob])
 
@@ -44,7 +44,8 @@ def tqdm_bar(jobs: Jobs, **options: Any) -> Jobs:
     class Bar(bar_class):  # type: ignore[misc, valid-type]
         monitor_interval = 0  # tqdm starts no thread
 
-    options.setdefault("desc", shown[0].simulation.name.rpartition(".")[2] if len(shown) == 1 else f"{len(shown)} jobs")
+    name = printable(shown[0].simulation.name.rpartition(".")[2])
+    options.setdefault("desc", name if len(shown) == 1 else f"{len(shown)} jobs")
     options.setdefault("total", sum(job.replicates for job in shown))
     # tqdm's own rate would count stored replicates as work.
     options.setdefault("bar_format", "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from bgsim.errors import printable
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The metadata of an update published without any."""
 
@@ -105,7 +107,7 @@ def format_share(fraction: float, completed: int, total: int) -> str:
 
 def format_bar(fraction: float, text: str) -> str:
     """Return a bar with a text beside it as HTML that needs no script and no widget."""
-    return f'<progress value="{fraction:.4f}" max="1"></progress> <code>{html.escape(text)}</code>'
+    return f'<progress value="{fraction:.4f}" max="1"></progress> <code>{html.escape(printable(text))}</code>'
 
 
 def format_duration(milliseconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bgsim.errors import StoreError
+from bgsim.errors import StoreError, printable
 
 if TYPE_CHECKING:
     from bgsim.identity.look import Identity
@@ -142,7 +142,7 @@ class IdentityReport:
         lines += [f"draws from elsewhere than rng: {draw}" for draw in self.draws]
         if self.verdict is not None:
             lines.append(self.verdict)
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     __repr__ = __str__
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.checks import check_word
-from bgsim.errors import InvalidInputError
+from bgsim.checks import check_word, normal_names, refused
+from bgsim.errors import InvalidInputError, brief
 from bgsim.jobs.batch import ORDERS, Batch, Sweep
 from bgsim.jobs.executor import EngineExecutor
 from bgsim.parameters.parameter_set import ParameterSet
@@ -82,11 +82,15 @@ class JobVerbs:
         found = find_if_named(simulation)
         if not isinstance(grid, Mapping) or not all(_is_axis(values) for values in grid.values()):
             raise InvalidInputError(
-                f"grid must map names of parameters to sequences of one value or more; got {grid!r}",
+                f"grid must map names of parameters to sequences of one value or more; got {brief(grid)}",
                 field="grid",
                 value=grid,
             )
-        fixed = parameters.arguments() if isinstance(parameters, ParameterSet) else dict(parameters or {})
+        if parameters is not None and not isinstance(parameters, Mapping):
+            raise refused("parameters", parameters, "a mapping of names to values, for a sweep")
+        grid = normal_names("grid", grid)
+        fixed = parameters.arguments() if isinstance(parameters, ParameterSet) else parameters or {}
+        fixed = dict(normal_names("parameters", fixed))
 
         def request_at(point: dict[str, Any]) -> Request:
             return make_request(found, fixed | point, replicates=replicates, **options)

@@ -9,6 +9,7 @@ compiled once per layout of parameters and outputs.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ from bgsim.streams import generator_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_VIEW = re.compile(r"\bView:[\w,]*")
+"""The name of the type of the parameters; see `bgsim.parameters.parameter_set.view_class`."""
 
 
 def _put(columns: Any, row: Any, value: Any) -> Any:
@@ -70,6 +75,11 @@ def _compiled_put(columns: Any, row: Any, value: Any) -> Any:
     return compiled
 
 
+def _is_narrower(kept: Any, given: Any) -> bool:
+    floats = (types.Float, types.Complex)
+    return isinstance(kept, floats) and isinstance(given, floats) and kept.bitwidth < given.bitwidth
+
+
 def _put_one(column: Any, row: Any, value: Any) -> Any:
     """Store one value in one column; compiled only."""
     raise NotImplementedError
@@ -85,17 +95,30 @@ def _compiled_put_one(column: Any, row: Any, value: Any) -> Any:
                 raise OutputError("an array output does not have the declared shape")
             into, elements = target.ravel(), value.ravel()  # the first is a view, for columns are contiguous
             for i in range(into.size):
-                into[i] = elements[i]
+                _put_one(into, i, elements[i])
 
         return compiled_array
+    return _put_scalar(column, value)
+
+
+def _put_scalar(column: Any, value: Any) -> Any:
+    """Return what stores a scalar: all of it, or it raises; a float may be rounded."""
     if isinstance(value, types.Integer) and isinstance(column.dtype, types.Integer) and column.dtype != value:
 
         def compiled_narrowing(column: Any, row: Any, value: Any) -> Any:
             column[row] = value
             if column[row] != value:
-                raise OverflowError("an integer output does not fit its declared dtype")
+                raise OutputError("an integer output does not fit its declared dtype")
 
         return compiled_narrowing
+    if _is_narrower(column.dtype, value):
+
+        def compiled_rounding(column: Any, row: Any, value: Any) -> Any:
+            column[row] = value
+            if np.isinf(column[row]) and not np.isinf(value):
+                raise OutputError("a float output does not fit its declared dtype")
+
+        return compiled_rounding
 
     def compiled(column: Any, row: Any, value: Any) -> Any:
         column[row] = value
@@ -208,7 +231,7 @@ class CompiledKernel:
         except (numba_errors.NumbaError, numba_errors.UnsupportedBytecodeError) as error:
             remedy = "Import at the top of the module, not in the function.\n" if "IMPORT_NAME" in str(error) else ""
             raise CompileError(
-                f"numba cannot compile {name}: {error}\n{remedy}"
+                f"numba cannot compile {name}: {_VIEW.sub('parameters', str(error))}\n{remedy}"
                 "Parameters reach a compiled kernel as numbers and arrays only; "
                 "@simulation(compile=False) runs plain Python."
             ) from error
@@ -220,7 +243,13 @@ class CompiledKernel:
         words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
         layout = (kernel_type, numba.typeof(view), types.uint64[::1], *words, column_types, control_type)
         _keep_ours()
-        run_chunk.compile(layout)
+        try:
+            run_chunk.compile(layout)
+        except numba_errors.NumbaError as error:
+            raise CompileError(
+                f"numba cannot store what {name} returns in the declared outputs: {error}\n"
+                "Return numbers, or use @simulation(compile=False)"
+            ) from error
         self._entry = run_chunk.overloads[layout].entry_point
 
     def __call__(
@@ -252,6 +281,10 @@ class CompiledKernel:
 
 
 def _check_returned(name: str, returned: Any, outputs: tuple[Output, ...]) -> None:
+    if isinstance(returned, types.NoneType):
+        raise OutputError(
+            f"{name} declares outputs and never returns: a `return` is missing, or it always raises", field="outputs"
+        )
     values = list(returned) if isinstance(returned, types.BaseTuple) else [returned]
     check_count(name, outputs, len(values))
     for value, output in zip(values, outputs, strict=True):
@@ -267,3 +300,9 @@ def _check_returned(name: str, returned: Any, outputs: tuple[Output, ...]) -> No
                 field=output.name,
             )
         output.check_dtype(name, dtype)
+        if dtype.kind not in "biufc" and dtype.itemsize > output.dtype.itemsize:
+            raise OutputError(
+                f"output {output.name!r} of {name} is declared as {output.dtype}, and the function returns {dtype}, "
+                "which is longer. Declare that",
+                field=output.name,
+            )

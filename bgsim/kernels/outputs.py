@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.checks import is_integer
-from bgsim.errors import OutputError, ParameterError
+from bgsim.checks import is_integer, normal_name, normal_names
+from bgsim.errors import OutputError, ParameterError, brief
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_NUMBERS = frozenset("biufc")
+"""Kinds of dtypes; an output of these takes numbers of another one, all others only their own kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,10 @@ class Output:
         OutputError
             Naming the output and both dtypes.
         """
-        if not np.can_cast(dtype, self.dtype, "same_kind"):
+        if dtype is self.dtype:  # nearly always
+            return
+        alike = dtype.kind == self.dtype.kind and dtype.names == self.dtype.names
+        if not (np.can_cast(dtype, self.dtype, "same_kind") and (alike or {dtype.kind, self.dtype.kind} <= _NUMBERS)):
             raise OutputError(
                 f"output {self.name!r} of {simulation} is declared as {self.dtype}; the function returns {dtype}. "
                 "Declare that, or convert what you return",
@@ -86,30 +93,38 @@ def read_outputs(simulation: str, declared: Mapping[str, Any]) -> tuple[Output, 
     """
     if not isinstance(declared, Mapping) or not declared:
         raise OutputError(
-            f'outputs of {simulation} must map names to dtypes, as in {{"payoff": "f8"}}; got {declared!r}',
+            f'outputs of {simulation} must map names to dtypes, as in {{"payoff": "f8"}}; got {brief(declared)}',
             field="outputs",
             value=declared,
         )
+    declared = normal_names("outputs", declared, OutputError)
     return tuple(_read_output(simulation, name, kind) for name, kind in declared.items())
 
 
 def _read_output(simulation: str, name: str, kind: Any) -> Output:
     if not isinstance(name, str) or not name.isidentifier():
-        raise OutputError(f"output names of {simulation} must be Python names; got {name!r}", field=str(name))
+        raise OutputError(
+            f"output names of {simulation} must be Python names; got {brief(name)}",
+            field=name if isinstance(name, str) else brief(name),
+        )
     dtype, shape = kind if isinstance(kind, tuple) and len(kind) == 2 else (kind, ())
     shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    shape = tuple(normal_name(length) if isinstance(length, str) else length for length in shape)
     try:
         dtype = np.dtype(dtype)
-    except TypeError as error:
+    except Exception as error:  # an object that is given may raise anything
         raise OutputError(
-            f"output {name!r} of {simulation} has no such dtype: {error}", field=name, value=kind
+            f"output {name!r} of {simulation} has no such dtype, {brief(kind)}: {brief(error)}", field=name, value=kind
         ) from error
+    if dtype.subdtype is not None:
+        dtype, inner = dtype.subdtype
+        shape += inner
     if dtype.hasobject or dtype.itemsize == 0:
         raise OutputError(f"output {name!r} of {simulation} cannot be of dtype {dtype}", field=name, value=kind)
     for length in shape:
         if not isinstance(length, int | str) or (isinstance(length, int) and length < 0):
             raise OutputError(
-                f"a shape is of integers and names of parameters; output {name!r} of {simulation} has {length!r}",
+                f"a shape is of integers and names of parameters; output {name!r} of {simulation} has {brief(length)}",
                 field=name,
                 value=kind,
             )
@@ -146,7 +161,7 @@ def put_replicate(
     values = returned if isinstance(returned, tuple) else (returned,)
     check_count(simulation, outputs, len(values))
     for output, column, value in zip(outputs, columns, values, strict=True):
-        found = np.asarray(value)
+        found = _as_array(simulation, output, value)
         output.check_dtype(simulation, found.dtype)
         if found.shape != column.shape[1:]:
             raise OutputError(
@@ -155,7 +170,69 @@ def put_replicate(
                 field=output.name,
                 value=found.shape,
             )
-        column[row] = found
+        if isinstance(value, str | bytes):
+            column[row] = found
+            fits = column[row] == value  # NumPy drops zeros at the end, in `found` too
+        elif found.dtype == column.dtype:
+            column[row], fits = found, True
+        else:
+            with np.errstate(all="ignore"):
+                column[row] = found
+            fits = _fits(column[row], found)
+        if not fits:
+            raise OutputError(
+                f"output {output.name!r} of {simulation} is declared as {output.dtype}, which cannot hold "
+                f"{brief(value)}. Declare one that can",
+                field=output.name,
+                value=value,
+            )
+
+
+def _as_array(simulation: str, output: Output, value: Any) -> NDArray[Any]:
+    """Return what a function returned for an output, refusing what is no value of a NumPy dtype."""
+    try:
+        found = np.asarray(value)
+    except Exception as error:  # an object that is returned may raise anything
+        reason = brief(error)
+    else:
+        if found.dtype.kind != "O":
+            return found
+        reason = "NumPy has no dtype for it"
+    raise OutputError(
+        f"output {output.name!r} of {simulation} is declared as {output.describe()}; the function returned "
+        f"{brief(value)}: {reason}",
+        field=output.name,
+        value=value,
+    )
+
+
+def _fits(stored: Any, given: NDArray[Any]) -> bool:
+    """Tell whether a cast has kept a value: a float may be rounded, all else is equal."""
+    kind = given.dtype.kind
+    if given.dtype.names is not None:
+        return all(_fits(stored[name], given[name]) for name in given.dtype.names)
+    if stored.dtype.kind in "fc":
+        return not np.any(np.isinf(stored) & np.isfinite(given))
+    if kind in "mM":
+        return bool(np.all((stored == given) | np.isnat(given)))
+    return bool(np.all(stored == given)) if kind != "V" else stored.tobytes() == given.tobytes()
+
+
+def flat_columns(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the columns with one for each element of an array, ``name[i,j]``, and for each field, ``name.field``."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, column in columns.items():
+        if column.ndim > 1:
+            elements = {
+                f"{name}[{','.join(map(str, element))}]": column[(slice(None), *element)]
+                for element in np.ndindex(column.shape[1:])
+            }
+            found |= flat_columns(elements)
+        elif column.dtype.names is not None:
+            found |= flat_columns({f"{name}.{field}": column[field] for field in column.dtype.names})
+        else:
+            found[name] = column
+    return found
 
 
 def _shape_text(shape: tuple[int | str, ...]) -> str:

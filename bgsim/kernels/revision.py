@@ -214,7 +214,7 @@ class Revision:
                 dispatcher, self._name, view, self._definition.outputs, self._definition.takes_control
             )
         except CompileError as error:
-            remedy = unreachable_attribute(self._definition.parameters_class, str(error))
+            remedy = unreachable_attribute(self._definition.parameters_class, str(error.__cause__))
             if remedy is None:
                 raise
             raise CompileError(f"{remedy}\n{error}") from error.__cause__

@@ -24,6 +24,9 @@ _PYTHON_TYPES: dict[Any, type] = {
     np.bytes_: bytes,
 }
 
+MAX_DEPTH = 64
+"""So deep may tuples lie in each other; hashing and writing them down take some of Python's stack for each level."""
+
 _SCALARS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 
@@ -97,7 +100,7 @@ def _coerce_numpy_scalar(value: Any, annotation: type[np.generic]) -> Any:
     return number if annotation in _PYTHON_TYPES else annotation(number).item()
 
 
-def _normal(value: Any) -> Any:
+def _normal(value: Any, depth: int = 0) -> Any:
     """Return the value in one of the encodable types."""
     if type(value) is float or (type(value) is int and -(2**63) <= value < 2**63):
         return value
@@ -105,9 +108,9 @@ def _normal(value: Any) -> Any:
         value = value.item()
     if isinstance(value, enum.Enum):
         return _checked_member(value)
-    if isinstance(value, MemberName):
-        raise TypeError(f"the Enum of the stored member {value!s} is not known; annotate the field with it")
-    if value is None or isinstance(value, bool | float | complex | str | bytes):
+    if isinstance(value, str):
+        return _checked_text(value)
+    if value is None or isinstance(value, bool | float | complex | bytes):
         return value
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
@@ -116,8 +119,14 @@ def _normal(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _coerce_array(value, ())
     if isinstance(value, tuple | list):
-        return tuple(_normal(item) for item in value)
+        return _normal_items(value, depth)
     raise TypeError(f"{article(type(value).__name__)} cannot be a parameter")
+
+
+def _normal_items(values: tuple[Any, ...] | list[Any], depth: int) -> tuple[Any, ...]:
+    if depth == MAX_DEPTH:
+        raise ValueError(f"tuples may lie {MAX_DEPTH} deep in each other")
+    return tuple(_normal(item, depth + 1) for item in values)
 
 
 def _coerce_array(value: Any, type_args: tuple[Any, ...]) -> np.ndarray:
@@ -171,6 +180,19 @@ def _checked_member(member: enum.Enum) -> enum.Enum:
             "text, bytes, None, an array, or a tuple of these"
         )
     return member
+
+
+def _checked_text(value: str) -> str:
+    """Return a text that UTF-8 can write, and that is no name of an unknown Enum's member."""
+    if isinstance(value, MemberName):
+        raise TypeError(f"the Enum of the stored member {value!s} is not known; annotate the field with it")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"it has a lone surrogate, {value[error.start]!a}, as a file name that is no UTF-8; give os.fsencode of it"
+        ) from None
+    return value
 
 
 def article(word: str) -> str:

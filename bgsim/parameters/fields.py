@@ -147,7 +147,7 @@ class Field:
             return value
         try:
             return coerce(value, self.annotation)
-        except (TypeError, ValueError, OverflowError) as error:
+        except Exception as error:  # an object that is given may raise anything
             kind = _ANY if self.annotation is Any else article(self.type_name)
             raise self._refusal(value, f"must be {kind}: {error}") from error
 
@@ -162,7 +162,7 @@ class Field:
         if not limits.allow_nan and _has_nan(value):
             raise self._refusal(value, "must not be NaN")
         if limits.choices is not None:
-            if value not in limits.choices:
+            if not any(_is_equal(value, choice) for choice in limits.choices):
                 hint = nearest(value, limits.choices) if isinstance(value, str) else ""
                 raise self._refusal(value, f"must be {limits.describe()}{hint}")
         elif not _within(value, limits):
@@ -172,16 +172,25 @@ class Field:
         """Return the value that a user typed: JSON where it is JSON, else the text itself."""
         if self.annotation is str:
             return text
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError:
-            return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}.get(text.lower(), text)
+        return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}.get(text.lower()) or parsed(text)
 
     def _refusal(self, value: Any, allowed: str) -> ParameterError:
         unit = f" (in {self.limits.unit})" if self.limits.unit else ""
         return ParameterError(
             f"parameter {self.name!r}{unit} {allowed}; got {brief(value)}", field=self.name, value=value
         )
+
+
+def parsed(text: str) -> Any:
+    """Return what a text is as JSON, or the text itself: also if it is nested too deeply, or has too many digits."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _is_equal(value: Any, choice: Any) -> bool:
+    return np.array_equal(value, choice) if isinstance(value, np.ndarray) else value is choice or value == choice
 
 
 def _has_nan(value: Any) -> bool:

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from bgsim.errors import ParameterError, nearest
+from bgsim.checks import normal_names
+from bgsim.errors import ParameterError, brief, nearest
 from bgsim.parameters.coercion import without_alias
 from bgsim.parameters.fields import REQUIRED, Field, Limits
 
@@ -72,6 +73,7 @@ class ParameterClass:
         ParameterError
             If a name is unknown, derived or missing, a type is wrong, or the class refuses the values.
         """
+        given = normal_names("parameters", given, ParameterError)
         for name, value in given.items():
             if name not in self.arguments:
                 raise self._unknown(name, value)
@@ -203,9 +205,9 @@ class ParameterClass:
             text = f"{self._class.__name__} derives {name!r} itself, so it cannot be given"
             return ParameterError(f"{text} (it takes {', '.join(self.arguments)})", field=name, value=value)
         return ParameterError(
-            f"{self._class.__name__} has no parameter {name!r}{nearest(str(name), self.arguments)} "
+            f"{self._class.__name__} has no parameter {brief(name)}{nearest(name, self.arguments)} "
             f"(it has {', '.join(self.arguments)})",
-            field=str(name),
+            field=name if isinstance(name, str) else brief(name),
             value=value,
         )
 
@@ -251,7 +253,7 @@ def fields_of(found: type) -> tuple[Field, ...]:
 
 
 def unreachable_attribute(found: type | None, message: str) -> str | None:
-    """Return what to do where numba misses an attribute that the parameter class has, but no field of it is.
+    """Return what to do where numba misses a parameter; None if it misses something else.
 
     Parameters
     ----------
@@ -261,12 +263,19 @@ def unreachable_attribute(found: type | None, message: str) -> str | None:
         What numba said.
     """
     missed = re.search(r"Unknown attribute '(\w+)' of type View:", message)
-    if found is None or missed is None:
+    if missed is None:
         return None
     name = missed[1]
+    if found is None or name in parameter_class(found).names:
+        text = "is None or a text" if found is not None else "was not given, or is None or a text"
+        return (
+            f"Parameter {name!r} {text} here, and only numbers and arrays reach a compiled kernel. Give it a number, "
+            "or use @simulation(compile=False)."
+        )
     attribute = inspect.getattr_static(found, name, None)
-    if attribute is None or name in parameter_class(found).names:
-        return None
+    if attribute is None:
+        names = parameter_class(found).names
+        return f"{found.__name__} has no field {name!r}{nearest(name, names)} (it has {', '.join(names)})."
     is_property = isinstance(attribute, property | functools.cached_property)
     kind = "a property" if is_property else "a method" if inspect.isroutine(attribute) else "an attribute of the class"
     return (

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bgsim.checks import normal_name, normal_names
 from bgsim.errors import ParameterError
 from bgsim.parameters.coercion import article
 from bgsim.parameters.encoding import MemberName, encode, from_jsonable, to_jsonable
@@ -187,7 +188,10 @@ class ParameterSet(Mapping[str, Any]):
         return ParameterSet.restore, (self._values, self.parameters_class)
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[name]
+        try:
+            return self._values[name]
+        except KeyError:
+            return self._values[normal_name(name)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -321,11 +325,12 @@ def _check_mapping(given: Any) -> dict[str, Any]:
             field="parameters",
             value=given,
         )
+    given = normal_names("parameters", given, ParameterError)
     for name in given:
         if not isinstance(name, str) or not name.isidentifier() or name.startswith("_") or iskeyword(name):
             raise ParameterError(
-                f"parameter names must be Python names, no keywords, without a leading underscore; got {name!r}",
-                field=str(name),
+                f"parameter names must be Python names, no keywords, without a leading underscore; got {brief(name)}",
+                field=name if isinstance(name, str) else brief(name),
                 value=name,
             )
     return {name: _free_field(name).coerce(value) for name, value in given.items()}

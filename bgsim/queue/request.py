@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from bgsim.checks import check_integer, check_seconds, refused
+from bgsim.checks import check_integer, check_name, check_seconds, refused
 from bgsim.errors import InvalidInputError
 from bgsim.priority import Priority
 
@@ -64,6 +64,9 @@ class SimulationRequest:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str):
             raise refused("id", self.id, "a string")
+        for name in ("group", "supersede"):
+            if getattr(self, name) is not None:
+                setattr(self, name, check_name(name, getattr(self, name)))
         # Most requests have no times and need no more than these comparisons.
         if type(self.priority) is not Priority:
             self.priority = Priority.of(self.priority)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bgsim.errors import printable
 from bgsim.job import JobState
 from bgsim.progress import format_duration
 from bgsim.running.status import has_failed, state_of
@@ -123,7 +124,7 @@ class Health:
     def __str__(self) -> str:
         told = self.alerts or ("all is well",)
         evicted = (f"the store's limits have removed {self.evicted:,} results",) if self.evicted else ()
-        return "; ".join((*told, *evicted))
+        return printable("; ".join((*told, *evicted)))
 
 
 def _duration(seconds: float) -> str:

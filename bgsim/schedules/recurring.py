@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from bgsim.checks import check_name
 from bgsim.errors import EngineClosedError, QueueFullError
 from bgsim.schedules.schedule import MAX_WAIT_S, Schedule, Schedules
 from bgsim.storage.journal import ScheduledRequest
@@ -46,6 +47,7 @@ class RecurringJobs:
 
     def add(self, name: str, request: Request, *, cron: str, timezone: str, misfire: str, replace_it: bool) -> Schedule:
         """Keep a schedule, in the store too; see `Engine.schedule`."""
+        name = check_name("name", name)
         before = self._stored(name) if replace_it else None
         if before is not None and (before.paused or (before.cron, before.timezone) != (cron, timezone)):
             before = None  # it begins anew
@@ -76,24 +78,24 @@ class RecurringJobs:
         RequestNotFoundError
             If there is none of that name; so for all that take a name.
         """
-        return self._schedules.get(name)
+        return self._schedules.get(check_name("name", name))
 
     def pause(self, name: str) -> Schedule:
         """Let a schedule start nothing until it is resumed."""
-        return self._keep(self._schedules.pause(name))
+        return self._keep(self._schedules.pause(check_name("name", name)))
 
     def resume(self, name: str) -> Schedule:
         """Let a paused schedule go on; what it missed is not made up for."""
         now = self._clock.time()
-        resumed = self._schedules.resume(name, now)
+        resumed = self._schedules.resume(check_name("name", name), now)
         schedule = self._keep(replace(resumed, payload=replace(resumed.payload, created_at=time_text(now))))
         self._look_again()
         return schedule
 
     def remove(self, name: str) -> Schedule:
         """Forget a schedule, in the store too; jobs that it has started go on."""
-        schedule = self._schedules.remove(name)
-        self._journal.remove_schedule(name)
+        schedule = self._schedules.remove(check_name("name", name))
+        self._journal.remove_schedule(schedule.name)
         return schedule
 
     def __iter__(self) -> Iterator[Schedule]:

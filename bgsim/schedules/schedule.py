@@ -29,8 +29,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bgsim.checks import check_number, check_text, check_word, is_number, refused
-from bgsim.errors import InvalidInputError, RequestNotFoundError, nearest
+from bgsim.checks import check_number, check_text, check_word, is_number, normal_name, refused
+from bgsim.errors import InvalidInputError, RequestNotFoundError, nearest, printable
 from bgsim.schedules.cron import Cron
 
 MISFIRES = ("once", "skip", "all")
@@ -99,6 +99,7 @@ class Schedule:
     def __post_init__(self) -> None:
         for field in ("name", "cron", "timezone"):
             check_text(field, getattr(self, field), empty=False)
+        object.__setattr__(self, "name", normal_name(self.name))
         check_word("misfire", self.misfire, MISFIRES)
         grace_s = check_number("grace_s", self.grace_s, "a number of seconds above 0", zero=False, finite=False)
         object.__setattr__(self, "grace_s", grace_s)
@@ -155,7 +156,9 @@ class Schedule:
 
     def __str__(self) -> str:
         last = "never" if self.last_run_at is None else f"{self.last_run_at.astimezone(self.zone):%Y-%m-%d %H:%M:%S}"
-        return f"{self.name}: {self.cron} {self.timezone}, last run {last}{', paused' if self.paused else ''}"
+        return printable(
+            f"{self.name}: {self.cron} {self.timezone}, last run {last}{', paused' if self.paused else ''}"
+        )
 
     def _times(self) -> Cron:
         return _cron(self.cron, self.timezone)

@@ -7,17 +7,18 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from bgsim.environment import as_json, from_json, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, StoreError
+from bgsim.kernels.outputs import flat_columns
 from bgsim.storage.codec.columns import Columns
 from bgsim.storage.records import Record, checked_parts
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 
 METADATA = "__bgsim__"
@@ -86,22 +87,12 @@ def write_result(path: str | Path, record: Record, columns: Columns) -> None:
     _WRITERS[Path(path).suffix](Path(path), columns, _metadata(record, columns))
 
 
-def rows_of(columns: Columns) -> dict[str, NDArray[Any]]:
-    """Return the columns with a column for each element of an array output, named ``name[i,j]``."""
-    found = {}
-    for name, column in columns.items():
-        for element in np.ndindex(column.shape[1:]):
-            label = name if not element else f"{name}[{','.join(map(str, element))}]"
-            found[label] = column[(slice(None), *element)]
-    return found
-
-
 def _write_npz(path: Path, columns: Columns, described: str) -> None:
     np.savez_compressed(path, **{METADATA: np.array(described)}, **columns)  # type: ignore[arg-type]
 
 
 def _write_csv(path: Path, columns: Columns, _: str) -> None:
-    flat = rows_of(columns)
+    flat = flat_columns(columns)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["replicate", *flat])
@@ -115,7 +106,7 @@ def _write_parquet(path: Path, columns: Columns, described: str) -> None:
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError('a .parquet file needs pyarrow: pip install "bgsim[parquet]"') from error
-    table = pa.table({name: pa.array(np.ascontiguousarray(column)) for name, column in rows_of(columns).items()})
+    table = pa.table({name: pa.array(np.ascontiguousarray(column)) for name, column in flat_columns(columns).items()})
     pq.write_table(table.replace_schema_metadata({METADATA: described}), path)
 
 

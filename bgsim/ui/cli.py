@@ -8,19 +8,18 @@ from __future__ import annotations
 import csv
 import inspect
 import json
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 import numpy as np
-from rich.console import Console
 
 from bgsim import __version__
+from bgsim.checks import normal_name
 from bgsim.config import EngineConfig
 from bgsim.engine import Engine
 from bgsim.environment import as_json as versions_as_json
@@ -35,14 +34,27 @@ from bgsim.errors import (
     StoreError,
 )
 from bgsim.job import Job, JobState
-from bgsim.parameters.fields import Field, brief
+from bgsim.kernels.outputs import flat_columns
+from bgsim.parameters.fields import Field, brief, parsed
 from bgsim.parameters.parameter_class import parameter_class
 from bgsim.priority import Priority
 from bgsim.registry import find_simulation, simulation_names
 from bgsim.result import SimulationResult
 from bgsim.simulation import Simulation
 from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
-from bgsim.ui.terminal import data_console, show_progress, summary_table
+from bgsim.ui.streams import (
+    FilePath,
+    StandardOutputError,
+    give_up_output,
+    remark,
+    remark_console,
+    remark_of_click,
+    say,
+    say_json,
+    set_up,
+    show,
+)
+from bgsim.ui.terminal import show_progress, summary_table
 
 EXIT_CODES = """
 \b
@@ -65,9 +77,7 @@ def cli() -> None:
 
 @cli.command(epilog=EXIT_CODES)
 @click.argument("name")
-@click.option(
-    "--scenario", type=click.Path(path_type=Path), help="A file with the parameters, for simulations that read one."
-)
+@click.option("--scenario", type=FilePath(), help="A file with the parameters, for simulations that read one.")
 @click.option("--rules", help="With --scenario: the rule set, if the simulation has several.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter; may be given many times.")
 @click.option("-n", "--replicates", type=int, default=100_000, show_default=True)
@@ -81,7 +91,7 @@ def cli() -> None:
 @click.option("--refresh", is_flag=True, help="Compute anew instead of taking from the store.")
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write the columns to this .npz or .csv file.")
+@click.option("--output", type=FilePath(), help="Write the columns to this .npz or .csv file.")
 def run(
     name: str,
     scenario: Path | None,
@@ -124,17 +134,17 @@ def run(
         if write is not None:
             write(result)
     if as_json:
-        click.echo(json.dumps(_as_json(result, status.from_store), allow_nan=True))
+        say_json(_as_json(result, status.from_store))
     else:
-        data_console().print(summary_table(result))
+        show(summary_table(result))
     elapsed = time.monotonic() - began
     source = f", {status.from_store:,} of them from the store" if status.from_store else ""
-    _remark(f"{replicates:,} replicates in {elapsed:.2f} s{source}")
+    remark(f"{replicates:,} replicates in {elapsed:.2f} s{source}")
     mixed = mixture(result.versions)
     if mixed and not as_json:
-        _remark(mixed)
+        remark(mixed)
     if status.store_error:
-        _remark(f"warning: the result is not stored: {status.store_error}")
+        remark(f"warning: the result is not stored: {status.store_error}")
 
 
 @cli.command("list")
@@ -145,7 +155,7 @@ def list_simulations() -> None:
             text = _first_line(find_simulation(short))
         except SimulationNotFoundError as error:
             text = f"cannot be loaded: {error}"
-        click.echo(f"{short:16} {target:40} {text}")
+        say(f"{short:16} {target:40} {text}")
 
 
 @cli.command()
@@ -153,25 +163,25 @@ def list_simulations() -> None:
 def describe(name: str) -> None:
     """Describe a simulation: its parameters with types, defaults and units, and its outputs."""
     simulation = find_simulation(name)
-    click.echo(f"{simulation.name}\n")
-    click.echo(f"{(simulation.__doc__ or '').strip()}\n")
-    click.echo("Parameters:")
+    say(f"{simulation.name}\n")
+    say(f"{(simulation.__doc__ or '').strip()}\n")
+    say("Parameters:")
     if simulation.parameters_class is None:
-        click.echo("  any, given with --set KEY=VALUE")
+        say("  any, given with --set KEY=VALUE")
     else:
         declared = parameter_class(simulation.parameters_class)
         for field in declared.fields:
             details = [field.type_name, _default_text(field), field.limits.unit, field.limits.describe()]
-            click.echo(f"  {field.name:22} {', '.join(d for d in [*details, field.limits.doc] if d)}")
+            say(f"  {field.name:22} {', '.join(d for d in [*details, field.limits.doc] if d)}")
         for argument in declared.arguments:
             if argument not in declared.names:
-                click.echo(f"  {argument:22} taken by the class, which derives others from it")
+                say(f"  {argument:22} taken by the class, which derives others from it")
         if hasattr(simulation.parameters_class, "from_file"):
-            click.echo("  or all of them from a file, with --scenario FILE")
-    click.echo("\nOutputs:")
+            say("  or all of them from a file, with --scenario FILE")
+    say("\nOutputs:")
     for output in simulation.outputs:
-        click.echo(f"  {output.name:22} {output.describe()}")
-    click.echo(f"\nFingerprint {simulation.fingerprint}")
+        say(f"  {output.name:22} {output.describe()}")
+    say(f"\nFingerprint {simulation.fingerprint}")
 
 
 @cli.command()
@@ -190,34 +200,47 @@ def explain(name: str, result: str | None, store: Path | None, as_json: bool) ->
     else:
         with opened_store(store) as opened:
             found = simulation.explain(opened, result)
-    click.echo(json.dumps(found.as_json()) if as_json else str(found))
+    if as_json:
+        say_json(found.as_json())
+    else:
+        say(str(found))
     if found.stored is None:
-        _remark(f"no result of {found.simulation} is stored; the name, with its module, is part of the identity")
+        remark(f"no result of {found.simulation} is stored; the name, with its module, is part of the identity")
 
 
 cli.add_command(store_group)
 
 
-def main() -> NoReturn:
-    """Run the command line; the entry point of the ``bgsim`` script."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; the entry point of the ``bgsim`` script. Without `arguments`, with those of the process."""
+    set_up()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        remark_of_click(error)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
     except JobTimeoutError as error:
-        _remark(f"error: {error}; finished replicates are kept, and the same command goes on")
+        remark(f"error: {error}; finished replicates are kept, and the same command goes on")
         sys.exit(124)
+    except StandardOutputError as error:
+        give_up_output()
+        remark(f"error: {error}")
+        sys.exit(1)
     except (InvalidInputError, SimulationNotFoundError, StoreError, CompileError, MissingExtraError) as error:
-        _remark(f"error: {error}")
+        remark(f"error: {error}")
         sys.exit(2)
     except BgsimError as error:
-        _remark(f"error: {error}")
+        remark(f"error: {error}")
         sys.exit(1)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
+        sys.exit(1)
+    except OSError as error:  # of standard output, or of a file that --output names
+        give_up_output()
+        remark(f"error: {error}")
         sys.exit(1)
     sys.exit(0)
 
@@ -225,7 +248,7 @@ def main() -> NoReturn:
 def _watch(job: Job, engine: Engine) -> SimulationResult:
     """Show progress until the job ends; Ctrl-C cancels the job."""
     try:
-        show_progress(job, Console(stderr=True))
+        show_progress(job, remark_console())
         return job.result()
     except KeyboardInterrupt:
         job.cancel()
@@ -234,11 +257,11 @@ def _watch(job: Job, engine: Engine) -> SimulationResult:
         if status.state is JobState.CANCELLED:
             done = f"{status.replicates_completed:,} of {status.total_replicates:,} replicates"
             if status.store_error is None:
-                _remark(
+                remark(
                     f"interrupted; {done} are kept in {engine.store.location}, and the same command goes on from there"
                 )
             else:
-                _remark(f"interrupted; {done} were done, but could not be kept: {status.store_error}")
+                remark(f"interrupted; {done} were done, but could not be kept: {status.store_error}")
         raise
 
 
@@ -268,10 +291,10 @@ def _read_settings(simulation: Simulation, settings: tuple[str, ...]) -> dict[st
         name, equals, text = setting.partition("=")
         if not equals:
             raise click.UsageError(f"--set takes KEY=VALUE; got {setting!r}")
-        try:
-            values[name] = known[name].parse(text) if name in known else json.loads(text)
-        except json.JSONDecodeError:
-            values[name] = text
+        name = normal_name(name)
+        if name in values:
+            raise click.UsageError(f"--set gives {name} twice")
+        values[name] = known[name].parse(text) if name in known else parsed(text)
     return values
 
 
@@ -282,8 +305,14 @@ def _writer(output: Path | None) -> Callable[[SimulationResult], None] | None:
     writers = {".npz": _write_npz, ".csv": _write_csv}
     if output.suffix not in writers:
         raise click.UsageError(f"--output must end in {' or '.join(writers)}; got {output}")
-    if not output.parent.is_dir():
-        raise click.UsageError(f"--output: there is no directory {output.parent}")
+    try:
+        if not output.parent.is_dir():
+            raise click.UsageError(f"--output: there is no directory {output.parent}")
+        if output.is_dir():
+            raise click.UsageError(f"--output: {output} is a directory")
+        output.open("ab").close()
+    except OSError as error:
+        raise click.UsageError(f"--output: {output} cannot be written: {error.strerror}") from error
     return partial(writers[output.suffix], output)
 
 
@@ -292,23 +321,18 @@ def _write_npz(path: Path, result: SimulationResult) -> None:
 
 
 def _write_csv(path: Path, result: SimulationResult) -> None:
-    names, columns = [], []
-    for name, column in result.items():
-        for element in np.ndindex(column.shape[1:]):
-            names.append(name if not element else f"{name}[{','.join(map(str, element))}]")
-            columns.append(column[(slice(None), *element)].tolist())
-    with path.open("w", newline="", encoding="utf-8") as file:
+    columns = flat_columns(result)
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
-        writer.writerow(["replicate", *names])
-        writer.writerows(zip(range(result.replicates), *columns, strict=True))
+        writer.writerow(["replicate", *columns])
+        writer.writerows(zip(range(result.replicates), *(c.tolist() for c in columns.values()), strict=True))
 
 
 def _as_json(result: SimulationResult, from_store: int) -> dict[str, Any]:
     outputs = {}
     for name, s in result.summary().items():
         values = {n: getattr(s, n) for n in ("count", "mean", "sd", "standard_error", "minimum", "maximum")}
-        values["quantiles"] = {f"{q:g}": np.asarray(v).tolist() for q, v in s.quantiles.items()}
-        outputs[name] = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+        outputs[name] = {**values, "quantiles": {f"{q:g}": v for q, v in s.quantiles.items()}}
     return {
         "simulation": result.simulation.name,
         "fingerprint": result.simulation.fingerprint,
@@ -329,7 +353,3 @@ def _default_text(field: Field) -> str:
 
 def _first_line(simulation: Simulation) -> str:
     return (simulation.__doc__ or "").strip().partition("\n")[0]
-
-
-def _remark(text: str) -> None:
-    click.echo(f"bgsim: {text}", err=True)

@@ -6,7 +6,6 @@ Standard output carries data only, as text or, with ``--json``, as JSON.
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,11 +17,15 @@ import numpy as np
 import platformdirs
 from rich.table import Table
 
+from bgsim.checks import normal_name
+from bgsim.errors import StoreError
+from bgsim.parameters.fields import brief
 from bgsim.storage import ResultStore, StoredResult
 from bgsim.storage.compare import Comparison
 from bgsim.storage.limits import MOST_BYTES
 from bgsim.storage.slots import SlotPair
-from bgsim.ui.terminal import data_console, slots_table
+from bgsim.ui.streams import FilePath, cell, say, say_json, show
+from bgsim.ui.terminal import slots_table
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -31,14 +34,19 @@ _EXIT_DAMAGED = 1
 
 def default_store() -> Path:
     """Make the directory of the default store; return the store's path."""
-    directory = platformdirs.user_data_path("bgsim")
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory = platformdirs.user_data_path("bgsim")
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # the latter: there is no home
+        raise StoreError(
+            f"the default store has no directory: {error}; name a file with --store or BGSIM_STORE"
+        ) from error
     return directory / "results.db"
 
 
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     envvar="BGSIM_STORE",
     help="SQLite file that keeps the results.  [env: BGSIM_STORE; default: in the user's data directory]",
 )
@@ -55,7 +63,11 @@ def _options(command: _F) -> _F:
 def opened_store(path: Path | None) -> Iterator[ResultStore]:
     """Open an existing store, by default the user's."""
     path = path or default_store()
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+    if not is_there:
         raise click.UsageError(f"there is no store {path} yet; `bgsim run` makes it")
     store = ResultStore(path)
     try:
@@ -76,12 +88,12 @@ def store_ls(store: Path | None, as_json: bool) -> None:
     with opened_store(store) as opened:
         results = opened.results()
     if as_json:
-        _print_json([result.as_json() for result in results])
+        say_json([result.as_json() for result in results])
         return
     for r in results:
-        click.echo(
-            f"{r.hash[:12]}  {r.replicates:>12,}  {r.stored_bytes:>12,} bytes  {r.used_at[:19]}  "
-            f"{r.simulation.rpartition('.')[2]}  seed {r.seed}"
+        say(
+            f"{cell(r.hash[:12])}  {r.replicates:>12,}  {r.stored_bytes:>12,} bytes  {cell(r.used_at[:19])}  "
+            f"{cell(r.simulation.rpartition('.')[2])}  seed {cell(r.seed)}"
         )
 
 
@@ -94,19 +106,19 @@ def store_show(hash_prefix: str, store: Path | None, as_json: bool) -> None:
         result = opened.get(opened.resolve(hash_prefix))
     assert result is not None
     if as_json:
-        _print_json(result.as_json())
+        say_json(result.as_json())
         return
     for name, value in result.as_json().items():
         if name == "parameters":
-            click.echo("parameters")
+            say("parameters")
             for field, content in result.parameters.items():
-                click.echo(f"  {field:22} {content!r}")
+                say(f"  {cell(field):22} {cell(brief(content))}")
         elif name == "versions":
             for first, count, text in result.versions:
-                click.echo(f"{name:14} {first:,} to {first + count - 1:,}: {text or 'unknown'}")
+                say(f"{name:14} {first:,} to {first + count - 1:,}: {cell(text or 'unknown')}")
         elif name != "summary":
-            click.echo(f"{name:14} {value}")
-    data_console().print(_summary_table(result))
+            say(f"{name:14} {cell(value)}")
+    show(_summary_table(result))
 
 
 @store_group.command("slots")
@@ -115,9 +127,9 @@ def store_slots(store: Path | None, as_json: bool) -> None:
     """Show each workspace's primary (newest) and secondary slot."""
     with opened_store(store) as opened:
         if as_json:
-            _print_json({name: _slots_json(opened.slots(name)) for name in opened.workspaces()})
+            say_json({name: _slots_json(opened.slots(name)) for name in opened.workspaces()})
         else:
-            data_console().print(slots_table(opened))
+            show(slots_table(opened))
 
 
 @store_group.command("compare")
@@ -132,18 +144,18 @@ def store_compare(workspace: str | None, confidence: float, store: Path | None, 
     with opened_store(store) as opened:
         found = opened.compare(_workspace(opened, workspace), confidence=confidence)
     if as_json:
-        _print_json(_comparison_json(found))
+        say_json(_comparison_json(found))
         return
     a, b = found.primary, found.secondary
-    click.echo(f"primary {a.hash[:12]} less secondary {b.hash[:12]}\n")
+    say(f"primary {cell(a.hash[:12])} less secondary {cell(b.hash[:12])}\n")
     for name, (left, right) in found.parameters.items():
-        click.echo(f"  {name:22} {left!r} instead of {right!r}")
-    data_console().print(_comparison_table(found))
+        say(f"  {cell(name):22} {cell(brief(left))} instead of {cell(brief(right))}")
+    show(_comparison_table(found))
 
 
 @store_group.command("export")
 @click.argument("hash_prefix", metavar="HASH")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=FilePath())
 @_options
 def store_export(hash_prefix: str, path: Path, store: Path | None, as_json: bool) -> None:
     """Write a result to PATH, which ends in .npz, .csv or .parquet."""
@@ -151,11 +163,11 @@ def store_export(hash_prefix: str, path: Path, store: Path | None, as_json: bool
         result_hash = opened.resolve(hash_prefix)
         opened.export(result_hash, path)
     if as_json:
-        _print_json({"hash": result_hash, "path": str(path), "bytes": path.stat().st_size})
+        say_json({"hash": result_hash, "path": str(path), "bytes": path.stat().st_size})
 
 
 @store_group.command("import")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=FilePath())
 @_options
 def store_import(path: Path, store: Path | None, as_json: bool) -> None:
     """Import an exported .npz file, or all of another store."""
@@ -191,11 +203,11 @@ def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path |
             opened.max_age_s = max_age_days * 24 * 3600
         report = opened.cleanup()
     if as_json:
-        _print_json(dataclasses.asdict(report))
+        say_json(dataclasses.asdict(report))
     else:
         for reason in report.reasons:
-            click.echo(reason)
-        click.echo(
+            say(reason)
+        say(
             f"{len(report.removed)} results of {report.removed_bytes:,} bytes removed; the file is "
             f"{report.file_bytes:,} bytes smaller"
         )
@@ -209,11 +221,11 @@ def store_check(repair: bool, store: Path | None, as_json: bool) -> None:
     with opened_store(store) as opened:
         report = opened.check(repair=repair)
     if as_json:
-        _print_json({**dataclasses.asdict(report), "ok": report.ok})
+        say_json({**dataclasses.asdict(report), "ok": report.ok})
     else:
         for text in (*report.problems, *report.repaired):
-            click.echo(text)
-        click.echo(f"{report.results:,} results with {report.blocks:,} blocks read: {_verdict(report.ok)}")
+            say(cell(text, most=200))
+        say(f"{report.results:,} results with {report.blocks:,} blocks read: {_verdict(report.ok)}")
     if not (report.ok or report.repaired):
         sys.exit(_EXIT_DAMAGED)
 
@@ -224,7 +236,7 @@ def _verdict(ok: bool) -> str:
 
 def _workspace(store: ResultStore, name: str | None) -> str:
     """Return the workspace of this name, or of its last part, or the only one."""
-    names = store.workspaces()
+    names, name = store.workspaces(), name if name is None else normal_name(name)
     found = [w for w in names if name in (None, w) or w.rpartition(".")[2] == name]
     if len(found) != 1:
         raise click.UsageError(
@@ -237,7 +249,9 @@ def _workspace(store: ResultStore, name: str | None) -> str:
 def _summary_table(result: StoredResult) -> Table:
     table = _table("output", "dtype", "mean", "sd", "minimum", "maximum")
     for name, s in result.summary.items():
-        table.add_row(name, s.dtype, *("" if v is None else f"{v:.6g}" for v in (s.mean, s.sd, s.minimum, s.maximum)))
+        table.add_row(
+            cell(name), cell(s.dtype), *("" if v is None else f"{v:.6g}" for v in (s.mean, s.sd, s.minimum, s.maximum))
+        )
     return table
 
 
@@ -245,10 +259,10 @@ def _comparison_table(found: Comparison) -> Table:
     table = _table("output", "difference", "low", "high", "replicates", "")
     for name, d in found.outputs.items():
         if np.ndim(d.mean):
-            table.add_row(name, f"an array of {np.shape(d.mean)} each")
+            table.add_row(cell(name), f"an array of {np.shape(d.mean)} each")
             continue
         note = ("paired" if d.paired else "independent") + (", not zero" if d.significant else "")
-        table.add_row(name, *(f"{v:.6g}" for v in (d.mean, d.low, d.high)), f"{d.replicates:,}", note)
+        table.add_row(cell(name), *(f"{v:.6g}" for v in (d.mean, d.low, d.high)), f"{d.replicates:,}", note)
     return table
 
 
@@ -286,11 +300,7 @@ def _slots_json(pair: SlotPair) -> dict[str, Any]:
 
 def _print_lines(lines: Iterable[str], as_json: bool) -> None:
     if as_json:
-        _print_json(list(lines))
+        say_json(list(lines))
     else:
         for line in lines:
-            click.echo(line)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value))
+            say(line)

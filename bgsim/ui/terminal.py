@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from bgsim.errors import printable
 from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
+from bgsim.result import example
+from bgsim.ui.streams import cell
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,10 +85,10 @@ def show_row(display: Progress, row: TaskID, update: ProgressUpdate, name: str =
         rest.append(f"{format_duration(update.estimated_time_remaining_ms)} left")
     display.update(
         row,
-        description=name + update.current_phase,
+        description=cell(name + update.current_phase),
         completed=update.fraction,
         count=f"{update.replicates_completed:,}/{update.total_replicates:,}",
-        rest=", ".join([*rest, *update.messages]),
+        rest=cell(", ".join([*rest, *update.messages])),
     )
 
 
@@ -96,18 +99,10 @@ def _show_lines(updates: Iterable[ProgressUpdate] | BatchProgress, console: Cons
         text = str(update)
         if time.monotonic() - last >= _LINE_INTERVAL_S:
             last = time.monotonic()
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(printable(text), soft_wrap=True)
             text = ""
     if text:  # the last update, which tells how it ended
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def data_console() -> Console:
-    """Return a console on standard output; if that is no terminal, wide enough for any table."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200
-    return console
+        console.print(printable(text), soft_wrap=True)
 
 
 def summary_table(result: SimulationResult) -> Table:
@@ -119,12 +114,15 @@ def summary_table(result: SimulationResult) -> Table:
     ):  # fmt: skip
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for name, summary in result.summary().items():
+        if summary.mean is None:
+            table.add_row(cell(name), example(result[name]))
+            continue
         if np.ndim(summary.mean):
-            table.add_row(name, f"an array of {np.shape(summary.mean)} each")
+            table.add_row(cell(name), f"an array of {np.shape(summary.mean)} each")
             continue
         proportion = result[name].dtype.kind == "b"
         cells = ["" if proportion else f"{q:.6g}" for q in summary.quantiles.values()]
-        table.add_row(name, estimate(summary, percent=proportion), *cells, histogram(result[name]))
+        table.add_row(cell(name), estimate(summary, percent=proportion), *cells, histogram(result[name]))
     return table
 
 
@@ -149,7 +147,12 @@ def histogram(column: NDArray[Any]) -> str:
     low, high = values.min(), values.max()
     whole = column.dtype.kind in "biu" and high - low < _BINS
     bins = int(high - low) + 1 if whole else _BINS
-    counts, _ = np.histogram(values, bins, (low - 0.5, high + 0.5) if whole else None)
+    if whole:
+        places = values - low
+    else:  # halves, for the difference of two doubles may be none
+        width = high / 2 - low / 2
+        places = (values / 2 - low / 2) / (width or 1.0) * bins
+    counts = np.bincount(places.astype(int).clip(0, bins - 1), minlength=bins)
     heights = np.ceil(counts / counts.max() * (len(_BLOCKS) - 1)).astype(int)
     return f"{low:.4g} {''.join(_BLOCKS[h] for h in heights)} {high:.4g}"
 
@@ -163,15 +166,9 @@ def slots_table(store: Store) -> Table:
         pair = store.slots(workspace)
         for name, slot in (("primary", pair.primary), ("secondary", pair.secondary)):
             if slot is None:
-                table.add_row(workspace.rpartition(".")[2], name, "empty")
+                table.add_row(cell(workspace.rpartition(".")[2]), name, "empty")
             else:
-                placed = slot.placed_at[:19].replace("T", " ")
-                table.add_row(
-                    workspace.rpartition(".")[2],
-                    name,
-                    slot.hash[:12],
-                    f"{slot.replicates:,}",
-                    str(slot.generation),
-                    placed,
-                )
+                placed = cell(slot.placed_at[:19].replace("T", " "))
+                numbers = f"{slot.replicates:,}", str(slot.generation)
+                table.add_row(cell(workspace.rpartition(".")[2]), name, cell(slot.hash[:12]), *numbers, placed)
     return table

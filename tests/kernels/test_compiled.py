@@ -209,8 +209,10 @@ def test_an_integer_that_does_not_fit_is_refused() -> None:
     def large(p: Any, rng: Any) -> int:
         return 1000
 
-    with pytest.raises(OverflowError, match="does not fit"):
+    with pytest.raises(OutputError, match="does not fit"):
         run_chunk(large, None, 0, 1)
+    with pytest.raises(OutputError, match=r"output 'x' of .*large is declared as int8, which cannot hold 1000"):
+        bgsim.run(large, replicates=1)
 
 
 def test_a_shorter_array_is_refused() -> None:

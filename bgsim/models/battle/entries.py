@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from bgsim.checks import is_integer, is_number
-from bgsim.errors import ScenarioError, nearest
+from bgsim.errors import ScenarioError, nearest, printable
 from bgsim.models.dice import Formula, parse_formula
 from bgsim.models.files import shown
 from bgsim.parameters.fields import brief
@@ -79,7 +79,7 @@ class Listing:
         for what, places in self.found.items():
             more = f" and {len(places) - 1} more" if len(places) > 1 else ""
             parts.append(f"{what} ({places[0]}{more})")
-        warnings.warn(f"rules={rules!r} ignores: {'; '.join(parts)}", ScenarioWarning, stacklevel=2)
+        warnings.warn(printable(f"rules={rules!r} ignores: {'; '.join(parts)}"), ScenarioWarning, stacklevel=2)
 
 
 class Entry:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bgsim.errors import NewerSchemaError, StoreError
+from bgsim.errors import NewerSchemaError, StoreError, printable
 from bgsim.storage.codec import segments
 from bgsim.storage.slots import SlotCache
 from bgsim.storage.sqlite import forks, tables
@@ -177,8 +177,10 @@ class StoreFile:
             rebuilt = rebuild(self.path, before)
             if rebuilt is not None:
                 warnings.warn(
-                    f"the store {self.path} is damaged ({error.__cause__ or error}); it is now {rebuilt.aside.name}, "
-                    f"and {rebuilt.saved} results were saved from it",
+                    printable(
+                        f"the store {self.path} is damaged ({error.__cause__ or error}); it is now "
+                        f"{rebuilt.aside.name}, and {rebuilt.saved} results were saved from it"
+                    ),
                     RuntimeWarning,
                     stacklevel=4,
                 )

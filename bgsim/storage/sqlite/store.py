@@ -11,6 +11,7 @@ Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``databa
 from __future__ import annotations
 
 import sqlite3
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,7 +19,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import DamagedResultError, StoreError
+from bgsim.errors import DamagedResultError, StoreError, brief
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec import segments
@@ -29,7 +30,7 @@ from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotCache, SlotPair
 from bgsim.storage.sqlite import tables, values
 from bgsim.storage.sqlite.check import check_file, mend
-from bgsim.storage.sqlite.database import SQLITE_ERRORS, is_unreadable
+from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
 from bgsim.storage.sqlite.file import StoreFile
 from bgsim.storage.sqlite.loading import read
 from bgsim.storage.sqlite.tables import NewResult
@@ -78,7 +79,7 @@ class ResultStore(LimitedStore):
         max_age_s: float = DEFAULT_MAX_AGE_S,
         survive_power_loss: bool = False,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path = _checked_path(path)
         self._cache = SlotCache(self._is_stored)
         super().__init__(Limits(max_storage_bytes, max_age_s))
         self._upkeep = Upkeep(self._limits, self.location, self._cache.pin)
@@ -121,7 +122,7 @@ class ResultStore(LimitedStore):
             damage = str(error)
         except SQLITE_ERRORS as error:
             if not is_unreadable(error):
-                raise self._readers.refused(error) from error
+                raise explained(self.path, "read", error) from error
             damage = str(error)
         else:
             if found is None:
@@ -316,3 +317,20 @@ class ResultStore(LimitedStore):
 
 def _ignore(error: Exception | None) -> None:
     """Do nothing: the caller gave no `on_stored`."""
+
+
+def _checked_path(path: str | Path) -> Path:
+    """Return an absolute path that a file may have."""
+    if str(path) == ":memory:":
+        raise StoreError("':memory:' names no file; use Engine(store=':memory:') or MemoryStore()")
+    try:
+        found = Path(path).absolute()
+        str(found).encode()  # as SQLite takes it
+        kind = found.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return found  # opening it says what is wrong with that
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{brief(str(path))} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise StoreError(f"{found} is a device or a pipe, and no file; choose another path")
+    return found
