@@ -2,7 +2,8 @@
 
 ``base`` defines a store; ``memory`` is the one without a file. ``records`` describes results, ``slots`` places them,
 ``reports`` says what a clean-up or a check found,
-``limits`` what a store may keep. ``compare`` compares two results, ``explain`` says why a request hits
+``limits`` what a store may keep. ``large_values`` keeps large parameters apart, ``points``
+and ``nearest`` find similar ones. ``compare`` compares two results, ``explain`` says why a request hits
 or misses, ``transfer`` exports and imports. ``journal`` defines the journal of requests, ``memory_journal`` keeps it
 without a file, ``owners`` tells which engines live.
 
@@ -11,8 +12,8 @@ without a file, ``owners`` tells which engines live.
 ``sqlite`` is the store in a file. ``store`` has its methods; ``file`` the file in use, ``writer`` the thread that
 writes, ``readers`` the connections that read, ``upkeep`` the end of each transaction. ``database`` opens files,
 ``schema`` makes and migrates them, ``forks`` closes them while the process forks. ``tables``, ``journal_tables``,
-``loading``, ``listings`` and ``bulk`` have the statements. ``check`` reads everything, ``salvage`` saves what it can
-read of a damaged file.
+``loading``, ``listings``, ``search``, ``values``, ``eviction`` and ``bulk`` have the statements. ``check`` reads
+everything, ``salvage`` saves what it can read of a damaged file.
 """
 
 from bgsim.storage.base import Store

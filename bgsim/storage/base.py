@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bgsim.storage.compare import Comparison
     from bgsim.storage.explain import Explanation
     from bgsim.storage.journal import Journal
+    from bgsim.storage.nearest import Wanted
     from bgsim.storage.records import Record, StoredResult
 
 OnStored: TypeAlias = Callable[[Exception | None], None]
@@ -277,9 +278,18 @@ class Store(NotPicklable, abc.ABC):
 
         See `bgsim.storage.explain.most_similar`.
         """
-        from bgsim.storage.explain import most_similar  # noqa: PLC0415 - most callers never ask
+        from bgsim.storage.explain import json_of, most_similar  # noqa: PLC0415 - most callers never ask
+        from bgsim.storage.nearest import Wanted  # noqa: PLC0415
 
-        return most_similar(self.results(), parameters, simulation)
+        name = simulation if isinstance(simulation, str | None) else simulation.name
+        return most_similar(self.alike(Wanted(json_of(parameters), name)), parameters, simulation)
+
+    def alike(self, wanted: Wanted) -> list[StoredResult]:  # noqa: ARG002 - all are
+        """Return results among which is the one whose parameters are most like the wanted ones, the last used first.
+
+        A store returns fewer than all where it finds them faster than by reading all.
+        """
+        return self.results()
 
     def explain(self, simulation: Simulation, parameters: Any = None, *, replicates: int, seed: int = 0) -> Explanation:
         """Say whether a request would hit, be cut, extended or computed, and why.
@@ -296,13 +306,15 @@ class Store(NotPicklable, abc.ABC):
             If the simulation refuses the parameters.
         """
         from bgsim.storage import explain  # noqa: PLC0415 - most callers never ask
+        from bgsim.storage.nearest import Wanted  # noqa: PLC0415
 
         bound = simulation.bind(parameters)
         key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts)
         stored = self.find(key)
         if stored:
             return explain.explain_found(key, stored, replicates)
-        return explain.explain_miss(key, replicates, self.results())
+        wanted = Wanted(bound.to_json(), key.simulation, key.fingerprint, key.seed)
+        return explain.explain_miss(key, replicates, self.alike(wanted))
 
     def export(self, result_hash: str, path: str | Path) -> None:
         """Write a result to a ``.npz``, ``.csv`` or ``.parquet`` file; see `bgsim.storage.transfer.write_result`.

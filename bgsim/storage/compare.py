@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.errors import InvalidInputError
+from bgsim.parameters.parameter_set import are_equal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,8 +185,9 @@ def _comparable(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return np.shape(a) == np.shape(b) and np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind in "fc")
-    return bool(a == b)
+        may_be_nan = all(np.asarray(value).dtype.kind in "fc" for value in (a, b))
+        return np.shape(a) == np.shape(b) and np.array_equal(a, b, equal_nan=may_be_nan)
+    return are_equal(a, b)
 
 
 def _plain(value: Any) -> Any:

@@ -148,7 +148,13 @@ def _code_reason(changed: tuple[str, ...]) -> str:
 
 def _as_stored(parameters: Any) -> dict[str, Any]:
     """Return parameters in the form in which a store returns them."""
+    return ParameterSet.values_from_json(json_of(parameters))
+
+
+def json_of(parameters: Any) -> str:
+    """Return parameters as a `Record` has them, given as for `most_similar`."""
     if not isinstance(parameters, ParameterSet):
         given = dataclasses.is_dataclass(parameters) or hasattr(parameters, "_fields")
         parameters = ParameterSet.of(parameters, type(parameters) if given else None)
-    return ParameterSet.values_from_json(parameters.to_json())
+    text: str = parameters.to_json()
+    return text

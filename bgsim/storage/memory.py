@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from itertools import islice
 from operator import index
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
@@ -18,6 +21,8 @@ from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.large_values import LARGE, SharedValues
 from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.memory_journal import MemoryJournal
+from bgsim.storage.nearest import Group, Wanted, nearest, words_of_column
+from bgsim.storage.points import MOST_FIELDS
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import SlotPair, place
@@ -69,6 +74,25 @@ class _Stored:
         """Describe it, given its whole record."""
         found = StoredResult.of(record, self.columns, time_text(self.created_s), time_text(self.used_s))
         return replaced(found, stored_bytes=self.nbytes)
+
+
+def _groups(held: Sequence[_Stored], wanted: Wanted) -> Iterator[Group]:
+    """Return the results by the names of their parameters; their ids are places in the sequence."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    values = [_values_of(each.key) for each in held]
+    for number, each in enumerate(values):
+        places.setdefault(tuple(each), []).append(number)
+    for names, found in places.items():
+        ordered, keys = sorted(names), [held[n].key for n in found]
+        columns = [words_of_column([values[n][name] for n in found]) for name in ordered[:MOST_FIELDS]]
+        same_code = np.array([key.fingerprint == wanted.fingerprint for key in keys])
+        same_seed = np.array([key.seed in (wanted.seed, str(wanted.seed)) for key in keys])
+        yield Group(ordered, columns, same_code, same_seed, np.array(found))
+
+
+def _values_of(key: ResultKey | Record) -> Mapping[str, Any]:
+    """Return parameters to be encoded; a record's large values as their references."""
+    return key.parameters if isinstance(key, ResultKey) else json.loads(key.parameters)
 
 
 class MemoryStore(LimitedStore):
@@ -183,6 +207,15 @@ class MemoryStore(LimitedStore):
             held = self._held.get(result_hash)
             record = None if held is None else self._record(held)
         return None if held is None or record is None else held.described(record)
+
+    def alike(self, wanted: Wanted) -> list[StoredResult]:
+        with self._lock:
+            held = [h for h in self._held.values() if wanted.simulation in (None, h.key.simulation)]
+        chosen = nearest(wanted, _groups(held, wanted), max)
+        with self._lock:
+            here = [held[n] for n in sorted(chosen, reverse=True) if self._held.get(held[n].key.hash) is held[n]]
+            records = [(each, self._record(each)) for each in here]
+        return [h.described(record) for h, record in records]
 
     def size(self) -> tuple[int, int]:
         with self._lock:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from bgsim.storage.large_values import LARGE
+
 MOST_FIELDS = 64
 
 COMPOUND = 1 << 50
@@ -81,7 +83,10 @@ def _other(value: Any) -> int:
     """Return the word of what is no number."""
     if type(value) is dict and "__enum__" in value:
         value = value["__enum__"]  # a user may give its name
-    digest = int.from_bytes(_digest(json.dumps(value, sort_keys=True)), "big") & _HASH
+    text = json.dumps(value)
+    if len(text) >= LARGE:  # as it stands in a short text
+        text = json.dumps({"__value__": hashlib.sha256(text.encode()).hexdigest()})
+    digest = int.from_bytes(_digest(text), "big") & _HASH
     is_compound = type(value) is list or (type(value) is dict and "__bytes__" not in value)
     return _OTHER | digest | (COMPOUND if is_compound else 0)
 

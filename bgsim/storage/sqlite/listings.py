@@ -1,15 +1,10 @@
-"""What a store's file holds, listed by sqlite-utils: for people and the command line, not for the engine.
-
-sqlite-utils takes longer to import than NumPy, so this module is imported when a list is asked for.
-"""
+"""What a store's file holds, listed: for people and the command line, not for the engine."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-
-from sqlite_utils import Database
 
 from bgsim.environment import joined
 from bgsim.errors import StoreError
@@ -19,7 +14,7 @@ from bgsim.storage.sqlite.values import Values
 
 
 def list_results(
-    connection: sqlite3.Connection, result_hash: str | None = None
+    connection: sqlite3.Connection, rowids: Sequence[int] | None = None
 ) -> tuple[list[StoredResult], dict[str, str]]:
     """Return what is stored, the last used first, and, by hash, why some of it cannot be read.
 
@@ -27,17 +22,18 @@ def list_results(
     ----------
     connection : sqlite3.Connection
         In a transaction, so that all tables are of one moment.
-    result_hash : str, optional
-        List this result alone.
+    rowids : sequence of int, optional
+        List these results alone, at most a hundred.
     """
-    db = _database(connection)
-    where, arguments = ("", []) if result_hash is None else ("WHERE hash = ?", [result_hash])
-    rows = list(db.query(f"{tables.READ_RESULTS} {where} ORDER BY used_at DESC, rowid DESC", arguments))
-    summaries, unreadable = _summaries(db.query(f"{tables.READ_OUTPUTS} {where}", arguments))
+    some = "" if rowids is None else f"WHERE rowid IN ({', '.join('?' * len(rowids))})"
+    rows = list(_rows(connection, f"{tables.READ_RESULTS} {some} ORDER BY used_at DESC, rowid DESC", rowids or ()))
+    hashes = None if rowids is None else [row["hash"] for row in rows]
+    summaries, unreadable = _summaries(_outputs(connection, hashes))
     runs: dict[str, list[tuple[int, str]]] = {}
-    where, arguments = ("position = 0", []) if result_hash is None else ("position = 0 AND hash = ?", [result_hash])
-    for row in db.table("blocks").rows_where(where, arguments, "hash, first", "hash, count, versions"):
-        runs.setdefault(row["hash"], []).append((row["count"], row["versions"]))
+    some = "" if hashes is None else f"AND hash IN ({', '.join('?' * len(hashes))})"
+    blocks = f"SELECT hash, count, versions FROM blocks WHERE position = 0 {some} ORDER BY hash, first"
+    for owner, count, versions in connection.execute(blocks, hashes or ()):
+        runs.setdefault(owner, []).append((count, versions))
     parts = {row["fingerprint"]: tables.read_parts(connection, row["fingerprint"]) for row in rows}
     found, values = [], Values(connection)
     for row in rows:
@@ -54,12 +50,23 @@ def list_results(
 
 def list_workspaces(connection: sqlite3.Connection) -> list[str]:
     """Return the workspaces that have a slot in use, sorted."""
-    rows = _database(connection).table("slots").rows_where(select="DISTINCT workspace", order_by="workspace")
-    return [row["workspace"] for row in rows]
+    return [row[0] for row in connection.execute("SELECT DISTINCT workspace FROM slots ORDER BY workspace")]
 
 
-def _database(connection: sqlite3.Connection) -> Database:
-    return Database(connection, recursive_triggers=False, execute_plugins=False)
+def _outputs(connection: sqlite3.Connection, hashes: list[str] | None) -> Iterator[dict[str, Any]]:
+    """Return the statistics of these results' outputs, or of all."""
+    if hashes is None:
+        yield from _rows(connection, tables.READ_OUTPUTS)
+    else:
+        for each in hashes:
+            yield from _rows(connection, tables.READ_OUTPUTS_OF, (each,))
+
+
+def _rows(connection: sqlite3.Connection, query: str, arguments: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
+    """Return rows by the names of their columns."""
+    rows = connection.execute(query, arguments)
+    names = [column[0] for column in rows.description]
+    return (dict(zip(names, row, strict=True)) for row in rows)
 
 
 def _summaries(

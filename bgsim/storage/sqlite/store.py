@@ -25,6 +25,7 @@ from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.limits import LimitedStore, Limits
+from bgsim.storage.nearest import Wanted
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotCache, SlotPair
@@ -32,7 +33,9 @@ from bgsim.storage.sqlite import tables, values
 from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
 from bgsim.storage.sqlite.file import StoreFile
+from bgsim.storage.sqlite.listings import list_results, list_workspaces
 from bgsim.storage.sqlite.loading import read
+from bgsim.storage.sqlite.search import similar
 from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.storage.sqlite.writer import Task, Writer
@@ -139,7 +142,7 @@ class ResultStore(LimitedStore):
             return tables.read_parts(reader, fingerprint)
 
     def results(self) -> list[StoredResult]:
-        return self._results(None)
+        return self._results()
 
     def size(self) -> tuple[int, int]:
         with self._readers.reading() as reader:
@@ -149,13 +152,17 @@ class ResultStore(LimitedStore):
             return found
 
     def get(self, result_hash: str) -> StoredResult | None:
-        return next(iter(self._results(result_hash)), None)
+        def find(reader: sqlite3.Connection) -> list[int]:
+            return [row[0] for row in reader.execute("SELECT rowid FROM results WHERE hash = ?", (result_hash,))]
 
-    def _results(self, result_hash: str | None) -> list[StoredResult]:
-        from bgsim.storage.sqlite.listings import list_results  # noqa: PLC0415 - imports sqlite-utils
+        return next(iter(self._results(find)), None)
 
+    def alike(self, wanted: Wanted) -> list[StoredResult]:
+        return self._results(lambda reader: similar(reader, wanted))
+
+    def _results(self, find: Callable[[sqlite3.Connection], list[int] | None] = lambda _: None) -> list[StoredResult]:
         with self._readers.reading(snapshot=True) as reader:
-            found, unreadable = list_results(reader, result_hash)
+            found, unreadable = list_results(reader, find(reader))
         for owner, reason in unreadable.items():
             self._file.set_aside(owner, reason)
         return found
@@ -254,8 +261,6 @@ class ResultStore(LimitedStore):
             return tables.read_slots(reader, workspace)
 
     def workspaces(self) -> list[str]:
-        from bgsim.storage.sqlite.listings import list_workspaces  # noqa: PLC0415 - imports sqlite-utils
-
         with self._readers.reading() as reader:
             return list_workspaces(reader)
 

@@ -27,6 +27,18 @@ READ_RESULTS = f"SELECT {RECORD}, replicates, stored_bytes, created_at, used_at 
 READ_OUTPUTS = "SELECT hash, name, dtype, replicates, mean, variance, minimum, maximum FROM stored_outputs"
 """The statistics of each output."""
 
+READ_OUTPUTS_OF = """
+WITH means AS (
+    SELECT position, sum(count * mean) / sum(count) AS mean FROM blocks WHERE hash = ?1 GROUP BY position
+)
+SELECT hash, name, dtype, sum(count) AS replicates, means.mean AS mean,
+       sum(squares + count * (blocks.mean - means.mean) * (blocks.mean - means.mean))
+           / nullif(sum(count) - 1, 0) AS variance,
+       min(minimum) AS minimum, max(maximum) AS maximum
+FROM blocks JOIN means USING (position) WHERE hash = ?1 GROUP BY blocks.position ORDER BY blocks.position
+"""
+"""The same of one result: SQLite would make the view's means of all of them."""
+
 ROW_BYTES = 300
 """About what a row takes beside the bytes that it holds, with its entries in indices."""
 
