@@ -201,6 +201,14 @@ def brief(value: object, most: int = _MOST_SHOWN) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def text_of(error: BaseException) -> str:
+    """Return an exception's text; its class may have none."""
+    try:
+        return str(error)
+    except BaseException as unreadable:
+        return f"a text that cannot be made ({type(unreadable).__name__})"
+
+
 def start_thread(thread: threading.Thread) -> None:
     """Start a thread.
 

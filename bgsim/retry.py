@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,8 @@ from typing import Any
 
 from bgsim.checks import check_integer, check_number, check_seconds, check_word, refused
 from bgsim.errors import CompileError, InvalidInputError, JobTimeoutError
+
+logger = logging.getLogger("bgsim.engine")
 
 BACKOFFS = ("exponential", "fixed")
 
@@ -56,9 +59,14 @@ class Retry:
         object.__setattr__(self, "retry_on", kinds)
 
     def covers(self, error: BaseException) -> bool:
-        """Tell whether an error, or what caused it, may pass by itself."""
-        chain = list(_causes(error))
-        return not any(isinstance(e, NEVER) for e in chain) and any(isinstance(e, self.retry_on) for e in chain)
+        """Tell whether an error, or what caused it, may pass by itself.
+
+        Types are compared as an ``except`` clause does, which asks no method of theirs: the engine's lock is held.
+        """
+        kinds = [type(e) for e in _causes(error)]
+        return not any(_is_one_of(kind, NEVER) for kind in kinds) and any(
+            _is_one_of(kind, self.retry_on) for kind in kinds
+        )
 
     def wait_s(self, retry: int) -> float:
         """Return how long to wait before a retry, counted from 1."""
@@ -78,14 +86,36 @@ class Retry:
         return cls(**{name: values[key] for key, name in _PLAIN.items()}, retry_on=kinds)
 
 
+def wait_before(retry: Retry, number: int, error: BaseException) -> float | None:
+    """Return how long to wait before a retry; None if the error is not tried again.
+
+    A class derived from `Retry` may answer otherwise, or fail: then the job fails with its own error.
+    """
+    try:
+        return check_seconds("wait_s", retry.wait_s(number)) if retry.covers(error) else None
+    except BaseException:
+        logger.exception("%r cannot say when to try again, so the job is not tried again", retry)
+        return None
+
+
 _PLAIN = {"attempts": "retries"} | {name: name for name in ("backoff", "delay_s", "max_delay_s", "jitter")}
 """By the word of the journal, which is kept for ever, the attribute."""
 
 
+def _is_one_of(kind: type, kinds: tuple[type, ...]) -> bool:
+    return any(type.__subclasscheck__(other, kind) for other in kinds)
+
+
+_cause_of = vars(BaseException)["__cause__"].__get__
+"""Returns an exception's cause, whatever its class makes of the name."""
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen = set()
+    while error is not None and id(error) not in seen:  # a user may have made a circle
+        seen.add(id(error))
         yield error
-        error = error.__cause__
+        error = _cause_of(error)
 
 
 def _exception_type(name: str) -> type[BaseException] | None:

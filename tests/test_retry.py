@@ -8,10 +8,13 @@ import types
 from typing import Any
 
 import pytest
+from conftest import HANDSHAKE_S
 from hypothesis import given
 from hypothesis import strategies as st
+from kernels import Fragile, fragile
 
-from bgsim.errors import CompileError, InvalidInputError, JobTimeoutError, ParameterError
+import bgsim
+from bgsim.errors import CompileError, InvalidInputError, JobTimeoutError, ParameterError, ReplicateError
 from bgsim.retry import BACKOFFS, Retry
 
 
@@ -116,3 +119,69 @@ def test_types_that_are_not_here_are_left_out(monkeypatch: pytest.MonkeyPatch) -
     module.Passing = 3  # type: ignore[attr-defined]
     assert Retry.from_json(written).retry_on == (OSError,)
     assert Retry.from_json(written | {"retry_on": ["never_imported:TimeoutError"]}).retry_on == ()
+
+
+def refuse_to_answer(*_: object) -> bool:
+    raise RuntimeError("not to be asked")
+
+
+Raising: Any = type("Raising", (type,), {"__instancecheck__": refuse_to_answer})
+"""Of exception types that cannot be asked."""
+
+
+class Odd(ValueError, metaclass=Raising):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_types_are_compared_as_an_except_clause_does() -> None:
+    retry = Retry()
+    object.__setattr__(retry, "retry_on", (Odd,))
+    assert retry.covers(Odd())
+    assert not retry.covers(ValueError())
+
+
+def test_a_circle_of_causes_is_gone_through_once() -> None:
+    first, second = RuntimeError("a"), KeyError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert not Retry().covers(first)
+    assert Retry(retry_on=(KeyError,)).covers(first)
+
+
+class Unable(Retry):
+    def covers(self, error: BaseException) -> bool:
+        raise SystemExit
+
+
+class Endless(Retry):
+    def wait_s(self, retry: int) -> float:
+        return float("nan")
+
+
+class Talkative(Retry):
+    def wait_s(self, retry: int) -> Any:
+        return "soon"
+
+
+@pytest.mark.parametrize("kind", [Unable, Endless, Talkative])
+def test_a_retry_of_a_users_own_that_fails_fails_its_job_alone(kind: type[Retry]) -> None:
+    with bgsim.Engine(workers=1) as engine:
+        retry = kind(retry_on=(ValueError,), delay_s=0.0)
+        job = engine.submit(fragile, Fragile(2.0), replicates=1, retry=retry)
+        assert isinstance(job.exception(HANDSHAKE_S), ReplicateError)
+        assert engine.submit(fragile, Fragile(0.0), replicates=1).result(HANDSHAKE_S).replicates == 1
+
+
+def test_an_error_without_words_is_tried_again_and_told() -> None:
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
+    def odd(p: Any, rng: Any) -> float:
+        raise Odd
+
+    with bgsim.Engine(workers=1) as engine:
+        retry = Retry(retries=2, delay_s=0.0)
+        object.__setattr__(retry, "retry_on", (Odd,))
+        job = engine.submit(odd, replicates=1, retry=retry)
+        assert isinstance(job.exception(HANDSHAKE_S), ReplicateError)
+        assert job.attempts == 2
+        assert "a text that cannot be made" in str(job.error)
+        assert engine.health().failed == 1

@@ -10,6 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from bgsim.errors import text_of
 from bgsim.job import JobState
 from bgsim.progress import ProgressBus, UpdateType
 from bgsim.storage.journal import DeadLetter, PendingRequest
@@ -162,7 +163,7 @@ class Events:
             attempts = [
                 {
                     "at": time_text(at),
-                    "error": f"{type(e).__name__}: {e}",
+                    "error": f"{type(e).__name__}: {text_of(e)}",
                     "traceback": "".join(traceback.format_exception(e)),
                 }
                 for at, e in failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bgsim.errors import text_of
 from bgsim.job import JobState
 from bgsim.result import SimulationResult
 from bgsim.running.status import outcome
@@ -124,7 +125,7 @@ class JobTable:
         if job.started_at is not None:
             self._state.runs_s.append(now - job.started_at)
         if error is not None:
-            job.error = f"{type(error).__name__}: {error}"
+            job.error = f"{type(error).__name__}: {text_of(error)}"
             if buries:
                 self._lock.defer(self._events.buried(job, run, error))
         self._events.ended(job, from_store, () if message is None else (message,))

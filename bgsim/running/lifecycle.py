@@ -18,9 +18,10 @@ import math
 from typing import TYPE_CHECKING
 
 from bgsim.control import STOP, YIELD
-from bgsim.errors import JobTimeoutError, SimulationChangedError
+from bgsim.errors import JobTimeoutError, SimulationChangedError, text_of
 from bgsim.job import Job, JobState
 from bgsim.queue.entry import EntryState
+from bgsim.retry import wait_before
 from bgsim.running.run import Attempt, Run, Stage
 from bgsim.running.wake import wake_worker
 
@@ -254,7 +255,10 @@ class Lifecycle:
     def _try_again(self, run: Run, error: BaseException, now: float) -> bool:
         """Put a run that failed back in the queue, for its next try; False when it has failed for good."""
         retry, state = run.retry, self._state
-        if run.is_stopped or retry is None or not retry.retries or not retry.covers(error):
+        if run.is_stopped or retry is None or not retry.retries:
+            return False
+        wait_s = wait_before(retry, len(run.attempts) + 1, error)
+        if wait_s is None:
             return False
         if run.state is _DELAYED:
             return True  # another chunk of the same try has failed, or it is held
@@ -263,14 +267,13 @@ class Lifecycle:
         run.attempts += (Attempt(state.clock.time(), error),)
         state.counts["retries"] += 1
         number = len(run.attempts)
-        wait_s = retry.wait_s(number)
         if run.state is _PROCESSING:
             self._set_aside(run)
             self._queue.requeue(run, now, now + wait_s)
         else:  # it was suspended meanwhile
             self._queue.hold(run, now)
             self._queue.release(run, now, now + wait_s)
-        reason = str(error).partition("\n")[0]
+        reason = text_of(error).partition("\n")[0]
         text = f"retry {number} of {retry.retries} in {wait_s:g} s: {type(error).__name__}: {reason}"
         for job in run.members.values():
             if not job.paused:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from bgsim import control as block
 from bgsim.ctrl_c import hold_ctrl_c, in_main_thread, interruptibly, let_ctrl_c_through
-from bgsim.errors import OutputError, ReplicateError, SimulationChangedError
+from bgsim.errors import OutputError, ReplicateError, SimulationChangedError, text_of
 
 if TYPE_CHECKING:
     from bgsim.kernels.stream import WorkerStream
@@ -290,10 +290,7 @@ def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:
         except BaseException:  # what else it does is no answer to what its outputs are
             return cause
         return cause
-    try:
-        text = str(cause)
-    except BaseException as unreadable:  # the simulation's own exception type
-        text = f"a text that cannot be made ({type(unreadable).__name__})"
+    text = text_of(cause)
     name = request.simulation.function.__name__
     error = ReplicateError(
         f"replicate {replicate} of {request.simulation.name} raised {type(cause).__name__}: {text}\n"

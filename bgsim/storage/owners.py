@@ -55,7 +55,7 @@ class Owner:
         now : float
             Seconds since the epoch.
         """
-        if self.host == socket.gethostname():
+        if self.host == socket.gethostname() and type(self.pid) is int:
             start = process_start(self.pid)
             if start is None:
                 return False
@@ -63,7 +63,7 @@ class Owner:
                 return start == self.process_start
         try:
             return now - seconds_of(self.heartbeat_at) <= STALE_AFTER_S
-        except ValueError:  # damage
+        except (ValueError, TypeError, OverflowError):  # damage: no time, or not even text
             return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -16,6 +17,7 @@ from new_process import start_script
 from paths import SUPPORT
 from store_helpers import columns, key, letter, request, schedule, store_now
 
+import bgsim
 from bgsim.errors import NewerSchemaError, StoreError
 from bgsim.storage import ResultStore
 from bgsim.storage.owners import STALE_AFTER_S, Owner, process_start
@@ -101,6 +103,31 @@ def test_a_heartbeat_keeps_what_an_engine_elsewhere_has(in_file, clock, monkeypa
     journal.flush()
     monkeypatch.setattr(socket, "gethostname", lambda: "here")
     assert journal.interrupted() == []
+
+
+@pytest.mark.parametrize("column", ["host", "pid", "process_start", "heartbeat_at"])
+@pytest.mark.parametrize("value", [None, b"\xff", 10**300, -1.5, "odd"], ids=repr)
+@pytest.mark.parametrize("host", ["here", "elsewhere"])
+def test_an_owner_with_odd_values_is_alive_or_dead_and_no_error(column, value, host) -> None:
+    owner = Owner.here("a", 1000.0)
+    if host == "elsewhere":
+        owner = replace(owner, host="elsewhere")
+    assert replace(owner, **{column: value}).is_alive(1000.0) in (True, False)
+
+
+def test_a_heartbeat_of_null_loses_no_request(in_file, path) -> None:
+    in_file.journal.register("a")
+    in_file.journal.add(request(1, "a"))
+    in_file.journal.flush()
+    in_file.close()
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("PRAGMA writable_schema=1")
+        file.execute("UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'owners'")
+        file.execute("PRAGMA writable_schema=0")
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE owners SET heartbeat_at = NULL, host = NULL, pid = NULL, process_start = NULL")
+    with bgsim.Engine(path, workers=1) as engine:
+        assert ids(engine.interrupted()) == ["r1"]
 
 
 def test_dead_owners_without_requests_are_deleted(in_file, path) -> None:

@@ -91,7 +91,7 @@ def write_owners(connection: sqlite3.Connection, owners: Mapping[str, Owner | No
 def alive(connection: sqlite3.Connection, now: float) -> set[str]:
     """Return the names of the owners that are alive; `now` in seconds since the epoch."""
     owners = [Owner(*row) for row in connection.execute(f"SELECT {_names(Owner)} FROM owners")]
-    return {owner.owner for owner in owners if owner.is_alive(now)}
+    return {owner.owner for owner in owners if isinstance(owner.owner, str) and owner.is_alive(now)}
 
 
 def forget_dead_owners(connection: sqlite3.Connection, now: float) -> None:
@@ -119,7 +119,8 @@ def interrupted(connection: sqlite3.Connection, now: float) -> list[PendingReque
     """Return the requests whose owner is dead or released, the oldest first."""
     living = tuple(alive(connection, now))
     places = ", ".join("?" * len(living))
-    rows = connection.execute(f"{_SELECT_REQUESTS} WHERE owner NOT IN ({places}) ORDER BY submitted_at, rowid", living)
+    dead = f"owner IS NULL OR owner NOT IN ({places})"
+    rows = connection.execute(f"{_SELECT_REQUESTS} WHERE {dead} ORDER BY submitted_at, rowid", living)
     return list(_read(connection, PendingRequest, rows))
 
 
