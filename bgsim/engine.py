@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-import os
 import secrets
 import weakref
 from collections.abc import Callable, Iterable
@@ -27,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.checks import NotPicklable, refused
+from bgsim.checks import NotPicklable
 from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig
 from bgsim.job import Job, JobStatus
@@ -39,12 +38,12 @@ from bgsim.registry import find_simulation
 from bgsim.request import Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
-from bgsim.running.shutdown import close, close_at_exit, close_in_thread
+from bgsim.running.shutdown import abandon, close, close_at_exit, close_in_thread
 from bgsim.running.stats import EngineStats, Health, health_of, stats_of
 from bgsim.running.submitter import Submitter
 from bgsim.schedules.recurring import RecurringJobs
 from bgsim.schedules.verbs import ScheduleVerbs
-from bgsim.storage import MemoryStore, ResultStore, Store
+from bgsim.storage import Store, open_store
 from bgsim.storage.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
@@ -79,6 +78,8 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         If a setting is not allowed.
     StoreError
         If the store cannot be opened.
+    NoThreadError
+        If the system starts no more threads. Nothing is left behind.
 
     Examples
     --------
@@ -104,7 +105,25 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         self.clock = clock or (ManualClock() if self.config.immediate else Clock())
         self._began = self.clock.monotonic()
         owned = not isinstance(store, Store)
-        self.store = self._open(store)
+        self.store = open_store(store, self.config.max_storage_bytes, self.config.max_age_seconds)
+        try:
+            self._begin(owned=owned)
+        except BaseException:  # such as limits that are not allowed, or a system that starts no thread
+            if owned:
+                self.store.close()
+            raise
+        close_at_exit(self._scheduler)
+        # A dropped engine finishes what it was given, like an executor of the standard library.
+        self._finalizer = weakref.finalize(self, close_in_thread, self._scheduler)
+        self._finalizer.atexit = False
+        if self.config.recover:
+            try:
+                self.recover()
+            except Exception as error:  # of the store: jobs run all the same, and it may be asked for again
+                logger.warning("what was interrupted cannot be recovered now: %s", error)
+
+    def _begin(self, *, owned: bool) -> None:
+        """Put the parts together, and start the threads; if one cannot be started, stop the others."""
         journal = self.store.journal if self.config.journal else MemoryJournal()
         # What is in memory is gone with the process, so there is nothing to recover it for.
         owner = None if isinstance(journal, MemoryJournal) else f"engine-{secrets.token_hex(8)}"
@@ -116,16 +135,11 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         if owner is not None:
             self._scheduler.events.register()
             self._scheduler.timers.periodic.append(Heartbeat(self._scheduler, owner))
-        self._scheduler.start()
-        close_at_exit(self._scheduler)
-        # A dropped engine finishes what it was given, like an executor of the standard library.
-        self._finalizer = weakref.finalize(self, close_in_thread, self._scheduler)
-        self._finalizer.atexit = False
-        if self.config.recover:
-            try:
-                self.recover()
-            except Exception as error:  # of the store: jobs run all the same, and it may be asked for again
-                logger.warning("what was interrupted cannot be recovered now: %s", error)
+        try:
+            self._scheduler.start()
+        except BaseException:
+            abandon(self._scheduler)
+            raise
 
     # ---- jobs ----------------------------------------------------------------------------------------
 
@@ -352,17 +366,6 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         return (
             f"<Engine: {self.config.workers} workers, {stats.processing} running, {stats.waiting} waiting, "
             f"store: {self.store.location}>"
-        )
-
-    def _open(self, store: str | Path | Store | None) -> Store:
-        if isinstance(store, Store):
-            return store
-        if store is None or store in (":memory:", Path(":memory:")):  # the latter as SQLite's users write it
-            return MemoryStore(self.config.max_storage_bytes, self.config.max_age_seconds)
-        if not isinstance(store, str | os.PathLike):
-            raise refused("store", store, "a path, a Store, or None for memory")
-        return ResultStore(
-            store, max_storage_bytes=self.config.max_storage_bytes, max_age_s=self.config.max_age_seconds
         )
 
 

@@ -6,6 +6,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from bgsim.errors import NoThreadError, start_thread
+
 if TYPE_CHECKING:
     from bgsim.job import Job
     from bgsim.running.scheduler import Scheduler
@@ -63,7 +65,16 @@ def close(scheduler: Scheduler, *, cancel: bool, timeout_s: float | None) -> lis
 def close_in_thread(scheduler: Scheduler, *, cancel: bool = False, timeout_s: float | None = None) -> None:
     """Have another thread close an engine: finalizers and callbacks must not wait."""
     options = {"cancel": cancel, "timeout_s": timeout_s}
-    threading.Thread(target=close, args=(scheduler,), kwargs=options, name="close-bgsim", daemon=True).start()
+    start_thread(threading.Thread(target=close, args=(scheduler,), kwargs=options, name="close-bgsim", daemon=True))
+
+
+def abandon(scheduler: Scheduler) -> None:
+    """Stop an engine that could not begin, and close what it has opened."""
+    with scheduler.lock:
+        scheduler.state.closed = scheduler.state.queue.closed = True
+        scheduler.workers.stop()
+        scheduler.timers.stop()
+    end_threads(scheduler, idle=True)
 
 
 def end_threads(scheduler: Scheduler, *, idle: bool) -> None:
@@ -83,8 +94,8 @@ def end_threads_soon(scheduler: Scheduler, *, idle: bool) -> None:
     options = {"idle": idle}
     ending = threading.Thread(target=end_threads, args=(scheduler,), kwargs=options, name="close-bgsim", daemon=True)
     try:
-        ending.start()
-    except RuntimeError:  # the interpreter ends, and starts no more threads
+        start_thread(ending)
+    except NoThreadError:  # also when the interpreter ends
         end_threads(scheduler, idle=idle)
     else:
         ending.join(CLOSE_GRACE_S)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bgsim.errors import JobTimeoutError
+from bgsim.errors import JobTimeoutError, start_thread
 from bgsim.job import JobState
 from bgsim.progress import format_duration
 
@@ -148,7 +148,7 @@ class Timers:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        start_thread(self._thread)
 
     def stop(self) -> None:
         """Have the thread end; under the lock, after `State.stopped` is set."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from bgsim import control as block
 from bgsim.ctrl_c import hold_ctrl_c, in_main_thread, interruptibly, let_ctrl_c_through
-from bgsim.errors import OutputError, ReplicateError, SimulationChangedError, text_of
+from bgsim.errors import OutputError, ReplicateError, SimulationChangedError, start_thread, text_of
 
 if TYPE_CHECKING:
     from bgsim.kernels.stream import WorkerStream
@@ -99,7 +99,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        start_thread(self._thread)
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the thread to end; return whether it has."""

@@ -2,7 +2,8 @@
 
 ``base`` defines a store; ``memory`` is the one without a file. ``records`` describes results, ``slots`` places them,
 ``reports`` says what a clean-up or a check found,
-``limits`` what a store may keep. ``large_values`` keeps large parameters apart, ``points``
+``limits`` what a store may keep. ``opening`` opens the one that an engine is given.
+``large_values`` keeps large parameters apart, ``points``
 and ``nearest`` find similar ones. ``compare`` compares two results, ``explain`` says why a request hits
 or misses, ``transfer`` exports and imports. ``journal`` defines the journal of requests, ``memory_journal`` keeps it
 without a file, ``owners`` tells which engines live.
@@ -21,6 +22,7 @@ from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.journal import DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.memory import MemoryStore
 from bgsim.storage.memory_journal import MemoryJournal
+from bgsim.storage.opening import open_store
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.slots import Slot, SlotPair
 from bgsim.storage.sqlite.salvage import read_store
@@ -44,4 +46,5 @@ __all__ = [
     "Store",
     "StoredResult",
     "checked_columns",
+    "open_store",
 ]

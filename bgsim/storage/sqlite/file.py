@@ -74,8 +74,12 @@ class StoreFile:
             except NewerSchemaError as error:
                 self._open_newer(error)
             else:
-                self.cache.pin(tables.pinned(connection))
-                self.writer = Writer(connection, self._reopen, path, upkeep, self.journal)
+                try:
+                    self.cache.pin(tables.pinned(connection))
+                    self.writer = Writer(connection, self._reopen, path, upkeep, self.journal)
+                except BaseException:  # such as a system that starts no thread: nothing is left open
+                    connection.close()
+                    raise
 
     def submit(self, task: Task) -> None:
         """Hand a task to the writer."""

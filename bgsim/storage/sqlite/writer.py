@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bgsim.errors import StoreError
+from bgsim.errors import StoreError, start_thread
 from bgsim.storage.base import OnStored
 from bgsim.storage.sqlite import forks, values
 from bgsim.storage.sqlite.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
@@ -123,7 +123,7 @@ class Writer:
         self._closing = False
         self._file = file_identity(path)  # written by the writer alone
         self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     @property
     def connection(self) -> sqlite3.Connection:
