@@ -103,7 +103,7 @@ class Request:
             if not isinstance(self.allow_deduplication, bool | np.bool_):
                 raise refused("allow_deduplication", self.allow_deduplication, "True or False")
             self.allow_deduplication = bool(self.allow_deduplication)
-        if self.cache not in CACHE_MODES:
+        if type(self.cache) is not str or self.cache not in CACHE_MODES:
             check_word("cache", self.cache, CACHE_MODES)
         self._take_defaults()
         undelayed = type(self.delay_s) is float and self.delay_s == 0.0

@@ -123,7 +123,7 @@ def test_any_declaration_is_taken_or_refused_by_name(outputs: Any) -> None:
     try:
         bgsim.simulation(free.function, outputs=outputs, compile=False)
     except BgsimError as error:
-        assert len(str(error)) < 5000
+        assert len(str(error)) < 25_000  # it names the output, and a name may be long
 
 
 @given(value=VALUES, dtype=st.sampled_from(["f8", "i1", "U3", "S2", "?", "c8", "M8[s]", "f2"]))
