@@ -24,16 +24,16 @@ _LITERAL = re.compile(r"(?:[\[\](){},:\s]|\d|True|False)*")
 _STEPS = {"[": 1, "{": 1, "(": 1, "]": -1, "}": -1, ")": -1}
 
 
-def read_json(text: str | bytes, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+def read_json(text: object, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """Return the value of a JSON text.
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If it is none, or nested deeper than `MAX_DEPTH`.
     """
-    if isinstance(text, bytes):
-        text = text.decode()
+    if not isinstance(text, str):
+        raise TypeError(f"it is no text but {type(text).__name__}")
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(_JSON_TEXT.sub("", text))
     return json.loads(text, object_hook=object_hook)

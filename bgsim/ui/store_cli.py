@@ -18,12 +18,13 @@ import platformdirs
 from rich.table import Table
 
 from bgsim.checks import normal_name
-from bgsim.errors import StoreError
+from bgsim.errors import ForeignFileError, StoreError
 from bgsim.parameters.fields import brief
 from bgsim.storage import ResultStore, StoredResult
 from bgsim.storage.compare import Comparison
 from bgsim.storage.limits import MOST_BYTES
 from bgsim.storage.slots import SlotPair
+from bgsim.storage.sqlite.entries import ForeignEntriesError
 from bgsim.ui.streams import FilePath, cell, say, say_json, show
 from bgsim.ui.terminal import slots_table
 
@@ -218,8 +219,11 @@ def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path |
 @_options
 def store_check(repair: bool, store: Path | None, as_json: bool) -> None:
     """Read all results and compare checksums; exit with 1 if there is damage that was not repaired."""
+    repaired = _repair_unopened(store) if repair else None
     with opened_store(store) as opened:
         report = opened.check(repair=repair)
+    if repaired is not None:
+        report = dataclasses.replace(report, repaired=(repaired, *report.repaired))
     if as_json:
         say_json({**dataclasses.asdict(report), "ok": report.ok})
     else:
@@ -228,6 +232,20 @@ def store_check(repair: bool, store: Path | None, as_json: bool) -> None:
         say(f"{report.results:,} results with {report.blocks:,} blocks read: {_verdict(report.ok)}")
     if not (report.ok or report.repaired):
         sys.exit(_EXIT_DAMAGED)
+
+
+def _repair_unopened(path: Path | None) -> str | None:
+    """Repair a file that cannot be opened as a store; return a sentence that says so, None if it can."""
+    path = path or default_store()
+    try:
+        with opened_store(path):
+            return None
+    except (ForeignFileError, ForeignEntriesError):
+        from bgsim.storage.sqlite.salvage import repair  # noqa: PLC0415 - rarely needed
+
+        if (repaired := repair(path)) is None:
+            raise
+        return repaired
 
 
 def _verdict(ok: bool) -> str:

@@ -24,6 +24,7 @@ from bgsim.errors import ForeignFileError, NewerSchemaError, StoreError
 from bgsim.storage import ResultStore
 from bgsim.storage.slots import VALID_S
 from bgsim.storage.sqlite import database, salvage, schema, tables, writer
+from bgsim.storage.sqlite.entries import ForeignEntriesError
 from bgsim.storage.sqlite.writer import Task
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -73,8 +74,10 @@ def use_damaged(path: Path, count: int = 6) -> None:
     """Use a file that may be damaged: no wrong bits come out, it can be mended, and then it serves again."""
     try:
         store = open_quietly(path)
-    except ForeignFileError:
-        return  # what says that it is ours is gone; it was left as it is
+    except (ForeignFileError, ForeignEntriesError):  # what says that it is ours is gone; it was left as it is
+        if salvage.repair(path) is None:
+            return
+        store = open_quietly(path)
     try:
         for x in range(count):
             try:
@@ -415,11 +418,12 @@ def _set_version(path: Path, version: int) -> None:
 
 def test_an_older_schema_is_migrated_with_a_copy_before(path, monkeypatch) -> None:
     fill(path, 2)
-    old = schema.SCHEMA_VERSION
+    old, add = schema.SCHEMA_VERSION, "ALTER TABLE results ADD COLUMN note TEXT"
     steps = {
-        old: lambda db: db.table("results").add_column("note", str),
+        old: lambda db: db.execute(add),
         old + 1: lambda db: db.execute("UPDATE results SET note = 'moved'"),
     }
+    monkeypatch.setattr(schema, "STATEMENTS", (*schema.STATEMENTS, (add,), ()))
     monkeypatch.setattr(schema, "SCHEMA_VERSION", old + 2)
     monkeypatch.setattr(schema, "MIGRATIONS", steps)
     store = ResultStore(path)

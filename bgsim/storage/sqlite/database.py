@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from bgsim.errors import ForeignFileError, NewerSchemaError, StoreError
 from bgsim.storage.sqlite import forks, schema
+from bgsim.storage.sqlite.entries import check_entries
 
 BUSY_TIMEOUT_MS = 60_000
 
@@ -144,6 +145,8 @@ def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
         cached_statements=64,
     )
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
     if mode == "ro":
         # So it can attach no file, to which it could write, nor VACUUM INTO one. An authorizer would do the same,
         # but SQLite calls it within its own lock: there it waits for Python's lock, whose holder may wait for SQLite's.
@@ -190,10 +193,14 @@ def _check_header(path: Path) -> None:
             header = file.read(_HEADER_BYTES)
         if header.startswith(_MAGIC) and header[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
             raise explained(path, "opened", error) from error
-        raise ForeignFileError(f"{path} is not a bgsim store, so it was left untouched; choose another path") from error
+        raise ForeignFileError(
+            f"{path} is not a bgsim store, so it was left untouched; choose another path, or, if it was one, let "
+            "`bgsim store check --repair` look for its results"
+        ) from error
     if application != schema.APPLICATION_ID:
         raise ForeignFileError(
-            f"{path} is another program's SQLite database, so it was left untouched; choose another path"
+            f"{path} is another program's SQLite database, so it was left untouched; choose another path, or, if it "
+            f"was a store, have `bgsim store check --repair --store {path}` look for its results"
         )
 
 
@@ -229,18 +236,19 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
             f"{path} was written by a newer bgsim (schema {version}, this one knows {schema.SCHEMA_VERSION}), so "
             "nothing is written to it; update bgsim, or choose another path"
         )
+    check_entries(connection, path)
     if 0 < version < schema.SCHEMA_VERSION:
         schema.migrate(connection, path)
     # Without shared memory, as on a network drive, this stays "delete": readers then wait for the writer.
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     _set(connection, wait_for_disk=survive_power_loss or mode != "wal")
     for probe in (
-        "count(*), sum(replicates) FROM results",
+        "count(*), max(replicates) FROM results",
         "* FROM blocks LIMIT 1",
-        "sum(generation) FROM slots",
+        "max(generation) FROM slots",
         "count(DISTINCT hash) FROM slots",
-        "count(*), sum(crashes) FROM requests",
-        "count(*), sum(pid) FROM owners",
+        "count(*), max(crashes) FROM requests",
+        "count(*), max(pid) FROM owners",
         "count(*) FROM identities",
     ):
         connection.execute(f"SELECT {probe}").fetchone()

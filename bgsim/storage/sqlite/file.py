@@ -16,6 +16,7 @@ from bgsim.storage.slots import SlotCache
 from bgsim.storage.sqlite import forks, tables
 from bgsim.storage.sqlite.check import find_damage
 from bgsim.storage.sqlite.database import DamagedFileError, file_identity, open_database, reopen_database
+from bgsim.storage.sqlite.entries import check_entries
 from bgsim.storage.sqlite.file_journal import FileJournal
 from bgsim.storage.sqlite.readers import Readers
 from bgsim.storage.sqlite.salvage import rebuild
@@ -195,6 +196,7 @@ class StoreFile:
         self._refusal = error
         try:
             with self.readers.reading(snapshot=True) as reader:
+                check_entries(reader, self.path)
                 for read in (tables.READ_RESULTS, tables.READ_OUTPUTS):
                     reader.execute(f"{read} LIMIT 0").fetchall()
                 reader.execute(f"{segments.SELECT} LIMIT 0", ("", 0)).fetchall()

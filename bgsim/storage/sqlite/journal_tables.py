@@ -196,13 +196,14 @@ def mark_schedule_run(connection: sqlite3.Connection, name: str, last_run_at: st
 # ---- care ------------------------------------------------------------------------------------------
 
 
-def copy_rows(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
-    """Copy the readable and valid rows of a damaged file's table."""
+def add_rows(connection: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Add the valid ones of rows that were found in a damaged file, given by column."""
     of = ROWS[table]
-    insert = f"INSERT INTO {table} ({_names(of)}) VALUES ({', '.join('?' * len(fields(of)))})"
-    for entry in _read(source, of, source.execute(f"SELECT {_names(of)} FROM {table} ORDER BY rowid")):
+    insert = f"INSERT OR IGNORE INTO {table} ({_names(of)}) VALUES ({', '.join('?' * len(fields(of)))})"
+    for row in rows:
+        entry = of(**row)
         if _wrong(entry) is None:
-            target.execute(insert, _short(target, entry))
+            connection.execute(insert, _row(entry))
 
 
 def find_wrong(connection: sqlite3.Connection) -> list[tuple[str, int, str]]:

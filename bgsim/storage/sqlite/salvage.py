@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,13 +12,15 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bgsim.errors import StoreError
+from bgsim.errors import DamagedResultError
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns
 from bgsim.storage.records import Record
-from bgsim.storage.slots import SlotPair
-from bgsim.storage.sqlite import forks, journal_tables, tables
+from bgsim.storage.slots import pair_of
+from bgsim.storage.sqlite import forks, journal_tables, tables, values
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, check_path, connect, explained, file_identity, open_database
+from bgsim.storage.sqlite.entries import check_entries
+from bgsim.storage.sqlite.remains import Remains
 from bgsim.storage.sqlite.values import Values
 
 logger = logging.getLogger("bgsim.storage")
@@ -67,10 +70,48 @@ def rebuild(path: Path, seen: tuple[int, int] | None) -> Rebuilt | None:
         new = path.with_name(f"{path.name}.rebuilding")
         for suffix in ("", *_LOGS):
             Path(f"{new}{suffix}").unlink(missing_ok=True)  # of a process that was interrupted
+        _make_like(path, new)
         saved = _save(path, new)
         aside = _set_aside(path)
         new.replace(path)
         return Rebuilt(aside, saved)
+
+
+def _make_like(path: Path, new: Path) -> None:
+    """Make an empty file that as many may read as another, and whose owner is the same if that is allowed."""
+    found = path.stat()
+    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        if hasattr(os, "fchown"):
+            with contextlib.suppress(PermissionError):
+                os.fchown(descriptor, found.st_uid, found.st_gid)
+            os.fchmod(descriptor, found.st_mode & 0o777)
+    finally:
+        os.close(descriptor)
+
+
+def repair(path: Path) -> str | None:
+    """Make a file anew that cannot be opened as a store, of what it holds; return a sentence that says so.
+
+    Returns
+    -------
+    str or None
+        None if it holds no row of a store: then it is left untouched.
+
+    Raises
+    ------
+    StoreError
+        If another process uses the file, or it cannot be written.
+    """
+    path = path.resolve()
+    with closing(Remains(path)) as remains:
+        if not remains.rows["results"]:
+            return None
+    with forks.Use(path):
+        rebuilt = rebuild(path, file_identity(path))
+    if rebuilt is None:
+        return "the file was damaged, and another process has made it anew"
+    return f"the file could not be opened and is now {rebuilt.aside.name}; {rebuilt.saved} results were saved from it"
 
 
 @contextlib.contextmanager
@@ -105,23 +146,25 @@ def _locked(lock: Path, path: Path) -> sqlite3.Connection:
 
 def _save(damaged: Path, new: Path) -> int:
     """Copy the readable part of a damaged file into a new one; return the number of results."""
-    saved = 0
-    with closing(open_database(new)) as target:
-        for record, columns in readable_results(damaged):
-            target.execute("BEGIN IMMEDIATE")
-            tables.write_results(target, [tables.NewResult.of(record, columns)])
-            if record.parts:
-                tables.write_identities(target, {record.fingerprint: record.parts})
-            target.execute("COMMIT")
-            saved += 1
-        with closing(connect(damaged, mode="rw")) as source:
-            for workspace, pair in _readable_slots(source).items():
-                with contextlib.suppress(sqlite3.IntegrityError):  # it points at what could not be saved
-                    tables.write_slots(target, workspace, pair)
-            for table in journal_tables.ROWS:
-                with contextlib.suppress(*SQLITE_ERRORS, TypeError):
-                    journal_tables.copy_rows(source, target, table)
-    return saved
+    with closing(Remains(damaged)) as remains, closing(open_database(new)) as target:
+        target.execute("BEGIN IMMEDIATE")
+        saved: dict[str, int] = {}
+        for record, columns, times in remains.results():
+            if record.hash not in saved:
+                tables.write_results(target, [tables.NewResult.of(record, columns)])
+                saved[record.hash] = len(next(iter(columns.values())))
+                if times is not None:
+                    tables.write_times(target, record.hash, *times)
+                if record.parts:
+                    tables.write_identities(target, {record.fingerprint: record.parts})
+        for workspace, slots in remains.slots(saved).items():
+            tables.write_slots(target, workspace, pair_of(slots))
+        values.write(target, remains.values)
+        for table in journal_tables.ROWS:
+            journal_tables.add_rows(target, table, remains.rows[table])
+        values.sweep(target)
+        target.execute("COMMIT")
+    return len(saved)
 
 
 def read_store(path: Path) -> Iterator[tuple[Record, Columns]]:
@@ -133,30 +176,33 @@ def read_store(path: Path) -> Iterator[tuple[Record, Columns]]:
         If it cannot be a store's file.
     """
     check_path(path)
+    with forks.Use(path), closing(connect(path, mode="rw")) as connection:
+        try:
+            check_entries(connection, path)
+        except SQLITE_ERRORS as error:
+            raise explained(path, "read", error) from error
     return readable_results(path)
 
 
 def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
-    """Yield the results of a store's file that match their checksums.
-
-    The caller has checked that it is a store's file.
-    """
+    """Yield the results of a store's file that match their checksums; the caller has checked the file."""
     use = forks.Use(path)
     connection = connect(path, mode="rw")
     try:
-        select, values = _select(connection), Values(connection)
-        for result_hash in _hashes(connection):
+        select, of_file = _select(connection), Values(connection)
+        for (result_hash,) in connection.execute("SELECT hash FROM results ORDER BY rowid").fetchall():
             try:
                 row = connection.execute(
                     f"SELECT {tables.RECORD}, checksum, replicates FROM results WHERE hash = ?",
                     (result_hash,),
                 ).fetchone()
-                record = replace(Record(*row[:6]), parameters=values.whole(row[5]))
+                segments.check_types(row, (*(str,) * 6, int, int))
+                record = replace(Record(*row[:6]), parameters=of_file.whole(row[5]))
                 if record.checksum != row[6]:
-                    raise StoreError("its record does not match its checksum")
+                    raise DamagedResultError("its record does not match its checksum")
                 with closing(connection.execute(select, (result_hash, row[7]))) as rows:
                     columns = segments.join(rows, result_hash, row[7])
-            except (*SQLITE_ERRORS, StoreError, TypeError, ValueError, OverflowError) as error:
+            except DamagedResultError as error:
                 logger.warning("result %s in %s cannot be read: %s", result_hash, path, error)
             else:
                 yield replace(record, parts=_readable_parts(connection, record.fingerprint)), columns
@@ -192,26 +238,8 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
-def _hashes(connection: sqlite3.Connection) -> list[str]:
-    """Return the hashes found from both ends of table and index, since reading stops at a damaged page."""
-    found: dict[str, None] = {}
-    for order in ("rowid", "rowid DESC", "hash", "hash DESC"):
-        with contextlib.suppress(*SQLITE_ERRORS):
-            for (result_hash,) in connection.execute(f"SELECT hash FROM results ORDER BY {order}"):
-                found[result_hash] = None
-    return [result_hash for result_hash in found if isinstance(result_hash, str)]
-
-
 def _readable_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, str]:
     try:
         return tables.read_parts(connection, fingerprint)
     except SQLITE_ERRORS:  # damage, or an older schema
-        return {}
-
-
-def _readable_slots(connection: sqlite3.Connection) -> dict[str, SlotPair]:
-    try:
-        names = [row[0] for row in connection.execute("SELECT DISTINCT workspace FROM slots")]
-        return {name: tables.read_slots(connection, name) for name in names}
-    except (*SQLITE_ERRORS, TypeError):
         return {}

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def create(connection: sqlite3.Connection) -> bool:
         connection.execute("ROLLBACK")
         return False
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    for statement in (*_RESULTS, *_JOURNAL, *_ORIGINS, *_VALUES, *_CHECKPOINTS):
+    for statement in chain.from_iterable(STATEMENTS):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
@@ -293,8 +294,12 @@ _CHECKPOINTS = (
 )
 
 
+STATEMENTS = (_RESULTS, _JOURNAL, _ORIGINS, (*_VALUES, *_CHECKPOINTS))
+"""What each version adds: a file of version n has the entries of the first n."""
+
+
 def _keep_values_once(database: Database) -> None:
-    _execute((*_VALUES, *_CHECKPOINTS), database)
+    _execute(STATEMENTS[3], database)
     values.move_all(database.conn)
 
 

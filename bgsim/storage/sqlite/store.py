@@ -329,12 +329,12 @@ def _checked_path(path: str | Path) -> Path:
     if str(path) == ":memory:":
         raise StoreError("':memory:' names no file; use Engine(store=':memory:') or MemoryStore()")
     try:
-        found = Path(path).absolute()
+        found = Path(path).resolve()  # as SQLite does: the log is beside the file itself
         str(found).encode()  # as SQLite takes it
         kind = found.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return found  # opening it says what is wrong with that
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise StoreError(f"{brief(str(path))} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise StoreError(f"{found} is a device or a pipe, and no file; choose another path")

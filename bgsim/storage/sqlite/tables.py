@@ -188,6 +188,13 @@ def write_identities(connection: sqlite3.Connection, parts: Mapping[str, Mapping
     bulk.insert(connection, "INSERT OR IGNORE INTO identities (fingerprint, parts)", rows)
 
 
+def write_times(connection: sqlite3.Connection, result_hash: str, created_at: str, used_at: str) -> None:
+    """Set when a result was first stored, and last used."""
+    connection.execute(
+        "UPDATE results SET created_at = ?, used_at = ? WHERE hash = ?", (created_at, used_at, result_hash)
+    )
+
+
 def read_parts(connection: sqlite3.Connection, fingerprint: str) -> dict[str, str]:
     """Return what a fingerprint was made of, empty if that is unknown or invalid."""
     row = connection.execute("SELECT parts FROM identities WHERE fingerprint = ?", (fingerprint,)).fetchone()

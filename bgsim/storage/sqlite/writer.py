@@ -22,6 +22,7 @@ from bgsim.errors import StoreError, start_thread
 from bgsim.storage.base import OnStored
 from bgsim.storage.sqlite import forks, values
 from bgsim.storage.sqlite.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
+from bgsim.storage.sqlite.entries import check_entries
 from bgsim.storage.sqlite.upkeep import Upkeep
 
 logger = logging.getLogger("bgsim.storage")
@@ -122,6 +123,7 @@ class Writer:
         self._urgent = False  # a task in the backlog is not patient
         self._closing = False
         self._file = file_identity(path)  # written by the writer alone
+        self._schema_version = -1  # of the entries that were checked; of another file after a replacement
         self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
         start_thread(self._thread)
 
@@ -177,7 +179,7 @@ class Writer:
     def file_replaced(self, connection: sqlite3.Connection) -> None:
         """Go on with another file under the same path; call it in a task that runs alone."""
         self._connection = connection
-        self._file = file_identity(self.path)
+        self._file, self._schema_version = file_identity(self.path), -1
 
     def close_connection(self) -> None:
         """Close the connection until it is needed again; no thread uses it."""
@@ -300,6 +302,7 @@ class Writer:
         try:
             self._check_file()
             self.connection.execute("BEGIN IMMEDIATE")
+            self._check_schema()
             if apart:
                 errors = [self._in_savepoint(task) for task in tasks]
             else:
@@ -356,6 +359,13 @@ class Writer:
             return explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
         self.connection.execute("RELEASE task")
         return None
+
+    def _check_schema(self) -> None:
+        """Refuse to write if another program has added what would run with our statements."""
+        (version,) = self.connection.execute("PRAGMA schema_version").fetchone()
+        if version != self._schema_version:
+            check_entries(self.connection, self.path)
+            self._schema_version = version
 
     def _check_file(self) -> None:
         """Refuse to write into a file that was deleted or replaced, where the results would be lost."""
