@@ -167,6 +167,7 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         on_progress: Callable[[ProgressUpdate], Any] | None = None,
         block: bool = False,
         block_timeout_s: float | None = None,
+        durable: bool = False,
     ) -> Job:
         """Hand over a simulation and return its handle.
 
@@ -209,6 +210,8 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
             Called with each `ProgressUpdate`, as by `subscribe`.
         block : bool
             Wait while the queue is full, `block_timeout_s` at most, instead of raising.
+        durable : bool
+            Return when the store's file has the request, so that no crash loses it; `StoreError` if that fails.
 
         Returns
         -------
@@ -246,7 +249,9 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
             deadline_s=deadline_s,
             retry=retry,
         )
-        return self._submitter.submit(request, on_progress=on_progress, block=block, block_timeout_s=block_timeout_s)
+        return self._submitter.submit(
+            request, on_progress=on_progress, block=block, block_timeout_s=block_timeout_s, durable=durable
+        )
 
     # ---- seeing --------------------------------------------------------------------------------------
 

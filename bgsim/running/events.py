@@ -64,6 +64,14 @@ class Events:
         if self.owner is not None:
             self._tell(self.journal.remove, job.id)
 
+    def is_written(self, on_written: Callable[[Exception | None], None]) -> bool:
+        """Tell whether the journal has written all that it was told; else it calls, in any thread, when it has."""
+        try:
+            return self.journal.is_written(on_written)
+        except Exception as error:  # a journal that breaks its contract must not keep a job from ending
+            self._state.journal_error = str(error)
+            return True
+
     def register(self) -> None:
         """Journal that this engine lives."""
         if self.owner is not None:
@@ -75,7 +83,7 @@ class Events:
         if owner is None:
             return
         for job in self._state.jobs.values():
-            if job.moved_to is not JobState.CANCELLING and job.run.phase != "storing":
+            if job.run is not None and job.moved_to is not JobState.CANCELLING and job.run.phase != "storing":
                 self._tell(self.journal.add, self._pending(job, owner))
         self._tell(self.journal.release, owner)
 

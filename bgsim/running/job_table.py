@@ -10,6 +10,8 @@ from bgsim.result import SimulationResult
 from bgsim.running.status import outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bgsim.job import Job
     from bgsim.running.events import Events
     from bgsim.running.run import Run
@@ -97,7 +99,8 @@ class JobTable:
     ) -> None:
         """Move a job to its terminal state, publish that, and resolve its future.
 
-        If it has done-callbacks, that is put off until the release of the lock.
+        If the journal still has the job, that comes when its end is written: a job that is told to have ended must not
+        run again after a crash. If it has done-callbacks, that is put off until the release of the lock.
 
         Parameters
         ----------
@@ -111,12 +114,15 @@ class JobTable:
         buries = error is not None and letter
         if run is not None:
             job.run = None
-            del self._state.jobs[job.id]
             from_store = run.from_store
             job.replicates_done = run.done_within(job.replicates)
             job.attempts = len(run.attempts)
-            if in_journal and not buries:
-                self._events.left(job)
+            if self._events.owner is not None and (in_journal or buries):
+                job.from_store = min(from_store, job.replicates)
+                write = self._events.buried(job, run, error) if error is not None and letter else None
+                self._end_when_written(job, state, write, columns, error, message)
+                return
+            del self._state.jobs[job.id]
         if state is _COMPLETED:
             job.replicates_done = job.replicates
         job.move(state)
@@ -141,6 +147,59 @@ class JobTable:
             return
         self._state.resolving[job.id] = job
         self._lock.defer(lambda: self._resolve(job, result, error))
+
+    def _end_when_written(
+        self,
+        job: Job,
+        state: JobState,
+        write: Callable[[], None] | None,
+        columns: Columns | None,
+        error: BaseException | None,
+        message: str | None,
+    ) -> None:
+        """End a job that has left its run once it has left the journal, too; `write` writes its dead letter."""
+        if state is not _COMPLETED and job.moved_to is not JobState.CANCELLING:
+            job.move(JobState.CANCELLING)
+
+        def end() -> None:
+            self.end_left(job, state, columns=columns, error=error, message=message)
+
+        def is_written(_: Exception | None = None) -> None:  # or cannot be, which the journal logs
+            with self._lock:
+                end()
+
+        def bury() -> None:
+            assert write is not None
+            write()
+            if self._events.is_written(is_written):
+                is_written()
+
+        self.leave(job)
+        if write is not None:
+            self._lock.defer(bury)  # a traceback as text takes a while
+            return
+        self._events.left(job)
+        if self._events.is_written(is_written):
+            end()
+
+    def leave(self, job: Job) -> None:
+        """Keep a job among those that have not ended, though no run has it, until `end_left`."""
+        self._state.jobs[job.id] = job
+        self._state.leaving += 1
+
+    def end_left(
+        self,
+        job: Job,
+        state: JobState,
+        *,
+        columns: Columns | None = None,
+        error: BaseException | None = None,
+        message: str | None = None,
+    ) -> None:
+        """End a job after `leave`: what had to be durable before it is told is durable."""
+        self._state.leaving -= 1
+        del self._state.jobs[job.id]
+        self.end(job, state, self._state.now(), columns=columns, error=error, message=message, letter=False)
 
     def _resolve(self, job: Job, result: SimulationResult | None, error: BaseException | None) -> None:
         """Resolve a job's future, which hands its done-callbacks on: without the lock."""

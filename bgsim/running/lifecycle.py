@@ -313,7 +313,8 @@ class Lifecycle:
 
     def cancel_all(self, now: float) -> None:
         """Cancel every job, what waits before what runs, which would start in its place."""
-        for job in sorted(self._state.jobs.values(), key=lambda job: job.run.stage is not Stage.WAITING):
+        jobs = [job for job in self._state.jobs.values() if job.run is not None]
+        for job in sorted(jobs, key=lambda job: job.run.stage is not Stage.WAITING):
             self.stop_job(job, None, now)
 
     def expire(self, now: float) -> None:

@@ -54,6 +54,8 @@ class State:
         When the runs of the last seconds ended, by the identity of their keys, the oldest first.
     jobs : dict of str to Job
         Those that have not ended, by id, in the order of submission.
+    leaving : int
+        How many of them no run has any more: what they wait for is that their end is durable.
     resolving : dict of str to Job
         Those that have ended and whose futures are about to say so, by id.
     ended : OrderedDict of str to tuple
@@ -110,6 +112,7 @@ class State:
         self.by_key: dict[str, Run] = {}
         self.stored_at: OrderedDict[str, float] = OrderedDict()  # a dict takes long to find its first after deletions
         self.jobs: dict[str, Job] = {}
+        self.leaving = 0
         self.resolving: dict[str, Job] = {}
         self.ended: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
         self.logs: dict[str, JobLog] = {}

@@ -59,10 +59,11 @@ class Stepper:
         self._timers.run_periodic()
         if self._workers.all[0].step():
             return True
-        left = len(self._state.storing)
+        state = self._state
+        left = len(state.storing) + state.leaving
         if left:
             self._storing.flush()
-        return len(self._state.storing) < left
+        return len(state.storing) + state.leaving < left
 
     def drive(self) -> None:
         """Do all that is due in this thread."""

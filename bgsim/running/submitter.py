@@ -62,6 +62,7 @@ class Submitter:
         on_progress: Callable[[ProgressUpdate], Any] | None = None,
         block: bool = False,
         block_timeout_s: float | None = None,
+        durable: bool = False,
         job_id: str | None = None,
         recovered: PendingRequest | None = None,
     ) -> Job:
@@ -79,6 +80,13 @@ class Submitter:
         simulation = request.simulation
         self._simulations[simulation.name] = simulation
         self._check(request)
+        if durable and scheduler.events.owner is None:
+            raise InvalidInputError(
+                "durable=True needs a journal that outlives the process; give the engine a store in a file, and "
+                "journal=True",
+                field="durable",
+                value=durable,
+            )
         now, wall = scheduler.state.monotonic(), scheduler.state.wall()
         if job_id is None:
             job_id = self.new_id(simulation)
@@ -96,6 +104,8 @@ class Submitter:
             else:
                 missed_at = now if missed else -math.inf
                 scheduler.submit(job, missed_at=missed_at, block=block, timeout_s=block_timeout_s)
+                if durable:
+                    self._write(job)
         except BaseException:
             if watcher is not None:
                 watcher.unsubscribe()
@@ -103,6 +113,14 @@ class Submitter:
         if scheduler.config.immediate:
             scheduler.drive()
         return job
+
+    def _write(self, job: Job) -> None:
+        """Return when the journal has a job, or cancel it and raise the store's error."""
+        try:
+            self.scheduler.journal.flush()
+        except BaseException:
+            self.scheduler.cancel(job)
+            raise
 
     def new_id(self, simulation: Simulation) -> str:
         """Return an id for a job."""

@@ -10,7 +10,7 @@ is dead (`bgsim.storage.owners`) or was released.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 MAX_DEAD_LETTERS = 1000
@@ -136,6 +136,14 @@ class Journal(abc.ABC):
     @abc.abstractmethod
     def release(self, owner: str) -> None:
         """Note that it was closed in an orderly way; its pending requests are then interrupted."""
+
+    def is_written(self, on_written: Callable[[Exception | None], None]) -> bool:  # noqa: ARG002 - an override uses it
+        """Tell whether all earlier changes are durable, or cannot be made so.
+
+        If not, `on_written` is called once, in another thread, when they are, or with the error. A journal that cannot
+        say takes them for durable.
+        """
+        return True
 
     # ---- pending requests ----------------------------------------------------------------------------
 

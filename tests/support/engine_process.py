@@ -147,10 +147,11 @@ def be_busy(path: str, seeds: int, report: Callable[[str], None]) -> None:
     engine = bgsim.Engine(path, workers=2, max_concurrent_simulations=2, chunk_target_ms=1)
     while True:
         jobs = [
-            engine.submit(hooked, replicates=10 + 7 * seed, seed=seed, priority=rng.randrange(4), block=True)
+            engine.submit(
+                hooked, replicates=10 + 7 * seed, seed=seed, priority=rng.randrange(4), block=True, durable=True
+            )
             for seed in rng.sample(range(40), 8)
         ]
-        engine.store.journal.flush()
         for job in jobs:
             report(f"asked {job.id} {job.seed} {job.replicates}")
             job.add_done_callback(lambda job: report(f"{job.state.value} {job.id} {job.seed} {job.replicates}"))
@@ -172,6 +173,8 @@ def look_through(path: str, said: list[str]) -> None:
         asked[job_id] = int(seed), int(replicates)
         if verb.startswith("cancel"):
             unwanted.add(job_id)
+        if verb in ("cancelled", "completed"):
+            assert job_id not in found, f"{job_id} was told to be {verb}, and is pending"
         if verb == "completed":
             stored = engine.submit(hooked, replicates=int(replicates), seed=int(seed), cache="only")
             same(stored.result(WAIT_S), expected(int(seed), int(replicates)))

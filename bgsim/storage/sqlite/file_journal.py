@@ -139,6 +139,13 @@ class FileJournal(Journal):
             del self._changes.letters[:-MAX_DEAD_LETTERS]
         self._ask()
 
+    def is_written(self, on_written: Callable[[Exception | None], None]) -> bool:
+        with self._lock:
+            if self.failure is not None or not (self._changes or self._writing):
+                return True
+        self._tasks.submit(Task(_nothing, on_written, patient=True))
+        return False
+
     def _ask(self) -> None:
         """Submit a task that writes the changes, unless one is in the backlog."""
         with self._lock:

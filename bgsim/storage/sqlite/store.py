@@ -85,6 +85,7 @@ class ResultStore(LimitedStore):
         self.path = _checked_path(path)
         self._cache = SlotCache(self._is_stored)
         super().__init__(Limits(max_storage_bytes, max_age_s))
+        self._placing: set[object] = set()  # placements that are not in the file yet
         self._upkeep = Upkeep(self._limits, self.location, self._cache.pin)
         self._file = StoreFile(self.path, self._upkeep, self._cache, survive_power_loss=survive_power_loss)
         self._readers = self._file.readers
@@ -254,13 +255,23 @@ class ResultStore(LimitedStore):
             if row is not None:
                 self._upkeep.place(workspace, key.hash, min(replicates, row[0]))
 
-        self._file.submit(Task(work, _ignore))
+        placement = object()
+        self._placing.add(placement)
+        self._file.submit(Task(work, lambda _: self._placing.discard(placement)))
+
+    def _wait_for_slots(self) -> None:
+        """Let what was placed before be in the file, so that the caller sees it."""
+        if self._placing:
+            with suppress(StoreError):  # the file shows what it has
+                self.flush()
 
     def slots(self, workspace: str) -> SlotPair:
+        self._wait_for_slots()
         with self._readers.reading() as reader:
             return tables.read_slots(reader, workspace)
 
     def workspaces(self) -> list[str]:
+        self._wait_for_slots()
         with self._readers.reading() as reader:
             return list_workspaces(reader)
 

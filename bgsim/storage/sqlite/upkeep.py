@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -106,13 +107,15 @@ class Upkeep:
         self.recount()
 
     def before_commit(self, connection: sqlite3.Connection) -> None:
-        """Write the recent loads, and evict beyond the limits."""
+        """Write the recent loads, and evict beyond the limits; of size, if there are new results."""
         self._writing = self._used.copy()
         for result_hash in self._writing:
             self._used.pop(result_hash, None)
         tables.write_uses(connection, self._writing)
         newest, self._newest = self._newest, []
-        self.evict(connection, newest)
+        # Else there is nothing to do; each statement waits for the interpreter, which plain Python may hold.
+        if newest or self.limits.max_age_s < math.inf:
+            self.evict(connection, newest)
 
     def committed(self) -> None:
         """Note that the transaction is durable, and tell what it has evicted."""
