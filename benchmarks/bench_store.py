@@ -19,12 +19,13 @@ import numpy as np
 
 from benchmarks.harness import Case, compare, installed
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
-from bgsim.storage import ResultStore
+from bgsim.storage import MemoryStore, ResultStore, Store
 
 SIZES = {"1 kB": (1000, 30), "1 MB": (10**6, 10), "100 MB": (10**8, 3)}
 """Raw bytes, and rounds."""
 
 GROUP = 2000
+SIMILAR = 100_000
 
 
 def key(x: float) -> ResultKey:
@@ -272,8 +273,29 @@ def durability() -> None:
     shutil.rmtree(folder)
 
 
+def similar() -> None:
+    """Search the most similar of 100,000 results."""
+    folder = Path(tempfile.mkdtemp())
+    stores = {"file": ResultStore(folder / "a.db", max_storage_bytes=2**40), "memory": MemoryStore(2**40)}
+    for store in stores.values():
+        for number in range(SIMILAR):
+            store.store(key(float(number)), {"a": np.zeros(1)})
+        store.flush()
+
+    def search(store: Store) -> None:
+        found = store.most_similar({"x": SIMILAR / 2 + 0.4})
+        assert found is not None
+        assert found[0].parameters["x"] == SIMILAR / 2
+
+    compare("most similar of 100,000", [Case(n, lambda s=s: search(s)) for n, s in stores.items()], rounds=10)
+    for store in stores.values():
+        store.close()
+    shutil.rmtree(folder)
+
+
 def main() -> None:
     small()
+    similar()
     slots()
     durability()
     for label, (size_bytes, rounds) in SIZES.items():

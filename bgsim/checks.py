@@ -98,7 +98,7 @@ def check_number(
     ------
     InvalidInputError
     """
-    given = math.inf if is_number(value) and value > sys.float_info.max else value  # larger than every float
+    given = math.inf if isinstance(value, int) and value > sys.float_info.max else value  # larger than every float
     if (
         is_number(given)
         and (given >= 0 if zero else given > 0)

@@ -22,8 +22,9 @@ import numpy as np
 
 from bgsim.checks import normal_name, normal_names
 from bgsim.errors import ParameterError
+from bgsim.parameters.alike import alike
 from bgsim.parameters.coercion import article
-from bgsim.parameters.encoding import MemberName, encode, from_jsonable, to_jsonable
+from bgsim.parameters.encoding import encode, from_jsonable, to_jsonable
 from bgsim.parameters.fields import REQUIRED, Field, Limits, brief
 from bgsim.parameters.nesting import read_json
 from bgsim.parameters.parameter_class import parameter_class
@@ -193,6 +194,11 @@ class ParameterSet(Mapping[str, Any]):
         except KeyError:
             return self._values[normal_name(name)]
 
+    @property
+    def plain(self) -> Mapping[str, Any]:
+        """The values in a dict, which is not to be changed: it is read faster than the set."""
+        return self._values
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
@@ -270,7 +276,7 @@ def similarity(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
     names = sorted(a.keys() | b.keys())
     if not names:
         return 1.0
-    return sum(_alike(a[n], b[n]) for n in names if n in a and n in b) / len(names)
+    return sum(alike(a[n], b[n]) for n in names if n in a and n in b) / len(names)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -355,43 +361,3 @@ def _kernel_value(value: Any) -> Any:
         array.flags.writeable = False
         return array
     return None
-
-
-def _alike(a: Any, b: Any) -> float:
-    if _is_number(a) and _is_number(b):
-        a, b = np.asarray(_as_double(a)), np.asarray(_as_double(b))
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        if a.shape != b.shape:
-            return 0.0
-        if a.dtype.kind in "fiu" and b.dtype.kind in "fiu" and a.size:
-            a, b = a.astype(float), b.astype(float)
-            scale = np.maximum(np.abs(a), np.abs(b))
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                distance = np.where(a == b, 0.0, np.abs(a - b) / scale)
-            return float(np.mean(1.0 - np.clip(np.nan_to_num(distance, nan=1.0), 0.0, 1.0)))
-        return float(np.array_equal(a, b))
-    is_name = isinstance(a, MemberName) or isinstance(b, MemberName)  # the other may be typed by a user
-    return float((is_name or type(a) is type(b)) and are_equal(a, b))
-
-
-def are_equal(a: Any, b: Any) -> bool:
-    """Tell whether two values are equal, also if they are lists of arrays."""
-    try:
-        return bool(a == b)
-    except ValueError:  # an array in a list has no truth
-        parts: tuple[list[bytes], list[bytes]] = [], []
-        encode(a, parts[0])
-        encode(b, parts[1])
-        return parts[0] == parts[1]
-
-
-def _as_double(value: float) -> float:
-    """Return a number as a double; an integer beyond all doubles is infinite."""
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool | enum.Enum)

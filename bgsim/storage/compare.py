@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.errors import InvalidInputError
-from bgsim.parameters.parameter_set import are_equal
+from bgsim.parameters.alike import are_equal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

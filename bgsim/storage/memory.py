@@ -79,20 +79,23 @@ class _Stored:
 def _groups(held: Sequence[_Stored], wanted: Wanted) -> Iterator[Group]:
     """Return the results by the names of their parameters; their ids are places in the sequence."""
     places: dict[tuple[str, ...], list[int]] = {}
+    seeds = {wanted.seed, str(wanted.seed)}  # of a record it is a text
     values = [_values_of(each.key) for each in held]
     for number, each in enumerate(values):
         places.setdefault(tuple(each), []).append(number)
     for names, found in places.items():
         ordered, keys = sorted(names), [held[n].key for n in found]
         columns = [words_of_column([values[n][name] for n in found]) for name in ordered[:MOST_FIELDS]]
-        same_code = np.array([key.fingerprint == wanted.fingerprint for key in keys])
-        same_seed = np.array([key.seed in (wanted.seed, str(wanted.seed)) for key in keys])
+        same_code = same_seed = np.zeros(len(keys), bool)
+        if wanted.fingerprint is not None:
+            same_code = np.array([key.fingerprint == wanted.fingerprint for key in keys])
+            same_seed = np.array([key.seed in seeds for key in keys])
         yield Group(ordered, columns, same_code, same_seed, np.array(found))
 
 
 def _values_of(key: ResultKey | Record) -> Mapping[str, Any]:
     """Return parameters to be encoded; a record's large values as their references."""
-    return key.parameters if isinstance(key, ResultKey) else json.loads(key.parameters)
+    return key.parameters.plain if isinstance(key, ResultKey) else json.loads(key.parameters)
 
 
 class MemoryStore(LimitedStore):
