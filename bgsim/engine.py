@@ -195,10 +195,8 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
             With `supersede`: start when no newer one has come for `debounce_s`, but wait at most `max_wait_s`.
         group : str, optional
             Counts against ``limits`` and ``rate_limits``; by default what the simulation declares.
-        delay_s : float
-            Seconds from now to the earliest start.
-        at : datetime, optional
-            Start no sooner than this, by the wall clock; needs a time zone.
+        delay_s, at : float, datetime, optional
+            Start no sooner than so many seconds from now, or than this time by the wall clock, with its time zone.
         timeout_s : float, optional
             Seconds that it may run, pauses not counted; then it fails with `JobTimeoutError`.
         queue_timeout_s, deadline_s : float, optional
@@ -333,11 +331,7 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         return self._scheduler.job_table.forget(older_than_s)
 
     def step(self) -> bool:
-        """Do one unit of work in this thread: for an immediate engine. False when nothing is due.
-
-        `Engine.submit`, `status`, `Job.result` and `ManualClock.advance` do all that is due, so that nothing is left,
-        but in a `bgsim.testing.SteppedEngine`.
-        """
+        """Do one unit of work in this thread, if the engine is immediate; return False when nothing is due."""
         return self._scheduler.step()
 
     def close(self, *, cancel: bool = False, timeout_s: float | None = None) -> list[Job]:
