@@ -33,6 +33,7 @@ from bgsim.errors import (
     StoreError,
 )
 from bgsim.job import JobState
+from bgsim.models.options import european_call
 from bgsim.priority import Priority
 from bgsim.storage import ResultStore
 from bgsim.storage.journal import PendingRequest
@@ -351,7 +352,7 @@ def test_a_store_does_not_choose_what_is_imported(
 
 def test_a_model_of_ours_is_recovered_though_nothing_has_imported_it(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
-    interrupt(path, pending(1, "bgsim.models.options.european_call"))
+    interrupt(path, pending(1, european_call.name, parameters=european_call.bind(None).to_json()))
     code = f"""
         import bgsim
         with bgsim.Engine({str(path)!r}) as engine:
