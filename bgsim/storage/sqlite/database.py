@@ -21,6 +21,10 @@ from bgsim.storage.sqlite import forks, schema
 from bgsim.storage.sqlite.entries import check_entries
 
 BUSY_TIMEOUT_MS = 60_000
+"""How long to wait for a file that another process has locked: once."""
+
+LOCKED_TIMEOUT_MS = 100
+"""How long to wait from then on, until the file has answered: each job would wait for a minute otherwise."""
 
 JOURNAL_LIMIT_BYTES = 16 * 2**20
 """Size to which the write-ahead log is cut back."""
@@ -34,6 +38,8 @@ _LOOKS = 3
 """Attempts to read a header before the file counts as another program's."""
 
 _OPEN_ATTEMPTS = 200
+"""Looks at a file that another process may be making."""
+
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -56,6 +62,11 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, UnicodeDecodeError) or is_unreadable(error) or code in _DAMAGE
 
 
+def is_busy(error: Exception) -> bool:
+    """Tell whether another connection has kept the file locked."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def explained(path: Path, verb: str, error: Exception) -> StoreError:
     """Return the error of a store that cannot be read or written, with advice."""
     if is_damage(error):
@@ -64,6 +75,11 @@ def explained(path: Path, verb: str, error: Exception) -> StoreError:
         )
     elif getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
         found = StoreError(f"the store {path} cannot be {verb}: the disk is full, or the file's limit is reached")
+    elif is_busy(error):
+        found = StoreError(
+            f"the store {path} cannot be {verb}: another process keeps it locked ({error}); until it answers, jobs go "
+            "on without it"
+        )
     else:
         found = StoreError(f"the store {path} cannot be {verb}: {error}")
     found.__cause__ = error
@@ -86,12 +102,14 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
     """
     forks.GUARD.check(path)
     check_path(path)
-    for attempt in range(_OPEN_ATTEMPTS):
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
         try:
             connection = connect(path)
         except SQLITE_ERRORS as error:  # as where a link points to no directory
             raise explained(path, "opened", error) from error
         try:
+            connection.execute(f"PRAGMA busy_timeout = {LOCKED_TIMEOUT_MS}")  # Ctrl-C ends no wait of SQLite's
             _prepare(connection, path, survive_power_loss=survive_power_loss)
         except SQLITE_ERRORS as error:
             connection.close()
@@ -99,17 +117,15 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY and _writable(path):
                 raise DamagedFileError(f"the header of the store {path} is damaged") from error
             # The change to WAL needs exclusive access, for which SQLite does not wait.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if not is_busy(error) or time.monotonic() >= deadline:
                 raise explained(path, "opened", error) from error
-            if attempt == _OPEN_ATTEMPTS - 1:
-                raise StoreError(f"the store {path} is kept locked by another process: {error}") from error
             time.sleep(0.01)
         except BaseException:
             connection.close()
             raise
         else:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             return connection
-    raise AssertionError("unreachable")
 
 
 def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connection:
@@ -130,8 +146,10 @@ def reopen_database(path: Path, *, survive_power_loss: bool) -> sqlite3.Connecti
     return connection
 
 
-def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
+def connect(path: Path, *, mode: str = "rwc", timeout_ms: int | None = None) -> sqlite3.Connection:
     """Return a connection that any one thread at a time may use; ``rwc`` makes a file.
+
+    It waits for a locked file for `timeout_ms`, by default `BUSY_TIMEOUT_MS`.
 
     With ``ro`` it writes to no file, and only the thread that has made it may use it: users get it.
     """
@@ -139,7 +157,7 @@ def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri,
         uri=True,
-        timeout=BUSY_TIMEOUT_MS / 1000,
+        timeout=(BUSY_TIMEOUT_MS if timeout_ms is None else timeout_ms) / 1000,
         isolation_level=None,
         check_same_thread=mode == "ro",
         cached_statements=64,

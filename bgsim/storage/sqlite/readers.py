@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bgsim.errors import StoreError
 from bgsim.storage.sqlite import forks
-from bgsim.storage.sqlite.database import SQLITE_ERRORS, connect, explained
+from bgsim.storage.sqlite.database import LOCKED_TIMEOUT_MS, SQLITE_ERRORS, connect, explained, is_busy
 
 
 class Lease(forks.Use):
@@ -40,6 +40,7 @@ class Readers:
         self._forks = forks.GUARD.count
         self._idle: list[sqlite3.Connection] = []  # replaced by another list when these are dropped
         self._closed = False
+        self._is_locked = False  # another process has kept the file locked for the whole time-out
 
     @contextmanager
     def reading(self, *, snapshot: bool = False) -> Iterator[sqlite3.Connection]:
@@ -56,11 +57,21 @@ class Readers:
             if snapshot:
                 lease.connection.execute("BEGIN")
             yield lease.connection
+            if self._is_locked:
+                self._is_locked = False
+                self.drop()  # they wait for a moment only
         except SQLITE_ERRORS as error:
-            raise explained(self._path, "read", error) from error
+            raise self.refused(error) from error
         finally:
             if lease is not None:
                 self.give_back(lease)
+
+    def refused(self, error: Exception) -> StoreError:
+        """Return the error of a statement that SQLite refused; once the file was locked, wait for a moment only."""
+        if is_busy(error) and not self._is_locked:
+            self._is_locked = True
+            self.drop()
+        return explained(self._path, "read", error)
 
     def take(self) -> Lease:
         """Return a connection for `give_back`; `reading` does both, and takes a microsecond longer."""
@@ -112,7 +123,7 @@ class Readers:
 
     def _new(self) -> sqlite3.Connection:
         self._check_open()
-        connection = connect(self._path, mode="rw")
+        connection = connect(self._path, mode="rw", timeout_ms=LOCKED_TIMEOUT_MS if self._is_locked else None)
         connection.execute("PRAGMA query_only = ON")
         return connection
 

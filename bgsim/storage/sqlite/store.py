@@ -31,7 +31,7 @@ from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotCache, SlotPair
 from bgsim.storage.sqlite import tables, values
 from bgsim.storage.sqlite.check import check_file, mend
-from bgsim.storage.sqlite.database import SQLITE_ERRORS, explained, is_unreadable
+from bgsim.storage.sqlite.database import SQLITE_ERRORS, is_unreadable
 from bgsim.storage.sqlite.file import StoreFile
 from bgsim.storage.sqlite.listings import list_results, list_workspaces
 from bgsim.storage.sqlite.loading import read
@@ -126,7 +126,7 @@ class ResultStore(LimitedStore):
             damage = str(error)
         except SQLITE_ERRORS as error:
             if not is_unreadable(error):
-                raise explained(self.path, "read", error) from error
+                raise self._readers.refused(error) from error
             damage = str(error)
         else:
             if found is None:

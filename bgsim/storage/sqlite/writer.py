@@ -21,7 +21,15 @@ from typing import Any, Protocol
 from bgsim.errors import StoreError, start_thread
 from bgsim.storage.base import OnStored
 from bgsim.storage.sqlite import forks, values
-from bgsim.storage.sqlite.database import BUSY_TIMEOUT_MS, JOURNAL_LIMIT_BYTES, SQLITE_ERRORS, explained, file_identity
+from bgsim.storage.sqlite.database import (
+    BUSY_TIMEOUT_MS,
+    JOURNAL_LIMIT_BYTES,
+    LOCKED_TIMEOUT_MS,
+    SQLITE_ERRORS,
+    explained,
+    file_identity,
+    is_busy,
+)
 from bgsim.storage.sqlite.entries import check_entries
 from bgsim.storage.sqlite.upkeep import Upkeep
 
@@ -122,7 +130,8 @@ class Writer:
         self._backlog_bytes = 0
         self._urgent = False  # a task in the backlog is not patient
         self._closing = False
-        self._file = file_identity(path)  # written by the writer alone
+        self._file = file_identity(path)  # written by the writer alone, and so is the next
+        self._is_locked = False  # another process has kept the file locked for the whole time-out
         self._schema_version = -1  # of the entries that were checked; of another file after a replacement
         self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
         start_thread(self._thread)
@@ -301,7 +310,7 @@ class Writer:
         working = False
         try:
             self._check_file()
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             self._check_schema()
             if apart:
                 errors = [self._in_savepoint(task) for task in tasks]
@@ -325,7 +334,8 @@ class Writer:
                 return self._transact(tasks, late=late, apart=True)  # a task has failed, not SQLite
             failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            busy = code == sqlite3.SQLITE_BUSY  # each task would wait as long again
+            busy = is_busy(error)  # each task would wait as long again
+            self._is_locked = self._is_locked or busy
             had_late = late and self._late.rolled_back(None if tasks or busy else failure)
             made_room = late and code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._make_room()
             if busy or not tasks or not (len(tasks) > 1 or had_late or made_room):
@@ -336,6 +346,15 @@ class Writer:
         if late:
             self._late.committed()
         return errors
+
+    def _begin(self) -> None:
+        """Begin a transaction; once the file was found locked, wait no longer than for a moment until it is free."""
+        if self._is_locked:
+            self.connection.execute(f"PRAGMA busy_timeout = {LOCKED_TIMEOUT_MS}")
+        self.connection.execute("BEGIN IMMEDIATE")
+        if self._is_locked:
+            self.connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            self._is_locked = False
 
     def _make_room(self) -> bool:
         """Move the write-ahead log into the file, so that it starts again; return whether that was possible."""
