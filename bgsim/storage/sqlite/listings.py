@@ -1,16 +1,24 @@
-"""What a store's file holds, listed: for people and the command line, not for the engine."""
+"""What a store's file holds, listed by sqlite-utils: for people and the command line, not for the engine.
+
+sqlite-utils takes longer to import than NumPy, so it is imported when a whole list is asked for. What describes a few
+results answers a question at once, and does without it.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from bgsim.environment import joined
 from bgsim.errors import StoreError
 from bgsim.storage.records import OutputSummary, Record, StoredResult
 from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.values import Values
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 def list_results(
@@ -25,14 +33,20 @@ def list_results(
     rowids : sequence of int, optional
         List these results alone, at most a hundred.
     """
-    some = "" if rowids is None else f"WHERE rowid IN ({', '.join('?' * len(rowids))})"
-    rows = list(_rows(connection, f"{tables.READ_RESULTS} {some} ORDER BY used_at DESC, rowid DESC", rowids or ()))
-    hashes = None if rowids is None else [row["hash"] for row in rows]
-    summaries, unreadable = _summaries(_outputs(connection, hashes))
+    if rowids is None:
+        query = _database(connection).query
+        rows, hashes, some = list(query(f"{tables.READ_RESULTS} {_ORDER}")), [], ""
+        outputs: Iterable[dict[str, Any]] = query(tables.READ_OUTPUTS)
+    else:
+        query = partial(_rows, connection)
+        rows = list(query(f"{tables.READ_RESULTS} WHERE rowid IN ({_places(rowids)}) {_ORDER}", rowids))
+        hashes = [row["hash"] for row in rows]
+        some = f"AND hash IN ({_places(hashes)})"
+        outputs = (row for each in hashes for row in query(tables.READ_OUTPUTS_OF, (each,)))
+    summaries, unreadable = _summaries(outputs)
     runs: dict[str, list[tuple[int, str]]] = {}
-    some = "" if hashes is None else f"AND hash IN ({', '.join('?' * len(hashes))})"
     blocks = f"SELECT hash, count, versions FROM blocks WHERE position = 0 {some} ORDER BY hash, first"
-    for owner, count, versions in connection.execute(blocks, hashes or ()):
+    for owner, count, versions in connection.execute(blocks, hashes):
         runs.setdefault(owner, []).append((count, versions))
     parts = {row["fingerprint"]: tables.read_parts(connection, row["fingerprint"]) for row in rows}
     found, values = [], Values(connection)
@@ -50,16 +64,21 @@ def list_results(
 
 def list_workspaces(connection: sqlite3.Connection) -> list[str]:
     """Return the workspaces that have a slot in use, sorted."""
-    return [row[0] for row in connection.execute("SELECT DISTINCT workspace FROM slots ORDER BY workspace")]
+    rows = _database(connection).table("slots").rows_where(select="DISTINCT workspace", order_by="workspace")
+    return [row["workspace"] for row in rows]
 
 
-def _outputs(connection: sqlite3.Connection, hashes: list[str] | None) -> Iterator[dict[str, Any]]:
-    """Return the statistics of these results' outputs, or of all."""
-    if hashes is None:
-        yield from _rows(connection, tables.READ_OUTPUTS)
-    else:
-        for each in hashes:
-            yield from _rows(connection, tables.READ_OUTPUTS_OF, (each,))
+_ORDER = "ORDER BY used_at DESC, rowid DESC"
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _database(connection: sqlite3.Connection) -> Database:
+    from sqlite_utils import Database  # noqa: PLC0415 - takes longer to import than NumPy
+
+    return Database(connection, recursive_triggers=False, execute_plugins=False)
 
 
 def _rows(connection: sqlite3.Connection, query: str, arguments: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
