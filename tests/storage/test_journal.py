@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +18,10 @@ from new_process import start_script
 from paths import SUPPORT
 from store_helpers import columns, key, letter, request, schedule, store_now
 
-import bgsim
 from bgsim.errors import NewerSchemaError, StoreError
 from bgsim.storage import ResultStore
 from bgsim.storage.owners import STALE_AFTER_S, Owner, process_start
-from bgsim.storage.sqlite import schema
+from bgsim.storage.sqlite import journal_tables, schema
 from bgsim.storage.sqlite.writer import Task
 
 
@@ -126,8 +126,7 @@ def test_a_heartbeat_of_null_loses_no_request(in_file, path) -> None:
         file.execute("PRAGMA writable_schema=0")
     with contextlib.closing(sqlite3.connect(path)) as file, file:
         file.execute("UPDATE owners SET heartbeat_at = NULL, host = NULL, pid = NULL, process_start = NULL")
-    with bgsim.Engine(path, workers=1) as engine:
-        assert ids(engine.interrupted()) == ["r1"]
+        assert ids(journal_tables.interrupted(file, time.time())) == ["r1"]
 
 
 def test_dead_owners_without_requests_are_deleted(in_file, path) -> None:

@@ -201,7 +201,7 @@ def store_small(store, count: int, workspace: str | None = None, **more) -> None
 
 
 def test_the_file_of_small_results_stays_within_the_limit(tmp_path) -> None:
-    """But for the 256 KiB of an empty store, and what one transaction adds."""
+    """But for the 272 KiB of an empty store, and what one transaction adds."""
     path = tmp_path / "s.db"
     with closing(ResultStore(path, max_storage_bytes=LIMIT)) as store:
         store_small(store, 1500)

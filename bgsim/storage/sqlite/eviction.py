@@ -15,7 +15,7 @@ from bgsim.storage.sqlite import bulk
 from bgsim.storage.sqlite.tables import ROW_BYTES
 from bgsim.storage.sqlite.values import Values, sweep
 
-EMPTY_BYTES = 2**18
+EMPTY_BYTES = 272 * 2**10
 """About what the file of an empty store takes; that does not count."""
 
 _ROOM = 32

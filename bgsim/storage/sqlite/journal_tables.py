@@ -35,12 +35,17 @@ class Mark(enum.Enum):
     REMOVED = "removed"
 
 
+def _columns(of: type) -> list[str]:
+    """Return the columns of a class's table; `PendingRequest.stored` stands in the table of the checkpoints."""
+    return [field.name for field in fields(of) if field.name != "stored"]
+
+
 def _names(of: type) -> str:
-    return ", ".join(field.name for field in fields(of))
+    return ", ".join(_columns(of))
 
 
 def _row(entry: Any) -> tuple[Any, ...]:
-    return tuple(getattr(entry, field) for field in entry.__slots__)
+    return tuple(getattr(entry, name) for name in _columns(type(entry)))
 
 
 def _short(connection: sqlite3.Connection, entry: Any) -> tuple[Any, ...]:
@@ -65,7 +70,7 @@ def _read(connection: sqlite3.Connection, of: type[_Entry], rows: Iterable[tuple
 
 def _put(of: type, table: str, key: str) -> tuple[str, str]:
     """Return the text before and after the values of a statement that inserts or replaces rows."""
-    names = [field.name for field in fields(of)]
+    names = _columns(of)
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
     return f"INSERT INTO {table} ({', '.join(names)})", f"ON CONFLICT ({key}) DO UPDATE SET {changed}"
 
@@ -73,7 +78,9 @@ def _put(of: type, table: str, key: str) -> tuple[str, str]:
 _PUT_OWNER = _put(Owner, "owners", "owner")
 _PUT_REQUEST = _put(PendingRequest, "requests", "id")
 _PUT_SCHEDULE = _put(ScheduledRequest, "schedules", "name")
-_SELECT_REQUESTS = f"SELECT {_names(PendingRequest)} FROM requests"
+_SELECT_REQUESTS = (
+    f"SELECT {_names(PendingRequest)}, coalesce(stored, 0) FROM requests LEFT JOIN checkpoints USING (id)"
+)
 _SELECT_LETTERS = f"SELECT {_names(DeadLetter)} FROM dead_letters"
 
 
@@ -106,8 +113,10 @@ def forget_dead_owners(connection: sqlite3.Connection, now: float) -> None:
 def write_requests(connection: sqlite3.Connection, changes: Mapping[str, PendingRequest | Mark]) -> None:
     """Write changes of requests."""
     head, tail = _PUT_REQUEST
-    requests = [_short(connection, c) for c in changes.values() if isinstance(c, PendingRequest)]
-    bulk.insert(connection, head, requests, tail)
+    requests = [change for change in changes.values() if isinstance(change, PendingRequest)]
+    bulk.insert(connection, head, [_short(connection, request) for request in requests], tail)
+    reached = [(request.id, request.stored) for request in requests if request.stored]
+    bulk.insert(connection, "INSERT OR REPLACE INTO checkpoints (id, stored)", reached)
     for mark, statement in (
         (Mark.STARTED, "UPDATE requests SET started = 1 WHERE id IN"),
         (Mark.REMOVED, "DELETE FROM requests WHERE id IN"),
@@ -120,7 +129,7 @@ def interrupted(connection: sqlite3.Connection, now: float) -> list[PendingReque
     living = tuple(alive(connection, now))
     places = ", ".join("?" * len(living))
     dead = f"owner IS NULL OR owner NOT IN ({places})"
-    rows = connection.execute(f"{_SELECT_REQUESTS} WHERE {dead} ORDER BY submitted_at, rowid", living)
+    rows = connection.execute(f"{_SELECT_REQUESTS} WHERE {dead} ORDER BY submitted_at, requests.rowid", living)
     return list(_read(connection, PendingRequest, rows))
 
 
@@ -199,7 +208,7 @@ def mark_schedule_run(connection: sqlite3.Connection, name: str, last_run_at: st
 def add_rows(connection: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add the valid ones of rows that were found in a damaged file, given by column."""
     of = ROWS[table]
-    insert = f"INSERT OR IGNORE INTO {table} ({_names(of)}) VALUES ({', '.join('?' * len(fields(of)))})"
+    insert = f"INSERT OR IGNORE INTO {table} ({_names(of)}) VALUES ({', '.join('?' * len(_columns(of)))})"
     for row in rows:
         entry = of(**row)
         if _wrong(entry) is None:

@@ -282,14 +282,18 @@ _VALUES = (
 
 
 _CHECKPOINTS = (
-    # Of its replicates in the store, at its last checkpoint; the crashes are counted from there on
-    "ALTER TABLE requests ADD COLUMN stored INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE checkpoints (           -- of requests that run long
+        id TEXT PRIMARY KEY REFERENCES requests(id) ON DELETE CASCADE,
+        stored INTEGER NOT NULL          -- how many of its replicates were in the store
+    ) STRICT
+    """,
     "DROP VIEW pending_requests",
     """
     CREATE VIEW pending_requests AS
-    SELECT id, simulation, parameters, seed, replicates, stored, options, submitted_at,
+    SELECT id, simulation, parameters, seed, replicates, coalesce(stored, 0) AS stored, options, submitted_at,
            CASE started WHEN 1 THEN 'running' ELSE 'waiting' END AS state, crashes, owner, host, pid, heartbeat_at
-    FROM requests LEFT JOIN owners USING (owner) ORDER BY submitted_at
+    FROM requests LEFT JOIN checkpoints USING (id) LEFT JOIN owners USING (owner) ORDER BY submitted_at
     """,
 )
 
