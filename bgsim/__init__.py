@@ -6,6 +6,7 @@ any number of workers, cancel and resume, a stored result that grows, the replay
 The map of the package, lowest first; a module imports nothing from a line below its own::
 
     errors                                    the tree of errors
+    threads/                                  signal handlers that wait, and the locks under which they do
     checks clock control environment ...      ground: what any other module may use
     parameters/                               parameter sets: fields, types, encoding, hash, similarity
     identity/                                 the code and values that a result depends on
@@ -21,6 +22,11 @@ The map of the package, lowest first; a module imports nothing from a line below
 """
 
 from __future__ import annotations
+
+from bgsim.ui.interrupts import handle_signals, is_command
+
+if is_command():  # before all else: what follows takes a second, in which Ctrl-C is to end the process in silence
+    handle_signals()
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from weakref import WeakMethod
 
 from bgsim.checks import is_number, refused
+from bgsim.threads.locks import Lock
 
 
 class Clock:
@@ -44,7 +44,7 @@ class ManualClock(Clock):
     """
 
     def __init__(self, time: float = 1_700_000_000.0) -> None:
-        self._lock = threading.Lock()  # guards all below; nothing is called under it
+        self._lock = Lock()  # guards all below; nothing is called under it
         self._monotonic = 0.0
         self._offset = time
         self._listeners: list[WeakMethod[Callable[[], None]]] = []

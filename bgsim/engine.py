@@ -45,6 +45,7 @@ from bgsim.schedules.recurring import RecurringJobs
 from bgsim.schedules.verbs import ScheduleVerbs
 from bgsim.storage import Store, open_store
 from bgsim.storage.memory_journal import MemoryJournal
+from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
     import asyncio
@@ -103,30 +104,30 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
     ) -> None:
         self.config = EngineConfig.of(config, settings)
         self.clock = clock or (ManualClock() if self.config.immediate else Clock())
-        self._began = self.clock.monotonic()
-        owned = not isinstance(store, Store)
-        self.store = open_store(store, self.config.max_storage_bytes, self.config.max_age_seconds)
-        try:
-            self._begin(owned=owned)
-        except BaseException:  # such as limits that are not allowed, or a system that starts no thread
-            if owned:
-                self.store.close()
-            raise
-        close_at_exit(self._scheduler)
-        # A dropped engine finishes what it was given, like an executor of the standard library.
-        self._finalizer = weakref.finalize(self, close_in_thread, self._scheduler)
-        self._finalizer.atexit = False
-        if self.config.recover:
+        self._began, owned = self.clock.monotonic(), not isinstance(store, Store)
+        with HOLD:  # or its threads would outlive an engine that nobody gets
+            self.store = open_store(store, self.config.max_storage_bytes, self.config.max_age_seconds)
             try:
-                self.recover()
+                self._begin(owned=owned)
+            except BaseException:  # such as limits that are not allowed, or a system that starts no thread
+                if owned:
+                    self.store.close()
+                raise
+            close_at_exit(self._scheduler)
+            self._finalizer = weakref.finalize(self, close_in_thread, self._scheduler)  # dropped, it ends its jobs
+            self._finalizer.atexit = False
+            try:
+                if self.config.recover:
+                    interruptibly(self.recover)
             except Exception as error:  # of the store: jobs run all the same, and it may be asked for again
+                if is_interrupt(error):
+                    raise
                 logger.warning("what was interrupted cannot be recovered now: %s", error)
 
     def _begin(self, *, owned: bool) -> None:
         """Put the parts together, and start the threads; if one cannot be started, stop the others."""
         journal = self.store.journal if self.config.journal else MemoryJournal()
-        # What is in memory is gone with the process, so there is nothing to recover it for.
-        owner = None if isinstance(journal, MemoryJournal) else f"engine-{secrets.token_hex(8)}"
+        owner = None if isinstance(journal, MemoryJournal) else f"engine-{secrets.token_hex(8)}"  # memory ends with it
         self._scheduler = Scheduler(self.config, self.store, journal, owner=owner, close_store=owned, clock=self.clock)
         self._submitter = Submitter(self._scheduler)
         self._recovery = Recovery(self._submitter, owner)

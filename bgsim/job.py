@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.checks import NotPicklable, refused
 from bgsim.job_status import TERMINAL, TRANSITIONS, JobState, JobStatus
+from bgsim.threads.locks import Future
 
 if TYPE_CHECKING:
     import logging
@@ -103,7 +104,7 @@ _WAITS = (concurrent.futures.FIRST_COMPLETED, concurrent.futures.FIRST_EXCEPTION
 """`as_completed` has another word: between two futures that it yields, it does not wait."""
 
 
-class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
+class Job(NotPicklable, Future["SimulationResult"]):
     """The handle of one submitted request; made by `Engine.submit`.
 
     It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. The engine's lock guards
@@ -374,10 +375,9 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
     def resolve_without_callbacks(self, result: SimulationResult | None, error: BaseException | None) -> bool:
         """Do the same under the engine's lock if there are no callbacks, so that nothing is called; else return False.
 
-        It also returns False if another thread has the future's own lock: `concurrent.futures.wait`, interrupted by
-        Ctrl-C, keeps it for ever.
+        It also returns False if another thread has the future's own lock, for which the engine does not wait.
         """
-        if not self._condition.acquire(blocking=False):
+        if not self.lock.acquire_raw(blocking=False):
             return False
         try:
             if self._done_callbacks:  # type: ignore[attr-defined] # and none is added meanwhile
@@ -385,7 +385,7 @@ class Job(NotPicklable, concurrent.futures.Future["SimulationResult"]):
             self.resolve(result, error)
             return True
         finally:
-            self._condition.release()
+            self.lock.release_raw()
 
     def __await__(self) -> Generator[Any, None, SimulationResult]:
         with self.waits.during(self.id, (self,), lambda: self.finished_at is not None):

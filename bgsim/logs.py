@@ -7,12 +7,12 @@ every record (empty outside of jobs), so any handler may show it: ``logging.Form
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from contextvars import ContextVar
 from typing import Any
 
 from bgsim.errors import printable
+from bgsim.threads.locks import Lock
 
 MAX_RECORDS = 1000
 """How many records of a job are kept, the newest."""
@@ -21,7 +21,7 @@ LOGGERS = ("bgsim.engine", "bgsim.jobs.executor", "bgsim.kernels.compiled", "bgs
 """All loggers of bgsim."""
 
 _log: ContextVar[JobLog | None] = ContextVar("bgsim_job_log", default=None)
-_install_lock = threading.Lock()
+_install_lock = Lock()
 _installed = False
 
 

@@ -30,6 +30,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
+from threading import get_ident
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +44,9 @@ from bgsim.bus.subscription import Subscription
 from bgsim.bus.updates import NOTHING, ProgressUpdate, UpdateType, format_duration
 from bgsim.checks import NotPicklable, check_integer
 from bgsim.errors import NoThreadError, start_thread
+from bgsim.threads import signals
+from bgsim.threads.locks import Lock, Thread
+from bgsim.threads.signals import hold, let_go
 
 if TYPE_CHECKING:
     from weakref import ReferenceType
@@ -69,7 +73,7 @@ __all__ = [
 logger = logging.getLogger("bgsim.progress")
 
 _STARTED, _PROGRESS, _COMPLETED = UpdateType.STARTED, UpdateType.PROGRESS, UpdateType.COMPLETED
-# Every job publishes: in `publish`, tuples and `acquire` take half the time of attributes, constructor and ``with``.
+# Every job publishes: in `publish`, tuples and `acquire` take half the time of attributes, constructor and `Lock`.
 _SEQUENCE: Final = 1
 _TYPE: Final = 2
 _new_tuple = tuple.__new__
@@ -97,8 +101,8 @@ class ProgressBus(NotPicklable):
         self._channels = Channels()
         self._dispatcher = Dispatcher(patience_s=patience_s, clock=clock, threads=threads)
         # Guards the thread; taken before those of channels and dispatcher.
-        self._lock = threading.Lock()
-        self._fan_out_thread: threading.Thread | None = None
+        self._lock = Lock()
+        self._fan_out_thread: Thread | None = None
 
     # ---- publishing ----------------------------------------------------------------------------------
 
@@ -125,7 +129,10 @@ class ProgressBus(NotPicklable):
         """
         now = time.time()
         channels = self._channels
-        channels.lock.acquire()
+        in_main = get_ident() == signals.main
+        if in_main:
+            hold()
+        channels.lock.raw.acquire()
         try:
             if channels.closed:
                 return None
@@ -163,7 +170,9 @@ class ProgressBus(NotPicklable):
                 channels.post(channel, update, update_type)
             return update
         finally:
-            channels.lock.release()
+            channels.lock.raw.release()
+            if in_main:
+                let_go()
 
     def current(self, simulation_id: str) -> ProgressUpdate | None:
         """Return the job's newest update."""
@@ -348,7 +357,7 @@ class ProgressBus(NotPicklable):
     def _start_thread(self) -> None:
         with self._lock:
             if self._fan_out_thread is None and self._threads and not self._channels.closed:
-                thread = threading.Thread(target=self._run, name="bgsim-progress", daemon=True)
+                thread = Thread(self._run, name="bgsim-progress")
                 start_thread(thread)
                 self._fan_out_thread = thread
 

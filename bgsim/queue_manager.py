@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 import queue
-import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -33,9 +32,9 @@ from bgsim.queue.placement import Placement
 from bgsim.queue.request import SimulationRequest
 from bgsim.queue.timetable import Event
 from bgsim.queue.waiters import Waiters
+from bgsim.threads.locks import Lock
 
 __all__ = ["Entry", "EntryState", "Placement", "Priority", "QueueStats", "SimulationQueue", "SimulationRequest"]
-
 
 _PROCESSING, _GONE = EntryState.PROCESSING, EntryState.GONE
 
@@ -90,7 +89,7 @@ class SimulationQueue(NotPicklable):
     ) -> None:
         check_integer("max_queue_size", max_queue_size)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._core = QueueCore(max_queue_size, limits=limits, rate_limits=rate_limits, age_after_s=age_after_s)
         self._waiters = Waiters(self._lock, self._core)
 
@@ -225,28 +224,38 @@ class SimulationQueue(NotPicklable):
             If the queue is closed and nothing is ready.
         """
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        with self._lock:
-            now = self._advance()
-            try:
-                while (entry := self._core.take(now)) is None:
-                    if self._core.closed:
-                        raise EngineClosedError(CLOSED)
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        raise queue.Empty
-                    self._waiters.wait_for_work(left, now)
-                    now = self._advance()
-                return entry
-            finally:
-                self._waiters.wake(now)
+        return self._handed_over(deadline)  # type: ignore[return-value] # with a deadline there is one
 
     def get_nowait(self) -> Entry | None:
         """Take the next entry, or return None when nothing is ready."""
-        with self._lock:
-            now = self._advance()
-            entry = self._core.take(now)
-            self._waiters.wake(now)
+        return self._handed_over(None)
+
+    def _handed_over(self, deadline: float | None) -> Entry | None:
+        """Take an entry, and put it back if the caller does not get it: a signal's handler has raised."""
+        entry: Entry | None = None
+        try:
+            with self._lock:
+                entry = self._take(deadline)
             return entry
+        except BaseException:
+            if entry is not None:
+                self.requeue(entry)
+            raise
+
+    def _take(self, deadline: float | None) -> Entry | None:
+        now = self._advance()
+        try:
+            while (entry := self._core.take(now)) is None and deadline is not None:
+                if self._core.closed:
+                    raise EngineClosedError(CLOSED)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise queue.Empty
+                self._waiters.wait_for_work(left, now)
+                now = self._advance()
+            return entry
+        finally:
+            self._waiters.wake(now)
 
     def peek(self) -> Entry | None:
         """Return the entry that `get` would take, without taking it."""

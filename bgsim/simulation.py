@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 import types
 import typing
 from collections import OrderedDict
@@ -23,6 +22,7 @@ from bgsim.kernels.outputs import put_replicate, read_outputs
 from bgsim.kernels.plain import ChunkRunner, numba_is_off, run_plain
 from bgsim.parameters.parameter_set import ParameterSet, layout_of
 from bgsim.streams import replicate_rng
+from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +101,7 @@ class Simulation:
         self._replicate_bytes: int | None = None  # where it depends on the parameters
         self._replicate_bytes = self._fixed_bytes()
         self._replay = replay
-        self._lock = threading.Lock()  # guards the next two; nothing is looked at or compiled under it
+        self._lock = Lock()  # guards the next two; nothing is looked at or compiled under it
         self._revision: Revision | None = None  # the newest
         self._compiled: OrderedDict[str, Compiled] = OrderedDict()  # by fingerprint, the newest last
         functools.update_wrapper(self, function)

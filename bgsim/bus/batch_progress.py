@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -14,6 +13,7 @@ from bgsim.bus.rate import Rate
 from bgsim.bus.updates import ProgressUpdate, UpdateType, format_bar, format_duration, format_share
 from bgsim.checks import NotPicklable
 from bgsim.errors import InvalidInputError
+from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
     from bgsim.bus.post import Post
@@ -131,7 +131,7 @@ class BatchProgress(NotPicklable):
         check_delivery(callback, executor, loop, post)
         self._clock = clock
         # Guards everything below; a leaf.
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._replicates = dict(jobs) if isinstance(jobs, Mapping) else {job.id: job.replicates for job in handles}
         self._later = list(later)
         self._count = len(self._replicates) + len(self._later)

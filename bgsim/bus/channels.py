@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from weakref import ReferenceType
 
 from bgsim.bus.updates import UpdateType
 from bgsim.errors import EngineClosedError
+from bgsim.threads.locks import Condition, Lock
 
 if TYPE_CHECKING:
     from bgsim.bus.delivery import SingleCall
@@ -88,7 +88,7 @@ class Channels:
 
     Attributes
     ----------
-    lock : threading.Lock
+    lock : Lock
         Guards everything here and in each `Channel`. A leaf: no other lock is taken under it.
     of : dict of str to Channel
         By job.
@@ -99,7 +99,7 @@ class Channels:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.of: dict[str, Channel] = {}
         self.to_all: dict[Reference, None] = {}
         self.closed = False
@@ -108,7 +108,7 @@ class Channels:
         self._callbacks: set[Subscription] = set()
         self._inbox: list[Posted] = []
         self._batch = 0  # the number of this inbox
-        self._arrived = threading.Condition(self.lock)
+        self._arrived = Condition(self.lock)
         self._asleep = False  # a thread waits in `take`
         self._claimed = False  # a thread delivers, see `claim`
         self._forgotten = self._conflated = 0

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from bgsim.errors import NoThreadError, start_thread
+from bgsim.threads.locks import Condition, Lock, Thread
 
 logger = logging.getLogger("bgsim.progress")
 
@@ -89,7 +90,7 @@ class _Runner:
     def __init__(self) -> None:
         self.began: float | None = None
         self.callback: Callable[..., Any] | None = None
-        self.thread: threading.Thread | None = None
+        self.thread: Thread | None = None
 
 
 class Dispatcher:
@@ -111,9 +112,9 @@ class Dispatcher:
         self._threads = threads
         self._numbers = itertools.count()
         # Guards everything below; a leaf.
-        self._lock = threading.Lock()
-        self._arrived = threading.Condition(self._lock)  # the leader waits for work
-        self._changed = threading.Condition(self._lock)  # `close` waits for the leader to end
+        self._lock = Lock()
+        self._arrived = Condition(self._lock)  # the leader waits for work
+        self._changed = Condition(self._lock)  # `close` waits for the leader to end
         self._ready: deque[Served] = deque()  # each once; a thread takes a subscription out while it serves it
         self._leader: _Runner | None = None
         self._runners: set[_Runner] = set()  # the leader, and those that will retire
@@ -252,7 +253,7 @@ class Dispatcher:
         """Let a new thread lead; return False if the system starts none."""
         runner = _Runner()
         name = f"bgsim-callbacks-{next(self._numbers)}"
-        runner.thread = threading.Thread(target=self._run, args=(runner,), name=name, daemon=True)
+        runner.thread = Thread(self._run, runner, name=name)
         before, self._leader = self._leader, runner
         self._runners.add(runner)
         try:

@@ -13,17 +13,18 @@ import functools
 import linecache
 import struct
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from bgsim.threads.locks import Lock
 
 _FUTURE_FLAGS = functools.reduce(
     lambda flags, name: flags | getattr(__future__, name).compiler_flag, __future__.all_feature_names, 0
 )
 _TRIES = 5
 
-_parsing = threading.Lock()
+_parsing = Lock()
 """CPython 3.11 counts the depth of the tree that it makes for all threads together, and raises if two make one."""
 
 _known: dict[int, tuple[types.CodeType, str]] = {}

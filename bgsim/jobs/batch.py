@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextvars
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,8 @@ from bgsim.errors import (
     start_thread,
 )
 from bgsim.job import Job, JobState
+from bgsim.threads.locks import Condition, Lock, Thread
+from bgsim.threads.signals import HOLD, is_interrupt
 
 if TYPE_CHECKING:
     import xarray
@@ -47,8 +48,8 @@ class Batch(NotPicklable, Sequence[Job]):
     def __init__(self, submitter: Submitter, requests: Sequence[Request]) -> None:
         self._submitter = submitter
         self._requests = requests
-        self._lock = threading.Lock()  # guards all below; nothing is submitted under it
-        self._changed = threading.Condition(self._lock)
+        self._lock = Lock()  # guards all below; nothing is submitted under it
+        self._changed = Condition(self._lock)
         self._jobs: list[Job] = []
         self._ended: list[Job] = []  # in the order of their ends
         self._feeding = False
@@ -56,7 +57,11 @@ class Batch(NotPicklable, Sequence[Job]):
         self._watchers: list[BatchProgress] = []
         self._cancelled = False
         self._context = contextvars.copy_context()  # all jobs get it, in whatever thread they are submitted
-        self._feed(may_wait=True)
+        try:
+            self._feed(may_wait=True)
+        except BaseException:  # of a signal's handler: nobody gets this batch
+            self._cancelled = True
+            raise
 
     # ---- feeding -------------------------------------------------------------------------------------
 
@@ -81,9 +86,9 @@ class Batch(NotPicklable, Sequence[Job]):
                     self._changed.notify_all()
                     return
                 under_way = number > len(self._ended)
+            block = may_wait and not under_way
             try:
-                request, block = self._requests[number], may_wait and not under_way
-                job = self._context.run(self._submitter.submit, request, block=block)
+                self._submit_one(number, block=block)
             except QueueFullError as error:
                 with self._lock:
                     if block:
@@ -92,9 +97,19 @@ class Batch(NotPicklable, Sequence[Job]):
                         return
                 continue  # the last of ours ended meanwhile, so no other thread would go on
             except Exception as error:  # else the batch would be waited for without end
+                if is_interrupt(error):
+                    self._feeding = False  # the next end of a job goes on
+                    raise
                 with self._lock:
                     self._refused = error
                 continue
+            except BaseException:
+                self._feeding = False
+                raise
+
+    def _submit_one(self, number: int, *, block: bool) -> None:
+        with HOLD:  # a job that is submitted is also one of ours
+            job = self._context.run(self._submitter.submit, self._requests[number], block=block)
             with self._lock:
                 self._jobs.append(job)
                 for watcher in self._watchers:
@@ -108,7 +123,7 @@ class Batch(NotPicklable, Sequence[Job]):
         if not under_way:
             if may_wait:
                 return False
-            thread = threading.Thread(target=self._feed, kwargs={"may_wait": True}, name="bgsim-batch", daemon=True)
+            thread = Thread(self._feed, name="bgsim-batch", may_wait=True)
             try:
                 start_thread(thread)
             except NoThreadError as error:

@@ -26,6 +26,9 @@ from bgsim.checks import NotPicklable, check_integer, is_integer, refused
 from bgsim.job import NotedWaiters, is_users
 from bgsim.jobs.chunks import call_each, in_chunks, results_of
 from bgsim.priority import Priority
+from bgsim.threads import locks
+from bgsim.threads.locks import Condition, Lock
+from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,8 +111,8 @@ class EngineExecutor(NotPicklable, Executor):
         self.waits = waits
         self._priority = Priority.of(priority)
         self._group = group
-        self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._lock = Lock()
+        self._idle = Condition(self._lock)
         self._shut_down = False
         self._unfinished = 0  # calls that are neither done nor withdrawn, and callbacks that have not returned
         # Those of them that no worker has taken; None until they are in the engine's queue.
@@ -124,7 +127,12 @@ class EngineExecutor(NotPicklable, Executor):
         RuntimeError
             If the executor is shut down or, as `EngineClosedError`, the engine closed.
         """
-        future: Future[T] = _CallFuture(self)
+        with HOLD:  # a call that is counted is also in the queue
+            return self._submit(_CallFuture(self), fn, args, kwargs)
+
+    def _submit(
+        self, future: Future[T], fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[T]:
         task = _Task(self, future, fn, args, kwargs)
         with self._lock:
             if self._shut_down:
@@ -229,13 +237,14 @@ class EngineExecutor(NotPicklable, Executor):
 
     def hand_on(self, callback: Callable[[Any], object], future: Future[Any]) -> None:
         """Have a callback of a call that is done called; for its future."""
-        with self._lock:
-            self._unfinished += 1
-        try:
-            self._call_back(self._call_one, callback, future)
-        except BaseException:
-            self._count_down()
-            raise
+        with HOLD:
+            with self._lock:
+                self._unfinished += 1
+            try:
+                self._call_back(self._call_one, callback, future)
+            except BaseException:
+                self._count_down()
+                raise
 
     def _call_one(self, callback: Callable[[Any], object], future: Future[Any]) -> None:
         with self._lock:
@@ -270,7 +279,7 @@ class EngineExecutor(NotPicklable, Executor):
                 self._idle.notify_all()
 
 
-class _CallFuture(Future[T]):
+class _CallFuture(locks.Future[T]):
     """A future whose cancelling takes its call out of the queue."""
 
     def __init__(self, executor: EngineExecutor) -> None:
@@ -346,13 +355,18 @@ class _Task:
         try:
             if future.set_running_or_notify_cancel():
                 try:
-                    result = fn(*args, **kwargs)
+                    result = interruptibly(partial(fn, *args, **kwargs))
                 except BaseException as error:
                     future.set_exception(error)
+                    if is_interrupt(error):
+                        raise
                 else:
                     future.set_result(result)
                     del result
-        except BaseException:  # another thread has resolved it
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            # another thread has resolved it
             logger.critical("a call's future could not be resolved", exc_info=True)
         finally:
             # An exception's traceback keeps this frame, which must not in turn keep what has the exception.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError
 from bgsim.storage.journal import DeadLetter, PendingRequest
 from bgsim.storage.times import time_text
+from bgsim.threads.signals import is_interrupt
 
 if TYPE_CHECKING:
     from bgsim.job import Job
@@ -85,6 +86,8 @@ class Recovery:
             except (MemoryError, OSError, RecursionError) as error:  # the moment's: it stays there as well
                 logger.warning("%s cannot be recovered now, and waits for the next engine: %s", pending.id, error)
             except Exception as error:  # whatever its module or its options raise, the others have to be recovered
+                if is_interrupt(error):
+                    raise
                 logger.warning("%s cannot be recovered, and is a dead letter now: %s", pending.id, error)
                 self._bury(pending, error)
             else:

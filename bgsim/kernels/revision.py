@@ -14,6 +14,7 @@ from bgsim.identity.look import Identity, look
 from bgsim.identity.ownership import Ownership, own_modules
 from bgsim.identity.report import few_of, part_differences
 from bgsim.parameters.parameter_class import fields_of, unreachable_attribute
+from bgsim.threads.locks import call_in_thread
 from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning, warn_user
 
 if TYPE_CHECKING:
@@ -205,6 +206,9 @@ class Revision:
         ------
         CompileError, OutputError, StreamError
         """
+        return call_in_thread(self._compile, layout, view)  # an interrupt would leave numba half done
+
+    def _compile(self, layout: Any, view: Any) -> CompiledKernel:
         from bgsim.kernels.compiled import CompiledKernel, make_dispatcher  # noqa: PLC0415 - imports numba
 
         kept_as = self.identity.fingerprint if self.is_followed else None

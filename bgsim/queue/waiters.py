@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import Counter
 
 from bgsim.queue.core import QueueCore
+from bgsim.threads.locks import Condition, Lock
 
 
 class Waiters:
@@ -22,16 +22,16 @@ class Waiters:
 
     Parameters
     ----------
-    lock : threading.Lock
+    lock : Lock
         The queue's.
     core : QueueCore
     """
 
-    def __init__(self, lock: threading.Lock, core: QueueCore) -> None:
+    def __init__(self, lock: Lock, core: QueueCore) -> None:
         self._core = core
         self._order = core.order
-        self._has_work = threading.Condition(lock)
-        self._has_room = threading.Condition(lock)
+        self._has_work = Condition(lock)
+        self._has_room = Condition(lock)
         self._for_work = 0  # threads
         self._for_room: Counter[str | None] = Counter()  # threads, by the key that they want to put
         self._watched = math.inf  # until when that thread waits which looks at the next event
@@ -78,7 +78,7 @@ class Waiters:
         self._has_work.notify_all()
         self._has_room.notify_all()
 
-    def _wait(self, condition: threading.Condition, timeout_s: float, now: float) -> None:
+    def _wait(self, condition: Condition, timeout_s: float, now: float) -> None:
         """Wait until woken; if no other thread watches the next event, not longer than until then."""
         until = self._order.timetable.look_at
         watches = until < self._watched

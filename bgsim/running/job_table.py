@@ -220,7 +220,7 @@ class JobTable:
 
     def forget(self, older_than_s: float) -> int:
         """Forget the jobs that ended longer ago; return how many. It takes the lock itself."""
-        with self._lock.raw:
+        with self._lock.plain:
             ended = self._state.ended
             before = len(ended)
             limit = self._state.clock.monotonic() - older_than_s

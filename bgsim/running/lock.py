@@ -1,12 +1,14 @@
-"""The engine's lock: it runs deferred actions after its release, and keeps Ctrl-C from interrupting its holder."""
+"""The engine's lock: it runs deferred actions after its release, and signal handlers wait for both."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
+from threading import get_ident
 
-from bgsim.ctrl_c import hold_ctrl_c, let_ctrl_c_through
+from bgsim.threads import signals
+from bgsim.threads.locks import Lock
+from bgsim.threads.signals import hold, let_go
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -15,21 +17,27 @@ class EngineLock:
     """A lock with a list of actions to run after its release: resolving futures, calling what users gave.
 
     Under it no kernel runs, no subscriber or done-callback is called, and no store is touched. It is not reentrant.
-    Take `raw` to wait for a condition, since Ctrl-C has to end the wait, and to read, which is quicker.
 
     Parameters
     ----------
     before_release : callable
         Called at the end of each hold: wakes the threads that wait for what has happened.
+
+    Attributes
+    ----------
+    plain : Lock
+        The same lock without actions: to wait for a condition, and to read, which is quicker.
+    raw : lock
+        The same for other threads than the main thread.
     """
 
-    __slots__ = ("_before_release", "_deferred", "_holds_ctrl_c", "raw")
+    __slots__ = ("_before_release", "_deferred", "plain", "raw")
 
     def __init__(self, before_release: Callable[[], None]) -> None:
-        self.raw = threading.Lock()  # for conditions
+        self.plain = Lock()
+        self.raw = self.plain.raw
         self._before_release = before_release
         self._deferred: list[Callable[[], object]] = []
-        self._holds_ctrl_c = False
 
     @property
     def has_deferred(self) -> bool:
@@ -41,26 +49,25 @@ class EngineLock:
         self._deferred.append(action)
 
     def __enter__(self) -> None:
-        holds_ctrl_c = hold_ctrl_c()
+        if get_ident() == signals.main:
+            hold()
         self.raw.acquire()
-        self._holds_ctrl_c = holds_ctrl_c
 
     def __exit__(self, *exception: object) -> None:
+        leaving: BaseException | None = None
         try:
             self._before_release()
         finally:
-            holds_ctrl_c, deferred = self._holds_ctrl_c, None
+            deferred = None
             if self._deferred:  # the next holder has a list of its own
                 deferred, self._deferred = self._deferred, []
             self.raw.release()
             if deferred is not None:
                 leaving = _run_all(deferred)
-                if holds_ctrl_c:
-                    let_ctrl_c_through()
-                if leaving is not None:
-                    raise leaving
-            elif holds_ctrl_c:
-                let_ctrl_c_through()
+            if get_ident() == signals.main:
+                let_go()
+        if leaving is not None:
+            raise leaving
 
 
 def _run_all(actions: list[Callable[[], object]]) -> BaseException | None:

@@ -150,7 +150,7 @@ class Scheduler:
         """
         state = self.state
         left = None if deadline is None else deadline - time.monotonic()
-        with self.waits.during("room in the queue", is_over=lambda: state.queue.may_fit(key)), self.lock.raw:
+        with self.waits.during("room in the queue", is_over=lambda: state.queue.may_fit(key)), self.lock.plain:
             state.wanted_room[key] += 1
             try:
                 return state.room.wait_for(lambda: state.queue.may_fit(key), left)
@@ -316,12 +316,11 @@ class Scheduler:
         if self.config.immediate:
             self.drive()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self.lock.raw:
+        with self.lock.plain:
             if not self.state.idle.wait_for(lambda: self.state.is_idle, 0 if self.config.immediate else timeout_s):
                 return False
             ended = list(self.state.resolving.values())
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return not concurrent.futures.wait(ended, left).not_done  # their futures are resolved without the lock
+        return all(job.ends_by(deadline) for job in ended)  # their futures are resolved without the lock
 
     # ---- time, and work without threads --------------------------------------------------------------
 

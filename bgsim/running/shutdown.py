@@ -7,6 +7,8 @@ import weakref
 from typing import TYPE_CHECKING
 
 from bgsim.errors import NoThreadError, start_thread
+from bgsim.threads.locks import Thread
+from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
     from bgsim.job import Job
@@ -51,21 +53,21 @@ def close(scheduler: Scheduler, *, cancel: bool, timeout_s: float | None) -> lis
             scheduler.events.release()  # before they are cancelled: the next engine finds them in the journal
             lifecycle.cancel_all(state.now())
         _wait_until_idle(scheduler, CLOSE_GRACE_S)
-    with scheduler.lock:
-        idle = state.is_idle
-        runs = scheduler.workers.stop()
-        scheduler.timers.stop()
-    task = (scheduler.workers.all[0].store, runs) if runs else None
-    while task is not None:  # no worker was free for them, and callers may wait for their jobs
-        task = task[0](task[1])
+    with HOLD:  # or runs that were taken would be lost, and callers wait for their jobs
+        with scheduler.lock:
+            idle = state.is_idle
+            runs = scheduler.workers.stop()
+            scheduler.timers.stop()
+        task = (scheduler.workers.all[0].store, runs) if runs else None
+        while task is not None:  # no worker was free for them
+            task = task[0](task[1])
     (end_threads_soon if bounded else end_threads)(scheduler, idle=idle)
     return left
 
 
 def close_in_thread(scheduler: Scheduler, *, cancel: bool = False, timeout_s: float | None = None) -> None:
     """Have another thread close an engine: finalizers and callbacks must not wait."""
-    options = {"cancel": cancel, "timeout_s": timeout_s}
-    start_thread(threading.Thread(target=close, args=(scheduler,), kwargs=options, name="close-bgsim", daemon=True))
+    start_thread(Thread(close, scheduler, name="close-bgsim", cancel=cancel, timeout_s=timeout_s))
 
 
 def abandon(scheduler: Scheduler) -> None:
@@ -91,8 +93,7 @@ def end_threads(scheduler: Scheduler, *, idle: bool) -> None:
 
 def end_threads_soon(scheduler: Scheduler, *, idle: bool) -> None:
     """Do the same, and leave it to a thread if a callback or a locked store takes longer than `CLOSE_GRACE_S`."""
-    options = {"idle": idle}
-    ending = threading.Thread(target=end_threads, args=(scheduler,), kwargs=options, name="close-bgsim", daemon=True)
+    ending = Thread(end_threads, scheduler, name="close-bgsim", idle=idle)
     try:
         start_thread(ending)
     except NoThreadError:  # also when the interpreter ends
@@ -107,7 +108,7 @@ def _wait_until_idle(scheduler: Scheduler, timeout_s: float | None) -> list[Job]
     if scheduler.config.immediate:
         scheduler.drive()
         timeout_s = 0
-    with scheduler.lock.raw:
+    with scheduler.lock.plain:
         state.idle.wait_for(lambda: state.is_idle, timeout_s)
         return list(state.jobs.values())
 

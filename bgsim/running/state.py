@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from bgsim.clock import Clock
 from bgsim.queue.core import QueueCore
 from bgsim.running.alarms import Alarms
 from bgsim.running.lock import EngineLock
+from bgsim.threads.locks import Condition
 
 if TYPE_CHECKING:
     from bgsim.config import EngineConfig
@@ -125,7 +125,7 @@ class State:
         self.unknown: set[str] = set()
         self.turns = itertools.count()
         self.calls_running = self.call_turn = 0
-        self.work, self.idle, self.room, self.alarm = [threading.Condition(self.lock.raw) for _ in range(4)]
+        self.work, self.idle, self.room, self.alarm = [Condition(self.lock.plain) for _ in range(4)]
         self.asleep = self.small_batches = 0
         self.pace: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self.wanted_room: Counter[str | None] = Counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from bgsim.errors import printable
 from bgsim.job import JobState
 from bgsim.progress import format_duration
 from bgsim.running.status import has_failed, state_of
+from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
     from bgsim.queue_manager import QueueStats
@@ -134,11 +134,15 @@ def _duration(seconds: float) -> str:
 def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
     """Return an engine's statistics, given when it began by its clock. Without its lock."""
     stored: tuple[int, int] | tuple[None, None] = None, None
-    with suppress(Exception):  # health() says what is wrong with it
-        stored = scheduler.store.size()
+    with HOLD:
+        try:
+            stored = interruptibly(scheduler.store.size)
+        except Exception as error:  # health() says what is wrong with it
+            if is_interrupt(error):
+                raise
     workers, state = scheduler.workers.all, scheduler.state
     busy_s = sum(worker.busy_s for worker in workers)
-    with scheduler.lock.raw:
+    with scheduler.lock.plain:
         states = dict.fromkeys(JobState, 0)
         for job in state.jobs.values():
             states[state_of(job)] += 1
@@ -169,7 +173,7 @@ def health_of(scheduler: Scheduler) -> Health:
     """Return how an engine is. Without its lock."""
     config, state = scheduler.config, scheduler.state
     now = scheduler.clock.monotonic()
-    with scheduler.lock.raw:
+    with scheduler.lock.plain:
         failed = sum(has_failed(ended) for ended in state.ended.values())
         waiting = state.queue.order.waiting
         stalled = tuple(job.id for run in state.running if run.stalled for job in run.jobs)

@@ -69,11 +69,11 @@ class StatusReader:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._raw = state.lock.raw
+        self._lock = state.lock.plain
 
     def jobs(self) -> list[Job]:
         """Return the jobs that have not ended, in the order of submission."""
-        with self._raw:
+        with self._lock:
             return list(self._state.jobs.values())
 
     def find(self, job_id: str) -> JobStatus:
@@ -84,7 +84,7 @@ class StatusReader:
         RequestNotFoundError
             If it is unknown, or ended longer ago.
         """
-        with self._raw:
+        with self._lock:
             job = self._state.jobs.get(job_id)
             if job is not None:
                 return self._live_status(job)
@@ -95,7 +95,7 @@ class StatusReader:
 
     def status(self, job: Job) -> JobStatus:
         """Return what a job is doing, or how it ended."""
-        with self._raw:
+        with self._lock:
             if job.id in self._state.jobs or not job.moved_to.is_terminal:
                 return self._live_status(job)
             return ended_status(job.id, outcome(job))
@@ -104,12 +104,12 @@ class StatusReader:
         """Return where a job is."""
         if job.moved_to is not JobState.DELAYED:
             return job.moved_to  # a plain read needs no lock
-        with self._raw:
+        with self._lock:
             return state_of(job)
 
     def logs(self, job_id: str) -> list[logging.LogRecord]:
         """Return what a job has logged."""
-        with self._raw:
+        with self._lock:
             log = self._state.logs.get(job_id)
             return list(log.records) if log is not None else []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from bgsim.threads.locks import Condition, Lock
+
 if TYPE_CHECKING:
     from bgsim.progress import ProgressBus
     from bgsim.running.state import State
@@ -29,8 +31,9 @@ class Stepper:
         self._workers = workers
         self._timers = timers
         self._bus = bus
-        self._stepping = threading.Lock()  # held by the thread that steps; taken before all others
-        self._thread: int | None = None  # that thread
+        self._lock = Lock()  # guards the next; nothing is called under it
+        self._turn_over = Condition(self._lock)
+        self._thread: int | None = None  # the one that steps
 
     @property
     def is_here(self) -> bool:
@@ -45,13 +48,15 @@ class Stepper:
         if self.is_here or not self._state.config.immediate:
             return False
         try:
-            with self._stepping:
+            with self._lock:
+                self._turn_over.wait_for(lambda: self._thread is None)
                 self._thread = threading.get_ident()
-                try:
-                    return self._step()
-                finally:
-                    self._thread = None
+            return self._step()
         finally:
+            with self._lock:
+                if self.is_here:  # else a signal's handler has ended the wait for its turn
+                    self._thread = None
+                    self._turn_over.notify_all()
             self._bus.deliver()
 
     def _step(self) -> bool:

@@ -17,6 +17,7 @@ from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, Simul
 from bgsim.job import Job
 from bgsim.registry import find_known
 from bgsim.request import Request, read_request
+from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,14 +99,17 @@ class Submitter:
             job.deadline = None if request.deadline_s is None else now + request.deadline_s
         watcher = scheduler.bus.subscribe(on_progress, job=job.id) if on_progress is not None else None
         try:
-            columns, missed = self._stored(job) if request.cache in ("use", "only") else (None, False)
-            if columns is not None:
-                scheduler.answer(job, columns)
-            else:
-                missed_at = now if missed else -math.inf
-                scheduler.submit(job, missed_at=missed_at, block=block, timeout_s=block_timeout_s)
-                if durable:
-                    self._write(job)
+            with HOLD:
+                columns, missed = (
+                    interruptibly(self._stored, job) if request.cache in ("use", "only") else (None, False)
+                )
+                if columns is not None:
+                    scheduler.answer(job, columns)
+                else:
+                    missed_at = now if missed else -math.inf
+                    scheduler.submit(job, missed_at=missed_at, block=block, timeout_s=block_timeout_s)
+                    if durable:
+                        self._write(job)
         except BaseException:
             if watcher is not None:
                 watcher.unsubscribe()
@@ -212,7 +216,7 @@ class Submitter:
                     return columns, False
                 held = 0
         except Exception as error:  # a StoreError, or what a store raises that breaks its contract
-            if must:
+            if must or is_interrupt(error):
                 raise
             job.store_error = str(error)
             return None, False

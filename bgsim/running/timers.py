@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from bgsim.errors import JobTimeoutError, start_thread
 from bgsim.job import JobState
 from bgsim.progress import format_duration
+from bgsim.threads.locks import Thread
+from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
     from bgsim.job import Job
@@ -86,7 +88,7 @@ class Timers:
         self.act = act
         self._interval_s = state.config.progress_update_interval_ms / 1000
         self._periodic_changed = False
-        self._thread = threading.Thread(target=self._run, name="bgsim-timers", daemon=True)
+        self._thread = Thread(self._run, name="bgsim-timers")
 
     # ---- what is due, under the lock -----------------------------------------------------------------
 
@@ -162,10 +164,16 @@ class Timers:
     def run_periodic(self) -> None:
         """Run the periodic tasks that are due; without the lock."""
         for task in self.periodic:
-            try:
-                task.run()
-            except Exception:
-                logger.exception("a periodic task of the engine failed; it will be tried again")
+            with HOLD:
+                self._run_one(task)
+
+    def _run_one(self, task: Periodic) -> None:
+        try:
+            interruptibly(task.run)
+        except Exception as error:
+            if is_interrupt(error):
+                raise
+            logger.exception("a periodic task of the engine failed; it will be tried again")
 
     def _run(self) -> None:
         state = self._state

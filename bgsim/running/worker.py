@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from bgsim import control as block
-from bgsim.ctrl_c import hold_ctrl_c, in_main_thread, interruptibly, let_ctrl_c_through
 from bgsim.errors import OutputError, ReplicateError, SimulationChangedError, start_thread, text_of
+from bgsim.threads.locks import Thread
+from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
     from bgsim.kernels.stream import WorkerStream
@@ -64,8 +65,8 @@ class Tasks(Protocol):
 class Worker:
     """Does tasks. `step` does one in the calling thread; `start` does them in a thread of its own.
 
-    In the main thread, where an immediate engine works, Ctrl-C interrupts what users wrote and nothing else: a task
-    that was taken and not given back would be lost.
+    In the main thread, where an immediate engine works, signal handlers interrupt what users wrote and nothing else: a
+    task that was taken and not given back would be lost.
 
     Attributes
     ----------
@@ -93,7 +94,7 @@ class Worker:
         self._in_main = True  # until a thread of its own runs it
         self._tasks = tasks
         self._stream: WorkerStream | None = None
-        self._thread = threading.Thread(target=self._run, name=f"bgsim-worker-{number}", daemon=True)
+        self._thread = Thread(self._run, name=f"bgsim-worker-{number}")
 
     # ---- the thread ----------------------------------------------------------------------------------
 
@@ -109,7 +110,10 @@ class Worker:
 
     def step(self) -> bool:
         """Do one task, and those that follow it; return False when there is none."""
-        held = hold_ctrl_c()
+        with HOLD:
+            return self._step()
+
+    def _step(self) -> bool:
         ident = threading.get_ident()
         outer, WORKERS[ident] = WORKERS.get(ident), self  # another engine's worker may be at work further up the stack
         try:
@@ -122,8 +126,6 @@ class Worker:
                 del WORKERS[ident]
             else:
                 WORKERS[ident] = outer
-            if held:
-                let_ctrl_c_through()
 
     def _do(self, task: Any) -> None:
         while task is not None:
@@ -185,7 +187,7 @@ class Worker:
         try:
             prepared = interruptibly(self._tasks.prepare, run)
         except BaseException as error:  # whatever it is, the job's caller gets it
-            if _is_ctrl_c(error):
+            if is_interrupt(error):
                 self._tasks.not_prepared(self, run, None)
                 raise
             return self._tasks.not_prepared(self, run, error)
@@ -233,7 +235,7 @@ class Worker:
         except BaseException as raised:  # whatever it is, the job's caller gets it
             changed = isinstance(raised, SimulationChangedError)
             count = 0 if changed else int(self.control[block.DONE])
-            if _is_ctrl_c(raised):
+            if is_interrupt(raised):
                 done.append((run, count, time.perf_counter() - began, None))
                 raise
             error = raised if changed else _explain(run, chunk.first + count, raised)
@@ -251,11 +253,11 @@ class Worker:
         return self._tasks.checkpoint(self, checkpoint)
 
     def call(self, call: Call) -> None:
-        """Call a plain callable, which never raises but to interrupt the main thread."""
+        """Call a plain callable, which never raises but when a signal's handler has interrupted it."""
         task, call.task = call.task, None
         assert task is not None
         try:
-            interruptibly(task)
+            task()
         finally:
             del task
             self._tasks.called(call)
@@ -264,11 +266,6 @@ class Worker:
 def _with_the_rest(batch: list[tuple[Run, Chunk]], done: list[Done]) -> list[Done]:
     """Return what came of a batch, with no replicate of the chunks that were not computed."""
     return [*done, *((run, 0, 0.0, None) for run, _ in batch[len(done) :])] if len(done) < len(batch) else done
-
-
-def _is_ctrl_c(error: BaseException) -> bool:
-    """Tell whether the user interrupted the main thread, in which an immediate engine works."""
-    return isinstance(error, KeyboardInterrupt) and in_main_thread()
 
 
 def _run_logged(run: Run, arguments: tuple[Any, ...]) -> int:

@@ -14,6 +14,7 @@ from bgsim.errors import EngineClosedError, QueueFullError
 from bgsim.schedules.schedule import MAX_WAIT_S, Schedule, Schedules
 from bgsim.storage.journal import ScheduledRequest
 from bgsim.storage.times import time_text
+from bgsim.threads.signals import is_interrupt
 
 if TYPE_CHECKING:
     from bgsim.request import Request
@@ -43,6 +44,8 @@ class RecurringJobs:
             for kept in self._journal.schedules():
                 self._schedules.add(_schedule_of(kept))
         except Exception as error:  # no cronsim, or a store that fails: jobs run all the same
+            if is_interrupt(error):
+                raise
             logger.warning("the schedules that the store keeps are not run: %s", error)
 
     def add(self, name: str, request: Request, *, cron: str, timezone: str, misfire: str, replace_it: bool) -> Schedule:
@@ -129,6 +132,8 @@ class RecurringJobs:
         except Exception as error:
             for schedule in before.values():  # those that the store still knows as they are here
                 self._schedules.add(schedule, replace=True)
+            if is_interrupt(error):
+                raise
             self._not_before = self._clock.monotonic() + MAX_WAIT_S
             logger.warning("the store cannot say which schedules are due, so they wait: %s", error)
 
@@ -167,7 +172,9 @@ class RecurringJobs:
             self._take(kept.name, self._stored(kept.name))
             self._not_before = self._clock.monotonic() + _FULL_S
             logger.warning("the schedule %s could not start a run, and will try again: %s", kept.name, error)
-        except Exception:  # whatever its module raises, the others have to be run
+        except Exception as error:  # whatever its module raises, the others have to be run
+            if is_interrupt(error):
+                raise
             logger.exception("the schedule %s could not start the run of %s", kept.name, kept.last_run_at)
         else:
             logger.info("the schedule %s started %s, due at %s", kept.name, job.id, kept.last_run_at)

@@ -24,7 +24,6 @@ import datetime as dt
 import functools
 import itertools
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +31,7 @@ from typing import Any
 from bgsim.checks import check_number, check_text, check_word, is_number, normal_name, refused
 from bgsim.errors import InvalidInputError, RequestNotFoundError, nearest, printable
 from bgsim.schedules.cron import Cron
+from bgsim.threads.locks import Lock
 
 MISFIRES = ("once", "skip", "all")
 
@@ -173,7 +173,7 @@ class Schedules:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._by_name: dict[str, Schedule] = {}
 
     def add(self, schedule: Schedule, *, replace: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import SlotPair, place
 from bgsim.storage.times import now_text, time_text
+from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,7 +116,7 @@ class MemoryStore(LimitedStore):
         super().__init__(Limits(max_storage_bytes, max_age_s))
         self.journal = MemoryJournal()
         # Guards all below; nothing but a change of slots is called under it.
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._held: dict[str, _Stored] = {}  # the last used last
         self._total = 0  # bytes of `_held`
         self._values = SharedValues()  # large parameters of `_held`
@@ -128,9 +128,8 @@ class MemoryStore(LimitedStore):
     # ---- results -------------------------------------------------------------------------------------
 
     def find(self, key: ResultKey) -> int:
-        with self._lock:
-            held = self._get(key)
-            return held.replicates if held else 0
+        held = self._get(key)  # a single step, which needs no lock
+        return held.replicates if held else 0
 
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         wanted = None if replicates is None else index(replicates)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TypeVar
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.large_values import SharedValues
 from bgsim.storage.owners import Owner
+from bgsim.threads.locks import Lock
 
 _Entry = TypeVar("_Entry", PendingRequest, DeadLetter, ScheduledRequest)
 
@@ -35,7 +35,7 @@ class MemoryJournal(Journal):
         self._clock = clock
         self.values = SharedValues()
         # Guards all below; nothing that blocks is called under it.
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._owners: dict[str, Owner] = {}
         self._requests: dict[str, PendingRequest] = {}
         self._letters: dict[str, DeadLetter] = {}  # the oldest first

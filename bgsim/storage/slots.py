@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bgsim.errors import StoreError
 from bgsim.storage.codec.columns import Columns
+from bgsim.threads.locks import Lock
 
 MEMORY_BYTES = 512 * 2**20
 """Decoded results that are held for the slots; beyond it the least recently used are read from the file again."""
@@ -111,7 +111,7 @@ class SlotCache:
         self._max_bytes = max_bytes
         self._clock = clock
         # Guards all below; nothing is called under it.
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._held: dict[str, _Decoded] = {}  # by hash; last used last
         self._pinned: Collection[str] = ()
 

@@ -41,6 +41,7 @@ from bgsim.priority import Priority
 from bgsim.registry import find_simulation, simulation_names
 from bgsim.result import SimulationResult
 from bgsim.simulation import Simulation
+from bgsim.ui.interrupts import STOPPING, end_at_once, exit_code, handle_signals
 from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
 from bgsim.ui.streams import (
     FilePath,
@@ -64,6 +65,7 @@ Exit codes:
   2    bad input: an option, a parameter, a scenario, a store
   124  longer than --timeout
   130  interrupted with Ctrl-C; finished replicates are kept
+  143  the same by SIGTERM, and 129 by SIGHUP
 """
 
 _CANCEL_GRACE_S = 10.0
@@ -118,7 +120,7 @@ def run(
     began = time.monotonic()
     threads = {"workers": workers} if workers is not None else {}
     config = EngineConfig.of(None, {"journal": False, **threads})  # the same command resumes without it
-    with Engine(store or default_store(), config=config) as engine:
+    with STOPPING, Engine(store or default_store(), config=config) as engine:
         job = engine.submit(
             simulation,
             parameters,
@@ -213,6 +215,7 @@ cli.add_command(store_group)
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; the entry point of the ``bgsim`` script. Without `arguments`, with those of the process."""
+    handle_signals()
     set_up()
     try:
         cli.main(arguments, standalone_mode=False)
@@ -221,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         remark_of_click(error)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
+        sys.exit(exit_code())
     except JobTimeoutError as error:
         remark(f"error: {error}; finished replicates are kept, and the same command goes on")
         sys.exit(124)
@@ -246,11 +249,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _watch(job: Job, engine: Engine) -> SimulationResult:
-    """Show progress until the job ends; Ctrl-C cancels the job."""
+    """Show progress until the job ends; Ctrl-C cancels the job.
+
+    Where no replicate is done there is nothing to keep: a compilation, which may take long, is not waited for.
+    """
     try:
         show_progress(job, remark_console())
         return job.result()
     except KeyboardInterrupt:
+        status = job.status()
+        if not status.state.is_terminal and status.replicates_completed == status.from_store:
+            remark(f"interrupted while {status.phase}; no replicate was done, so there is nothing to keep")
+            end_at_once()
         job.cancel()
         engine.close(timeout_s=_CANCEL_GRACE_S)
         status = job.status()

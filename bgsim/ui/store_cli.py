@@ -25,6 +25,7 @@ from bgsim.storage.compare import Comparison
 from bgsim.storage.limits import MOST_BYTES
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite.entries import ForeignEntriesError
+from bgsim.ui.interrupts import STOPPING
 from bgsim.ui.streams import FilePath, cell, say, say_json, show
 from bgsim.ui.terminal import slots_table
 
@@ -78,8 +79,10 @@ def opened_store(path: Path | None) -> Iterator[ResultStore]:
 
 
 @click.group("store")
-def store_group() -> None:
+@click.pass_context
+def store_group(context: click.Context) -> None:
     """Show, compare, export and clean up stored results."""
+    context.with_resource(STOPPING)  # or a file that is written would stay half done
 
 
 @store_group.command("ls")

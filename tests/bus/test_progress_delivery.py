@@ -7,7 +7,6 @@ import logging
 import queue
 import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -589,9 +588,7 @@ def test_no_lock_is_held_while_other_code_runs(monkeypatch: pytest.MonkeyPatch) 
         def __exit__(self, *_: object) -> None:
             self.release()
 
-    watched = SimpleNamespace(**{**vars(threading), "Lock": WatchedLock})
-    for module in (bgsim.progress, bgsim.bus.channels, bgsim.bus.delivery, bgsim.bus.subscription):
-        monkeypatch.setattr(module, "threading", watched)
+    monkeypatch.setattr(bgsim.threads.locks.Lock, "__init__", lambda self: setattr(self, "raw", WatchedLock()))
     places: dict[str, bool] = {}
 
     def probe(place: str) -> None:

@@ -24,6 +24,7 @@ from bgsim.errors import StoreError
 from bgsim.storage import ResultStore
 from bgsim.storage.sqlite import forks
 from bgsim.storage.sqlite.writer import Task
+from bgsim.threads import signals
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
@@ -282,12 +283,13 @@ def test_a_file_that_cannot_be_opened_keeps_no_fork_waiting(store: ResultStore, 
     assert not forks.GUARD.uses
 
 
-def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself(store: ResultStore) -> None:
-    handled: list[bool] = []
+def test_a_signal_handler_that_forks_waits_for_the_fork_in_which_it_came(store: ResultStore) -> None:
+    handled = threading.Event()
 
     def fork_too(*_: object) -> None:
+        assert not forks.GUARD.forking
         in_child(lambda: None)
-        handled.append(True)
+        handled.set()
 
     reader, leave = read_elsewhere(store)
 
@@ -295,7 +297,7 @@ def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself
         while not forks.GUARD.forking:
             leave.wait(0.001)
         signal.raise_signal(signal.SIGUSR1)
-        while not handled:
+        while not signals._came:
             leave.wait(0.001)
         leave.set()
 
@@ -304,11 +306,11 @@ def test_a_signal_handler_that_forks_while_a_fork_waits_does_not_wait_for_itself
         other = threading.Thread(target=interrupt_and_leave, daemon=True)
         other.start()
         in_child(lambda: None)
+        assert handled.wait(HANDSHAKE_S)
     finally:
         signal.signal(signal.SIGUSR1, before)
     for thread in (reader, other):
         thread.join(HANDSHAKE_S)
-    assert handled == [True]
 
 
 FORKS_WITHIN_A_FORK = """
@@ -359,7 +361,7 @@ def test_ctrl_c_while_a_fork_waits_comes_after_it_and_the_files_are_closed(store
         while not forks.GUARD.forking:
             leave.wait(0.001)
         _thread.interrupt_main()
-        while not forks.GUARD.ctrl_c._came:
+        while not signals._came:
             leave.wait(0.001)
         leave.set()
 
@@ -414,9 +416,9 @@ def test_a_file_that_is_damaged_after_a_fork_is_repaired_as_ever(at: int, tmp_pa
 
 def test_a_child_may_close_a_store_of_its_parent(store: ResultStore) -> None:
     """Also if another thread was handing something over when it forked."""
-    store._file.writer._lock.acquire()  # held by a thread that the child does not have
+    store._file.writer._lock.raw.acquire()  # held by a thread that the child does not have
     try:
         in_child(store.close)
     finally:
-        store._file.writer._lock.release()
+        store._file.writer._lock.raw.release()
     assert store.find(key(1)) == 10

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
+
+from bgsim.threads.locks import Lock
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ def for_each(function: Callable[[T], None], items: Iterable[T], *, helpers: int 
         for item in items:
             function(item)
         return
-    lock = threading.Lock()  # guards the iterator
+    lock = Lock()  # guards the iterator
     iterator = iter(items)
 
     def draw_until_the_end() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,8 @@ from bgsim.storage.sqlite.readers import Readers
 from bgsim.storage.sqlite.salvage import rebuild
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.storage.sqlite.writer import Task, Writer
+from bgsim.threads.locks import Lock
+from bgsim.threads.signals import HOLD, interruptibly
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -67,20 +68,27 @@ class StoreFile:
         self._survive_power_loss = survive_power_loss
         self._refusal: NewerSchemaError | None = None
         # Guards `damaged`; nothing is called under it.
-        self._lock = threading.Lock()
-        with forks.Use(path):
-            forks.GUARD.register(self)
+        self._lock = Lock()
+        try:
+            with HOLD, forks.Use(path):
+                self._begin()
+        except BaseException:  # of a signal's handler: nobody gets this store
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        forks.GUARD.register(self)
+        try:
+            connection = interruptibly(self._open)
+        except NewerSchemaError as error:
+            self._open_newer(error)
+        else:
             try:
-                connection = self._open()
-            except NewerSchemaError as error:
-                self._open_newer(error)
-            else:
-                try:
-                    self.cache.pin(tables.pinned(connection))
-                    self.writer = Writer(connection, self._reopen, path, upkeep, self.journal)
-                except BaseException:  # such as a system that starts no thread: nothing is left open
-                    connection.close()
-                    raise
+                self.cache.pin(tables.pinned(connection))
+                self.writer = Writer(connection, self._reopen, self.path, self.upkeep, self.journal)
+            except BaseException:  # such as a system that starts no thread: nothing is left open
+                connection.close()
+                raise
 
     def submit(self, task: Task) -> None:
         """Hand a task to the writer."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -22,6 +21,8 @@ from bgsim.storage.sqlite import journal_tables as tables
 from bgsim.storage.sqlite.journal_tables import Mark
 from bgsim.storage.sqlite.readers import Readers
 from bgsim.storage.sqlite.writer import Task
+from bgsim.threads.locks import Lock
+from bgsim.threads.signals import HOLD
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -86,7 +87,7 @@ class FileJournal(Journal):
         self._tasks = tasks
         self._clock = clock
         # Guards all below; SQLite and the writer are not called under it.
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._changes = _Changes()
         self._writing: _Changes | None = None  # in the writer's current transaction
         self._known: set[str] = set()  # requests that may be in the file, of those that this process has met
@@ -148,11 +149,12 @@ class FileJournal(Journal):
 
     def _ask(self) -> None:
         """Submit a task that writes the changes, unless one is in the backlog."""
-        with self._lock:
-            if self._asked or self.failure is not None:
-                return
-            self._asked = True
-        self._tasks.submit(Task(_nothing, self._answered, patient=True))  # most requests end soon
+        with HOLD:  # both, or no task would ever be submitted again
+            with self._lock:
+                if self._asked or self.failure is not None:
+                    return
+                self._asked = True
+            self._tasks.submit(Task(_nothing, self._answered, patient=True))  # most requests end soon
 
     def _answered(self, error: Exception | None) -> None:
         with self._lock:

@@ -21,8 +21,8 @@ from queue import Empty, SimpleQueue
 from threading import get_ident
 from typing import Protocol
 
-from bgsim.ctrl_c import CtrlC, in_main_thread
 from bgsim.errors import StoreError
+from bgsim.threads.signals import hold, in_main_thread, let_go_quietly
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -46,21 +46,19 @@ class ForkGuard:
 
     Attributes
     ----------
-    uses : dict of int to (int, Path)
-        Thread and file of each `Use`, by its id. Each change is a single step.
+    uses : dict of int to (int, Path, weak reference)
+        Thread, file and token of each `Use`, by the token's id; one whose token is gone has ended. Each change is a
+        single step.
     forking : int
         The thread that forks, 0 if none.
     count : int
         How often this process has come out of a fork, as the child: quicker to compare than the process's number.
-    ctrl_c : CtrlC
-        Held back while the main thread forks: what a signal handler raises in the hooks of a fork is lost.
     """
 
     def __init__(self) -> None:
-        self.uses: dict[int, tuple[int, Path]] = {}
+        self.uses: dict[int, tuple[int, Path, weakref.ref[_Token]]] = {}
         self.forking = 0
         self.count = 0
-        self.ctrl_c = CtrlC()
         self._files: weakref.WeakSet[File] = weakref.WeakSet()
         self._busy: set[Path] = set()  # files in use when the process forks, all the same
         self._inherited: set[Path] = set()  # those of the forks that this process comes from
@@ -68,8 +66,9 @@ class ForkGuard:
 
     def _begin_anew(self) -> None:
         self._turn = threading.RLock()  # held by the thread that forks
-        self._depth = 0  # a signal handler may fork within its thread's fork
-        self._ended: SimpleQueue[None] = SimpleQueue()  # told of each use that ends meanwhile; safe in a finalizer
+        # Told of each use that ends by being dropped, and of each that ends during a fork. Its `put` is no Python code:
+        # what a signal handler raised in that, as the callback of a weak reference, would be lost.
+        self.ended: SimpleQueue[object] = SimpleQueue()
 
     def register(self, file: File) -> None:
         """Close this file's connections before each fork."""
@@ -88,10 +87,6 @@ class ForkGuard:
                 "not busy, or start processes with the method 'spawn'"
             )
 
-    def use_ended(self) -> None:
-        """Wake a fork that waits for uses."""
-        self._ended.put(None)
-
     def wait_for_fork(self) -> None:
         """Return when no other thread forks."""
         with self._turn:
@@ -99,23 +94,25 @@ class ForkGuard:
 
     def paths(self, thread: int, *, others: bool = False) -> set[Path]:
         """Return the files that a thread uses, or that all others use."""
-        return {path for user, path in list(self.uses.values()) if (user == thread) is not others}
+        uses = list(self.uses.values())
+        return {path for user, path, token in uses if token() is not None and (user == thread) is not others}
 
     # ---- the hooks of a fork -------------------------------------------------------------------------
 
     def before(self) -> None:
-        """Wait until no other thread uses SQLite, and close what is open."""
+        """Wait until no other thread uses SQLite, and close what is open.
+
+        Signal handlers wait for the end of the fork: what they raise in its hooks is lost.
+        """
         me = get_ident()
         if in_main_thread():
-            self.ctrl_c.hold()
+            hold()
         self._turn.acquire()
-        self._depth += 1
-        if self._depth > 1:
-            self._busy = self.paths(me, others=True)
-            return
-        self._ended = SimpleQueue()
+        while not self.ended.empty():
+            self.ended.get()
         self.forking = me
         self._wait_for_uses(me)
+        self.forget_dropped()
         busy = self._busy = self.paths(me, others=True)
         if busy:
             names = " and ".join(sorted(f"the store {path}" for path in busy))
@@ -137,25 +134,32 @@ class ForkGuard:
             if left <= 0:
                 return
             try:
-                self._ended.get(timeout=min(left, soon))
+                self.ended.get(timeout=min(left, soon))
             except Empty:
                 gc.collect()  # an interrupt may have left a use in a cycle of frames
                 soon = left
 
+    def forget_dropped(self) -> None:
+        """Close the connections that interrupted threads have dropped: each is part of a cycle of its own."""
+        dropped = [key for key, (_, _, token) in list(self.uses.items()) if token() is None]
+        for key in dropped:
+            self.uses.pop(key, None)
+        if dropped:
+            gc.collect()
+
     def after_in_parent(self) -> None:
-        """Let the other threads go on, and Ctrl-C through."""
+        """Let the other threads go on, and signals through."""
         if self.forking == get_ident():
-            self._depth -= 1
-            if not self._depth:
-                self.forking = 0
+            self.forking = 0
             self._turn.release()
-        if in_main_thread() and self.ctrl_c.let_go() is not None:
-            threading.Timer(_SOON_S, _interrupt_main).start()  # a moment after the fork
+        if in_main_thread():
+            for number in let_go_quietly():
+                threading.Timer(_SOON_S, _send_to_main, [number]).start()  # a moment after the fork
 
     def after_in_child(self) -> None:
         """Forget the other threads, which the child does not have."""
         me = get_ident()
-        for use, (thread, _) in list(self.uses.items()):
+        for use, (thread, _, _) in list(self.uses.items()):
             if thread != me:
                 del self.uses[use]
         self._inherited |= self._busy
@@ -163,7 +167,13 @@ class ForkGuard:
         self._begin_anew()
         self.forking = 0
         if in_main_thread():
-            self.ctrl_c.let_go()  # one that has come is the parent's
+            let_go_quietly()  # what has come is the parent's
+
+
+class _Token:
+    """Dies with its `Use`."""
+
+    __slots__ = ("__weakref__",)
 
 
 GUARD = ForkGuard()
@@ -175,26 +185,24 @@ class Use:
     A thread that is interrupted before it can end its use ends it by dropping the object.
     """
 
-    __slots__ = ()
+    __slots__ = ("token",)  # Python clears it after those of a subclass
 
     def __init__(self, path: Path) -> None:
         me = get_ident()
-        GUARD.uses[id(self)] = mine = me, path
+        self.token = token = _Token()
+        GUARD.uses[id(token)] = mine = me, path, weakref.ref(token, GUARD.ended.put)
         while GUARD.forking and GUARD.forking != me:
             self.end()
             if GUARD.paths(me):  # the fork waits for this thread already
-                GUARD.uses[id(self)] = mine
+                GUARD.uses[id(token)] = mine
                 return
             GUARD.wait_for_fork()
-            GUARD.uses[id(self)] = mine
+            GUARD.uses[id(token)] = mine
 
     def end(self) -> None:
         """End it; more than once does nothing."""
-        if GUARD.uses.pop(id(self), None) is not None and GUARD.forking:
-            GUARD.use_ended()
-
-    def __del__(self) -> None:
-        self.end()
+        if GUARD.uses.pop(id(self.token), None) is not None and GUARD.forking:
+            GUARD.ended.put(None)
 
     def __enter__(self) -> None:
         return None
@@ -203,11 +211,11 @@ class Use:
         self.end()
 
 
-def _interrupt_main() -> None:
-    """Send Ctrl-C as the terminal does: `_thread.interrupt_main` would leave a main thread that sleeps asleep."""
+def _send_to_main(number: int) -> None:
+    """Send a signal as the system does: `_thread.interrupt_main` would leave a main thread that sleeps asleep."""
     main = threading.main_thread().ident
     if main is not None:
-        signal.pthread_kill(main, signal.SIGINT)
+        signal.pthread_kill(main, number)
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,20 +10,20 @@ from pathlib import Path
 from bgsim.errors import StoreError
 from bgsim.storage.sqlite import forks
 from bgsim.storage.sqlite.database import LOCKED_TIMEOUT_MS, SQLITE_ERRORS, connect, explained, is_busy
+from bgsim.threads.signals import HOLD
 
 
 class Lease(forks.Use):
-    """The use of a connection by one thread, from `Readers.take` to `Readers.give_back`."""
+    """The use of a connection by one thread, from `Readers.take` to `Readers.give_back`.
+
+    One that an interrupt keeps from being given back drops its connection, and then its token. The garbage collector
+    closes the connection; the end of the store, or the next fork, has it do so.
+    """
 
     __slots__ = ("connection", "idle")
 
     connection: sqlite3.Connection
     idle: list[sqlite3.Connection]  # where the connection goes
-
-    def __del__(self) -> None:
-        if hasattr(self, "connection"):  # an interrupt came before it was given back
-            self.connection.close()
-        self.end()
 
 
 class Readers:
@@ -82,8 +82,11 @@ class Readers:
             try:
                 lease.connection = idle.pop()
             except IndexError:
-                lease.connection = self._new()
+                with HOLD:
+                    lease.connection = self._new()
         except BaseException:
+            if hasattr(lease, "connection"):
+                lease.connection.close()
             lease.end()  # now: the error's traceback keeps the object alive
             raise
         return lease
@@ -142,6 +145,10 @@ class Readers:
             # adds to the old one. Either `drop` or this thread comes last, and empties it.
             if idle is not self._idle:
                 _close_all(idle)
+        except BaseException:  # of a signal's handler
+            if connection not in idle:
+                connection.close()
+            raise
         finally:
             lease.end()
 
@@ -155,6 +162,7 @@ class Readers:
         self._closed = True
         with forks.Use(self._path):
             self.drop()
+        forks.GUARD.forget_dropped()
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgsim.storage.sqlite import values
+from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -34,8 +35,14 @@ def create(connection: sqlite3.Connection) -> bool:
 
     Return False, and change nothing, if the file has tables and no version.
 
-    The file is not in WAL mode yet, so that from the first commit on its header holds our application id.
+    The file is not in WAL mode yet, so that from the first commit on its header holds our application id. Signal
+    handlers wait: a transaction that one of them ended would leave a file with the header of nobody.
     """
+    with HOLD:
+        return _create(connection)
+
+
+def _create(connection: sqlite3.Connection) -> bool:
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is written, or it has no effect
     connection.execute("BEGIN IMMEDIATE")

@@ -39,6 +39,7 @@ from bgsim.storage.sqlite.search import similar
 from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.storage.sqlite.writer import Task, Writer
+from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,7 +163,8 @@ class ResultStore(LimitedStore):
         return self._results(lambda reader: similar(reader, wanted))
 
     def _results(self, find: Callable[[sqlite3.Connection], list[int] | None] = lambda _: None) -> list[StoredResult]:
-        with self._readers.reading(snapshot=True) as reader:
+        # An interrupt would be lost in sqlite-utils: it ends a savepoint that is there no more.
+        with self._readers.reading(snapshot=True) as reader, HOLD:
             found, unreadable = list_results(reader, find(reader))
         for owner, reason in unreadable.items():
             self._file.set_aside(owner, reason)
@@ -272,7 +274,7 @@ class ResultStore(LimitedStore):
 
     def workspaces(self) -> list[str]:
         self._wait_for_slots()
-        with self._readers.reading() as reader:
+        with self._readers.reading() as reader, HOLD:
             return list_workspaces(reader)
 
     def change_slots(self, workspace: str, change: Callable[[SlotPair], SlotPair]) -> SlotPair:

@@ -32,6 +32,7 @@ from bgsim.storage.sqlite.database import (
 )
 from bgsim.storage.sqlite.entries import check_entries
 from bgsim.storage.sqlite.upkeep import Upkeep
+from bgsim.threads.locks import Condition, Latch, Lock, Thread
 
 logger = logging.getLogger("bgsim.storage")
 
@@ -124,8 +125,8 @@ class Writer:
         self._late = late
         self._pid = os.getpid()
         # Guards all below; no task runs under it, and SQLite is not called.
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
         self._backlog: deque[Task] = deque()
         self._backlog_bytes = 0
         self._urgent = False  # a task in the backlog is not patient
@@ -133,7 +134,7 @@ class Writer:
         self._file = file_identity(path)  # written by the writer alone, and so is the next
         self._is_locked = False  # another process has kept the file locked for the whole time-out
         self._schema_version = -1  # of the entries that were checked; of another file after a replacement
-        self._thread = threading.Thread(target=self._run_forever, name="bgsim-store", daemon=True)
+        self._thread = Thread(self._run_forever, name="bgsim-store")
         start_thread(self._thread)
 
     @property
@@ -172,7 +173,7 @@ class Writer:
         """
         if threading.current_thread() is self._thread and os.getpid() == self._pid:
             raise StoreError("the store cannot wait for itself: call this outside of on_stored")
-        finished = threading.Event()
+        finished = Latch()
         failed: list[Exception] = []
 
         def done(error: Exception | None) -> None:

@@ -1,0 +1,270 @@
+"""Signal handlers that call bgsim, and that raise, at any line of it in the main thread: no hang, nothing left broken."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gc
+import itertools
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import HANDSHAKE_S
+from interruptions import Interruption, handled, send_at_line
+from kernels import one_draw
+
+import bgsim
+from bgsim.errors import QueueFullError
+from bgsim.queue_manager import SimulationQueue, SimulationRequest
+from bgsim.storage import MemoryStore, ResultStore
+from bgsim.threads import locks, signals
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there are no such signals"),
+    pytest.mark.timeout(120),
+]
+
+
+class Bench:
+    """What the calls of these tests use: an engine and a queue, and a seed that is new each time."""
+
+    def __init__(self, engine: bgsim.Engine, path: Path) -> None:
+        self.engine = engine
+        self.path = path
+        self.queue = SimulationQueue()
+        self.seed = 0
+
+    def submit(self, **options: Any) -> bgsim.Job:
+        """Submit a job that is computed, though the store stays small: else its listing would get longer and longer."""
+        self.seed += 1
+        return self.engine.submit(
+            one_draw,
+            replicates=2,
+            **{"seed": self.seed % 20, "cache": "refresh", "allow_deduplication": False} | options,
+        )
+
+    def use_jobs(self) -> None:
+        job = self.submit()
+        job.status()
+        self.engine.stats()
+        self.engine.health()
+        self.engine.jobs()
+        assert job.result(HANDSHAKE_S).replicates == 2
+        self.engine.drain(0)
+        later = self.submit(delay_s=3600.0, supersede="word", debounce_s=3600.0)
+        later.set_priority("high")
+        later.pause()
+        later.resume()
+        later.cancel()
+        self.engine.clean()
+
+    def use_progress(self) -> None:
+        with self.engine.subscribe(lambda _: None, completions_only=True), self.engine.subscribe() as updates:
+            job = self.submit()
+            for update in job.updates():
+                assert update.simulation_id == job.id
+            updates.get(timeout_s=HANDSHAKE_S)
+            job.add_done_callback(lambda _: None)
+
+    def use_batches(self) -> None:
+        self.seed += 1
+        batch = self.engine.submit_many(one_draw, [None] * 2, replicates=2, cache="refresh", allow_deduplication=False)
+        batch.progress()
+        assert len(batch.results()) == 2
+        assert batch.done()
+        batch.cancel()
+
+    def use_executor(self) -> None:
+        with self.engine.executor() as executor:
+            future = executor.submit(int, "7")
+            assert list(executor.map(int, "12")) == [1, 2]
+            assert future.result(HANDSHAKE_S) == 7
+            concurrent.futures.wait([future, self.submit()], HANDSHAKE_S)
+
+    def use_store(self) -> None:
+        store, job = self.engine.store, self.submit(cache="off")
+        key, columns = job.request.key, job.result(HANDSHAKE_S)
+        store.store(key, dict(columns), workspace="here")
+        store.flush()
+        store.find(key)
+        store.load(key)
+        store.place(key, 2, "here")
+        store.results()
+        store.slots("here")
+        store.size()
+        store.delete(key.hash)
+        store.cleanup()
+
+    def use_queue(self) -> None:
+        self.seed += 1
+        name = f"queued-{self.seed}"
+        placed = self.queue.put(SimulationRequest(name, key=name), block=True, timeout_s=HANDSHAKE_S)
+        self.queue.position(name)
+        self.queue.stats()
+        self.queue.hold(placed.entry)
+        self.queue.release(placed.entry)
+        entry = self.queue.get(timeout_s=HANDSHAKE_S)
+        self.queue.requeue(entry)
+        entry = self.queue.get_nowait() or placed.entry
+        self.queue.done(entry)
+
+    def use_engines(self) -> None:
+        self.seed += 1
+        with bgsim.Engine(self.path / "other.db", workers=1) as engine:
+            assert engine.submit(one_draw, replicates=2, seed=self.seed % 20).result(HANDSHAKE_S).replicates == 2
+
+    def use_immediate(self) -> None:
+        self.seed += 1
+        with bgsim.Engine(immediate=True) as engine:
+            with engine.subscribe(lambda _: None):
+                assert engine.submit(one_draw, replicates=2, seed=self.seed).result().replicates == 2
+            assert engine.executor().submit(int, "7").result() == 7
+
+
+USES: dict[str, Callable[[Bench], None]] = {
+    "batches": Bench.use_batches,
+    "engines": Bench.use_engines,
+    "executor": Bench.use_executor,
+    "immediate": Bench.use_immediate,
+    "jobs": Bench.use_jobs,
+    "progress": Bench.use_progress,
+    "queue": Bench.use_queue,
+    "store": Bench.use_store,
+}
+
+
+@pytest.fixture(params=["memory", "file"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    one_draw.warmup()
+    store = ResultStore(tmp_path / "s.db") if request.param == "file" else MemoryStore()
+    with bgsim.Engine(store, workers=2) as engine:
+        yield Bench(engine, tmp_path)
+    assert store.check().ok
+    store.close()
+
+
+def assert_whole(bench: Bench) -> None:
+    """Nothing is held back, no lock is held, and all that there is still works."""
+    assert (signals._holds, signals._open, list(signals._came)) == ([], False, [])
+    held = [lock for lock in gc.get_objects() if isinstance(lock, locks.Lock)]
+    deadline = time.monotonic() + HANDSHAKE_S
+    for lock in held:
+        assert lock.raw.acquire(timeout=max(0.0, deadline - time.monotonic())), "a lock is held for ever"
+        lock.raw.release()
+    bench.queue.check_invariants()
+    while bench.queue.get_nowait() is not None:
+        pass
+    bench.queue = SimulationQueue()
+    for job in bench.engine.jobs():
+        job.cancel()
+    for use in (bench.use_jobs, bench.use_executor, bench.use_queue):
+        use()
+
+
+def every_line(bench: Bench, use: Callable[[Bench], None], stride: int) -> int:
+    """Send a signal at each line of a use, or at some of them; return how many."""
+    line = sent = 0
+    there_are_more = True
+    while there_are_more:
+        line += stride
+        with suppress(Interruption):
+            there_are_more = send_at_line(line, lambda: use(bench))
+        sent += there_are_more
+        if sent % 100 == 0:
+            assert_whole(bench)
+    return sent
+
+
+def strides() -> list[Any]:
+    return [pytest.param(97, id="some lines"), pytest.param(1, id="every line", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("stride", strides())
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+def test_a_handler_that_calls_the_engine_waits_for_nothing(
+    bench: Bench, use: Callable[[Bench], None], stride: int
+) -> None:
+    """At whatever line it comes."""
+    called = []
+
+    def handler(number: int, _: Any) -> None:
+        called.append(number)
+        job = bench.submit()
+        job.status()
+        bench.engine.stats()
+        assert job.result(HANDSHAKE_S).replicates == 2
+        bench.submit(delay_s=3600.0).cancel()
+        bench.engine.store.find(job.request.key)
+        with bench.engine.subscribe(lambda _: None), bench.engine.executor() as executor:
+            executor.submit(int)
+        bench.queue.stats()
+
+    with handled(handler):
+        sent = every_line(bench, use, stride)
+        assert signal.getsignal(signal.SIGUSR1) is handler
+    assert len(called) == sent > 5
+    assert_whole(bench)
+
+
+@pytest.mark.parametrize("stride", strides())
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+def test_a_handler_that_raises_leaves_nothing_broken(bench: Bench, use: Callable[[Bench], None], stride: int) -> None:
+    """At whatever line it comes."""
+
+    def handler(number: int, _: Any) -> None:
+        raise Interruption(number)
+
+    with handled(handler):
+        assert every_line(bench, use, stride) > 5
+        assert signal.getsignal(signal.SIGUSR1) is handler
+    assert_whole(bench)
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["calls", "raises"])
+def test_a_thousand_signals_at_random_moments_break_nothing(bench: Bench, raises: bool) -> None:
+    """Sent by another thread while the main thread uses everything."""
+    came = sent = raised = 0
+    may_raise = False
+    over = threading.Event()
+
+    def handler(number: int, _: Any) -> None:
+        nonlocal came, raised, may_raise
+        came += 1
+        if raises and may_raise:
+            may_raise, raised = False, raised + 1
+            raise Interruption(number)
+        if not raises:
+            bench.engine.submit(one_draw, replicates=2, seed=came % 20).status()
+            bench.engine.stats()
+            bench.queue.stats()
+
+    def send() -> None:
+        nonlocal sent
+        moments = random.Random(1)
+        while sent < 500:
+            handled_before, sent = came, sent + 1
+            signal.raise_signal(signal.SIGUSR1)
+            over.wait(moments.random() * 0.004)
+            while came == handled_before:
+                over.wait(0.0005)  # or the next one would be the same to the system
+        over.set()
+
+    sender = locks.Thread(send, name="sender")
+    uses = itertools.cycle([Bench.use_jobs, Bench.use_progress, Bench.use_batches, Bench.use_executor, Bench.use_store])
+    with handled(handler):
+        sender.start()
+        while not over.is_set():
+            with suppress(Interruption, QueueFullError):
+                may_raise = True
+                next(uses)(bench)
+                may_raise = False
+        sender.join(HANDSHAKE_S)
+    assert came == sent == 500
+    assert not raises or raised > 100
+    assert_whole(bench)
