@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bgsim.errors import ParameterError
+from bgsim.models.battle.checks import check_tables
 from bgsim.models.battle.log import CombatLog, Event, LogWriter
 from bgsim.models.battle.resources import give_back
 from bgsim.models.battle.rests import rest
@@ -117,6 +119,16 @@ class Battle:
     def from_scenario(cls, scenario: Any, rules: str | None = None) -> Battle:
         """Read a scenario given as the dictionaries and lists of its JSON; see `read_scenario`."""
         return cls(**scenario_fields(scenario, rules))
+
+    def __post_init__(self) -> None:
+        try:
+            check_tables(self)
+        except ParameterError:
+            raise
+        except (TypeError, ValueError, OverflowError, IndexError) as error:
+            raise ParameterError(
+                f"Battle must have tables of numbers, as Battle.from_file(path) makes them: {error}", field="rows"
+            ) from error
 
 
 OUTPUTS = {
