@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from operator import attrgetter, is_not
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from bgsim.checks import check_integer, check_name, check_seconds, check_word, refused
 from bgsim.defaults import check_retry
-from bgsim.errors import InvalidInputError, NotStoredError, nearest
+from bgsim.errors import InvalidInputError, NotStoredError, brief, nearest
+from bgsim.parameters.nesting import read_json
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
 from bgsim.priority import Priority
 from bgsim.queue.request import check_debounce
@@ -27,6 +28,8 @@ from bgsim.streams import check_seed
 if TYPE_CHECKING:
     from bgsim.kernels.revision import Revision
     from bgsim.simulation import Simulation
+
+_T = TypeVar("_T")
 
 CACHE_MODES = ("use", "refresh", "off", "only")
 
@@ -272,28 +275,57 @@ def read_request(
     Raises
     ------
     InvalidInputError
-        If the simulation no longer takes these parameters, or a change is not allowed.
+        If the simulation no longer takes these parameters, a change is not allowed, or a text is damaged.
     """
-    given: dict[str, Any] = json.loads(options)
-    if "at" in given:
-        given["at"] = datetime.fromisoformat(given["at"])
-    if "retry" in given:
-        given["retry"] = Retry.from_json(given["retry"])
-    given |= {"replicates": replicates, "seed": int(seed), "parameters": None}
+    given = _read_options(options)
+    given |= {"replicates": replicates, "parameters": None}
     allowed = [name for name, f in Request.__dataclass_fields__.items() if f.init and name != "simulation"]
-    for name, value in (changes or {}).items():
+    for name, value in {**given, **(changes or {})}.items():
         if name not in allowed:
             raise InvalidInputError(
-                f"a job has no {name!r} to be changed{nearest(name, allowed)} (it has {', '.join(allowed)})",
+                f"a job has no {brief(name)} to be changed{nearest(name, allowed)} (it has {', '.join(allowed)})",
                 field=name,
                 value=value,
             )
     given |= changes or {}
+    if "seed" not in given:
+        given["seed"] = _kept("seed", seed, int)
     if changes is None or "parameters" not in changes:  # they were constructed when they were submitted
-        values = ParameterSet.values_from_json(parameters)
+        values = _kept("parameters", parameters, ParameterSet.values_from_json)
         given["parameters"] = ParameterSet.restore(values, simulation.parameters_class)
     given["parameters"] = simulation.bind(given["parameters"])
     return Request(simulation, **given)
+
+
+def _read_options(text: str) -> dict[str, Any]:
+    """Return the options that the journal keeps, as arguments."""
+    given: dict[str, Any] = _kept("options", text, lambda text: dict(read_json(text)))
+    given.pop("seed", None)
+    if "at" in given:
+        given["at"] = _kept("at", given["at"], datetime.fromisoformat)
+    if "retry" in given:
+        given["retry"] = _kept("retry", given["retry"], Retry.from_json)
+    return given
+
+
+def _kept(name: str, value: Any, read: Callable[[Any], _T]) -> _T:
+    """Return what is read from a value of the journal.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is damaged.
+    """
+    try:
+        return read(value)
+    except InvalidInputError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise InvalidInputError(
+            f"{name} of the request, as the store has it, cannot be read: {error}; got {brief(value)}",
+            field=name,
+            value=value,
+        ) from error
 
 
 _OPTIONS = (

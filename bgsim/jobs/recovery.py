@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError
+from bgsim.parameters.nesting import read_json
 from bgsim.storage.journal import DeadLetter, PendingRequest
 from bgsim.storage.times import time_text
 from bgsim.threads.signals import is_interrupt
@@ -152,7 +153,7 @@ class Recovery:
         rows = [asdict(letter) for letter in self._journal.dead_letters()]
         if target.suffix == ".json":
             for row in rows:
-                row |= {name: json.loads(row[name]) for name in ("parameters", "options", "attempts")}
+                row |= {name: _value(row[name]) for name in ("parameters", "options", "attempts")}
             target.write_text(json.dumps(rows, indent=2), encoding="utf-8")
         elif target.suffix == ".csv":
             with target.open("w", newline="", encoding="utf-8") as file:
@@ -162,6 +163,14 @@ class Recovery:
         else:
             raise InvalidInputError(f"path must end in .json or .csv; got {path}", field="path", value=path)
         return len(rows)
+
+
+def _value(text: str) -> Any:
+    """Return the value of a JSON text; the text itself, in a damaged row, if it is none."""
+    try:
+        return read_json(text)
+    except ValueError:
+        return text
 
 
 def _unknown(letter_id: str) -> RequestNotFoundError:

@@ -72,6 +72,8 @@ class State:
         Why the store and the journal refused their latest use.
     unknown : set of str
         Names of simulations that the store has requests or schedules of, and that this process does not have.
+    unreadable : dict of str to str
+        By name, why schedules that the store has are not run.
     turns : iterator of int
         Numbers the turns in which runs and calls get workers.
     calls_running, call_turn : int
@@ -123,6 +125,7 @@ class State:
         self.store_error: str | None = None
         self.journal_error: str | None = None
         self.unknown: set[str] = set()
+        self.unreadable: dict[str, str] = {}
         self.turns = itertools.count()
         self.calls_running = self.call_turn = 0
         self.work, self.idle, self.room, self.alarm = [Condition(self.lock.plain) for _ in range(4)]

@@ -192,5 +192,10 @@ def health_of(scheduler: Scheduler) -> Health:
         f"the simulation {name!r}, which the store names, is unknown here; import its module, then engine.recover()"
         for name in sorted(state.unknown)
     ]
+    alerts += [
+        f"the schedule {name!r}, as the store has it, is not run: {why}; engine.schedule(..., name={name!r}, "
+        "replace=True) takes its place"
+        for name, why in sorted(state.unreadable.items())
+    ]
     alerts += scheduler.store.alerts()
     return Health(tuple(alerts), failed, waiting, stalled, overdue, store_error, scheduler.store.evicted)

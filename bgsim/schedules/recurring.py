@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bgsim.checks import check_name
-from bgsim.errors import EngineClosedError, QueueFullError
+from bgsim.checks import check_name, refused
+from bgsim.errors import BgsimError, EngineClosedError, InvalidInputError, QueueFullError
 from bgsim.schedules.schedule import MAX_WAIT_S, Schedule, Schedules
 from bgsim.storage.journal import ScheduledRequest
 from bgsim.storage.times import time_text
@@ -26,6 +26,10 @@ _FULL_S = 1.0
 """How long to wait for room in the queue before a run is tried again."""
 
 
+_FIRST_YEAR, _LAST_YEAR = 1900, 9000
+"""Of the times in a schedule: a calendar ends at 9999."""
+
+
 class RecurringJobs:
     """The schedules of an engine, by name; what `Engine.schedules` returns. Any thread may call any method.
 
@@ -38,11 +42,12 @@ class RecurringJobs:
         self._journal = submitter.scheduler.journal
         self._clock = submitter.scheduler.clock
         self._schedules = Schedules()
+        self._unreadable = submitter.scheduler.state.unreadable
         self._active = submitter.scheduler.config.run_schedules
         self._not_before = -math.inf  # by the monotonic clock: when to look again after the store failed
         try:
             for kept in self._journal.schedules():
-                self._schedules.add(_schedule_of(kept))
+                self._take(kept.name, kept)
         except Exception as error:  # no cronsim, or a store that fails: jobs run all the same
             if is_interrupt(error):
                 raise
@@ -51,6 +56,8 @@ class RecurringJobs:
     def add(self, name: str, request: Request, *, cron: str, timezone: str, misfire: str, replace_it: bool) -> Schedule:
         """Keep a schedule, in the store too; see `Engine.schedule`."""
         name = check_name("name", name)
+        if replace_it and name in self._unreadable:
+            self._journal.remove_schedule(name)
         before = self._stored(name) if replace_it else None
         if before is not None and (before.paused or (before.cron, before.timezone) != (cron, timezone)):
             before = None  # it begins anew
@@ -172,6 +179,8 @@ class RecurringJobs:
             self._take(kept.name, self._stored(kept.name))
             self._not_before = self._clock.monotonic() + _FULL_S
             logger.warning("the schedule %s could not start a run, and will try again: %s", kept.name, error)
+        except BgsimError as error:
+            logger.warning("the schedule %s could not start the run of %s: %s", kept.name, kept.last_run_at, error)
         except Exception as error:  # whatever its module raises, the others have to be run
             if is_interrupt(error):
                 raise
@@ -189,8 +198,16 @@ class RecurringJobs:
 
     def _take(self, name: str, kept: ScheduledRequest | None) -> None:
         """Take a schedule as the store has it; None if it has none."""
-        if kept is not None:
-            self._schedules.add(_schedule_of(kept), replace=True)
+        try:
+            schedule = None if kept is None else _schedule_of(kept)
+        except InvalidInputError as error:  # the others are run all the same
+            if self._unreadable.get(name) != str(error):
+                logger.warning("the schedule %s, as the store has it, is not run: %s", name, error)
+            self._unreadable[name], schedule = str(error), None
+        else:
+            self._unreadable.pop(name, None)
+        if schedule is not None:
+            self._schedules.add(schedule, replace=True)
         elif name in {schedule.name for schedule in self._schedules}:
             self._schedules.remove(name)
 
@@ -208,8 +225,15 @@ class RecurringJobs:
 
 
 def _schedule_of(kept: ScheduledRequest) -> Schedule:
-    last_run_at = None if kept.last_run_at is None else datetime.fromisoformat(kept.last_run_at)
-    made_at = datetime.fromisoformat(kept.created_at)  # or resumed
+    """Return a schedule of the journal's.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be read.
+    """
+    last_run_at = None if kept.last_run_at is None else _time("last_run_at", kept.last_run_at)
+    made_at = _time("created_at", kept.created_at)  # or resumed
     return Schedule(
         kept.name,
         kept.cron,
@@ -220,3 +244,14 @@ def _schedule_of(kept: ScheduledRequest) -> Schedule:
         last_run_at=last_run_at,
         payload=kept,
     )
+
+
+def _time(field: str, text: str) -> datetime:
+    """Return a time that a calendar can go on from."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise refused(field, text, f"a time with a time zone, of the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return found

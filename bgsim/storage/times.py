@@ -35,4 +35,7 @@ def seconds_of(text: str) -> float:
     ValueError
         If it names no time.
     """
-    return datetime.fromisoformat(text).timestamp()
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except OverflowError as error:  # without a time zone, at the ends of the calendar
+        raise ValueError(f"{text} is out of range") from error

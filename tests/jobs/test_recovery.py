@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from crash_kernels import hooked
 from engine_process import PHASES
 from kernels import Fragile, fragile, one_draw
 from new_process import printed, start_script
+from odd_rows import set_value
 from paths import SUPPORT
 from store_helpers import letter, schedule
 
@@ -592,3 +595,40 @@ def test_a_retry_that_the_store_answers_is_not_pending(tmp_path: Path) -> None:
         engine.store.journal.flush()
         with engine.store._file.readers.reading() as connection:
             assert connection.execute("SELECT count(*) FROM requests").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("seed", "x", "seed of the request"), ("seed", "9" * 5000, "seed of the request"), ("replicates", None, "replicates must be"),
+        ("parameters", "[1]", "parameters"), ("parameters", '{"x": {"__array__": "<f8"}}', "parameters of the request"),
+        ("options", "[" * 500, "options of the request"), ("options", "3", "options of the request"), ("options", '{"nonsense": 1}', "a job has no 'nonsense'"),
+        ("options", '{"simulation": "os.system"}', "a job has no 'simulation'"), ("options", '{"at": 3}', "at of the request"),
+        ("options", '{"retry": {"retry_on": 3}}', "retry of the request"), ("options", b"{}", "options of the request"),
+    ],
+)  # fmt: skip
+def test_an_odd_row_is_a_dead_letter_that_says_why_and_the_others_go_on(path, column, value, says) -> None:
+    interrupt(path, pending(1), pending(2))
+    set_value(path, "requests", column, value, "r1")
+    with bgsim.Engine(path, workers=1, recover=False) as engine:
+        (job,) = engine.recover()
+        assert job.id == "r2"
+        assert len(job.result()["x"])
+        (dead,) = engine.dead_letters()
+        assert dead.id == "r1"
+        assert says in json.loads(dead.attempts)[0]["error"]
+        assert engine.interrupted() == []
+        with pytest.raises(InvalidInputError):
+            engine.retry("r1")
+
+
+def test_odd_dead_letters_are_exported_as_they_are(path, tmp_path) -> None:
+    with contextlib.closing(ResultStore(path)) as store:
+        store.journal.add_dead_letter(letter(1))
+        store.journal.flush()
+    for column, value in (("attempts", "[" * 500), ("options", None), ("parameters", "x")):
+        set_value(path, "dead_letters", column, value, "d1")
+    with bgsim.Engine(path, workers=1) as engine:
+        assert engine.export_dead_letters(tmp_path / "d.json") == 1
+    (row,) = json.loads((tmp_path / "d.json").read_text())
+    assert (row["attempts"], row["options"], row["parameters"]) == ("[" * 500, "None", "x")

@@ -16,6 +16,7 @@ import pytest
 from conftest import HANDSHAKE_S
 from kernels import one_draw
 from new_process import start_script
+from odd_rows import set_value
 from paths import SUPPORT
 
 import bgsim
@@ -622,3 +623,49 @@ def test_without_cronsim_schedules_say_what_to_install_and_jobs_run(
     again = Runs(path)
     assert again.live_through(HOUR) == ["01 12:17"]
     again.engine.close()
+
+
+# ---- a schedule that the store has otherwise than it should ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("cron", "never"), ("cron", None), ("timezone", "Mars/Base"), ("misfire", b"\xff"), ("created_at", "soon"),
+        ("created_at", "2026-06-01"), ("last_run_at", 3), ("last_run_at", "9999-12-31T23:59:59+00:00"), ("name", ""),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_cannot_be_read_costs_itself_alone(tmp_path: Path, column: str, value: Any) -> None:
+    path = tmp_path / "s.db"
+    with bgsim.Engine(path, immediate=True, clock=ManualClock(NOON)) as engine:
+        for name in ("good", "odd"):
+            engine.schedule(one_draw, replicates=2, cron="0 * * * *", name=name, cache="off")
+    set_value(path, "schedules", column, value, "odd")
+    runs = Runs(path)
+    with runs.engine as engine:
+        assert runs.after(HOUR) == ["01 13:00"]
+        assert [schedule.name for schedule in engine.schedules()] == ["good"]
+        (alert,) = engine.health().alerts
+        assert "as the store has it, is not run" in alert
+        if column != "name":
+            runs.add("30 * * * *", name="odd", replace=True)
+            assert engine.health().ok
+            assert runs.after(HOUR) == ["01 14:00"] * 2, "at half past, and at the hour"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("options", "[" * 500), ("parameters", 3), ("seed", "x"), ("replicates", b"\xff")]
+)
+def test_a_schedule_whose_request_is_refused_keeps_no_other_from_running(
+    tmp_path: Path, column: str, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "s.db"
+    with bgsim.Engine(path, immediate=True, clock=ManualClock(NOON)) as engine:
+        for name in ("a", "z"):
+            engine.schedule(one_draw, replicates=2, cron="0 * * * *", name=name, cache="off")
+    set_value(path, "schedules", column, value, "a")
+    runs = Runs(path)
+    with runs.engine:
+        assert runs.after(HOUR) == ["01 13:00"]
+    assert f"the schedule a could not start the run of 2026-06-01T13:00:00.000000+00:00: {column}" in caplog.text
+    assert "Traceback" not in caplog.text

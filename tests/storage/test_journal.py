@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from new_process import start_script
+from odd_rows import execute_unchecked, set_value
 from paths import SUPPORT
 from store_helpers import columns, key, letter, request, schedule, store_now
 
+import bgsim
 from bgsim.errors import NewerSchemaError, StoreError
-from bgsim.storage import ResultStore
+from bgsim.storage import DeadLetter, PendingRequest, ResultStore, ScheduledRequest
 from bgsim.storage.owners import STALE_AFTER_S, Owner, process_start
-from bgsim.storage.sqlite import journal_tables, schema
+from bgsim.storage.sqlite import schema
 from bgsim.storage.sqlite.writer import Task
+from bgsim.storage.times import time_text
 
 
 @pytest.fixture
@@ -120,13 +121,65 @@ def test_a_heartbeat_of_null_loses_no_request(in_file, path) -> None:
     in_file.journal.add(request(1, "a"))
     in_file.journal.flush()
     in_file.close()
-    with contextlib.closing(sqlite3.connect(path)) as file, file:
-        file.execute("PRAGMA writable_schema=1")
-        file.execute("UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'owners'")
-        file.execute("PRAGMA writable_schema=0")
-    with contextlib.closing(sqlite3.connect(path)) as file, file:
-        file.execute("UPDATE owners SET heartbeat_at = NULL, host = NULL, pid = NULL, process_start = NULL")
-        assert ids(journal_tables.interrupted(file, time.time())) == ["r1"]
+    execute_unchecked(path, "UPDATE owners SET heartbeat_at = NULL, host = NULL, pid = NULL, process_start = NULL")
+    with bgsim.Engine(path, workers=1) as engine:
+        assert ids(engine.interrupted()) == ["r1"]
+
+
+ODD = [None, 3, 1.5, b"\xff", (b"\xff",)]
+"""The last is text that is no UTF-8."""
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+@pytest.mark.parametrize(
+    "column", [field.name for field in fields(PendingRequest) if field.name not in ("owner", "stored")]
+)
+def test_an_odd_request_is_claimed_beside_the_others_and_written_as_it_should_be(in_file, path, column, value) -> None:
+    for number in (1, 2):
+        in_file.journal.add(request(number, "gone"))
+    in_file.journal.flush()
+    set_value(path, "requests", column, value, "r1")
+    in_file.journal.register("b")
+    assert len(in_file.journal.interrupted()) == 2
+    claimed = in_file.journal.claim("b")
+    assert sorted(request(2).id == each.id for each in claimed) == [False, True]
+    for each in claimed:
+        in_file.journal.start(each.id)
+        in_file.journal.remove(each.id)
+    in_file.journal.flush()
+    assert read(path, "SELECT count(*) FROM requests") == [(0,)]
+
+
+def test_a_request_that_has_crashed_without_end_is_claimed(in_file) -> None:
+    in_file.journal.add(request(1, "gone", started=True, crashes=2**63 - 1))
+    in_file.journal.register("b")
+    assert [each.crashes for each in in_file.journal.claim("b")] == [2**31]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+@pytest.mark.parametrize("column", [field.name for field in fields(DeadLetter)])
+def test_an_odd_dead_letter_is_listed_and_taken_beside_the_others(in_file, path, column, value) -> None:
+    for number in (1, 2):
+        in_file.journal.add_dead_letter(letter(number))
+    in_file.journal.flush()
+    set_value(path, "dead_letters", column, value, "d1")
+    good, odd = in_file.journal.dead_letters()
+    assert good == letter(2)
+    assert in_file.journal.take_dead_letter(odd.id) == odd
+    assert in_file.journal.dead_letters() == [good]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+@pytest.mark.parametrize("column", [field.name for field in fields(ScheduledRequest)])
+def test_an_odd_schedule_is_listed_marked_and_removed_beside_the_others(in_file, path, column, value) -> None:
+    for name in ("s", "t"):
+        in_file.journal.put_schedule(schedule(name))
+    set_value(path, "schedules", column, value, "t")
+    odd = next(each for each in in_file.journal.schedules() if each != schedule("s"))
+    assert in_file.journal.mark_schedule_run(odd.name, time_text(9), odd.last_run_at)
+    assert {each.last_run_at for each in in_file.journal.schedules()} == {None, time_text(9)}
+    assert in_file.journal.remove_schedule(odd.name)
+    assert in_file.journal.schedules() == [schedule("s")]
 
 
 def test_dead_owners_without_requests_are_deleted(in_file, path) -> None:

@@ -1,13 +1,18 @@
-"""Operations on the journal's tables; each takes a connection that is in a transaction."""
+"""Operations on the journal's tables; each takes a connection that is in a transaction.
+
+Another program may have put any value into any column. A row is read all the same, each value as its column should have
+it, so that it costs itself alone, and is written so when it is changed.
+"""
 
 from __future__ import annotations
 
 import enum
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar
 
+from bgsim.errors import brief
 from bgsim.parameters.nesting import read_json
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, PendingRequest, ScheduledRequest
 from bgsim.storage.large_values import shortened
@@ -23,7 +28,7 @@ ROWS: dict[str, type] = {
 }
 """The class of each table's rows; its fields are the columns."""
 
-_Entry = TypeVar("_Entry", Owner, PendingRequest, DeadLetter, ScheduledRequest)
+_Entry = TypeVar("_Entry", PendingRequest, DeadLetter, ScheduledRequest)
 
 _JSON = {"parameters": dict, "options": dict, "attempts": list}
 
@@ -57,15 +62,63 @@ def _short(connection: sqlite3.Connection, entry: Any) -> tuple[Any, ...]:
     return _row(replace(entry, parameters=short) if found else entry)
 
 
-def _read(connection: sqlite3.Connection, of: type[_Entry], rows: Iterable[tuple[Any, ...]]) -> Iterator[_Entry]:
-    """Return the entries of rows, with their parameters whole."""
+def _select(
+    connection: sqlite3.Connection, table: str, tail: str = "", arguments: Sequence[Any] = ()
+) -> list[tuple[int, Any]]:
+    """Return the number and the entry of rows, with short parameters, and each value of its field's type."""
+    of = ROWS[table]
+    names = ", ".join(field.name for field in fields(of))
+    place = "requests LEFT JOIN checkpoints USING (id)" if of is PendingRequest else table
+    connection.text_factory = _text
+    try:
+        rows = connection.execute(f"SELECT {table}.rowid, {names} FROM {place} {tail}", arguments).fetchall()
+    finally:
+        connection.text_factory = str
+    return [(number, _typed(of(*row), f"row {number} of {table}")) for number, *row in rows]
+
+
+def _text(raw: bytes) -> str | bytes:
+    """Return text that can be decoded as such."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def _typed(entry: Any, key: str) -> Any:
+    """Return an entry with each value of its field's type; one whose key is no text gets this key."""
+    changes: dict[str, Any] = {}
+    for field in fields(entry):
+        value = getattr(entry, field.name)
+        if field.type == "bool":
+            changes[field.name] = bool(value)
+        elif field.type == "int" and type(value) is not int:
+            changes[field.name] = 0
+        elif field.type != "int" and not (isinstance(value, str) or (value is None and field.type == "str | None")):
+            changes[field.name] = brief(value) if changes or field.name != entry.__slots__[0] else key
+    return replace(entry, **changes) if changes else entry
+
+
+def _whole(connection: sqlite3.Connection, entries: Iterable[_Entry]) -> list[_Entry]:
+    """Return entries with their parameters whole."""
     found = values.Values(connection)
-    for row in rows:
-        entry: Any = of(*row)
-        changes: dict[str, Any] = {n: bool(getattr(entry, n)) for n in ("started", "paused") if n in of.__slots__}
-        if "parameters" in of.__slots__:
-            changes["parameters"] = found.whole(entry.parameters)
-        yield replace(entry, **changes)
+    return [replace(entry, parameters=found.whole(entry.parameters)) for entry in entries]
+
+
+def _find(connection: sqlite3.Connection, table: str, key: str) -> tuple[int, Any] | None:
+    """Return the number and the entry of the row with this key, None if there is none."""
+    column = ROWS[table].__slots__[0]  # type: ignore[attr-defined]
+    found = _select(connection, table, f"WHERE {column} = ?", (key,))
+    if not found:  # it may have got its key from `_typed`
+        found = [pair for pair in _select(connection, table) if getattr(pair[1], column) == key]
+    return next(iter(found), None)
+
+
+def _rewrite(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[int, Any]]) -> None:
+    """Write rows that `_select` has returned, and that were changed: all columns, of which SQLite checks the types."""
+    changed = ", ".join(f"{name} = ?" for name in _columns(ROWS[table]))
+    statement = f"UPDATE {table} SET {changed} WHERE rowid = ?"
+    connection.executemany(statement, [(*_row(entry), number) for number, entry in rows])
 
 
 def _put(of: type, table: str, key: str) -> tuple[str, str]:
@@ -77,11 +130,7 @@ def _put(of: type, table: str, key: str) -> tuple[str, str]:
 
 _PUT_OWNER = _put(Owner, "owners", "owner")
 _PUT_REQUEST = _put(PendingRequest, "requests", "id")
-_PUT_SCHEDULE = _put(ScheduledRequest, "schedules", "name")
-_SELECT_REQUESTS = (
-    f"SELECT {_names(PendingRequest)}, coalesce(stored, 0) FROM requests LEFT JOIN checkpoints USING (id)"
-)
-_SELECT_LETTERS = f"SELECT {_names(DeadLetter)} FROM dead_letters"
+_MOST_CRASHES = 2**31
 
 
 # ---- owners ----------------------------------------------------------------------------------------
@@ -97,14 +146,14 @@ def write_owners(connection: sqlite3.Connection, owners: Mapping[str, Owner | No
 
 def alive(connection: sqlite3.Connection, now: float) -> set[str]:
     """Return the names of the owners that are alive; `now` in seconds since the epoch."""
-    owners = [Owner(*row) for row in connection.execute(f"SELECT {_names(Owner)} FROM owners")]
-    return {owner.owner for owner in owners if isinstance(owner.owner, str) and owner.is_alive(now)}
+    return {owner.owner for _, owner in _select(connection, "owners") if owner.is_alive(now)}
 
 
 def forget_dead_owners(connection: sqlite3.Connection, now: float) -> None:
     """Delete the dead owners that have no requests."""
-    idle = {row[0] for row in connection.execute("SELECT owner FROM owners EXCEPT SELECT owner FROM requests")}
-    connection.executemany("DELETE FROM owners WHERE owner = ?", [(name,) for name in idle - alive(connection, now)])
+    idle = "WHERE owner NOT IN (SELECT owner FROM requests WHERE owner IS NOT NULL)"
+    dead = [(number,) for number, owner in _select(connection, "owners", idle) if not owner.is_alive(now)]
+    connection.executemany("DELETE FROM owners WHERE rowid = ?", dead)
 
 
 # ---- requests --------------------------------------------------------------------------------------
@@ -126,22 +175,25 @@ def write_requests(connection: sqlite3.Connection, changes: Mapping[str, Pending
 
 def interrupted(connection: sqlite3.Connection, now: float) -> list[PendingRequest]:
     """Return the requests whose owner is dead or released, the oldest first."""
+    return _whole(connection, [request for _, request in _interrupted(connection, now)])
+
+
+def _interrupted(connection: sqlite3.Connection, now: float) -> list[tuple[int, PendingRequest]]:
     living = tuple(alive(connection, now))
-    places = ", ".join("?" * len(living))
-    dead = f"owner IS NULL OR owner NOT IN ({places})"
-    rows = connection.execute(f"{_SELECT_REQUESTS} WHERE {dead} ORDER BY submitted_at, requests.rowid", living)
-    return list(_read(connection, PendingRequest, rows))
+    dead = f"owner IS NULL OR owner NOT IN ({', '.join('?' * len(living))})"
+    return _select(connection, "requests", f"WHERE {dead} ORDER BY submitted_at, requests.rowid", living)
 
 
 def claim(connection: sqlite3.Connection, owner: str, ids: set[str] | None, now: float) -> list[PendingRequest]:
     """Give interrupted requests, or those of them with these ids, to an owner; return them."""
-    claimed = [(owner, request.id) for request in interrupted(connection, now) if ids is None or request.id in ids]
-    connection.executemany(
-        "UPDATE requests SET owner = ?, crashes = crashes + started, started = 0 WHERE id = ?", claimed
-    )
+    claimed = []
+    for number, request in _interrupted(connection, now):
+        if ids is None or request.id in ids:
+            crashes = min(max(0, request.crashes) + request.started, _MOST_CRASHES)
+            claimed.append((number, replace(request, owner=owner, crashes=crashes, started=False)))
+    _rewrite(connection, "requests", claimed)
     forget_dead_owners(connection, now)
-    rows = [connection.execute(f"{_SELECT_REQUESTS} WHERE id = ?", claim[1:]).fetchone() for claim in claimed]
-    return list(_read(connection, PendingRequest, rows))
+    return _whole(connection, [request for _, request in claimed])
 
 
 # ---- dead letters ----------------------------------------------------------------------------------
@@ -160,15 +212,17 @@ def write_dead_letters(connection: sqlite3.Connection, letters: Iterable[DeadLet
 
 def read_dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
     """Return the dead letters, the newest first."""
-    return list(_read(connection, DeadLetter, connection.execute(f"{_SELECT_LETTERS} ORDER BY rowid DESC")))
+    return _whole(connection, [letter for _, letter in _select(connection, "dead_letters", "ORDER BY rowid DESC")])
 
 
 def take_dead_letter(connection: sqlite3.Connection, id: str) -> DeadLetter | None:
     """Delete a dead letter and return it; None if there is none."""
-    found = _read(connection, DeadLetter, connection.execute(f"{_SELECT_LETTERS} WHERE id = ?", (id,)).fetchall())
-    letter = next(found, None)
-    connection.execute("DELETE FROM dead_letters WHERE id = ?", (id,))
-    return letter
+    found = _find(connection, "dead_letters", id)
+    if found is None:
+        return None
+    connection.execute("DELETE FROM dead_letters WHERE rowid = ?", found[:1])
+    letter: DeadLetter = found[1]
+    return _whole(connection, [letter])[0]
 
 
 # ---- schedules -------------------------------------------------------------------------------------
@@ -176,30 +230,36 @@ def take_dead_letter(connection: sqlite3.Connection, id: str) -> DeadLetter | No
 
 def put_schedule(connection: sqlite3.Connection, schedule: ScheduledRequest) -> None:
     """Insert a schedule, or replace the one of this name; with the same times its last run stays."""
-    row = connection.execute(
-        "SELECT last_run_at FROM schedules WHERE name = ? AND cron = ? AND timezone = ?",
-        (schedule.name, schedule.cron, schedule.timezone),
-    ).fetchone()
-    head, tail = _PUT_SCHEDULE
-    kept = schedule if row is None else replace(schedule, last_run_at=row[0])
-    bulk.insert(connection, head, [_short(connection, kept)], tail)
+    found = _find(connection, "schedules", schedule.name)
+    if found is not None:
+        number, old = found
+        if (old.cron, old.timezone) == (schedule.cron, schedule.timezone):
+            schedule = replace(schedule, last_run_at=old.last_run_at)
+        connection.execute("DELETE FROM schedules WHERE rowid = ?", (number,))
+    insert = f"INSERT INTO schedules ({_names(ScheduledRequest)})"
+    bulk.insert(connection, insert, [_short(connection, schedule)])
 
 
 def read_schedules(connection: sqlite3.Connection) -> list[ScheduledRequest]:
     """Return the schedules, by name."""
-    rows = connection.execute(f"SELECT {_names(ScheduledRequest)} FROM schedules ORDER BY name")
-    return list(_read(connection, ScheduledRequest, rows))
+    return _whole(connection, [schedule for _, schedule in _select(connection, "schedules", "ORDER BY name")])
 
 
 def remove_schedule(connection: sqlite3.Connection, name: str) -> bool:
     """Delete a schedule; return whether it was there."""
-    return connection.execute("DELETE FROM schedules WHERE name = ?", (name,)).rowcount > 0
+    found = _find(connection, "schedules", name)
+    if found is not None:
+        connection.execute("DELETE FROM schedules WHERE rowid = ?", found[:1])
+    return found is not None
 
 
 def mark_schedule_run(connection: sqlite3.Connection, name: str, last_run_at: str | None, previous: str | None) -> bool:
     """Set the last run if it is still the one before; return whether it was."""
-    statement = "UPDATE schedules SET last_run_at = ? WHERE name = ? AND last_run_at IS ?"
-    return connection.execute(statement, (last_run_at, name, previous)).rowcount > 0
+    found = _find(connection, "schedules", name)
+    if found is None or found[1].last_run_at != previous:
+        return False
+    _rewrite(connection, "schedules", [(found[0], replace(found[1], last_run_at=last_run_at))])
+    return True
 
 
 # ---- care ------------------------------------------------------------------------------------------
@@ -228,7 +288,10 @@ def find_wrong(connection: sqlite3.Connection) -> list[tuple[str, int, str]]:
 
 def _wrong(row: Any) -> str | None:
     """Return what is invalid in a row, None if nothing is."""
+    typed = asdict(_typed(row, ""))
     for name, value in asdict(row).items():
+        if value != typed[name]:
+            return f"{name} is {brief(value)}"
         try:
             if name in _JSON and not isinstance(read_json(value), _JSON[name]):
                 return f"{name} is no {_JSON[name].__name__}"

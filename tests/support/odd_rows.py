@@ -1,0 +1,47 @@
+"""Puts values of any type into the journal of a store's file, as a program that heeds no schema may."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from bgsim.storage import DeadLetter, PendingRequest, ScheduledRequest
+from bgsim.storage.owners import Owner
+
+_ROWS = {"requests": PendingRequest, "dead_letters": DeadLetter, "schedules": ScheduledRequest, "owners": Owner}
+
+TABLES: dict[str, list[str]] = {
+    **{table: [field.name for field in fields(of) if field.name != "stored"] for table, of in _ROWS.items()},
+    "checkpoints": ["id", "stored"],
+}
+"""The columns of the journal's tables, the key first."""
+
+
+def execute_unchecked(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
+    """Execute a statement while the journal's tables take any value in any column; their schema is as before then."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
+        kept = file.execute("SELECT sql, name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        loose = []
+        for table, (key, *others) in TABLES.items():
+            loose.append((f"CREATE TABLE {table} ({key} PRIMARY KEY, {', '.join(others)})", table))
+        _set_schema(file, loose)
+        try:
+            file.execute(statement, values)
+        finally:
+            _set_schema(file, kept)
+
+
+def _set_schema(file: sqlite3.Connection, statements: list[tuple[str, str]]) -> None:
+    file.execute("PRAGMA writable_schema = ON")
+    file.executemany("UPDATE sqlite_schema SET sql = ? WHERE name = ?", statements)
+    file.execute("PRAGMA writable_schema = RESET")
+
+
+def set_value(path: Path, table: str, column: str, value: Any, key: str) -> None:
+    """Put a value into a column of the row with this key; bytes in a tuple of one are text that is no UTF-8."""
+    place, value = ("CAST(? AS TEXT)", value[0]) if isinstance(value, tuple) else ("?", value)
+    execute_unchecked(path, f"UPDATE {table} SET {column} = {place} WHERE {TABLES[table][0]} = ?", (value, key))
