@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 
 from bgsim.errors import InvalidInputError, NotPicklableError, brief, nearest
@@ -131,6 +133,19 @@ def check_text(field: str, value: object, *, empty: bool = True, allowed: str = 
             raise refused(field, value, f"{allowed} without lone surrogates, which no UTF-8 holds")
         return value
     raise refused(field, value, allowed if empty else f"{allowed}, and not empty")
+
+
+def check_file_path(field: str, value: object) -> Path:
+    """Return a path, or refuse what is none.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if isinstance(path, str) and path and "\0" not in path:
+        return Path(path)
+    raise refused(field, value, "the path of a file")
 
 
 def check_name(field: str, value: object) -> str:

@@ -142,5 +142,7 @@ class EngineConfig:
                     field=name,
                     value=value,
                 )
+        if config is not None and not isinstance(config, cls):
+            raise refused("config", config, "an EngineConfig")
         base = {name: getattr(config, name) for name in known} if config is not None else {}
         return cls(**{**base, **settings})

@@ -34,7 +34,7 @@ from bgsim.jobs.recovery import Heartbeat, Recovery
 from bgsim.jobs.verbs import JobVerbs
 from bgsim.priority import Priority
 from bgsim.progress import ProgressUpdate, UpdateType
-from bgsim.registry import find_simulation
+from bgsim.registry import find_if_named
 from bgsim.request import Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
@@ -43,6 +43,7 @@ from bgsim.running.stats import EngineStats, Health, health_of, stats_of
 from bgsim.running.submitter import Submitter
 from bgsim.schedules.recurring import RecurringJobs
 from bgsim.schedules.verbs import ScheduleVerbs
+from bgsim.simulation import Simulation
 from bgsim.storage import Store, open_store
 from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from bgsim.bus.post import Post
     from bgsim.bus.subscription import Subscription
     from bgsim.result import SimulationResult
-    from bgsim.simulation import Simulation
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -227,7 +227,7 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         EngineClosedError
             If the engine is closed, or belongs to the parent of this forked process.
         """
-        found = find_simulation(simulation) if isinstance(simulation, str) else simulation
+        found = simulation if isinstance(simulation, Simulation) else find_if_named(simulation)
         request = Request(
             found,
             found.bind(parameters),

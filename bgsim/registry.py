@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from bgsim.checks import refused
 from bgsim.errors import SimulationNotFoundError, brief, nearest
 from bgsim.simulation import Simulation
 
@@ -99,4 +100,8 @@ def find_known(name: str) -> Simulation | None:
 
 def find_if_named(simulation: Simulation | str) -> Simulation:
     """Return a simulation, or the one of that name; see `find_simulation`."""
-    return find_simulation(simulation) if isinstance(simulation, str) else simulation
+    if isinstance(simulation, Simulation):
+        return simulation
+    if isinstance(simulation, str):
+        return find_simulation(simulation)
+    raise refused("simulation", simulation, "a function with @simulation, or the name of one")

@@ -10,7 +10,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError
+from bgsim.checks import check_file_path, check_text, refused
+from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError, StoreError
 from bgsim.parameters.nesting import read_json
 from bgsim.storage.journal import DeadLetter, PendingRequest
 from bgsim.storage.times import time_text
@@ -68,7 +69,7 @@ class Recovery:
         """Take interrupted requests over and submit them again; see `Engine.recover`."""
         if self._owner is None:
             return []
-        wanted = None if ids is None else set(ids)
+        wanted = None if ids is None else _checked(ids)
         known = [
             pending.id
             for pending in self._journal.interrupted()
@@ -112,6 +113,7 @@ class Recovery:
 
     def retry(self, letter_id: str, changes: dict[str, Any]) -> Job:
         """Submit a dead letter again, with changes, and take it out; see `Engine.retry`."""
+        check_text("letter_id", letter_id)
         letter = next((letter for letter in self._journal.dead_letters() if letter.id == letter_id), None)
         if letter is None:
             raise _unknown(letter_id)
@@ -142,26 +144,32 @@ class Recovery:
 
     def discard(self, letter_id: str) -> DeadLetter:
         """Take a dead letter out and return it."""
-        letter = self._journal.take_dead_letter(letter_id)
+        letter = self._journal.take_dead_letter(check_text("letter_id", letter_id))
         if letter is None:
             raise _unknown(letter_id)
         return letter
 
     def export(self, path: str | Path) -> int:
         """Write the dead letters to a ``.json`` or ``.csv`` file; return how many; see `Engine.export_dead_letters`."""
-        target = Path(path)
+        target = check_file_path("path", path)
+        if target.suffix not in (".json", ".csv"):
+            raise refused("path", path, "a path that ends in .json or .csv")
+        try:
+            return self._write_letters(target)
+        except OSError as error:
+            raise StoreError(f"{target} cannot be written: {error.strerror or error}") from error
+
+    def _write_letters(self, target: Path) -> int:
         rows = [asdict(letter) for letter in self._journal.dead_letters()]
         if target.suffix == ".json":
             for row in rows:
                 row |= {name: _value(row[name]) for name in ("parameters", "options", "attempts")}
             target.write_text(json.dumps(rows, indent=2), encoding="utf-8")
-        elif target.suffix == ".csv":
+        else:
             with target.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, [f.name for f in fields(DeadLetter)])
                 writer.writeheader()
                 writer.writerows(rows)
-        else:
-            raise InvalidInputError(f"path must end in .json or .csv; got {path}", field="path", value=path)
         return len(rows)
 
 
@@ -171,6 +179,12 @@ def _value(text: str) -> Any:
         return read_json(text)
     except ValueError:
         return text
+
+
+def _checked(ids: Iterable[str]) -> set[str]:
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise refused("ids", ids, "the ids of requests, as interrupted() has them")
+    return {check_text("ids", one) for one in ids}
 
 
 def _unknown(letter_id: str) -> RequestNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bgsim.checks import check_seconds
 from bgsim.errors import text_of
 from bgsim.job import JobState
 from bgsim.result import SimulationResult
@@ -220,6 +221,7 @@ class JobTable:
 
     def forget(self, older_than_s: float) -> int:
         """Forget the jobs that ended longer ago; return how many. It takes the lock itself."""
+        check_seconds("older_than_s", older_than_s)
         with self._lock.plain:
             ended = self._state.ended
             before = len(ended)

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from bgsim.checks import check_seconds
 from bgsim.clock import ManualClock
 from bgsim.errors import DeadlockError, EngineClosedError, JobTimeoutError, QueueFullError
 from bgsim.job import Job, JobState, JobStatus
@@ -308,6 +309,7 @@ class Scheduler:
     def drain(self, timeout_s: float | None) -> bool:
         """Wait until every job has ended; return whether that came in time."""
         self.check_process()
+        timeout_s = None if timeout_s is None else check_seconds("timeout_s", timeout_s)
         if timeout_s != 0 and self.waits.worker_here() is not None:
             raise DeadlockError(
                 "engine.drain() would wait without end for the function that calls it, which a worker of the engine "

@@ -6,6 +6,7 @@ import statistics
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from bgsim.checks import check_text
 from bgsim.errors import RequestNotFoundError
 from bgsim.job import JobState, JobStatus
 from bgsim.queue.entry import EntryState
@@ -84,6 +85,7 @@ class StatusReader:
         RequestNotFoundError
             If it is unknown, or ended longer ago.
         """
+        check_text("job_id", job_id)
         with self._lock:
             job = self._state.jobs.get(job_id)
             if job is not None:

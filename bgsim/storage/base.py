@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bgsim.checks import NotPicklable
+from bgsim.checks import NotPicklable, check_file_path, check_text
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage import slots as slot_pairs
@@ -326,11 +326,15 @@ class Store(NotPicklable, abc.ABC):
         """
         from bgsim.storage.transfer import check_suffix, write_result  # noqa: PLC0415 - most callers never export
 
-        check_suffix(path)
+        check_suffix(target := check_file_path("path", path))
+        check_text("result_hash", result_hash)
         result, columns = self.get(result_hash), self.load(result_hash)
         if result is None or columns is None:
             raise StoreError(f"there is no result {result_hash} in {self.location}")
-        write_result(path, result.record, columns)
+        try:
+            write_result(target, result.record, columns)
+        except OSError as error:
+            raise StoreError(f"{target} cannot be written: {error.strerror or error}") from error
 
     def import_(self, path: str | Path) -> list[str]:
         """Take in an exported ``.npz`` file, or all of another store's file; return the hashes.
@@ -346,7 +350,7 @@ class Store(NotPicklable, abc.ABC):
 
         errors: list[Exception] = []
         hashes = []
-        for record, columns in read_results(path):
+        for record, columns in read_results(check_file_path("path", path)):
             self.store(record, columns, on_stored=lambda error: errors.append(error) if error else None)
             hashes.append(record.hash)
         self.flush()
@@ -362,6 +366,7 @@ class Store(NotPicklable, abc.ABC):
         StoreError
             If there is none, or more than one.
         """
+        check_text("prefix", prefix)
         found = [r.hash for r in self.results() if r.hash.startswith(prefix.lower())] if prefix else []
         if len(found) != 1:
             raise StoreError(

@@ -44,7 +44,11 @@ def read_results(path: str | Path) -> Iterable[tuple[Record, Columns]]:
         If the file is neither.
     """
     path = Path(path)
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # such as of a name that is too long
+        raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not is_file:
         raise StoreError(f"there is no file {path} to import")
     with path.open("rb") as file:
         begins = file.read(max((len(first) for first, _ in _readers), default=0))

@@ -34,6 +34,9 @@ VFS = ""
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_WRITE_FORMAT, _LAST_FORMAT = 18, 2
+"""Place of the format for writing in a header, and the last one, that of a write-ahead log."""
+
 _LOOKS = 3
 """Attempts to read a header before the file counts as another program's."""
 
@@ -65,6 +68,11 @@ def is_damage(error: Exception) -> bool:
 def is_busy(error: Exception) -> bool:
     """Tell whether another connection has kept the file locked."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_read_only(error: Exception) -> bool:
+    """Tell whether SQLite may not write, without saying why."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY
 
 
 def explained(path: Path, verb: str, error: Exception) -> StoreError:
@@ -113,8 +121,8 @@ def open_database(path: Path, *, survive_power_loss: bool = False) -> sqlite3.Co
             _prepare(connection, path, survive_power_loss=survive_power_loss)
         except SQLITE_ERRORS as error:
             connection.close()
-            # With no cause besides, and where the system would let it be written, the header's format says so.
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY and _writable(path):
+            # Where no header says so, it is what lies beside the file that SQLite may not write.
+            if is_read_only(error) and _header_forbids_writing(path):
                 raise DamagedFileError(f"the header of the store {path} is damaged") from error
             # The change to WAL needs exclusive access, for which SQLite does not wait.
             if not is_busy(error) or time.monotonic() >= deadline:
@@ -224,6 +232,12 @@ def _check_header(path: Path) -> None:
 
 def _writable(path: Path) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _header_forbids_writing(path: Path) -> bool:
+    """Tell whether the format that a header names is none that SQLite writes."""
+    with path.open("rb") as file:
+        return file.read(_HEADER_BYTES)[_WRITE_FORMAT] > _LAST_FORMAT
 
 
 def _application_id(path: Path) -> int:
