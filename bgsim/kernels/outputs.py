@@ -218,6 +218,34 @@ def _fits(stored: Any, given: NDArray[Any]) -> bool:
     return bool(np.all(stored == given)) if kind != "V" else stored.tobytes() == given.tobytes()
 
 
+def unlike_declared(
+    outputs: tuple[Output, ...], parameters: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]
+) -> str:
+    """Say how the columns of a result differ from those that its simulation declares; empty if they do not.
+
+    The declared dtype may have the machine's byte order: the file of a store keeps no other.
+    """
+    names = [o.name for o in outputs]
+    if list(columns) != names:
+        found = ", ".join([brief(name) for name in columns]) or "none"
+        return f"the columns are {found}, and the declared outputs {', '.join(map(repr, names))}"
+    lengths = set()
+    for output, column in zip(outputs, columns.values(), strict=True):
+        if not isinstance(column, np.ndarray) or column.ndim == 0:
+            return f"column {output.name!r} has no rows"
+        shape = output.concrete_shape(parameters) if output.shape else ()
+        dtype = column.dtype
+        if column.shape[1:] != shape or (dtype != output.dtype and dtype != output.dtype.newbyteorder("=")):
+            return (
+                f"column {output.name!r} is of {brief(str(dtype))} {_shape_text(column.shape[1:])}, and declared as "
+                f"{brief(str(output.dtype))} {_shape_text(shape)}"
+            )
+        lengths.add(len(column))
+    if len(lengths) != 1 or 0 in lengths:
+        return f"the columns have {' and '.join(map(str, sorted(lengths)))} rows"
+    return ""
+
+
 def flat_columns(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return the columns with one for each element of an array, ``name[i,j]``, and for each field, ``name.field``."""
     found: dict[str, NDArray[Any]] = {}

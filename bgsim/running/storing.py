@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.environment import Versions, versions_of
 from bgsim.running.run import Stage
+from bgsim.running.stored import load_stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class Storing:
             self._try(run, self._events.journal.flush)
         if not run.columns:
             if request.cache == "use" and not self._finish.is_still_missed(run, self._state.clock.monotonic()):
-                stored = self._try(run, lambda: self._store.load(request.key, target))
+                stored, _ = self._try(run, lambda: load_stored(self._store, request, target)) or (None, "")
             elif request.cache == "refresh":
                 self._try(run, lambda: self._store.delete(request.key.hash))
         held = len(next(iter(stored.values()))) if stored else 0

@@ -17,6 +17,7 @@ from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, Simul
 from bgsim.job import Job
 from bgsim.registry import find_known
 from bgsim.request import Request, read_request
+from bgsim.running.stored import load_stored
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
@@ -199,21 +200,22 @@ class Submitter:
     def _stored(self, job: Job) -> tuple[Columns | None, bool]:
         """Return the job's columns if the store has them all and they are quickly loaded, or have to be there.
 
-        And whether it is certain that the store has nothing.
+        And whether it is certain that the store has nothing to begin with.
         """
         request, store = job.request, self._store
-        must = request.cache == "only"
+        must, why = request.cache == "only", ""
         try:
             held = store.find(request.key)
             if held >= request.replicates:
-                small = request.size_bytes <= _ANSWER_BYTES
-                columns = store.load(request.key, request.replicates) if small or must else None
+                columns = None
+                if must or request.size_bytes <= _ANSWER_BYTES:
+                    columns, why = load_stored(store, request, request.replicates)
                 if columns is not None and len(next(iter(columns.values()))) < request.replicates:
                     columns = None  # another process has just deleted it and stored less
                 if columns is not None and request.workspace is not None:
                     store.place(request.key, request.replicates, request.workspace)
                 if columns is not None or not must:
-                    return columns, False
+                    return columns, bool(why)
                 held = 0
         except Exception as error:  # a StoreError, or what a store raises that breaks its contract
             if must or is_interrupt(error):
@@ -221,8 +223,15 @@ class Submitter:
             job.store_error = str(error)
             return None, False
         if must:
-            raise NotStoredError(
-                f"{held:,} of {request.replicates:,} replicates of {request.simulation.name} are stored in "
-                f'{store.location}; cache="use" computes the others'
-            )
+            raise NotStoredError(_not_stored(request, held, store.location, why))
         return None, not held
+
+
+def _not_stored(request: Request, held: int, location: str, why: str) -> str:
+    name = request.simulation.name
+    if why:
+        return f'the result of {name} that is stored in {location} cannot be used: {why}; cache="use" computes it again'
+    return (
+        f'{held:,} of {request.replicates:,} replicates of {name} are stored in {location}; cache="use" computes the '
+        "others"
+    )

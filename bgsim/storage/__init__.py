@@ -5,7 +5,7 @@
 ``limits`` what a store may keep. ``opening`` opens the one that an engine is given.
 ``large_values`` keeps large parameters apart, ``points``
 and ``nearest`` find similar ones. ``compare`` compares two results, ``explain`` says why a request hits
-or misses, ``transfer`` exports and imports. ``journal`` defines the journal of requests, ``memory_journal`` keeps it
+or misses, ``transfer`` exports and imports, by ``npz`` for that kind of file. ``journal`` defines the journal of requests, ``memory_journal`` keeps it
 without a file, ``owners`` tells which engines live.
 
 ``codec`` turns columns into blocks of bytes: ``columns``, ``segments``, ``codec``, ``filters``, ``parallel``.
@@ -14,11 +14,11 @@ without a file, ``owners`` tells which engines live.
 writes, ``readers`` the connections that read, ``upkeep`` the end of each transaction. ``database`` opens files,
 ``schema`` makes and migrates them, ``forks`` closes them while the process forks. ``tables``, ``journal_tables``,
 ``loading``, ``listings``, ``search``, ``values``, ``eviction`` and ``bulk`` have the statements. ``check`` reads
-everything, ``salvage`` saves what it can read of a damaged file.
+everything, ``salvage`` saves what it can read of a damaged file. ``permissions`` keeps what is beside a file as private.
 """
 
 from bgsim.storage.base import Store
-from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.codec.columns import Columns, checked_columns, kinds
 from bgsim.storage.journal import DeadLetter, Journal, PendingRequest, ScheduledRequest
 from bgsim.storage.memory import MemoryStore
 from bgsim.storage.memory_journal import MemoryJournal
@@ -46,5 +46,6 @@ __all__ = [
     "Store",
     "StoredResult",
     "checked_columns",
+    "kinds",
     "open_store",
 ]

@@ -99,6 +99,10 @@ class Store(NotPicklable, abc.ABC):
 
         Returns when the work is handed over, which may wait for earlier work; `on_stored` says when it is durable.
 
+        If columns of other names, dtypes or shapes are stored, those that come with a `ResultKey` have just been
+        computed and replace them, however many there are; those that come with a `Record` are refused with a
+        `StoreError`. `bgsim.storage.kinds` compares them.
+
         Parameters
         ----------
         key : ResultKey or Record
@@ -164,6 +168,11 @@ class Store(NotPicklable, abc.ABC):
     def location(self) -> str:
         """Where the results are, for people."""
         return type(self).__name__
+
+    @property
+    def permissions(self) -> int:
+        """Those that a file made of it has at most."""
+        return 0o666
 
     def get(self, result_hash: str) -> StoredResult | None:
         """Return what is stored under a parameter hash, without its columns."""
@@ -312,6 +321,9 @@ class Store(NotPicklable, abc.ABC):
         key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts)
         stored = self.find(key)
         if stored:
+            why = explain.why_not_used(simulation, bound, self.load(key, 1))
+            if why:
+                return explain.explain_unused(key, replicates, why)
             return explain.explain_found(key, stored, replicates)
         wanted = Wanted(bound.to_json(), key.simulation, key.fingerprint, key.seed)
         return explain.explain_miss(key, replicates, self.alike(wanted))
@@ -332,7 +344,7 @@ class Store(NotPicklable, abc.ABC):
         if result is None or columns is None:
             raise StoreError(f"there is no result {result_hash} in {self.location}")
         try:
-            write_result(target, result.record, columns)
+            write_result(target, result.record, columns, self.permissions)
         except OSError as error:
             raise StoreError(f"{target} cannot be written: {error.strerror or error}") from error
 
@@ -350,7 +362,7 @@ class Store(NotPicklable, abc.ABC):
 
         errors: list[Exception] = []
         hashes = []
-        for record, columns in read_results(check_file_path("path", path)):
+        for record, columns in read_results(check_file_path("path", path), self.max_storage_bytes):
             self.store(record, columns, on_stored=lambda error: errors.append(error) if error else None)
             hashes.append(record.hash)
         self.flush()

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bgsim.errors import ParameterError
 from bgsim.identity.report import few_of, part_differences
+from bgsim.kernels.outputs import unlike_declared
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey, similarity
 from bgsim.storage.compare import parameter_differences
 
 if TYPE_CHECKING:
     from bgsim.simulation import Simulation
+    from bgsim.storage.codec.columns import Columns
     from bgsim.storage.records import StoredResult
 
 _SHOWN = 3
@@ -27,7 +30,7 @@ class Explanation:
     ----------
     outcome : str
         ``"hit"``: exactly these replicates are stored. ``"slice"``: more are. ``"extend"``: some are, and the rest is
-        computed. ``"miss"``: none are.
+        computed. ``"miss"``: none are, or what is stored is not what the simulation declares.
     hash : str
         The request's parameter hash.
     stored, wanted : int
@@ -62,6 +65,20 @@ def explain_found(key: ResultKey, stored: int, replicates: int) -> Explanation:
         return Explanation("slice", key.hash, stored, replicates, f"the first {replicates:,} of {stored:,} are used")
     reason = f"{stored:,} are stored, {replicates - stored:,} are computed"
     return Explanation("extend", key.hash, stored, replicates, reason)
+
+
+def why_not_used(simulation: Simulation, parameters: Mapping[str, Any], columns: Columns | None) -> str:
+    """Say why the columns of a stored result are not used for a simulation; empty if they are, or are gone."""
+    try:
+        return "" if columns is None else unlike_declared(simulation.outputs, parameters, columns)
+    except ParameterError as error:  # of parameters that a file gives
+        return str(error)
+
+
+def explain_unused(key: ResultKey, replicates: int, why: str) -> Explanation:
+    """Explain a request of whose result something is stored that is not what the simulation declares."""
+    reason = f"what is stored is not used, since {why}; the computed result will replace it"
+    return Explanation("miss", key.hash, 0, replicates, reason)
 
 
 def explain_miss(key: ResultKey, replicates: int, results: Iterable[StoredResult]) -> Explanation:

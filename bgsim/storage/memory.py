@@ -16,7 +16,7 @@ import numpy as np
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
-from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.codec.columns import Columns, checked_columns, kinds, other_columns
 from bgsim.storage.large_values import LARGE, SharedValues
 from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.memory_journal import MemoryJournal
@@ -93,6 +93,22 @@ def _groups(held: Sequence[_Stored], wanted: Wanted) -> Iterator[Group]:
         yield Group(ordered, columns, same_code, same_seed, np.array(found))
 
 
+def _is_other(old: _Stored, key: ResultKey | Record, columns: Mapping[str, NDArray[Any]], *, is_computed: bool) -> bool:
+    """Tell whether a stored result has other columns, which these replace.
+
+    Raises
+    ------
+    StoreError
+        If it is another result, or these were not computed.
+    """
+    if old.key.identity != key.identity:
+        raise StoreError(f"another result is stored under the hash {key.hash}; it is kept, this one is not stored")
+    is_other = kinds(old.columns) != kinds(columns)
+    if is_other and not is_computed:
+        raise other_columns(key.hash)
+    return is_other
+
+
 def _values_of(key: ResultKey | Record) -> Mapping[str, Any]:
     """Return parameters to be encoded; a record's large values as their references."""
     return key.parameters.plain if isinstance(key, ResultKey) else json.loads(key.parameters)
@@ -165,6 +181,7 @@ class MemoryStore(LimitedStore):
             on_stored(error)
 
     def _store(self, key: ResultKey | Record, columns: Columns, workspace: str | None) -> CleanupReport:
+        is_computed = isinstance(key, ResultKey)
         if isinstance(key, ResultKey) and len(key.parameters.encoding) >= LARGE:
             key = Record.of(key)  # whose large values are shared
         result_hash, replicates = key.hash, len(next(iter(columns.values())))
@@ -172,11 +189,8 @@ class MemoryStore(LimitedStore):
             if self._closed:
                 raise StoreError("the store is closed")
             old = self._held.get(result_hash)
-            if old is not None and old.key.identity != key.identity:
-                raise StoreError(
-                    f"another result is stored under the hash {result_hash}; it is kept, this one is not stored"
-                )
-            if old is None or old.replicates < replicates:
+            is_other = old is not None and _is_other(old, key, columns, is_computed=is_computed)
+            if old is None or is_other or old.replicates < replicates:
                 if isinstance(key, Record):
                     key = replaced(key, parameters=self._values.add(key.parameters))
                 new = _Stored(key, columns)
@@ -186,6 +200,8 @@ class MemoryStore(LimitedStore):
                     self._drop(result_hash)
                 self._held[result_hash] = new
                 self._total += new.nbytes
+                if is_other:
+                    self._cut_slots(result_hash, replicates)
             if key.parts:
                 self._parts.setdefault(key.fingerprint, key.parts)
             if workspace is not None:
@@ -280,6 +296,11 @@ class MemoryStore(LimitedStore):
             self._slots.pop(workspace, None)
         else:
             self._slots[workspace] = pair
+
+    def _cut_slots(self, result_hash: str, replicates: int) -> None:
+        for workspace, pair in self._slots.items():
+            cut = [s if s.hash != result_hash else replaced(s, replicates=min(s.replicates, replicates)) for s in pair]
+            self._slots[workspace] = SlotPair(*cut)
 
     def _record(self, held: _Stored) -> Record:
         record = Record.of(held.key) if isinstance(held.key, ResultKey) else held.key

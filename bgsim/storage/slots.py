@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bgsim.errors import StoreError
-from bgsim.storage.codec.columns import Columns
+from bgsim.storage.codec.columns import Columns, kinds
 from bgsim.threads.locks import Lock
 
 MEMORY_BYTES = 512 * 2**20
@@ -149,7 +149,10 @@ class SlotCache:
         with self._lock:
             held = self._held.get(result_hash)
             if result_hash in self._pinned and (
-                held is None or held.identity != identity or held.replicates < replicates
+                held is None
+                or held.identity != identity
+                or held.replicates < replicates
+                or kinds(held.columns) != kinds(columns)
             ):
                 self._held.pop(result_hash, None)
                 self._held[result_hash] = _Decoded(identity, replicates, columns.copy())
@@ -161,6 +164,12 @@ class SlotCache:
             self._pinned = frozenset(hashes)
             for result_hash in self._held.keys() - self._pinned:
                 del self._held[result_hash]
+
+    def drop_other(self, result_hash: str, columns: Columns) -> None:
+        """Hold a result no longer if columns of other names, dtypes or shapes have just been stored."""
+        held = self._held.get(result_hash)
+        if held is not None and kinds(held.columns) != kinds(columns):
+            self.drop(result_hash)
 
     def drop(self, result_hash: str) -> None:
         """Hold a result no longer."""

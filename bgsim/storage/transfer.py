@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
-import zipfile
-from collections.abc import Callable, Iterable
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from bgsim.environment import as_json, from_json, versions_of
-from bgsim.errors import InvalidInputError, MissingExtraError, StoreError
+from bgsim.errors import InvalidInputError, MissingExtraError, StoreError, brief
 from bgsim.kernels.outputs import flat_columns
+from bgsim.parameters.nesting import read_json
 from bgsim.storage.codec.columns import Columns
+from bgsim.storage.npz import read_arrays, write_arrays
 from bgsim.storage.records import Record, checked_parts
 
 if TYPE_CHECKING:
-    pass
+    from numpy.typing import NDArray
 
 
 METADATA = "__bgsim__"
 """The member of a ``.npz`` file, and the key in a ``.parquet`` file, whose JSON describes the columns."""
+
+_FIELDS = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
+"""Of a record."""
+
+_ANY = 0o666
+"""Permissions of a new file, of which umask takes some away."""
 
 Reader: TypeAlias = Callable[[Path], Iterable[tuple[Record, Columns]]]
 """Reads the results of a file."""
@@ -35,13 +46,22 @@ def register_reader(first_bytes: bytes, reader: Reader) -> None:
     _readers.append((first_bytes, reader))
 
 
-def read_results(path: str | Path) -> Iterable[tuple[Record, Columns]]:
+def read_results(path: str | Path, max_bytes: float = math.inf) -> Iterable[tuple[Record, Columns]]:
     """Return the results in an exported ``.npz`` file, or in another store's file.
+
+    Each column is compared with its checksum. A ``.npz`` file of a bgsim that wrote none has those of its description
+    alone.
+
+    Parameters
+    ----------
+    path : path-like
+    max_bytes : float
+        A ``.npz`` file whose arrays take more is refused before they are read.
 
     Raises
     ------
     StoreError
-        If the file is neither.
+        If the file is neither, or an array in it is not as it was exported.
     """
     path = Path(path)
     try:
@@ -50,10 +70,13 @@ def read_results(path: str | Path) -> Iterable[tuple[Record, Columns]]:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
     if not is_file:
         raise StoreError(f"there is no file {path} to import")
-    with path.open("rb") as file:
-        begins = file.read(max((len(first) for first, _ in _readers), default=0))
+    try:
+        with path.open("rb") as file:
+            begins = file.read(max((len(first) for first, _ in _readers), default=0))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
     reader = next((reader for first, reader in _readers if begins.startswith(first)), None)
-    return reader(path) if reader else [_read_npz(path)]
+    return reader(path) if reader else [_read_npz(path, max_bytes)]
 
 
 def check_suffix(path: str | Path) -> None:
@@ -69,16 +92,18 @@ def check_suffix(path: str | Path) -> None:
         )
 
 
-def write_result(path: str | Path, record: Record, columns: Columns) -> None:
+def write_result(path: str | Path, record: Record, columns: Columns, permissions: int = _ANY) -> None:
     """Write a result to a file; the suffix says which kind.
 
     ``.npz``
-        An array for each output, and `METADATA` with the versions of the rows and the parts of the fingerprint;
-        `read_results` reads it.
+        An array for each output, and `METADATA` with their checksums, the versions of the rows and the parts of the
+        fingerprint; `read_results` reads it.
     ``.csv``
         A row a replicate; an array output becomes a column for each element.
     ``.parquet``
         The same rows, with `METADATA`; needs pyarrow.
+
+    A new file gets these permissions, as far as umask leaves them.
 
     Raises
     ------
@@ -88,52 +113,127 @@ def write_result(path: str | Path, record: Record, columns: Columns) -> None:
         If pyarrow is not installed.
     """
     check_suffix(path)
-    _WRITERS[Path(path).suffix](Path(path), columns, _metadata(record, columns))
+    _WRITERS[Path(path).suffix](Path(path), columns, _metadata(record, columns), permissions)
 
 
-def _write_npz(path: Path, columns: Columns, described: str) -> None:
-    np.savez_compressed(path, **{METADATA: np.array(described)}, **columns)  # type: ignore[arg-type]
+def open_new(path: str | Path, permissions: int = _ANY) -> IO[bytes]:
+    """Open a file to be written from its beginning; a new one gets these permissions, as far as umask leaves them."""
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags, permissions))
 
 
-def _write_csv(path: Path, columns: Columns, _: str) -> None:
+def _write_npz(path: Path, columns: Columns, described: str, permissions: int) -> None:
+    with open_new(path, permissions) as file:
+        write_arrays(file, {METADATA: np.array(described), **columns})
+
+
+def _write_csv(path: Path, columns: Columns, _: str, permissions: int) -> None:
     flat = flat_columns(columns)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with io.TextIOWrapper(open_new(path, permissions), newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["replicate", *flat])
         rows = zip(*(c.tolist() for c in flat.values()), strict=True)
         writer.writerows((replicate, *row) for replicate, row in enumerate(rows))
 
 
-def _write_parquet(path: Path, columns: Columns, described: str) -> None:
+def _write_parquet(path: Path, columns: Columns, described: str, permissions: int) -> None:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError('a .parquet file needs pyarrow: pip install "bgsim[parquet]"') from error
     table = pa.table({name: pa.array(np.ascontiguousarray(column)) for name, column in flat_columns(columns).items()})
-    pq.write_table(table.replace_schema_metadata({METADATA: described}), path)
+    with open_new(path, permissions) as file:
+        pq.write_table(table.replace_schema_metadata({METADATA: described}), file)
 
 
 _WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}
 
 
 def _metadata(record: Record, columns: Columns) -> str:
-    fields = ("hash", "identity", "simulation", "fingerprint", "seed", "parameters")
-    described = {name: getattr(record, name) for name in fields}
+    described = {name: getattr(record, name) for name in _FIELDS}
     versions = as_json(versions_of(columns, len(next(iter(columns.values())))))
-    return json.dumps({**described, "checksum": record.checksum, "versions": versions, "parts": dict(record.parts)})
+    checksums = [[name, _checksum(column)] for name, column in columns.items()]
+    return json.dumps(
+        {
+            **described,
+            "checksum": record.checksum,
+            "columns": checksums,
+            "versions": versions,
+            "parts": dict(record.parts),
+        }
+    )
 
 
-def _read_npz(path: Path) -> tuple[Record, Columns]:
+def _checksum(column: NDArray[Any]) -> str:
+    """Return the SHA-256 of a column's dtype, shape and values."""
+    digest = hashlib.sha256(f"{np.lib.format.dtype_to_descr(column.dtype)} {column.shape} ".encode())
+    if column.size:
+        digest.update(np.ascontiguousarray(column).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _read_npz(path: Path, max_bytes: float) -> tuple[Record, Columns]:
+    """Return the result of an exported file; all of it is checked before any is returned."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            described = json.loads(str(file[METADATA]))
-            columns = Columns({name: file[name] for name in file.files if name != METADATA})
-        checksum = described.pop("checksum")
-        columns.versions = from_json(described.pop("versions", []))  # an older bgsim wrote neither these nor parts
-        record = Record(**{**described, "parts": checked_parts(described.get("parts", {}))})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path, max_bytes)
+        text = arrays.pop(METADATA, None)
+        if text is None or text.dtype.kind != "U" or text.shape:
+            raise StoreError(f"there is no text {METADATA} in it")
+        described = read_json(str(text))
+        record, versions = _record(described), from_json(described.get("versions", []))
+        _check_columns(arrays, described.get("columns"))
+        rows = len(next(iter(arrays.values())))
+        if versions and sum(count for _, count, _ in versions) != rows:
+            raise StoreError(f"its columns have {rows:,} rows, and the versions in it are of others")
+        "".join(text for _, _, text in versions).encode()  # a lone surrogate is a ValueError
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise StoreError(f"{path} is not a result that bgsim exported: {error}") from error
-    if record.checksum != checksum or record.hash != record.identity[:32]:
+    if record.checksum != described["checksum"] or record.hash != record.identity[:32]:
         raise StoreError(f"{path} does not match its checksum")
+    columns = Columns({name: c.astype(c.dtype.newbyteorder("="), order="C", copy=False) for name, c in arrays.items()})
+    columns.versions = versions
     return record, columns
+
+
+def _record(described: Mapping[str, Any]) -> Record:
+    """Return the record of an exported file.
+
+    Raises
+    ------
+    StoreError, ValueError, KeyError, TypeError
+    """
+    fields = {name: described[name] for name in _FIELDS}
+    for name, value in fields.items():
+        if not isinstance(value, str):
+            raise StoreError(f"its {name} is {brief(value)}, and must be a text")
+    int(fields["seed"])
+    record = Record(**fields, parts=checked_parts(described.get("parts", {})))  # an older bgsim wrote no parts
+    if not isinstance(record.values(), dict):
+        raise StoreError("its parameters are no object")
+    record.checksum  # noqa: B018 - texts that cannot be encoded raise here
+    return record
+
+
+def _check_columns(columns: Mapping[str, NDArray[Any]], checksums: object) -> None:
+    """Refuse columns that a result cannot have, and those that are not as they were exported.
+
+    Raises
+    ------
+    StoreError, ValueError, TypeError
+    """
+    for name, column in columns.items():
+        if not column.ndim:
+            raise StoreError(f"column {brief(name)} is no array with a row for each replicate")
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        raise StoreError(f"its columns need one length of 1 or more; they have {sorted(lengths)}")
+    if checksums is None:  # an older bgsim wrote none
+        return
+    if not isinstance(checksums, list):
+        raise StoreError(f"its checksums are {brief(checksums)}")
+    expected = dict(checksums)
+    if list(expected) != list(columns):
+        raise StoreError(f"its columns are {brief(list(columns))}, and were {brief(list(expected))}")
+    for name, column in columns.items():
+        if _checksum(column) != expected[name]:
+            raise StoreError(f"column {brief(name)} does not match its checksum")

@@ -12,7 +12,7 @@ import numpy as np
 
 from bgsim.environment import joined
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
-from bgsim.storage import Columns, DeadLetter, PendingRequest, ScheduledRequest, Store
+from bgsim.storage import Columns, DeadLetter, PendingRequest, Record, ScheduledRequest, Store
 from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def example_schedule(name: str = "s", **more: Any) -> ScheduledRequest:
     return replace(given, **more)
 
 
-def store_error(store: Store, key: ResultKey, columns: Mapping[str, NDArray[Any]], **options: Any) -> Exception | None:
+def store_error(
+    store: Store, key: ResultKey | Record, columns: Mapping[str, NDArray[Any]], **options: Any
+) -> Exception | None:
     """Store columns, wait until they are durable, and return the error, None if there was none."""
     errors: list[Exception | None] = []
     store.store(key, columns, on_stored=errors.append, **options)

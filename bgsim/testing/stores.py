@@ -191,6 +191,33 @@ class StoreContract(StoreMaker):
             assert result.stored_bytes > 0
             assert 0 <= result.age_s < 60
 
+    def test_computed_columns_replace_others_and_imported_ones_do_not(self, tmp_path: Path) -> None:
+        """Of other names, dtypes, shapes or order; with any number of rows, and whatever is held to be stored."""
+        with self.opened(tmp_path) as store:
+            key = example_key()
+            right = versioned_columns(key, (10, OLD))
+            others = (
+                {**right, "value": right["value"].astype(np.float32)},
+                {**right, "path": right["path"][:, :2]},
+                {name: right[name] for name in reversed(right)},
+                {("worth" if name == "value" else name): column for name, column in right.items()},
+                {**right, "more": right["value"]},
+                {"value": right["value"]},
+            )
+            for other in others:
+                for rows, held in ((10, 10), (4, None), (10, 0)):
+                    wrong = {name: np.resize(column, (7, *column.shape[1:])) for name, column in other.items()}
+                    assert store_error(store, key, wrong, workspace="w") is None
+                    assert equal_columns(store.load(key), wrong)
+                    assert isinstance(store_error(store, Record.of(key), right), StoreError)
+                    assert equal_columns(store.load(key, 3), {name: column[:3] for name, column in wrong.items()})
+                    assert store_error(store, key, right.first(rows), held=held) is None
+                    assert store.find(key) == rows
+                    assert equal_columns(store.load(key), right.first(rows))
+                    assert equal_columns(store.load(key, 2), right.first(2))
+                    assert store.check().ok
+            assert store.size()[1] == sum(result.stored_bytes for result in store.results())
+
     def test_columns_that_cannot_be_stored_are_refused(self, tmp_path: Path) -> None:
         """None, empty ones, of different lengths, of objects, and more than the limit."""
         with self.opened(tmp_path) as store:
@@ -199,6 +226,7 @@ class StoreContract(StoreMaker):
                 ({}, "columns of one length"),
                 ({"a": np.zeros(0)}, "columns of one length"),
                 ({"a": np.zeros(3), "b": np.zeros(4)}, "columns of one length"),
+                ({"a": np.array(1.0)}, "no array with a row for each replicate"),
                 ({"a": np.array([object()])}, "object"),
                 ({"a": np.zeros(10_000)}, "max_storage_bytes=10,000"),
             ):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-import numpy as np
 
 from bgsim import __version__
 from bgsim.checks import normal_name
@@ -41,6 +40,9 @@ from bgsim.priority import Priority
 from bgsim.registry import find_simulation, simulation_names
 from bgsim.result import SimulationResult
 from bgsim.simulation import Simulation
+from bgsim.storage import Store
+from bgsim.storage.explain import why_not_used
+from bgsim.storage.npz import write_arrays
 from bgsim.ui.interrupts import STOPPING, end_at_once, exit_code, handle_signals
 from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
 from bgsim.ui.streams import (
@@ -196,18 +198,28 @@ def explain(name: str, result: str | None, store: Path | None, as_json: bool) ->
 
     The store answers with a result only if the identity is the one that the result was computed with.
     """
-    simulation = find_simulation(name)
+    simulation, unused = find_simulation(name), ""
     if store is None and result is None and not default_store().exists():
         found = simulation.explain()
     else:
         with opened_store(store) as opened:
             found = simulation.explain(opened, result)
+            if found.stored is not None and found.stored_fingerprint == found.fingerprint:
+                unused = _why_not_used(simulation, opened, found.stored)
     if as_json:
-        say_json(found.as_json())
+        say_json({**found.as_json(), "unused": unused or None})
     else:
         say(str(found))
+    if unused:
+        remark(f"that result is not used, since {unused}; the next computed one will replace it")
     if found.stored is None:
         remark(f"no result of {found.simulation} is stored; the name, with its module, is part of the identity")
+
+
+def _why_not_used(simulation: Simulation, store: Store, result_hash: str) -> str:
+    """Say why a stored result of a simulation's code is not used; empty if it is."""
+    described, columns = store.get(result_hash), store.load(result_hash, 1)
+    return "" if described is None else why_not_used(simulation, described.parameters, columns)
 
 
 cli.add_command(store_group)
@@ -327,7 +339,8 @@ def _writer(output: Path | None) -> Callable[[SimulationResult], None] | None:
 
 
 def _write_npz(path: Path, result: SimulationResult) -> None:
-    np.savez(path, **result)  # type: ignore[arg-type]
+    with path.open("wb") as file:
+        write_arrays(file, result)
 
 
 def _write_csv(path: Path, result: SimulationResult) -> None:

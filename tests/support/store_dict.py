@@ -8,7 +8,7 @@ from operator import index
 
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
-from bgsim.storage import Columns, MemoryJournal, Record, SlotPair, Store, StoredResult, checked_columns
+from bgsim.storage import Columns, MemoryJournal, Record, SlotPair, Store, StoredResult, checked_columns, kinds
 from bgsim.storage.slots import place
 from bgsim.storage.times import now_text
 
@@ -75,9 +75,12 @@ class DictStore(Store):
             raise StoreError("the store is closed")
         if old and old.record.identity != key.identity:
             raise StoreError(f"another result is stored under the hash {key.hash}")
+        other = old and kinds(old.columns) != kinds(columns)
+        if other and not isinstance(key, ResultKey):
+            raise StoreError(f"result {key.hash} is stored with other columns")
         self.kept.pop(key.hash, None)
         self.kept[key.hash] = kept = Kept(new, columns, now_text(), now_text())
-        if old:
+        if old and not other:
             kept.created_at = old.created_at
             kept.columns = old.columns if old.replicates >= kept.replicates else columns
         parts = new.parts or next((k.record.parts for k in self.same_code(key) if k.record.parts), {})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.environment import Versions, versions_of
-from bgsim.errors import StoreError
+from bgsim.errors import StoreError, brief
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +53,9 @@ def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int, *, is_k
     StoreError
         If there are none, or they are empty, of different lengths, of objects, or larger than the limit.
     """
+    for name, column in columns.items():
+        if not isinstance(column, np.ndarray) or column.ndim == 0:
+            raise StoreError(f"column {brief(name)} is no array with a row for each replicate")
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1 or 0 in lengths:
         raise StoreError(f"a result needs columns of one length of 1 or more; got the lengths {sorted(lengths)}")
@@ -73,6 +76,19 @@ def checked_columns(columns: Mapping[str, NDArray[Any]], max_bytes: int, *, is_k
         lone.flags.writeable = False
         found[name] = lone
     return found
+
+
+def kinds(columns: Mapping[str, NDArray[Any]]) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
+    """Return name, dtype in the machine's byte order, and shape of a row of each column."""
+    return [(name, column.dtype.newbyteorder("="), column.shape[1:]) for name, column in columns.items()]
+
+
+def other_columns(result_hash: str) -> StoreError:
+    """Return the error that refuses columns from a file for a result that is stored with others."""
+    return StoreError(
+        f"result {result_hash} is stored with columns of other names, dtypes or shapes; it is kept, this one is not "
+        "stored. Delete it first, if it is the wrong one"
+    )
 
 
 def moments(values: NDArray[Any]) -> tuple[float | None, ...]:

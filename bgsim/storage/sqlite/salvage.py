@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from bgsim.storage.slots import pair_of
 from bgsim.storage.sqlite import forks, journal_tables, tables, values
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, check_path, connect, explained, file_identity, open_database
 from bgsim.storage.sqlite.entries import check_entries
+from bgsim.storage.sqlite.permissions import make_like
 from bgsim.storage.sqlite.remains import Remains
 from bgsim.storage.sqlite.values import Values
 
@@ -70,24 +70,11 @@ def rebuild(path: Path, seen: tuple[int, int] | None) -> Rebuilt | None:
         new = path.with_name(f"{path.name}.rebuilding")
         for suffix in ("", *_LOGS):
             Path(f"{new}{suffix}").unlink(missing_ok=True)  # of a process that was interrupted
-        _make_like(path, new)
+        make_like(path, new)
         saved = _save(path, new)
         aside = _set_aside(path)
         new.replace(path)
         return Rebuilt(aside, saved)
-
-
-def _make_like(path: Path, new: Path) -> None:
-    """Make an empty file that as many may read as another, and whose owner is the same if that is allowed."""
-    found = path.stat()
-    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        if hasattr(os, "fchown"):
-            with contextlib.suppress(PermissionError):
-                os.fchown(descriptor, found.st_uid, found.st_gid)
-            os.fchmod(descriptor, found.st_mode & 0o777)
-    finally:
-        os.close(descriptor)
 
 
 def repair(path: Path) -> str | None:

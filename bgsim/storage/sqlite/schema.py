@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgsim.storage.sqlite import values
+from bgsim.storage.sqlite.permissions import make_like
 from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 def _copy(path: Path, version: int) -> None:
     """Copy the last committed state of the file, under a name of its own."""
     copy = path.with_name(f"{path.name}.schema-{version}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    copy.unlink(missing_ok=True)  # of a process that was interrupted
+    make_like(path, copy)
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)

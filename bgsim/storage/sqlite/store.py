@@ -191,6 +191,13 @@ class ResultStore(LimitedStore):
     def location(self) -> str:
         return str(self.path)
 
+    @property
+    def permissions(self) -> int:
+        try:
+            return self.path.stat().st_mode & 0o666
+        except OSError:  # another process has just removed the file
+            return 0o600
+
     # ---- writing -------------------------------------------------------------------------------------
 
     def store(
@@ -208,7 +215,7 @@ class ResultStore(LimitedStore):
         try:
             checked = checked_columns(columns, self.max_storage_bytes, is_kept=workspace is not None)
             first = self._replicates(record.hash) if held is None else held
-            new = NewResult.of(record, checked, first)
+            new = NewResult.of(record, checked, first, is_computed=isinstance(key, ResultKey))
         except StoreError as error:
             done(error)
             return
@@ -223,6 +230,8 @@ class ResultStore(LimitedStore):
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
                 self._cache.put(record.hash, record.identity, checked)
+            elif error is None:
+                self._cache.drop_other(record.hash, checked)
             done(error)
 
         self._file.submit(Task(work, stored, new.size_bytes))

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bgsim.errors import StoreError
+from bgsim.errors import DamagedResultError, StoreError
 from bgsim.parameters.nesting import read_json
 from bgsim.storage.codec import segments
-from bgsim.storage.codec.columns import Columns
+from bgsim.storage.codec.codec import parse_dtype
+from bgsim.storage.codec.columns import Columns, kinds, other_columns
 from bgsim.storage.large_values import shortened
 from bgsim.storage.points import point_of
 from bgsim.storage.records import Record, checked_parts
@@ -61,6 +62,8 @@ class NewResult:
         Its large values by their digests.
     point : (int, bytes)
         See `bgsim.storage.points`.
+    is_computed : bool
+        Whether it was computed here, and so replaces a stored one whose columns are others.
     """
 
     record: Record
@@ -69,9 +72,10 @@ class NewResult:
     short: str
     values: dict[str, str]
     point: tuple[int | None, bytes | None]
+    is_computed: bool = False
 
     @classmethod
-    def of(cls, record: Record, columns: Columns, held: int = 0) -> NewResult:
+    def of(cls, record: Record, columns: Columns, held: int = 0, *, is_computed: bool = False) -> NewResult:
         """Encode a result of which some replicates are held to be stored.
 
         Raises
@@ -81,9 +85,8 @@ class NewResult:
         """
         new = segments.split(columns, held, record.hash)
         short, values = shortened(record.parameters)
-        return cls(
-            record, columns, new, short, values, point_of(record.simulation, record.fingerprint, record.seed, short)
-        )
+        point = point_of(record.simulation, record.fingerprint, record.seed, short)
+        return cls(record, columns, new, short, values, point, is_computed)
 
     @property
     def replicates(self) -> int:
@@ -117,7 +120,7 @@ def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) 
     Raises
     ------
     StoreError
-        If another result is stored under the hash, or this one with other outputs.
+        If another result is stored under the hash, or this one with other columns and the new ones were not computed.
     """
     fresh: dict[str, NewResult] = {}
     if len(results) > 1:
@@ -140,18 +143,23 @@ def _write_result(connection: sqlite3.Connection, result: NewResult) -> int:
     record, columns, new = result.record, result.columns, result.new
     if not new.first and _insert(connection, result, "NOTHING"):
         return new.size_bytes
-    row = connection.execute("SELECT identity, replicates FROM results WHERE hash = ?", (record.hash,)).fetchone()
+    row = connection.execute(
+        "SELECT identity, replicates, stored_bytes FROM results WHERE hash = ?", (record.hash,)
+    ).fetchone()
     if row is not None and row[0] != record.identity:
         raise StoreError(f"another result is stored under the hash {record.hash}; it is kept, this one is not stored")
-    held = row[1] if row is not None else 0
+    held, freed = (row[1], 0) if row is not None else (0, 0)
+    if row is not None and not _is_alike(connection, record.hash, columns, held):
+        if not result.is_computed:
+            raise other_columns(record.hash)
+        _empty(connection, result)
+        held, freed = 0, row[2]
     if held >= result.replicates:
         return 0
-    if held:
-        _check_outputs(connection, record.hash, columns)
     if held != new.first:
         new = segments.split(columns, held, record.hash)
     _insert(connection, replace(result, new=new), _EXTEND)
-    return new.size_bytes
+    return new.size_bytes - freed
 
 
 _NEW = f"{RECORD}, checksum, outputs, replicates, stored_bytes, shape, point, created_at, used_at"
@@ -175,11 +183,31 @@ def _insert(connection: sqlite3.Connection, result: NewResult, where_it_is: str)
     return done > 0
 
 
-def _check_outputs(connection: sqlite3.Connection, result_hash: str, columns: Columns) -> None:
-    rows = connection.execute("SELECT name FROM blocks WHERE hash = ? AND first = 0 ORDER BY position", (result_hash,))
-    held = [row[0] for row in rows]
-    if held != list(columns):
-        raise StoreError(f"result {result_hash} has the outputs {', '.join(held)}; got {', '.join(columns)}")
+def _is_alike(connection: sqlite3.Connection, result_hash: str, columns: Columns, held: int) -> bool:
+    """Tell whether the blocks of a result hold these columns' names, dtypes and shapes, and the rows that it claims."""
+    rows = connection.execute(
+        "SELECT name, dtype, shape, min(first), sum(count) FROM blocks WHERE hash = ? GROUP BY position "
+        "ORDER BY position",
+        (result_hash,),
+    ).fetchall()  # name, dtype and shape are those of the first block
+    try:
+        found = [
+            (name, parse_dtype(dtype).newbyteorder("="), segments.shape_of(shape)[1:])
+            for name, dtype, shape, *_ in rows
+        ]
+    except DamagedResultError:
+        return False
+    return found == kinds(columns) and all(row[3:] == (0, held) for row in rows)
+
+
+def _empty(connection: sqlite3.Connection, result: NewResult) -> None:
+    """Take all columns from a stored result that this one replaces in this transaction."""
+    owner, outputs, replicates = result.record.hash, len(result.columns), result.replicates
+    connection.execute("DELETE FROM blocks WHERE hash = ?", (owner,))
+    connection.execute(
+        "UPDATE results SET outputs = ?, replicates = 0, stored_bytes = 0 WHERE hash = ?", (outputs, owner)
+    )
+    connection.execute("UPDATE slots SET replicates = min(replicates, ?) WHERE hash = ?", (replicates, owner))
 
 
 def write_identities(connection: sqlite3.Connection, parts: Mapping[str, Mapping[str, str]]) -> None:
