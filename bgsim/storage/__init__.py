@@ -1,12 +1,11 @@
 """Results by parameter hash, in a SQLite file or in memory, with two slots a workspace.
 
 ``base`` defines a store; ``memory`` is the one without a file. ``records`` describes results, ``slots`` places them,
-``reports`` says what a clean-up or a check found,
-``limits`` what a store may keep. ``opening`` opens the one that an engine is given.
-``large_values`` keeps large parameters apart, ``points``
-and ``nearest`` find similar ones. ``compare`` compares two results, ``explain`` says why a request hits
-or misses, ``transfer`` exports and imports, by ``npz`` for that kind of file. ``journal`` defines the journal of requests, ``memory_journal`` keeps it
-without a file, ``owners`` tells which engines live.
+``reports`` says what a clean-up or a check found, ``limits`` what a store may keep. ``opening`` opens the one that an
+engine is given. ``large_values`` keeps large parameters apart, ``points`` and ``nearest`` find similar ones.
+``compare`` compares two results, ``explain`` says why a request hits or misses, ``transfer`` exports and imports, by
+``npz`` for that kind of file. ``journal`` defines the journal of requests, ``memory_journal`` keeps it without a
+file, ``owners`` tells which engines live.
 
 ``codec`` turns columns into blocks of bytes: ``columns``, ``segments``, ``codec``, ``filters``, ``parallel``.
 
@@ -14,7 +13,8 @@ without a file, ``owners`` tells which engines live.
 writes, ``readers`` the connections that read, ``upkeep`` the end of each transaction. ``database`` opens files,
 ``schema`` makes and migrates them, ``forks`` closes them while the process forks. ``tables``, ``journal_tables``,
 ``loading``, ``listings``, ``search``, ``values``, ``eviction`` and ``bulk`` have the statements. ``check`` reads
-everything, ``salvage`` saves what it can read of a damaged file. ``permissions`` keeps what is beside a file as private.
+everything, ``salvage`` saves what it can read of a damaged file. ``permissions`` keeps what is beside a file as
+private.
 """
 
 from bgsim.storage.base import Store
