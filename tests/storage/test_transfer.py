@@ -241,3 +241,16 @@ def test_the_copy_before_a_migration_is_for_those_who_may_read_the_store(tmp_pat
     assert copy.stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_migration_whose_copy_cannot_be_made_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.db"
+    path.write_bytes((GOLDEN / "store-1.db").read_bytes())
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("bgsim.storage.sqlite.schema.make_like", refuse)
+    with pytest.raises(StoreError, match="cannot be made: Permission denied"):
+        ResultStore(path)
+    assert path.read_bytes() == (GOLDEN / "store-1.db").read_bytes()

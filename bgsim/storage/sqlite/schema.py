@@ -87,8 +87,11 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 def _copy(path: Path, version: int) -> None:
     """Copy the last committed state of the file, under a name of its own."""
     copy = path.with_name(f"{path.name}.schema-{version}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    copy.unlink(missing_ok=True)  # of a process that was interrupted
-    make_like(path, copy)
+    try:
+        copy.unlink(missing_ok=True)  # of a process that was interrupted
+        make_like(path, copy)
+    except OSError as error:
+        raise sqlite3.OperationalError(f"its copy {copy.name} cannot be made: {error.strerror}") from error
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
