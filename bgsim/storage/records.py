@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bgsim.environment import Versions, as_json, versions_of
-from bgsim.errors import DamagedResultError
+from bgsim.errors import DamagedResultError, brief
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.storage.codec.columns import moments
 
@@ -64,12 +64,15 @@ class Record:
         Raises
         ------
         DamagedResultError
-            If they are not JSON.
+            If they are no JSON object.
         """
         try:
-            return ParameterSet.values_from_json(self.parameters)
-        except (ValueError, TypeError, KeyError) as error:
+            found: object = ParameterSet.values_from_json(self.parameters)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise DamagedResultError(f"the parameters of result {self.hash} cannot be read: {error}") from error
+        if not isinstance(found, dict):
+            raise DamagedResultError(f"the parameters of result {self.hash} are no object but {brief(found)}")
+        return found
 
 
 def checked_parts(value: Any) -> dict[str, str]:

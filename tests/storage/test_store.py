@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -354,6 +355,40 @@ def test_what_cannot_be_exported_or_imported_is_refused(store, tmp_path) -> None
     for name in ("text.npz", "plain.npz"):
         with pytest.raises(StoreError, match="is not a result that bgsim exported"):
             store.import_(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"__bgsim__": "0.5"}, {"__bgsim__": "null"}, {"__bgsim__": "[" * 5000}, {"fingerprint": None}, {"identity": 3},
+        {"hash": []}, {"checksum": "x"}, {"versions": 3}, {"value": np.float64(1)}, {"value": np.array(None)},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_an_export_with_odd_content_is_refused_by_name(store, tmp_path, change) -> None:
+    store_now(store, key(), 5)
+    store.export(key().hash, tmp_path / "r.npz")
+    store.delete(key().hash)
+    with np.load(tmp_path / "r.npz") as file:
+        content = dict(file)
+    ((name, value),) = change.items()
+    if name in content:
+        content[name] = np.array(value)
+    else:
+        content["__bgsim__"] = np.array(json.dumps(json.loads(str(content["__bgsim__"])) | change))
+    np.savez(tmp_path / "r.npz", **content)
+    with pytest.raises(StoreError, match="r.npz"):
+        store.import_(tmp_path / "r.npz")
+    assert store.results() == []
+
+
+@pytest.mark.parametrize("shape", ["(" * 500, "(", "(1000000000000,)", "(-1,)", "__import__('os').abort()"])
+def test_an_export_whose_array_claims_what_it_is_not_is_refused_by_name(store, tmp_path, shape) -> None:
+    head = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    with zipfile.ZipFile(tmp_path / "r.npz", "w") as file:
+        file.writestr("__bgsim__.npy", b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(StoreError, match="is not a result that bgsim exported"):
+        store.import_(tmp_path / "r.npz")
 
 
 def test_a_changed_export_is_refused(store, tmp_path) -> None:

@@ -871,3 +871,15 @@ def test_a_store_that_was_copied_is_the_same(tmp_path, path) -> None:
     store = ResultStore(tmp_path / "copy.db")
     assert same(store.load(key(1)), columns(key(1), 400))
     store.close()
+
+
+@pytest.mark.parametrize("text", ["0.5", "[1]", "null", '"x"', '{"__float__": "1"}', '{"x": {"__bytes__": 1}}'])
+def test_parameters_that_are_no_object_are_damage_of_the_one_result(store, text) -> None:
+    for x in (1, 2):
+        store_now(store, key(x), 5, "w")
+    with closing(sqlite3.connect(store.path)) as file, file:
+        file.execute("UPDATE results SET parameters = ? WHERE hash = ?", (text, key(1).hash))
+    assert [result.hash for result in store.results()] == [key(2).hash]
+    with pytest.raises(StoreError):
+        store.compare("w")
+    assert store.most_similar({"x": 2.0})[0].hash == key(2).hash
