@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 import time
 import tracemalloc
 from contextlib import closing
@@ -18,6 +19,7 @@ from bgsim.errors import InvalidInputError
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.storage import MemoryStore, ResultStore
 from bgsim.storage.limits import Limits
+from bgsim.storage.sqlite import writer
 
 DAY_S = 24 * 3600.0
 
@@ -296,3 +298,20 @@ def test_a_reader_that_keeps_the_log_long_is_an_alert_until_it_ends(tmp_path, ca
         assert engine.health().ok
     assert 1 <= sum("-wal has" in r.getMessage() for r in caplog.records) <= 3
     assert store.evicted == 0
+
+
+def test_a_log_that_a_reader_has_kept_is_short_again_before_the_store_is_idle(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(writer, "IDLE_S", 1000.0)
+    path = tmp_path / "s.db"
+    with closing(ResultStore(path, max_storage_bytes=4_000_000)) as store, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM results").fetchone()
+        for number in range(40):
+            store_now(store, key(float(number)), 4000)
+        log = tmp_path / "s.db-wal"
+        assert log.stat().st_size > 2_000_000
+        other.rollback()
+        for number in range(3):
+            store_now(store, key(100.0 + number), 10)
+        store.flush()
+        assert log.stat().st_size <= 2**19

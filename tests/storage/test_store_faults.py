@@ -9,6 +9,8 @@ import shutil
 import sqlite3
 import threading
 import warnings
+import weakref
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -778,6 +780,26 @@ def test_the_log_is_bounded_and_emptied_when_idle(path, monkeypatch) -> None:
     store_now(store, key(100), 10)
     assert tidied.wait(HANDSHAKE_S)
     assert log.stat().st_size == 0
+    store.close()
+
+
+def tells_its_end(gone: threading.Event) -> Callable[[object], None]:
+    """Return a callback, and set an event when nothing holds it."""
+
+    def stored(_: object) -> None:
+        return
+
+    weakref.finalize(stored, gone.set)
+    return stored
+
+
+def test_a_writer_that_waits_keeps_nothing_of_what_it_has_done(path, monkeypatch) -> None:
+    """Such as the job that a callback tells."""
+    monkeypatch.setattr(writer, "IDLE_S", 1000.0)
+    gone = threading.Event()
+    store = ResultStore(path)
+    store.store(key(0), columns(key(0), 3), on_stored=tells_its_end(gone))
+    assert gone.wait(HANDSHAKE_S)
     store.close()
 
 

@@ -27,7 +27,7 @@ LOCKED_TIMEOUT_MS = 100
 """How long to wait from then on, until the file has answered: each job would wait for a minute otherwise."""
 
 JOURNAL_LIMIT_BYTES = 16 * 2**20
-"""Size to which the write-ahead log is cut back."""
+"""Size to which the writer cuts the write-ahead log back, where the store's limit is large."""
 
 VFS = ""
 """SQLite's access to the file system; a test takes one without shared memory, as on a network drive."""
@@ -291,7 +291,6 @@ def _set(connection: sqlite3.Connection, *, wait_for_disk: bool) -> None:
     """Make the settings of a connection; the others are the file's."""
     connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it when no caller waits
-    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:

@@ -221,6 +221,7 @@ class Writer:
                 ending = self._closing and not tasks
             if tasks:
                 self._do(tasks)
+                tasks.clear()  # a job that waits for its end goes with its task
                 self._bound_log()
                 dirty = True
             elif dirty or ending:
@@ -260,6 +261,7 @@ class Writer:
             size_bytes = Path(f"{self.path}-wal").stat().st_size
             if size_bytes > most:
                 with forks.Use(self.path):
+                    self.connection.execute(f"PRAGMA journal_size_limit = {most}")  # when the log begins again
                     _, length, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 left = size_bytes if moved < length and size_bytes > _LONG * most else 0
             limits.tell_log(left, str(self.path))
