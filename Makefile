@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two processes, each with whole modules: what a module compiles is compiled once.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# How long a soak takes.
+SECONDS ?= 600
 
-.PHONY: demo test test-fast lint bench docs clean
+.PHONY: demo test test-fast soak lint bench docs clean
 
 demo: .venv/core
 	@BGSIM=$(BIN)/bgsim sh examples/demo.sh
@@ -14,6 +16,11 @@ test: .venv/test
 
 test-fast: .venv/test
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+soak: .venv/test
+	rm -rf .soak
+	mkdir .soak
+	$(BIN)/python tests/support/soak_crashes.py .soak --seconds $(SECONDS)
 
 lint: .venv/lint
 	$(BIN)/ruff format --check .
@@ -29,7 +36,7 @@ docs: .venv/docs
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv .demo dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .soak dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -1,4 +1,4 @@
-"""A mixed load, with another process on the same file: every job ends once, and nothing is left over."""
+"""Mixed loads from two processes on one file: every job ends once, nothing is left over, and what was told holds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import soak
+from new_process import start_script
+from paths import SUPPORT
 
 SECONDS = float(os.environ.get("BGSIM_SOAK_SECONDS", "0"))
 """How long, for a long one; by default so many jobs."""
@@ -40,3 +42,14 @@ def test_every_job_of_a_mixed_load_ends_once(tmp_path: Path, caplog: pytest.LogC
     assert outcome.jobs >= JOBS // 2
     assert {"COMPLETED", "CANCELLED", "FAILED"} <= set(outcome.states)
     assert {t for t in threading.enumerate() if t.name.startswith("bgsim")} <= threads
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the soak forks its processes, to be quick")
+@pytest.mark.stress
+@pytest.mark.timeout(300)
+def test_what_was_told_holds_through_kills_signals_a_full_disk_and_a_long_reader(tmp_path: Path) -> None:
+    """``make soak`` does so for ten minutes; docs/testing.md says what it asserts."""
+    process = start_script(SUPPORT / "soak_crashes.py", tmp_path, "--seconds=20")
+    said, wrong = process.communicate(timeout=240)
+    assert (process.returncode, wrong) == (0, "")
+    assert {"kill", "signal", "full", "read", "lock"} <= {line.partition(":")[0] for line in said.split("\n")}, said
