@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("bgsim.engine")
 
+MOST_KEPT = 20_000
+"""Characters that a dead letter keeps of an error, and of its traceback: beginning and end of a longer one."""
+
 _STARTED, _PROGRESS = UpdateType.STARTED, UpdateType.PROGRESS
 
 _TERMINAL_UPDATES = {
@@ -171,8 +174,8 @@ class Events:
             attempts = [
                 {
                     "at": time_text(at),
-                    "error": f"{type(e).__name__}: {text_of(e)}",
-                    "traceback": "".join(traceback.format_exception(e)),
+                    "error": _shortened(f"{type(e).__name__}: {text_of(e)}"),
+                    "traceback": _shortened("".join(traceback.format_exception(e))),
                 }
                 for at, e in failures
             ]
@@ -189,6 +192,12 @@ class Events:
                 self._tell(self.journal.remove, job.id)  # after the letter, or a crash between them would lose the job
 
         return write
+
+
+def _shortened(text: str) -> str:
+    """Return beginning and end of a text that is too long for a dead letter."""
+    half = MOST_KEPT // 2
+    return text if len(text) <= MOST_KEPT else f"{text[:half]} ...{len(text) - 2 * half:,} more... {text[-half:]}"
 
 
 def _metadata_of(job: Job, from_store: int) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
-"""Odd arguments of an engine's and a store's methods: each is refused by name, whatever its type."""
+"""Odd arguments of an engine's and a store's methods are refused by name, and long errors are kept short."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from kernels import one_draw
 
 import bgsim
 from bgsim.errors import InvalidInputError, StoreError
+from bgsim.running.events import MOST_KEPT
 from bgsim.testing import SteppedEngine, run_all
 
 ODD: list[Any] = [None, 5, 10**400, 1.5, True, b"x", [[]], {}, object(), "\ud800"]
@@ -71,6 +73,21 @@ def test_a_retry_and_an_import_refuse_what_is_no_text(engine: SteppedEngine) -> 
             engine.store.export("0", odd)
     with pytest.raises(StoreError, match="cannot be read"):
         engine.store.import_("x" * 5000)
+
+
+def test_a_dead_letter_keeps_beginning_and_end_of_a_long_error(engine: SteppedEngine) -> None:
+    @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
+    def fails(p: Any, rng: Any) -> float:
+        raise ValueError("first" + "x" * 1_000_000 + "last")
+
+    engine.submit(fails, replicates=1)
+    run_all(engine)
+    (letter,) = engine.dead_letters()
+    (attempt,) = json.loads(letter.attempts)
+    assert "first" in attempt["error"]
+    assert "xlast" in attempt["error"]
+    assert attempt["traceback"].startswith("Traceback")
+    assert all(len(text) < MOST_KEPT + 100 for text in attempt.values())
 
 
 def test_a_file_that_cannot_be_written_is_named(engine: SteppedEngine, tmp_path: Path) -> None:
