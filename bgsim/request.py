@@ -291,7 +291,7 @@ def read_request(
     if "seed" not in given:
         given["seed"] = _kept("seed", seed, int)
     if changes is None or "parameters" not in changes:  # they were constructed when they were submitted
-        values = _kept("parameters", parameters, ParameterSet.values_from_json)
+        values = _kept("parameters", parameters, lambda text: dict(ParameterSet.values_from_json(text)))
         given["parameters"] = ParameterSet.restore(values, simulation.parameters_class)
     given["parameters"] = simulation.bind(given["parameters"])
     return Request(simulation, **given)

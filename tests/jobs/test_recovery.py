@@ -607,7 +607,10 @@ def test_a_retry_that_the_store_answers_is_not_pending(tmp_path: Path) -> None:
         ("options", '{"retry": {"retry_on": 3}}', "retry of the request"), ("options", b"{}", "options of the request"),
     ],
 )  # fmt: skip
-def test_an_odd_row_is_a_dead_letter_that_says_why_and_the_others_go_on(path, column, value, says) -> None:
+def test_an_odd_row_is_a_dead_letter_that_says_why_and_the_others_go_on(
+    tmp_path: Path, column: str, value: Any, says: str
+) -> None:
+    path = tmp_path / "s.db"
     interrupt(path, pending(1), pending(2))
     set_value(path, "requests", column, value, "r1")
     with bgsim.Engine(path, workers=1, recover=False) as engine:
@@ -622,7 +625,8 @@ def test_an_odd_row_is_a_dead_letter_that_says_why_and_the_others_go_on(path, co
             engine.retry("r1")
 
 
-def test_odd_dead_letters_are_exported_as_they_are(path, tmp_path) -> None:
+def test_odd_dead_letters_are_exported_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
     with contextlib.closing(ResultStore(path)) as store:
         store.journal.add_dead_letter(letter(1))
         store.journal.flush()
