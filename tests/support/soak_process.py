@@ -66,8 +66,8 @@ KEPT = ("one_draw", "hooked", "walk")
 """Each result of these has a slot of its own, so that no limit removes it."""
 
 
-class Alarm(Exception):
-    """What the handler of SIGALRM raises."""
+class Alarm(BaseException):
+    """What the handler of SIGALRM raises: no Exception, which code that takes what any value raises would take for its own."""
 
 
 def key(kind: str, seed: int) -> ResultKey:
