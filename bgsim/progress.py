@@ -129,8 +129,8 @@ class ProgressBus(NotPicklable):
         """
         now = time.time()
         channels = self._channels
-        in_main = get_ident() == signals.main
-        if in_main:
+        holds = get_ident() == signals.main and (signals.are_open or not signals.holds)  # else the caller does
+        if holds:
             hold()
         channels.lock.raw.acquire()
         try:
@@ -171,7 +171,7 @@ class ProgressBus(NotPicklable):
             return update
         finally:
             channels.lock.raw.release()
-            if in_main:
+            if holds:
                 let_go()
 
     def current(self, simulation_id: str) -> ProgressUpdate | None:

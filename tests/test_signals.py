@@ -6,6 +6,7 @@ import concurrent.futures
 import gc
 import itertools
 import random
+import re
 import signal
 import threading
 import time
@@ -18,11 +19,13 @@ import pytest
 from conftest import HANDSHAKE_S
 from interruptions import Interruption, handled, send_at_line
 from kernels import one_draw
+from paths import ROOT
 
 import bgsim
 from bgsim.errors import QueueFullError
 from bgsim.queue_manager import SimulationQueue, SimulationRequest
 from bgsim.storage import MemoryStore, ResultStore
+from bgsim.storage.sqlite.database import open_database
 from bgsim.threads import locks, signals
 
 pytestmark = [
@@ -151,7 +154,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
 
 def assert_whole(bench: Bench) -> None:
     """Nothing is held back, no lock is held, and all that there is still works."""
-    assert (signals._holds, signals._open, list(signals._came)) == ([], False, [])
+    assert (signals.holds, signals.are_open, list(signals._came)) == ([], False, [])
     held = [lock for lock in gc.get_objects() if isinstance(lock, locks.Lock)]
     deadline = time.monotonic() + HANDSHAKE_S
     for lock in held:
@@ -224,6 +227,105 @@ def test_a_handler_that_raises_leaves_nothing_broken(bench: Bench, use: Callable
         assert every_line(bench, use, stride) > 5
         assert signal.getsignal(signal.SIGUSR1) is handler
     assert_whole(bench)
+
+
+def test_each_signal_that_came_is_handled_in_its_order_even_if_one_handler_raises() -> None:
+    seen: list[tuple[int, Any]] = []
+
+    def handler(number: int, frame: Any) -> None:
+        seen.append((number, frame.f_code.co_name))
+        if number == signal.SIGUSR2:
+            raise Interruption(number)
+
+    def use() -> None:
+        with signals.HOLD:
+            for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGRTMAX, signal.SIGUSR2):
+                signal.raise_signal(number)
+            assert seen == []
+
+    with handled(handler), handled(handler, signal.SIGUSR2), handled(handler, signal.SIGRTMAX):
+        with pytest.raises(Interruption):
+            use()
+        assert signal.getsignal(signal.SIGUSR2) is handler
+    assert seen == [(number, "use") for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGRTMAX)]
+
+
+def test_a_handler_that_is_set_while_signals_wait_stays() -> None:
+    with handled(lambda *_: None):
+        with signals.HOLD:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+
+
+def test_a_handler_that_raises_in_a_wait_leaves_it_with_the_lock() -> None:
+    """Of the standard library's conditions another thread would lose it."""
+    lock = locks.Lock()
+    condition = locks.Condition(lock.raw)
+
+    def handler(number: int, _: Any) -> None:
+        assert not lock.raw.locked()
+        raise Interruption(number)
+
+    sender = threading.Timer(0.05, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1))
+    with handled(handler):
+        sender.start()
+        with pytest.raises(Interruption), lock:
+            try:
+                condition.wait(HANDSHAKE_S)
+            finally:
+                assert lock.raw.locked()
+    sender.join()
+    assert not lock.raw.locked()
+    assert not condition._waiters  # type: ignore[attr-defined]
+
+
+def test_a_thread_whose_join_was_interrupted_still_runs() -> None:
+    """The standard library takes it for ended."""
+    go_on = threading.Event()
+    thread = locks.Thread(go_on.wait, name="waits")
+    thread.start()
+
+    def handler(number: int, _: Any) -> None:
+        raise Interruption(number)
+
+    sender = threading.Timer(0.05, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1))
+    with handled(handler):
+        sender.start()
+        with pytest.raises(Interruption):
+            thread.join()
+    assert thread.is_alive()
+    go_on.set()
+    thread.join()
+    assert not thread.is_alive()
+    sender.join()
+
+
+def test_a_future_has_what_the_standard_librarys_has() -> None:
+    assert vars(locks.Future()).keys() - {"lock"} == vars(concurrent.futures.Future()).keys()
+
+
+def test_an_interrupt_while_a_store_is_made_leaves_a_file_that_can_be_opened(tmp_path: Path) -> None:
+    def handler(number: int, _: Any) -> None:
+        raise Interruption(number)
+
+    line, there_are_more = 0, True
+    with handled(handler):
+        while there_are_more:
+            line += 1
+            path = tmp_path / f"{line}.db"
+            with suppress(Interruption):
+                there_are_more = send_at_line(line, lambda path=path: open_database(path).close())
+            open_database(path).close()
+    gc.collect()  # it closes the connections that were lost on their way to the caller
+    assert line > 50
+
+
+def test_the_package_has_no_locks_but_its_own_and_no_finalizers() -> None:
+    """Other locks hold no signal back; what a handler raises in a finalizer is lost."""
+    ours = {ROOT / "bgsim" / "threads" / "locks.py", ROOT / "bgsim" / "identity" / "atoms.py"}
+    for path in set((ROOT / "bgsim").rglob("*.py")) - ours - set((ROOT / "bgsim" / "testing").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"threading\.(Lock|Condition|Event|Semaphore|Thread)\(|def __del__", text), path
 
 
 @pytest.mark.parametrize("raises", [False, True], ids=["calls", "raises"])

@@ -108,7 +108,7 @@ class Channels:
         self._callbacks: set[Subscription] = set()
         self._inbox: list[Posted] = []
         self._batch = 0  # the number of this inbox
-        self._arrived = Condition(self.lock)
+        self._arrived = Condition(self.lock.raw)
         self._asleep = False  # a thread waits in `take`
         self._claimed = False  # a thread delivers, see `claim`
         self._forgotten = self._conflated = 0

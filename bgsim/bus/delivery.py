@@ -113,8 +113,8 @@ class Dispatcher:
         self._numbers = itertools.count()
         # Guards everything below; a leaf.
         self._lock = Lock()
-        self._arrived = Condition(self._lock)  # the leader waits for work
-        self._changed = Condition(self._lock)  # `close` waits for the leader to end
+        self._arrived = Condition(self._lock.raw)  # the leader waits for work
+        self._changed = Condition(self._lock.raw)  # `close` waits for the leader to end
         self._ready: deque[Served] = deque()  # each once; a thread takes a subscription out while it serves it
         self._leader: _Runner | None = None
         self._runners: set[_Runner] = set()  # the leader, and those that will retire

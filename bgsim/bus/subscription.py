@@ -103,7 +103,7 @@ class Subscription(NotPicklable):
         self._awaits = awaits  # `post` awaits what it calls
         # Guards everything below. A leaf: nothing outside this class is called under it.
         self._lock = Lock()
-        self._arrived = Condition(self._lock)
+        self._arrived = Condition(self._lock.raw)
         self._buffer = Buffer(maxlen)
         self._open_jobs = set(self.jobs) if self.jobs is not None else None
         self._later = later  # jobs still to be added

@@ -49,7 +49,7 @@ class Batch(NotPicklable, Sequence[Job]):
         self._submitter = submitter
         self._requests = requests
         self._lock = Lock()  # guards all below; nothing is submitted under it
-        self._changed = Condition(self._lock)
+        self._changed = Condition(self._lock.raw)
         self._jobs: list[Job] = []
         self._ended: list[Job] = []  # in the order of their ends
         self._feeding = False

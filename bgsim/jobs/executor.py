@@ -112,7 +112,7 @@ class EngineExecutor(NotPicklable, Executor):
         self._priority = Priority.of(priority)
         self._group = group
         self._lock = Lock()
-        self._idle = Condition(self._lock)
+        self._idle = Condition(self._lock.raw)
         self._shut_down = False
         self._unfinished = 0  # calls that are neither done nor withdrawn, and callbacks that have not returned
         # Those of them that no worker has taken; None until they are in the engine's queue.

@@ -30,8 +30,8 @@ class Waiters:
     def __init__(self, lock: Lock, core: QueueCore) -> None:
         self._core = core
         self._order = core.order
-        self._has_work = Condition(lock)
-        self._has_room = Condition(lock)
+        self._has_work = Condition(lock.raw)
+        self._has_room = Condition(lock.raw)
         self._for_work = 0  # threads
         self._for_room: Counter[str | None] = Counter()  # threads, by the key that they want to put
         self._watched = math.inf  # until when that thread waits which looks at the next event

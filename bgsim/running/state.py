@@ -128,7 +128,7 @@ class State:
         self.unreadable: dict[str, str] = {}
         self.turns = itertools.count()
         self.calls_running = self.call_turn = 0
-        self.work, self.idle, self.room, self.alarm = [Condition(self.lock.plain) for _ in range(4)]
+        self.work, self.idle, self.room, self.alarm = [Condition(self.lock.raw) for _ in range(4)]
         self.asleep = self.small_batches = 0
         self.pace: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self.wanted_room: Counter[str | None] = Counter()

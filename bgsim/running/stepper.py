@@ -32,7 +32,7 @@ class Stepper:
         self._timers = timers
         self._bus = bus
         self._lock = Lock()  # guards the next; nothing is called under it
-        self._turn_over = Condition(self._lock)
+        self._turn_over = Condition(self._lock.raw)
         self._thread: int | None = None  # the one that steps
 
     @property

@@ -101,9 +101,7 @@ class Submitter:
         watcher = scheduler.bus.subscribe(on_progress, job=job.id) if on_progress is not None else None
         try:
             with HOLD:
-                columns, missed = (
-                    interruptibly(self._stored, job) if request.cache in ("use", "only") else (None, False)
-                )
+                columns, missed = self._stored(job) if request.cache in ("use", "only") else (None, False)
                 if columns is not None:
                     scheduler.answer(job, columns)
                 else:
@@ -209,7 +207,7 @@ class Submitter:
             if held >= request.replicates:
                 columns = None
                 if must or request.size_bytes <= _ANSWER_BYTES:
-                    columns, why = load_stored(store, request, request.replicates)
+                    columns, why = interruptibly(load_stored, store, request, request.replicates)
                 if columns is not None and len(next(iter(columns.values()))) < request.replicates:
                     columns = None  # another process has just deleted it and stored less
                 if columns is not None and request.workspace is not None:

@@ -47,10 +47,7 @@ class Lock:
 
 
 class Condition(threading.Condition):
-    """A condition whose wait lets signals through, and which no handler leaves without the lock."""
-
-    def __init__(self, lock: Lock | FutureLock) -> None:
-        super().__init__(lock.raw if isinstance(lock, Lock) else lock)
+    """A condition of a lock's `raw`; its wait lets signals through, and no handler leaves it without the lock."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until notified; return False if that did not come in time."""
@@ -94,16 +91,19 @@ class FutureLock(RLock):  # type: ignore[misc]
     release_raw = RLock.release
 
     def __exit__(self, *exception: object) -> None:
-        self.release()
+        RLock.release(self)
+        if get_ident() == signals.main:
+            let_go()
 
 
 class Future(concurrent.futures.Future[T]):
     """A future on which the main thread waits, and whose lock no signal handler leaves held."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.lock = FutureLock()
         self._condition = Condition(self.lock)
+        # As the standard library's constructor, which makes a condition of its own.
+        vars(self).update(_state="PENDING", _result=None, _exception=None, _waiters=[], _done_callbacks=[])
 
     def ends_by(self, deadline: float | None) -> bool:
         """Wait until it is done; return False if that did not come in time, by `time.monotonic`."""
@@ -133,7 +133,7 @@ class Latch:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._changed = Condition(self._lock)
+        self._changed = Condition(self._lock.raw)
         self._is_set = False
 
     def set(self) -> None:

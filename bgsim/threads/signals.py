@@ -28,6 +28,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
+from types import BuiltinFunctionType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -38,11 +39,11 @@ main: int | None = threading.main_thread().ident
 _NUMBERS = tuple(sorted(_signal.valid_signals()))
 
 # The main thread alone uses what follows. Each change is a single step, between which a handler may run.
-_holds: list[bool] = []  # for each hold, whether signals went through before it
-_open = False  # they go through all the same, within the holds
+holds: list[bool] = []  # for each hold, whether signals went through before it
+are_open = False  # they go through all the same, within the holds
 _handlers: dict[int, Any] = {}  # the user's, of all signals whose handlers were ever replaced
 _came: deque[tuple[int, Any]] = deque()  # signals that came meanwhile, each with the frame that it came in
-_times_put_back = 0
+_times_put_back = _times_called = 0
 _look: tuple[list[Any], list[int], list[Any]] = ([], [], [])
 """The handlers at the latest look, the positions of those to be replaced, and what a look finds when they are."""
 
@@ -52,45 +53,45 @@ _look: tuple[list[Any], list[int], list[Any]] = ([], [], [])
 
 def hold() -> None:
     """Let the handlers of all signals wait from now on; in the main thread. For each `hold` there is a `let_go`."""
-    global _open  # noqa: PLW0603 - there is one main thread
-    was, _open = _open, False
-    if was or not _holds:
+    global are_open  # noqa: PLW0603 - there is one main thread
+    was, are_open = are_open, False
+    if was or not holds:
         try:
             _replace()
         except BaseException:  # of a handler that was not replaced yet: nothing has begun
-            _open = was
+            are_open = was
             raise
-    _holds.append(was)
+    holds.append(was)
 
 
 def let_go() -> None:
     """End a `hold`; if it was the last one, call the handlers whose signals have come, which may raise."""
-    global _open  # noqa: PLW0603
-    if not _holds:
+    global are_open  # noqa: PLW0603
+    if not holds:
         return  # in a forked child: it was another thread when this one should have begun it
-    was = _holds.pop()
+    was = holds.pop()
     try:
-        if _holds:
-            _open = was
+        if holds:
+            are_open = was
         else:
             _put_back()
     finally:
-        if _came and (was or not _holds):
+        if _came and (was or not holds):
             _call_handlers()
 
 
 def let_go_quietly() -> list[int]:
     """End a `hold` where what a handler raises is lost; return the signals that have come, to be sent once more."""
-    global _open  # noqa: PLW0603
-    if not _holds:
+    global are_open  # noqa: PLW0603
+    if not holds:
         return []
-    was = _holds.pop()
-    if _holds and not was:
+    was = holds.pop()
+    if holds and not was:
         return []
     found = [number for number, _ in _came]
     _came.clear()
-    if _holds:
-        _open = was
+    if holds:
+        are_open = was
     else:
         _put_back()
     return found
@@ -98,18 +99,18 @@ def let_go_quietly() -> list[int]:
 
 def interruptibly(function: Callable[..., T], *arguments: Any) -> T:
     """Call what takes long or a user wrote, and let signals through meanwhile; those that have come, too."""
-    global _open  # noqa: PLW0603
-    if get_ident() != main or not _holds:
+    global are_open  # noqa: PLW0603
+    if get_ident() != main or not holds:
         return function(*arguments)
-    was = _open
+    was, times = are_open, _times_called
     try:
-        _open = True
+        are_open = True
         if _came:
             _call_handlers()
         return function(*arguments)
     finally:
-        _open = was
-        if not was:
+        are_open = was
+        if not was and not (type(function) is BuiltinFunctionType and times == _times_called):
             _replace()  # the function, or a handler, may have set new ones
 
 
@@ -136,15 +137,17 @@ def _note(number: int, frame: Any) -> None:
     """Handle a signal while its own handler is replaced: call that, or take note of the signal."""
     if number not in [came for came, _ in list(_came)]:  # as the system, which keeps one of a kind
         _came.append((number, frame))
-    if not _holds:
+    if not holds:
         _put_back()  # an interrupt of `_replace` or `_put_back` has left it
         _call_handlers()
-    elif _open:
+    elif are_open:
         _call_handlers()
 
 
 def _call_handlers() -> None:
     """Call the handlers of the signals that have come; all of them, even if one raises."""
+    global _times_called  # noqa: PLW0603
+    _times_called += 1
     raised: BaseException | None = None
     while True:
         try:
@@ -183,16 +186,17 @@ def _replace() -> None:
             to_replace = [i for i, handler in enumerate(found) if callable(handler) and handler is not _note]
             _look = found, to_replace, [_note if callable(handler) else handler for handler in found]
         for i in to_replace:
-            _replace_one(_NUMBERS[i], found[i])
+            number, handler = _NUMBERS[i], found[i]
+            _handlers[number] = handler
+            before = _signal.signal(number, _note)
+            if before is not handler and before is not _note:  # a handler has set another one since the look
+                _set_anew(number, before)
 
 
-def _replace_one(number: int, handler: Any) -> None:
+def _set_anew(number: int, handler: Any) -> None:
     _handlers[number] = handler
-    found = _signal.signal(number, _note)
-    if found is not handler and found is not _note:  # a handler has set another one since the look
-        _handlers[number] = found
-        if not callable(found):
-            _signal.signal(number, found)
+    if not callable(handler):
+        _signal.signal(number, handler)
 
 
 def _put_back() -> None:
@@ -206,12 +210,12 @@ def _put_back() -> None:
 
 def _after_fork() -> None:
     """Let a forked child's main thread be the one that forked; what came is the parent's."""
-    global main, _open  # noqa: PLW0603
+    global main, are_open  # noqa: PLW0603
     _came.clear()
     if get_ident() != main:
         main = get_ident()
-        _holds.clear()
-        _open = False
+        holds.clear()
+        are_open = False
         _put_back()
 
 

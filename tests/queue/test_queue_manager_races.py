@@ -22,6 +22,7 @@ class WatchedLock:
     """A lock that tells when somebody has to wait for it, and stops its next holder at a gate."""
 
     def __init__(self) -> None:
+        self.raw = self  # for conditions
         self._lock = threading.Lock()
         self.gate: Gate | None = None
         self.wanted = threading.Event()

@@ -126,7 +126,7 @@ class Writer:
         self._pid = os.getpid()
         # Guards all below; no task runs under it, and SQLite is not called.
         self._lock = Lock()
-        self._changed = Condition(self._lock)
+        self._changed = Condition(self._lock.raw)
         self._backlog: deque[Task] = deque()
         self._backlog_bytes = 0
         self._urgent = False  # a task in the backlog is not patient
