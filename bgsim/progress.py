@@ -46,7 +46,7 @@ from bgsim.checks import NotPicklable, check_integer
 from bgsim.errors import NoThreadError, start_thread
 from bgsim.threads import signals
 from bgsim.threads.locks import Lock, Thread
-from bgsim.threads.signals import hold, let_go
+from bgsim.threads.signals import HOLD, hold, let_go
 
 if TYPE_CHECKING:
     from weakref import ReferenceType
@@ -338,7 +338,8 @@ class ProgressBus(NotPicklable):
         below this call, delivers.
         """
         if not self._threads:
-            self._deliver()
+            with HOLD:  # an update that was taken is delivered, and only its callback is interrupted
+                self._deliver()
 
     def _deliver(self) -> None:
         if not self._channels.claim():

@@ -150,6 +150,10 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         yield Bench(engine, tmp_path)
     assert store.check().ok
     store.close()
+    gc.collect()  # engines that nobody got close themselves
+    for thread in threading.enumerate():
+        if thread.name == "close-bgsim":
+            thread.join(HANDSHAKE_S)
 
 
 def assert_whole(bench: Bench) -> None:

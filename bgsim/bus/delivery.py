@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from bgsim.errors import NoThreadError, start_thread
 from bgsim.threads.locks import Condition, Lock, Thread
+from bgsim.threads.signals import interruptibly, is_interrupt
 
 logger = logging.getLogger("bgsim.progress")
 
@@ -51,7 +52,7 @@ class Served(Protocol):
 class SingleCall:
     """A callback that is called once, with some arguments.
 
-    What it raises is logged. Only Ctrl-C in a thread that is not the dispatcher's goes on to that thread's caller.
+    What it raises is logged. Only what a signal's handler raises in it goes on to the caller of the thread.
     """
 
     __slots__ = ("_arguments", "callback")
@@ -65,9 +66,9 @@ class SingleCall:
         callback, self.callback = self.callback, None
         if callback is not None:
             try:
-                callback(*self._arguments)
+                interruptibly(callback, *self._arguments)
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and not isinstance(error, survived):
+                if is_interrupt(error) or (isinstance(error, KeyboardInterrupt) and not isinstance(error, survived)):
                     raise
                 logger.exception("a callback raised: %r", callback)
             self._arguments = ()  # the dispatcher's thread keeps its last call until the next

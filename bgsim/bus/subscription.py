@@ -306,8 +306,11 @@ class Subscription(NotPicklable):
         """Call the callback if the predicate is true."""
         assert self.callback is not None
         try:
-            return self.callback(update) if self._wanted.where is None or self._matches(update) else None
+            wanted = self._wanted.where is None or self._matches(update)
+            return interruptibly(self.callback, update) if wanted else None
         except survived as error:
+            if is_interrupt(error):
+                raise
             return self._note_failure("callback", update, error)
 
     def _run(self) -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from bgsim.threads.locks import Condition, Lock
+from bgsim.threads.signals import HOLD, interruptibly
 
 if TYPE_CHECKING:
     from bgsim.progress import ProgressBus
@@ -48,16 +49,22 @@ class Stepper:
         if self.is_here or not self._state.config.immediate:
             return False
         try:
+            with HOLD:
+                return self._take_turn()
+        finally:
+            self._bus.deliver()
+
+    def _take_turn(self) -> bool:
+        try:
             with self._lock:
                 self._turn_over.wait_for(lambda: self._thread is None)
                 self._thread = threading.get_ident()
-            return self._step()
+            return interruptibly(self._step)
         finally:
             with self._lock:
                 if self.is_here:  # else a signal's handler has ended the wait for its turn
                     self._thread = None
                     self._turn_over.notify_all()
-            self._bus.deliver()
 
     def _step(self) -> bool:
         self._timers.act()
