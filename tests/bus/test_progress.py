@@ -349,9 +349,10 @@ def test_nothing_is_kept_of_a_job_that_was_only_waited_for(bus: ProgressBus) -> 
 
 
 def test_the_modules_of_the_bus_import_one_way() -> None:
-    order = ["errors", "checks", "updates", "rate", "buffer", "filters", "post", "subscription", "channels", "delivery"]
+    ground = ["threads", "signals", "locks", "errors", "checks"]
+    order = [*ground, "updates", "rate", "buffer", "filters", "post", "subscription", "channels", "delivery"]
     order += ["batch_progress", "bars", "progress"]
-    for name in order[2:]:
+    for name in order[len(ground) :]:
         source = (Path(bgsim.__file__).parent / ("" if name == "progress" else "bus") / f"{name}.py").read_text()
         for node in ast.parse(source).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bgsim."):
