@@ -124,7 +124,7 @@ class Limits:
             logger.log(level, "%s: results were removed: %s", location, "; ".join(report.reasons))
         news, self.beyond = bool(beyond and not self.beyond), beyond
         if news:
-            logger.warning("%s", self._beyond_alert(location))
+            logger.warning("%s", self._beyond_alert(location, beyond))
 
     def tell_log(self, size_bytes: int, location: str) -> None:
         """Note the size of a long write-ahead log, and log it each time it has doubled.
@@ -143,9 +143,20 @@ class Limits:
             self._told_log = self.long_log
             logger.warning("%s", self._log_alert(location))
 
-    def alerts(self, location: str) -> tuple[str, ...]:
-        """Return a sentence for each thing that needs attention."""
-        told = (self._beyond_alert(location),) if self.beyond else ()
+    def alerts(self, location: str, used_bytes: int | None = None) -> tuple[str, ...]:
+        """Return a sentence for each thing that needs attention.
+
+        Parameters
+        ----------
+        location : str
+            The store, for people.
+        used_bytes : int, optional
+            What it takes now: the journal grows between two evictions. By default as after the latest one.
+        """
+        beyond = self.beyond
+        if used_bytes is not None:
+            beyond = used_bytes if used_bytes > self.max_storage_bytes else 0
+        told = (self._beyond_alert(location, beyond),) if beyond else ()
         return (*told, self._log_alert(location)) if self.long_log else told
 
     def _log_alert(self, location: str) -> str:
@@ -154,9 +165,9 @@ class Limits:
             "`with store.database()` block, keeps it from being moved into the file; let that reader end"
         )
 
-    def _beyond_alert(self, location: str) -> str:
+    def _beyond_alert(self, location: str, beyond: int) -> str:
         return (
-            f"{location} has {self.beyond:,} bytes, beyond max_storage_bytes={self.max_storage_bytes:,}: results in "
+            f"{location} has {beyond:,} bytes, beyond max_storage_bytes={self.max_storage_bytes:,}: results in "
             "slots, the newest result and the journal are never removed; clear slots with store.clear(workspace), or "
             "raise the limit"
         )

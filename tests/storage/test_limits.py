@@ -315,3 +315,13 @@ def test_a_log_that_a_reader_has_kept_is_short_again_before_the_store_is_idle(tm
             store_now(store, key(100.0 + number), 10)
         store.flush()
         assert log.stat().st_size <= 2**19
+
+
+def test_a_journal_beyond_the_limit_is_an_alert(tmp_path) -> None:
+    """Though it grows without a new result, after which the store would look."""
+    with closing(ResultStore(tmp_path / "s.db", max_storage_bytes=10_000)) as store:
+        assert store.alerts() == ()
+        store.journal.add(request(1, "a", options='{"x": "' + "y" * 600_000 + '"}'))
+        store.journal.flush()
+        (alert,) = store.alerts()
+        assert "beyond max_storage_bytes=10,000" in alert

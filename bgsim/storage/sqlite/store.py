@@ -32,6 +32,7 @@ from bgsim.storage.slots import SlotCache, SlotPair
 from bgsim.storage.sqlite import tables, values
 from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, is_unreadable
+from bgsim.storage.sqlite.eviction import measure
 from bgsim.storage.sqlite.file import StoreFile
 from bgsim.storage.sqlite.listings import list_results, list_workspaces
 from bgsim.storage.sqlite.loading import read
@@ -297,6 +298,11 @@ class ResultStore(LimitedStore):
         return self._file.run(work)
 
     # ---- limits and care -----------------------------------------------------------------------------
+
+    def alerts(self) -> tuple[str, ...]:
+        with suppress(StoreError), self._readers.reading() as reader:
+            return self._limits.alerts(self.location, measure(reader)[1])
+        return super().alerts()
 
     def evict(self, keep: Collection[str] = ()) -> CleanupReport:
         return self._file.run(lambda connection: self._upkeep.evict(connection, keep))
