@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import gc
 import itertools
+import os
 import random
 import re
 import signal
@@ -174,12 +175,12 @@ def assert_whole(bench: Bench) -> None:
         use()
 
 
-def every_line(bench: Bench, use: Callable[[Bench], None], stride: int) -> int:
+def every_line(bench: Bench, use: Callable[[Bench], None]) -> int:
     """Send a signal at each line of a use, or at some of them; return how many."""
     line = sent = 0
     there_are_more = True
     while there_are_more:
-        line += stride
+        line += STRIDE
         with suppress(Interruption):
             there_are_more = send_at_line(line, lambda: use(bench))
         sent += there_are_more
@@ -188,15 +189,12 @@ def every_line(bench: Bench, use: Callable[[Bench], None], stride: int) -> int:
     return sent
 
 
-def strides() -> list[Any]:
-    return [pytest.param(97, id="some lines"), pytest.param(1, id="every line", marks=pytest.mark.slow)]
+STRIDE = int(os.environ.get("BGSIM_SIGNAL_STRIDE", "97"))
+"""A signal comes at every line of this number; 1 for a thorough look, which takes hours."""
 
 
-@pytest.mark.parametrize("stride", strides())
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-def test_a_handler_that_calls_the_engine_waits_for_nothing(
-    bench: Bench, use: Callable[[Bench], None], stride: int
-) -> None:
+def test_a_handler_that_calls_the_engine_waits_for_nothing(bench: Bench, use: Callable[[Bench], None]) -> None:
     """At whatever line it comes."""
     called = []
 
@@ -213,22 +211,21 @@ def test_a_handler_that_calls_the_engine_waits_for_nothing(
         bench.queue.stats()
 
     with handled(handler):
-        sent = every_line(bench, use, stride)
+        sent = every_line(bench, use)
         assert signal.getsignal(signal.SIGUSR1) is handler
     assert len(called) == sent > 5
     assert_whole(bench)
 
 
-@pytest.mark.parametrize("stride", strides())
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-def test_a_handler_that_raises_leaves_nothing_broken(bench: Bench, use: Callable[[Bench], None], stride: int) -> None:
+def test_a_handler_that_raises_leaves_nothing_broken(bench: Bench, use: Callable[[Bench], None]) -> None:
     """At whatever line it comes."""
 
     def handler(number: int, _: Any) -> None:
         raise Interruption(number)
 
     with handled(handler):
-        assert every_line(bench, use, stride) > 5
+        assert every_line(bench, use) > 5
         assert signal.getsignal(signal.SIGUSR1) is handler
     assert_whole(bench)
 

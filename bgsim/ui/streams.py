@@ -135,26 +135,32 @@ def _writing() -> Iterator[None]:
 
 
 class _Remarks(io.TextIOBase):
-    """Standard error, where a failed write is lost and nothing else."""
+    """Standard error, where a failed write is lost and nothing else.
+
+    It is the stream of now: while rich draws, `sys.stderr` is a stand-in that writes to the console, and so to this.
+    """
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
 
     def write(self, text: str) -> int:
         with suppress(OSError, ValueError):
-            sys.stderr.write(text)
+            self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):
-            sys.stderr.flush()
+            self._stream.flush()
 
     def fileno(self) -> int:
-        return sys.stderr.fileno()
+        return self._stream.fileno()
 
     def isatty(self) -> bool:
-        return sys.stderr.isatty()
+        return self._stream.isatty()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return sys.stderr.encoding
+        return self._stream.encoding
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:

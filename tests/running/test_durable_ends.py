@@ -32,9 +32,9 @@ class Halting:
         self.gate = Gate()
         write = store.journal.write
 
-        def wait_and_write(connection: sqlite3.Connection) -> None:
+        def wait_and_write(connection: sqlite3.Connection, ended: Any) -> None:
             self.gate.stop_here()
-            write(connection)
+            write(connection, ended)
 
         store.journal.write = wait_and_write
 
@@ -126,7 +126,7 @@ def test_an_end_is_told_although_the_journal_cannot_be_written(
     engine.pause()
     job = engine.submit(one_draw, replicates=3, durable=True)
 
-    def refuse(_: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(engine.store.journal, "write", refuse)

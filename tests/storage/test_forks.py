@@ -23,7 +23,7 @@ from store_helpers import columns, key, same, store_now
 from bgsim.errors import StoreError
 from bgsim.storage import ResultStore
 from bgsim.storage.sqlite import forks
-from bgsim.storage.sqlite.writer import Task
+from bgsim.storage.sqlite.task import Task
 from bgsim.threads import signals
 
 pytestmark = [

@@ -22,7 +22,7 @@ from bgsim.errors import NewerSchemaError, StoreError
 from bgsim.storage import DeadLetter, PendingRequest, ResultStore, ScheduledRequest
 from bgsim.storage.owners import STALE_AFTER_S, Owner, process_start
 from bgsim.storage.sqlite import schema
-from bgsim.storage.sqlite.writer import Task
+from bgsim.storage.sqlite.task import Task
 from bgsim.storage.times import time_text
 
 
@@ -506,3 +506,40 @@ def test_of_two_processes_one_runs_a_due_time(in_file, path) -> None:
         process.stdin.flush()
     found = [name for process in processes for name in finish(process, "")]
     assert sorted(found) == sorted(f"t{number}" for number in range(50))
+
+
+def test_a_request_does_not_end_with_a_result_that_cannot_be_stored(in_file, path, monkeypatch) -> None:
+    """Its row stays until the engine has told how it ended: a crash in between would lose it."""
+    told = []
+
+    def fail(*_: object) -> None:
+        raise StoreError("it does not fit")
+
+    in_file.journal.add(request(1, "a"))
+    in_file.journal.add(request(2, "a"))
+    in_file.journal.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr("bgsim.storage.sqlite.tables.write_results", fail)
+        in_file.store(key(1), columns(key(1), 5), on_stored=told.append, finishes=["r1"])
+        in_file.flush()
+    in_file.journal.flush()
+    assert str(told[0]) == "it does not fit"
+    assert read(path, "SELECT id FROM requests ORDER BY id") == [("r1",), ("r2",)]
+    in_file.store(key(1), columns(key(1), 5), finishes=["r1"])
+    in_file.flush()
+    assert read(path, "SELECT id FROM requests") == [("r2",)]
+
+
+def test_a_flush_that_wrote_nothing_says_so_though_its_failure_is_forgotten(in_file, monkeypatch) -> None:
+    """Another caller's flush begins before this one has looked at the failure."""
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bgsim.storage.sqlite.journal_tables.write_requests", refuse)
+        patch.setattr(in_file.journal, "_fail", lambda _: None)
+        in_file.journal.add(request(1, "a"))
+        with pytest.raises(StoreError, match="the journal cannot be written"):
+            in_file.journal.flush()
+    in_file.journal.flush()

@@ -27,7 +27,7 @@ from bgsim.storage import ResultStore
 from bgsim.storage.slots import VALID_S
 from bgsim.storage.sqlite import database, salvage, schema, tables, writer
 from bgsim.storage.sqlite.entries import ForeignEntriesError
-from bgsim.storage.sqlite.writer import Task
+from bgsim.storage.sqlite.task import Task
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -19,8 +19,9 @@ from bgsim.storage.sqlite.entries import check_entries
 from bgsim.storage.sqlite.file_journal import FileJournal
 from bgsim.storage.sqlite.readers import Readers
 from bgsim.storage.sqlite.salvage import rebuild
+from bgsim.storage.sqlite.task import Task
 from bgsim.storage.sqlite.upkeep import Upkeep
-from bgsim.storage.sqlite.writer import Task, Writer
+from bgsim.storage.sqlite.writer import Writer
 from bgsim.threads.locks import Lock
 from bgsim.threads.signals import HOLD, interruptibly
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -20,7 +20,7 @@ from bgsim.storage.owners import Owner
 from bgsim.storage.sqlite import journal_tables as tables
 from bgsim.storage.sqlite.journal_tables import Mark
 from bgsim.storage.sqlite.readers import Readers
-from bgsim.storage.sqlite.writer import Task
+from bgsim.storage.sqlite.task import Task
 from bgsim.threads.locks import Lock
 from bgsim.threads.signals import HOLD
 
@@ -93,6 +93,9 @@ class FileJournal(Journal):
         self._known: set[str] = set()  # requests that may be in the file, of those that this process has met
         self._asked = False  # whether a task that writes the changes is in the backlog
         self._failed_before = False
+        self._ended: Collection[str] = ()  # requests that the writer's current transaction ends
+        self._removed: set[str] = set()  # rows that it deletes
+        self._made = self._made_then = self._written = 0  # changes: all, at the start of that, and in the file
 
     # ---- changes, which take microseconds --------------------------------------------------------------
 
@@ -107,17 +110,20 @@ class FileJournal(Journal):
 
     def _set_owner(self, name: str, owner: Owner | None) -> None:
         with self._lock:
+            self._made += 1
             self._changes.owners[name] = owner
             self.failure = None
         self._ask()
 
     def add(self, request: PendingRequest) -> None:
         with self._lock:
+            self._made += 1
             self._changes.requests[request.id] = request
         self._ask()
 
     def start(self, id: str) -> None:
         with self._lock:
+            self._made += 1
             self._changes.requests[id] = _started(self._changes.requests.get(id))
         self._ask()
 
@@ -128,14 +134,20 @@ class FileJournal(Journal):
     def _remove(self, id: str) -> bool:
         """Note the end of a request; return whether it has to be written."""
         with self._lock:
-            if isinstance(self._changes.requests.get(id), PendingRequest) and id not in self._known:
-                del self._changes.requests[id]
-                return False
-            self._changes.requests[id] = Mark.REMOVED
-            return True
+            return self._end(id)
+
+    def _end(self, id: str) -> bool:
+        """Do that, under the lock."""
+        self._made += 1
+        if isinstance(self._changes.requests.get(id), PendingRequest) and id not in self._known:
+            del self._changes.requests[id]
+            return False
+        self._changes.requests[id] = Mark.REMOVED
+        return True
 
     def add_dead_letter(self, letter: DeadLetter) -> None:
         with self._lock:
+            self._made += 1
             self._changes.letters.append(letter)
             del self._changes.letters[:-MAX_DEAD_LETTERS]
         self._ask()
@@ -172,28 +184,38 @@ class FileJournal(Journal):
 
     # ---- called by the writer, in and around its transactions ------------------------------------------
 
-    def end(self, ids: Iterable[str]) -> None:
-        """Note the end of requests, to be written in the writer's current transaction."""
-        for each in ids:
-            self._remove(each)
+    def write(self, connection: sqlite3.Connection, ended: Collection[str]) -> None:
+        """Write the changes, and the end of requests, into the transaction that the writer is about to commit.
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Write the changes into the transaction that the writer is about to commit."""
+        If that fails, the requests have not ended: what would end them is undone with it.
+        """
         with self._lock:
             self._asked = False
-            if self.failure is not None or not self._changes:
+            if self.failure is not None:
+                for each in ended:
+                    self._end(each)
                 return
+            if not (self._changes or ended):
+                self._written = self._made
+                return
+            self._made_then, self._ended = self._made, ended
             self._writing, self._changes = self._changes, _Changes()
+            changes = replace(self._writing, requests=dict(self._writing.requests))
+            for each in ended:
+                changes.requests.pop(each, None)
+                if each in self._known:
+                    changes.requests[each] = Mark.REMOVED
+            self._removed = {key for key, change in changes.requests.items() if change is Mark.REMOVED}
             self._known.update(self._writing.requests)
-        self._writing.write(connection, self._clock())
+        changes.write(connection, self._clock())
 
     def committed(self) -> None:
         """Drop the changes that were written."""
         with self._lock:
             if self._writing is None:
                 return
-            self._known -= {key for key, change in self._writing.requests.items() if change is Mark.REMOVED}
-            self._writing, self._failed_before = None, False
+            self._known -= self._removed
+            self._written, self._writing, self._failed_before = self._made_then, None, False
 
     def rolled_back(self, error: Exception | None) -> bool:
         """Take the changes back; return whether there were any.
@@ -207,6 +229,8 @@ class FileJournal(Journal):
             if self._writing is None:
                 return False
             self._changes, self._writing = self._writing.followed_by(self._changes), None
+            for each in self._ended if error is not None else ():  # their results are stored
+                self._end(each)
         if error is not None:
             self._fail(error)
         return True
@@ -251,10 +275,13 @@ class FileJournal(Journal):
     def flush(self) -> None:
         with self._lock:
             self.failure = None
+            made = self._made
         self._tasks.run(_nothing)
-        failure = self.failure
-        if failure is not None:
-            raise StoreError(f"the journal cannot be written: {failure}") from failure
+        with self._lock:  # another caller may have had the failure forgotten by now
+            is_written = self._written >= made or not (self._changes or self._writing)
+            failure = self.failure
+        if not is_written:
+            raise StoreError(f"the journal cannot be written: {failure or 'the store refused it'}") from failure
 
     def _flush_if_possible(self) -> None:
         with suppress(StoreError):  # a failed write does not prevent reading

@@ -38,8 +38,9 @@ from bgsim.storage.sqlite.listings import list_results, list_workspaces
 from bgsim.storage.sqlite.loading import read
 from bgsim.storage.sqlite.search import similar
 from bgsim.storage.sqlite.tables import NewResult
+from bgsim.storage.sqlite.task import Task
 from bgsim.storage.sqlite.upkeep import Upkeep
-from bgsim.storage.sqlite.writer import Task, Writer
+from bgsim.storage.sqlite.writer import Writer
 from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
@@ -220,13 +221,12 @@ class ResultStore(LimitedStore):
         except StoreError as error:
             done(error)
             return
-        replicates, ended = len(next(iter(checked.values()))), tuple(finishes)
+        replicates = len(next(iter(checked.values())))
 
         def work(_: object) -> None:
             self._upkeep.store(new)
             if workspace is not None:
                 self._upkeep.place(workspace, record.hash, replicates)
-            self._file.journal.end(ended)
 
         def stored(error: Exception | None) -> None:
             if error is None and workspace is not None:
@@ -235,7 +235,7 @@ class ResultStore(LimitedStore):
                 self._cache.drop_other(record.hash, checked)
             done(error)
 
-        self._file.submit(Task(work, stored, new.size_bytes))
+        self._file.submit(Task(work, stored, new.size_bytes, ends=tuple(finishes)))
 
     def delete(self, result_hash: str) -> bool:
         def work(connection: sqlite3.Connection) -> bool:

@@ -13,13 +13,11 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bgsim.errors import StoreError, start_thread
-from bgsim.storage.base import OnStored
 from bgsim.storage.sqlite import forks, values
 from bgsim.storage.sqlite.database import (
     BUSY_TIMEOUT_MS,
@@ -31,6 +29,7 @@ from bgsim.storage.sqlite.database import (
     is_busy,
 )
 from bgsim.storage.sqlite.entries import check_entries
+from bgsim.storage.sqlite.task import Task, Work
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.threads.locks import Condition, Latch, Lock, Thread
 
@@ -50,42 +49,12 @@ _LONG = 4
 
 _FREE_PAGES_A_STEP = 2000
 
-Work = Callable[[Any], None]
-
-
-@dataclass(slots=True)
-class Task:
-    """Work for the writer.
-
-    Attributes
-    ----------
-    work : callable
-        Gets the connection, in a savepoint; it may be called again if the group cannot be committed.
-    done : callable
-        Gets None when it is durable, or the error.
-    size_bytes : int
-        Counts against `BACKLOG_BYTES`.
-    alone : bool
-        Outside of any transaction, for statements that SQLite allows only there.
-    closed : bool
-        Alone, and with the writer's connection closed: it gets None.
-    patient : bool
-        It waits for `LINGER_S`, to share a transaction with the next tasks.
-    """
-
-    work: Work
-    done: OnStored
-    size_bytes: int = 0
-    alone: bool = False
-    closed: bool = False
-    patient: bool = False
-
 
 class LateWork(Protocol):
     """Writes at the end of every transaction; if that fails, no result fails with it."""
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Write what is pending."""
+    def write(self, connection: sqlite3.Connection, ended: Collection[str]) -> None:
+        """Write what is pending, and that these requests have ended."""
 
     def committed(self) -> None:
         """Note that it is durable."""
@@ -307,8 +276,10 @@ class Writer:
         with forks.Use(self.path):
             return self._transact(tasks, late=True)
 
-    def _transact(self, tasks: list[Task], *, late: bool, apart: bool = False) -> list[Exception | None]:
-        """Do that; with `apart` each task has a savepoint, and fails alone."""
+    def _transact(
+        self, tasks: list[Task], *, late: bool, apart: bool = False, ended: Iterable[str] = ()
+    ) -> list[Exception | None]:
+        """Do that; with `apart` each task has a savepoint, and fails alone. `ended` are requests of earlier tasks."""
         errors: list[Exception | None] = [None] * len(tasks)
         working = False
         try:
@@ -325,7 +296,7 @@ class Writer:
                 working = False
             self._upkeep.before_commit(self.connection)
             if late:
-                self._late.write(self.connection)
+                self._late.write(self.connection, [*ended, *_ends(tasks, errors)])
             self.connection.execute("COMMIT")
             self._upkeep.committed()
         except Exception as error:  # the writer goes on after any error
@@ -344,7 +315,7 @@ class Writer:
             if busy or not tasks or not (len(tasks) > 1 or had_late or made_room):
                 return [failure] * len(tasks)
             errors = [self._transact([task], late=False)[0] for task in tasks]
-            self._transact([], late=True)
+            self._transact([], late=True, ended=_ends(tasks, errors))
             return errors
         if late:
             self._late.committed()
@@ -396,3 +367,8 @@ class Writer:
                 f"the store {self.path} was deleted or replaced while it was open, so nothing more is written; "
                 "open it anew"
             )
+
+
+def _ends(tasks: list[Task], errors: list[Exception | None]) -> list[str]:
+    """Return the requests that end with the tasks that have not failed."""
+    return [each for task, error in zip(tasks, errors, strict=True) if error is None for each in task.ends]
