@@ -512,8 +512,10 @@ def test_a_request_does_not_end_with_a_result_that_cannot_be_stored(in_file, pat
     """Its row stays until the engine has told how it ended: a crash in between would lose it."""
     told = []
 
-    def fail(*_: object) -> None:
-        raise StoreError("it does not fit")
+    def fail(_: object, results: list[object]) -> list[int]:
+        if results:
+            raise StoreError("it does not fit")
+        return []
 
     in_file.journal.add(request(1, "a"))
     in_file.journal.add(request(2, "a"))
