@@ -500,7 +500,7 @@ def test_factories_and_required_arguments() -> None:
 
 
 def test_what_a_compiled_kernel_cannot_see_is_named() -> None:
-    """Properties, methods and attributes of the class; not what is a field, or is unknown."""
+    """Properties, methods and attributes of the class, what is no number, and what is unknown."""
 
     @bgsim.simulation(outputs={"x": "f8"})
     def doubles(p: Disc, rng):
@@ -510,8 +510,12 @@ def test_what_a_compiled_kernel_cannot_see_is_named() -> None:
         doubles.warmup()
     for name, kind in (("method", "a method"), ("halved", "a property"), ("diameter", "an attribute of the class")):
         assert kind in (unreachable_attribute(Disc, f"Unknown attribute '{name}' of type View:area(float64)") or "")
-    for name, found in (("radius", Disc), ("nothing", Disc), ("doubled", None)):
-        assert unreachable_attribute(found, f"Unknown attribute '{name}' of type View:area(float64)") is None
+    for found, name, hint in (
+        (Disc, "radius", "'radius' is None or a text here"),
+        (Disc, "nothing", "Disc has no field 'nothing' (it has area, points, radius, table)"),
+        (None, "doubled", "'doubled' was not given, or is None or a text here"),
+    ):
+        assert hint in (unreachable_attribute(found, f"Unknown attribute '{name}' of type View:area(float64)") or "")
     assert unreachable_attribute(Disc, "Unknown attribute 'doubled' of type array(float64)") is None
 
 
