@@ -628,6 +628,15 @@ def test_without_cronsim_schedules_say_what_to_install_and_jobs_run(
 # ---- a schedule that the store has otherwise than it should ------------------------------------------------
 
 
+def with_an_odd_schedule(path: Path, column: str, value: Any, name: str, *, beside: str) -> Path:
+    """Store two hourly schedules, one of them with an odd value; return the path."""
+    with bgsim.Engine(path, immediate=True, clock=ManualClock(NOON)) as engine:
+        for each in (name, beside):
+            engine.schedule(one_draw, replicates=2, cron="0 * * * *", name=each, cache="off")
+    set_value(path, "schedules", column, value, name)
+    return path
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [
@@ -636,12 +645,7 @@ def test_without_cronsim_schedules_say_what_to_install_and_jobs_run(
     ],
 )  # fmt: skip
 def test_a_schedule_that_cannot_be_read_costs_itself_alone(tmp_path: Path, column: str, value: Any) -> None:
-    path = tmp_path / "s.db"
-    with bgsim.Engine(path, immediate=True, clock=ManualClock(NOON)) as engine:
-        for name in ("good", "odd"):
-            engine.schedule(one_draw, replicates=2, cron="0 * * * *", name=name, cache="off")
-    set_value(path, "schedules", column, value, "odd")
-    runs = Runs(path)
+    runs = Runs(with_an_odd_schedule(tmp_path / "s.db", column, value, "odd", beside="good"))
     with runs.engine as engine:
         assert runs.after(HOUR) == ["01 13:00"]
         assert [schedule.name for schedule in engine.schedules()] == ["good"]
@@ -659,12 +663,7 @@ def test_a_schedule_that_cannot_be_read_costs_itself_alone(tmp_path: Path, colum
 def test_a_schedule_whose_request_is_refused_keeps_no_other_from_running(
     tmp_path: Path, column: str, value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "s.db"
-    with bgsim.Engine(path, immediate=True, clock=ManualClock(NOON)) as engine:
-        for name in ("a", "z"):
-            engine.schedule(one_draw, replicates=2, cron="0 * * * *", name=name, cache="off")
-    set_value(path, "schedules", column, value, "a")
-    runs = Runs(path)
+    runs = Runs(with_an_odd_schedule(tmp_path / "s.db", column, value, "a", beside="z"))
     with runs.engine:
         assert runs.after(HOUR) == ["01 13:00"]
     assert f"the schedule a could not start the run of 2026-06-01T13:00:00.000000+00:00: {column}" in caplog.text

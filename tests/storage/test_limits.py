@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from store_helpers import columns, key, request, store_now
+from store_helpers import columns, key, opened_by, request, store_now
 
 import bgsim
 from bgsim.errors import InvalidInputError
@@ -27,17 +27,9 @@ DAY_S = 24 * 3600.0
 @pytest.fixture(params=["file", "memory"])
 def make(request, tmp_path):
     """Return a function that opens a store; what it opened is closed in the end."""
-    opened = []
     kinds = {"file": partial(ResultStore, tmp_path / "s.db"), "memory": MemoryStore}
-
-    def open_store(**settings):
-        store = kinds[request.param](**settings)
-        opened.append(store)
-        return store
-
-    yield open_store
-    for store in opened:
-        store.close()
+    with opened_by(kinds[request.param]) as open_store:
+        yield open_store
 
 
 def later(monkeypatch, seconds: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from store_dict import DictStore
-from store_helpers import NEW, OLD, columns, key, same, store_now, versioned
+from store_helpers import NEW, OLD, columns, key, opened_by, same, store_now, versioned
 
 import bgsim
 from bgsim.errors import InvalidInputError, StoreError
@@ -24,17 +24,9 @@ from bgsim.storage.explain import changed_parts
 @pytest.fixture(params=["file", "memory", "dict"])
 def make(request, tmp_path):
     """Return a function that opens a store; what it opened is closed in the end."""
-    opened = []
     kinds = {"file": partial(ResultStore, tmp_path / "s.db"), "memory": MemoryStore, "dict": DictStore}
-
-    def open_store(**settings):
-        store = kinds[request.param](**settings)
-        opened.append(store)
-        return store
-
-    yield open_store
-    for store in opened:
-        store.close()
+    with opened_by(kinds[request.param]) as open_store:
+        yield open_store
 
 
 @pytest.fixture
