@@ -112,16 +112,15 @@ class JobTable:
         """
         run: Run | None = job.run
         from_store = job.from_store
-        buries = error is not None and letter
+        bury = self._events.buried(job, run, error) if error is not None and letter else None
         if run is not None:
             job.run = None
             from_store = run.from_store
             job.replicates_done = run.done_within(job.replicates)
             job.attempts = len(run.attempts)
-            if self._events.owner is not None and (in_journal or buries):
+            if self._events.owner is not None and (in_journal or bury is not None):
                 job.from_store = min(from_store, job.replicates)
-                write = self._events.buried(job, run, error) if error is not None and letter else None
-                self._end_when_written(job, state, write, columns, error, message)
+                self._end_when_written(job, state, bury, columns, error, message)
                 return
             del self._state.jobs[job.id]
         if state is _COMPLETED:
@@ -133,8 +132,8 @@ class JobTable:
             self._state.runs_s.append(now - job.started_at)
         if error is not None:
             job.error = f"{type(error).__name__}: {text_of(error)}"
-            if buries:
-                self._lock.defer(self._events.buried(job, run, error))
+            if bury is not None:
+                self._lock.defer(bury)
         self._events.ended(job, from_store, () if message is None else (message,))
         self._remember(job, now)
         request = job.request

@@ -54,6 +54,12 @@ SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """Raised by SQLite; the second when its message contains damaged text."""
 
 
+def code_of(error: Exception) -> int:
+    """Return SQLite's primary code of an error; 0 if it has none."""
+    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code
+
+
 def is_unreadable(error: Exception) -> bool:
     """Tell whether SQLite read a row whose text Python cannot decode."""
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
@@ -61,13 +67,12 @@ def is_unreadable(error: Exception) -> bool:
 
 def is_damage(error: Exception) -> bool:
     """Tell whether SQLite found the file itself to be damaged."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, UnicodeDecodeError) or is_unreadable(error) or code in _DAMAGE
+    return isinstance(error, UnicodeDecodeError) or is_unreadable(error) or code_of(error) in _DAMAGE
 
 
 def is_busy(error: Exception) -> bool:
     """Tell whether another connection has kept the file locked."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def is_read_only(error: Exception) -> bool:
@@ -81,7 +86,7 @@ def explained(path: Path, verb: str, error: Exception) -> StoreError:
         found: StoreError = DamagedFileError(
             f"the store {path} is damaged ({error}); `bgsim store check --repair` saves what can be read"
         )
-    elif getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+    elif code_of(error) == sqlite3.SQLITE_FULL:
         found = StoreError(f"the store {path} cannot be {verb}: the disk is full, or the file's limit is reached")
     elif is_busy(error):
         found = StoreError(

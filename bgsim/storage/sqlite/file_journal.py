@@ -128,21 +128,18 @@ class FileJournal(Journal):
         self._ask()
 
     def remove(self, id: str) -> None:
-        if self._remove(id):
+        with self._lock:
+            self._made += 1
+            is_to_be_written = self._end(self._changes.requests, id)
+        if is_to_be_written:
             self._ask()
 
-    def _remove(self, id: str) -> bool:
-        """Note the end of a request; return whether it has to be written."""
-        with self._lock:
-            return self._end(id)
-
-    def _end(self, id: str) -> bool:
-        """Do that, under the lock."""
-        self._made += 1
-        if isinstance(self._changes.requests.get(id), PendingRequest) and id not in self._known:
-            del self._changes.requests[id]
+    def _end(self, changes: dict[str, PendingRequest | Mark], id: str) -> bool:
+        """Add the end of a request to changes; return whether it has to be written. Under the lock."""
+        if isinstance(changes.get(id), PendingRequest) and id not in self._known:
+            del changes[id]
             return False
-        self._changes.requests[id] = Mark.REMOVED
+        changes[id] = Mark.REMOVED
         return True
 
     def add_dead_letter(self, letter: DeadLetter) -> None:
@@ -192,8 +189,7 @@ class FileJournal(Journal):
         with self._lock:
             self._asked = False
             if self.failure is not None:
-                for each in ended:
-                    self._end(each)
+                self._end_later(ended)
                 return
             if not (self._changes or ended):
                 self._written = self._made
@@ -202,12 +198,16 @@ class FileJournal(Journal):
             self._writing, self._changes = self._changes, _Changes()
             changes = replace(self._writing, requests=dict(self._writing.requests))
             for each in ended:
-                changes.requests.pop(each, None)
-                if each in self._known:
-                    changes.requests[each] = Mark.REMOVED
+                self._end(changes.requests, each)
             self._removed = {key for key, change in changes.requests.items() if change is Mark.REMOVED}
-            self._known.update(self._writing.requests)
+            self._known.update(changes.requests)
         changes.write(connection, self._clock())
+
+    def _end_later(self, ended: Iterable[str]) -> None:
+        """Keep the end of requests until the journal can be written; under the lock."""
+        for each in ended:
+            self._made += 1
+            self._end(self._changes.requests, each)
 
     def committed(self) -> None:
         """Drop the changes that were written."""
@@ -229,8 +229,8 @@ class FileJournal(Journal):
             if self._writing is None:
                 return False
             self._changes, self._writing = self._writing.followed_by(self._changes), None
-            for each in self._ended if error is not None else ():  # their results are stored
-                self._end(each)
+            if error is not None:
+                self._end_later(self._ended)  # their results are stored
         if error is not None:
             self._fail(error)
         return True

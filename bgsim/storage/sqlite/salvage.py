@@ -17,7 +17,15 @@ from bgsim.storage.codec.columns import Columns
 from bgsim.storage.records import Record
 from bgsim.storage.slots import pair_of
 from bgsim.storage.sqlite import forks, journal_tables, tables, values
-from bgsim.storage.sqlite.database import SQLITE_ERRORS, check_path, connect, explained, file_identity, open_database
+from bgsim.storage.sqlite.database import (
+    SQLITE_ERRORS,
+    check_path,
+    code_of,
+    connect,
+    explained,
+    file_identity,
+    open_database,
+)
 from bgsim.storage.sqlite.entries import check_entries
 from bgsim.storage.sqlite.permissions import make_like
 from bgsim.storage.sqlite.remains import Remains
@@ -123,7 +131,7 @@ def _locked(lock: Path, path: Path) -> sqlite3.Connection:
         except sqlite3.Error as error:
             connection.close()
             # The process that had the lock has removed the file, so this connection has nothing to lock.
-            removed = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+            removed = code_of(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
             if not removed or attempt == _LOCK_ATTEMPTS - 1:
                 raise explained(path, "rebuilt", error) from error
         else:

@@ -24,6 +24,7 @@ from bgsim.storage.sqlite.database import (
     JOURNAL_LIMIT_BYTES,
     LOCKED_TIMEOUT_MS,
     SQLITE_ERRORS,
+    code_of,
     explained,
     file_identity,
     is_busy,
@@ -307,11 +308,10 @@ class Writer:
             if working and open_still:
                 return self._transact(tasks, late=late, apart=True)  # a task has failed, not SQLite
             failure = explained(self.path, "written", error) if isinstance(error, SQLITE_ERRORS) else error
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             busy = is_busy(error)  # each task would wait as long again
             self._is_locked = self._is_locked or busy
             had_late = late and self._late.rolled_back(None if tasks or busy else failure)
-            made_room = late and code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._make_room()
+            made_room = late and code_of(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and self._make_room()
             if busy or not tasks or not (len(tasks) > 1 or had_late or made_room):
                 return [failure] * len(tasks)
             errors = [self._transact([task], late=False)[0] for task in tasks]
