@@ -248,10 +248,8 @@ def test_check_repair_of_a_damaged_database_goes_on_with_a_new_file(path) -> Non
         "UPDATE blocks SET raw_bytes = 1099511627776, shape = '[137438953472]', count = 137438953472 WHERE hash = ?",
         "DELETE FROM blocks WHERE hash = ? AND first = 50 AND position = 1",
         "DELETE FROM blocks WHERE hash = ?",
-        "UPDATE results SET replicates = 1000000 WHERE hash = ?",
         "UPDATE results SET outputs = 3 WHERE hash = ?",
         "UPDATE results SET outputs = 5 WHERE hash = ?",
-        "UPDATE results SET replicates = 9007199254740992 WHERE hash = ?",
     ],
 )
 @pytest.mark.parametrize("grown", [True, False])
@@ -273,6 +271,25 @@ def test_a_damaged_result_is_a_miss_is_set_aside_and_noted(path, caplog, stateme
     noted = connection.execute("SELECT hash, replicates FROM damaged").fetchall()
     connection.close()
     assert [row[0] for row in noted] == [key(0).hash]
+
+
+@pytest.mark.parametrize("said", [1, 399, 401, 1_000_000, 2**53])
+@pytest.mark.parametrize("grown", [True, False])
+@pytest.mark.parametrize("how", ["loading", "repair"])
+def test_a_result_that_does_not_know_its_number_is_counted(path, caplog, how, grown, said) -> None:
+    fill(path, grown=grown)
+    edit(path, f"UPDATE results SET replicates = {said} WHERE hash = ?", key(0).hash)
+    with closing(ResultStore(path)) as store, caplog.at_level(logging.CRITICAL, "bgsim.storage"):
+        report = store.check(repair=how == "repair")
+        assert "has 400 replicates, which is not what it says" in report.problems[0]
+        if how == "loading" and said > 400:
+            assert store.load(key(0)) is None
+        if how == "repair" or said > 400:
+            assert store.find(key(0)) == 400
+            assert store.check().ok
+            assert same(store.load(key(0)), columns(key(0), 400))
+        assert store.damaged == 0
+        assert same(store.load(key(0), 1), columns(key(0), 1))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ class Findings:
         Number read.
     damaged : dict of str to str
         The reason by hash, of results that cannot be used.
+    counted : dict of str to int
+        The replicates by hash, of results that are said to have another number, and are whole otherwise.
     problems : list of str
         All problems, these included.
     journal, identities : list of (str, int, str)
@@ -44,6 +46,7 @@ class Findings:
     results: int = 0
     blocks: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     journal: list[tuple[str, int, str]] = field(default_factory=list)
     identities: list[tuple[str, int, str]] = field(default_factory=list)
@@ -83,9 +86,8 @@ def check_file(connection: sqlite3.Connection) -> Findings:
 
 
 def mend(connection: sqlite3.Connection, found: Findings) -> None:
-    """Set damaged results aside, remove rows of results that are not stored, and sum the sizes again."""
-    for result_hash, reason in found.damaged.items():
-        tables.set_aside(connection, result_hash, reason)
+    """Mend results, remove rows of results that are not stored, and sum the sizes again."""
+    mend_results(connection, found)
     for table, rowid, _ in (*found.journal, *found.identities):
         connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
     connection.execute("DELETE FROM blocks WHERE hash NOT IN (SELECT hash FROM results)")
@@ -96,6 +98,16 @@ def mend(connection: sqlite3.Connection, found: Findings) -> None:
     )
     connection.execute(
         "UPDATE results SET stored_bytes = (SELECT sum(length(data)) FROM blocks WHERE blocks.hash = results.hash)"
+    )
+
+
+def mend_results(connection: sqlite3.Connection, found: Findings) -> None:
+    """Set damaged results aside, and write how many replicates the others have."""
+    for result_hash, reason in found.damaged.items():
+        tables.set_aside(connection, result_hash, reason)
+    connection.executemany(
+        "UPDATE results SET replicates = ? WHERE hash = ?",
+        [(replicates, result_hash) for result_hash, replicates in found.counted.items()],
     )
 
 
@@ -137,13 +149,11 @@ def _check_identities(connection: sqlite3.Connection, found: Findings) -> None:
                 found.identities.append(("identities", row, "no result has this fingerprint"))
 
 
-def find_damage(connection: sqlite3.Connection, result_hash: str) -> str | None:
-    """Read all of a result; return why it is damaged, or None if it is not, or is not there."""
-    try:
-        _read_result(connection, result_hash)
-    except DamagedResultError as error:
-        return str(error)
-    return None
+def look_at(connection: sqlite3.Connection, result_hash: str) -> Findings:
+    """Read all of a result; return what is wrong with it, nothing if it is not there."""
+    found = Findings()
+    _check_result(connection, result_hash, found)
+    return found
 
 
 def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findings) -> None:
@@ -151,8 +161,15 @@ def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findi
     try:
         blocks, said = _read_result(connection, result_hash)
     except DamagedResultError as error:
-        found.damaged[result_hash] = str(error)
-        found.problems.append(f"result {result_hash} is damaged: {error}")
+        replicates = _count(connection, result_hash)
+        if replicates:
+            found.counted[result_hash] = replicates
+            found.problems.append(
+                f"result {result_hash} has {replicates} replicates, which is not what it says: {error}"
+            )
+        else:
+            found.damaged[result_hash] = str(error)
+            found.problems.append(f"result {result_hash} is damaged: {error}")
         return
     found.blocks += blocks
     (size,) = connection.execute("SELECT sum(length(data)) FROM blocks WHERE hash = ?", (result_hash,)).fetchone()
@@ -160,8 +177,30 @@ def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findi
         found.problems.append(f"result {result_hash} is said to have {said} bytes, and has {size}")
 
 
-def _read_result(connection: sqlite3.Connection, result_hash: str) -> tuple[int, int]:
+def _count(connection: sqlite3.Connection, result_hash: str) -> int:
+    """Return how many replicates a result has that does not know its number; 0 if it is damaged otherwise."""
+    (replicates,) = connection.execute(
+        "SELECT min(ends) FROM (SELECT max(first + count) AS ends FROM blocks WHERE hash = ? GROUP BY position)",
+        (result_hash,),
+    ).fetchone()
+    if type(replicates) is not int or replicates < 1:
+        return 0
+    try:
+        _read_result(connection, result_hash, replicates)
+    except DamagedResultError:
+        return 0
+    return replicates
+
+
+def _read_result(connection: sqlite3.Connection, result_hash: str, replicates: int | None = None) -> tuple[int, int]:
     """Read and check a result; return the number of its blocks, and of the bytes that it is said to have.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    result_hash : str
+    replicates : int or None
+        How many it has; None is for as many as it says.
 
     Raises
     ------
@@ -176,6 +215,8 @@ def _read_result(connection: sqlite3.Connection, result_hash: str) -> tuple[int,
         ).fetchone()
         if row is None:
             return 0, 0
+        if replicates is not None:
+            row = (*row[:7], replicates, *row[8:])
         _check_record(row, Values(connection))
         return _check_columns(connection, result_hash, row[7]), row[10]
     except SQLITE_ERRORS as error:

@@ -13,7 +13,7 @@ from bgsim.errors import NewerSchemaError, StoreError, printable
 from bgsim.storage.codec import segments
 from bgsim.storage.slots import SlotCache
 from bgsim.storage.sqlite import forks, tables
-from bgsim.storage.sqlite.check import find_damage
+from bgsim.storage.sqlite.check import Findings, look_at, mend_results
 from bgsim.storage.sqlite.database import DamagedFileError, file_identity, open_database, reopen_database
 from bgsim.storage.sqlite.entries import check_entries
 from bgsim.storage.sqlite.file_journal import FileJournal
@@ -129,20 +129,20 @@ class StoreFile:
         self.cache.pin(tables.pinned(connection))
 
     def set_aside(self, result_hash: str, reason: str) -> None:
-        """Remove a result that was found damaged, if the writer finds it so too, and leave a note of it."""
+        """Mend a result that was found damaged, if the writer finds it so too; leave a note if that removes it."""
 
-        def work(connection: sqlite3.Connection) -> str | None:
-            found = find_damage(connection, result_hash)
-            if found is not None:
-                tables.set_aside(connection, result_hash, found)
+        def work(connection: sqlite3.Connection) -> Findings:
+            found = look_at(connection, result_hash)
+            if found.problems:
+                mend_results(connection, found)
                 self.results_changed(connection)
             return found
 
         try:
-            if self.run(work) is None:
-                logger.warning(
-                    "result %s in %s could not be read once, and is whole: %s", result_hash, self.path, reason
-                )
+            found = self.run(work)
+            if not found.damaged:
+                now = found.problems[0] if found.problems else "it is whole"
+                logger.warning("result %s in %s could not be read (%s): %s", result_hash, self.path, reason, now)
                 return
             logger.warning("result %s in %s is damaged and set aside: %s", result_hash, self.path, reason)
         except StoreError as error:
