@@ -838,10 +838,10 @@ def test_a_load_counts_as_use_though_the_transaction_that_writes_it_down_is_undo
     store.load(key(0), 5)
     write, failures = store.journal.write, [sqlite3.OperationalError("once")]
 
-    def fail_once(connection: sqlite3.Connection) -> None:
+    def fail_once(connection: sqlite3.Connection, ended: list[str]) -> None:
         if failures:
             raise failures.pop()
-        write(connection)
+        write(connection, ended)
 
     monkeypatch.setattr(store.journal, "write", fail_once)
     for x in (8, 9):
