@@ -188,7 +188,7 @@ def _read_npz(path: Path, max_bytes: float) -> tuple[Record, Columns]:
         "".join(text for _, _, text in versions).encode()  # a lone surrogate is a ValueError
     except (StoreError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise StoreError(f"{path} is not a result that bgsim exported: {error}") from error
-    if record.checksum != described["checksum"] or record.hash != record.identity[:32]:
+    if record.checksum != described.get("checksum") or record.hash != record.identity[:32]:
         raise StoreError(f"{path} does not match its checksum")
     columns = Columns({name: c.astype(c.dtype.newbyteorder("="), order="C", copy=False) for name, c in arrays.items()})
     columns.versions = versions
@@ -200,9 +200,9 @@ def _record(described: Mapping[str, Any]) -> Record:
 
     Raises
     ------
-    StoreError, ValueError, KeyError, TypeError
+    StoreError, ValueError, TypeError, AttributeError
     """
-    fields = {name: described[name] for name in _FIELDS}
+    fields: dict[str, Any] = {name: described.get(name) for name in _FIELDS}
     for name, value in fields.items():
         if not isinstance(value, str):
             raise StoreError(f"its {name} is {brief(value)}, and must be a text")

@@ -112,10 +112,20 @@ FILES = {
     "no rows": ([("__bgsim__.npy", described()), ("x.npy", npy(np.zeros(0)))], "one length of 1 or more"),
     "no columns": ([("__bgsim__.npy", described())], "one length of 1 or more"),
     "other lengths": ([("__bgsim__.npy", described()), ("x.npy", X), ("y.npy", npy(np.zeros(4)))], "one length"),
+    **{
+        f"no {name}": (
+            [
+                ("__bgsim__.npy", npy(np.array(json.dumps({n: v for n, v in DESCRIBED.items() if n != name})))),
+                ("x.npy", X),
+            ],
+            says,
+        )
+        for name in DESCRIBED
+        for says in ("does not match its checksum" if name == "checksum" else f"its {name} is None",)
+    },
     "list as seed": ([("__bgsim__.npy", described(seed=["x"])), ("x.npy", X)], "its seed is"),
     "text as seed": ([("__bgsim__.npy", described(seed="x")), ("x.npy", X)], "invalid literal"),
     "long seed": ([("__bgsim__.npy", described(seed="9" * 5000)), ("x.npy", X)], "is not a result"),
-    "no hash": ([("__bgsim__.npy", described(hash=None)), ("x.npy", X)], "its hash is None"),
     "lone surrogate": ([("__bgsim__.npy", described(simulation="\ud800")), ("x.npy", X)], "surrogates"),
     "surrogate in versions": (
         [("__bgsim__.npy", described(versions=[{"count": 3, "versions": "\ud800"}])), ("x.npy", X)],
