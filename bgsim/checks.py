@@ -49,6 +49,15 @@ def is_double(value: object) -> TypeGuard[float]:
     return is_number(value) and abs(value) <= sys.float_info.max
 
 
+def _finite_or_infinite(value: float) -> float:
+    """Return a real number as an int or float; what is beyond every float, as an integer may be, as infinity."""
+    try:
+        as_float = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    return value if isinstance(value, int | float) else as_float
+
+
 def one_of(allowed: Sequence[str], given: str) -> str:
     """Return the words that are allowed, with the one nearest to the given word, for `refused`."""
     return f"one of {', '.join(allowed)}{nearest(given, allowed)}"
@@ -100,14 +109,10 @@ def check_number(
     ------
     InvalidInputError
     """
-    given = math.inf if isinstance(value, int) and value > sys.float_info.max else value  # larger than every float
-    if (
-        is_number(given)
-        and (given >= 0 if zero else given > 0)
-        and given <= most
-        and not (finite and given == math.inf)
-    ):
-        return given if isinstance(given, int | float) else float(given)
+    if is_number(value):
+        given = _finite_or_infinite(value)
+        if (given >= 0 if zero else given > 0) and given <= most and not (finite and given == math.inf):
+            return given
     raise refused(field, value, allowed)
 
 

@@ -113,8 +113,8 @@ def no_bytecode() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
-    """Fail a test that leaves a thread of bgsim or an open database behind."""
-    threads, files = _our_threads(), _open_databases()
+    """Fail a test that leaves a thread of bgsim, an open database or another handler of a signal behind."""
+    threads, files, handlers = _our_threads(), _open_databases(), [*map(signal.getsignal, signal.valid_signals())]
     yield
     deadline = time.monotonic() + 5.0
     while (left := _our_threads() - threads) and time.monotonic() < deadline:
@@ -123,6 +123,7 @@ def nothing_leaks() -> Iterator[None]:
                 thread.join(max(0.0, deadline - time.monotonic()))
     assert not _our_threads() - threads, "the test left threads running"
     assert not _open_databases() - files, "the test left databases open"
+    assert handlers == [*map(signal.getsignal, signal.valid_signals())], "the test left a signal with another handler"
 
 
 class Clock:

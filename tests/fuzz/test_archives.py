@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import run_main
 from fuzzing import MARKS, changed, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,6 @@ from store_helpers import key, store_now
 from bgsim.errors import BgsimError
 from bgsim.storage import ResultStore
 from bgsim.storage.transfer import METADATA
-from bgsim.ui.cli import main
 
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
@@ -140,12 +140,10 @@ def test_a_changed_archive_is_taken_as_it_was_or_refused_by_name(
             store.delete(each)
 
 
-def command(path: Path, store: Path) -> Any:
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        main(["store", "import", str(path), "--store", str(store)])
-    assert "Traceback" not in err.buffer.getvalue().decode()
-    return ended.value.code
+def command(path: Path, store: Path) -> int:
+    code, _, remarks = run_main("store", "import", str(path), "--store", str(store))
+    assert "Traceback" not in remarks
+    return code
 
 
 @given(

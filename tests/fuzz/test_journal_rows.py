@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import shutil
 import sqlite3
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import run_main
 from fuzzing import MARKS, ODD_TEXTS, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,6 @@ from bgsim.errors import BgsimError
 from bgsim.storage import DeadLetter, PendingRequest, ResultStore, ScheduledRequest
 from bgsim.storage.times import time_text
 from bgsim.testing import run_all
-from bgsim.ui.cli import main
 
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
@@ -82,13 +81,10 @@ def set_odd(path: Path, cell: tuple[str, str], value: Any) -> None:
 
 
 def command(*words: str) -> str:
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        main(list(words))
-    remarks = err.buffer.getvalue().decode()
-    assert ended.value.code in (0, 1, 2), remarks
+    code, data, remarks = run_main(*words)
+    assert code in (0, 1, 2), remarks
     assert "Traceback" not in remarks
-    return out.buffer.getvalue().decode()
+    return data
 
 
 @given(cell=st.sampled_from(CELLS), value=VALUES, second=st.none() | st.tuples(st.sampled_from(CELLS), VALUES))

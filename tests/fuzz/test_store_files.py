@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import shutil
 import sqlite3
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import run_main
 from fuzzing import MARKS, ODD_TEXTS, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +25,6 @@ import bgsim
 from bgsim.errors import BgsimError
 from bgsim.storage import ResultStore
 from bgsim.storage.sqlite import schema
-from bgsim.ui.cli import main
 
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
@@ -231,11 +230,9 @@ def used(path: Path, whole: Whole) -> set[str] | None:
 
 
 def mended(path: Path) -> None:
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        main(["store", "check", "--repair", "--store", str(path)])
-    assert ended.value.code in (0, 1, 2)
-    assert "Traceback" not in err.buffer.getvalue().decode()
+    code, _, remarks = run_main("store", "check", "--repair", "--store", str(path))
+    assert code in (0, 1, 2)
+    assert "Traceback" not in remarks
 
 
 @given(data=st.data())

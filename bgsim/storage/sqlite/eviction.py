@@ -21,7 +21,11 @@ EMPTY_BYTES = 272 * 2**10
 _ROOM = 32
 """Once a store is beyond its limit, eviction goes on until one part in this many of the limit is free."""
 
-_OF_THE_OLDEST = "FROM results WHERE hash NOT IN (SELECT hash FROM slots) ORDER BY used_at"
+_OLDEST = """
+SELECT hash, CAST(stored_bytes AS INTEGER), CAST(parameters AS TEXT) FROM results
+WHERE typeof(hash) = 'text' AND hash NOT IN (SELECT hash FROM slots WHERE typeof(hash) = 'text') ORDER BY used_at
+"""
+"""What damage has put in the place of a text or number is let be."""
 
 _MEASURE = (
     "SELECT data_version, (page_count - freelist_count) * page_size "
@@ -102,7 +106,7 @@ def _oldest(connection: sqlite3.Connection, excess: int, least: int, kept: Colle
     """Return hashes and stored bytes of the oldest results that take about these bytes, and that are so many."""
     found: list[tuple[str, int]] = []
     values = Values(connection)
-    with closing(connection.execute(f"SELECT hash, stored_bytes, parameters {_OF_THE_OLDEST}")) as rows:
+    with closing(connection.execute(_OLDEST)) as rows:
         for result_hash, stored_bytes, short in rows:
             if result_hash in kept:
                 continue

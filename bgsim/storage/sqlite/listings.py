@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.environment import joined
 from bgsim.errors import StoreError
+from bgsim.storage.codec.segments import check_types
 from bgsim.storage.records import OutputSummary, Record, StoredResult
 from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.values import Values
@@ -54,10 +55,13 @@ def list_results(
         row["parameters"] = values.whole(row["parameters"])
         described = {name: row.pop(name) for name in ("replicates", "stored_bytes", "created_at", "used_at")}
         record = Record(**row, parts=parts[row["fingerprint"]])
+        given = (*record.row, *described.values())
         described |= {"summary": summaries.get(record.hash, {}), "versions": joined(runs.get(record.hash, ()))}
         try:
+            check_types(given, _TYPES)
+            int(record.seed)
             found.append(StoredResult(record, record.values(), **described))
-        except StoreError as error:
+        except (StoreError, ValueError) as error:
             unreadable[record.hash] = str(error)
     return found, unreadable
 
@@ -65,8 +69,11 @@ def list_results(
 def list_workspaces(connection: sqlite3.Connection) -> list[str]:
     """Return the workspaces that have a slot in use, sorted."""
     rows = _database(connection).table("slots").rows_where(select="DISTINCT workspace", order_by="workspace")
-    return [row["workspace"] for row in rows]
+    return [row["workspace"] for row in rows if isinstance(row["workspace"], str)]
 
+
+_TYPES = (*(str,) * 6, int, int, str, str)
+"""Of a record, and of what `READ_RESULTS` has besides."""
 
 _ORDER = "ORDER BY used_at DESC, rowid DESC"
 

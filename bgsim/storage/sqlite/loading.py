@@ -70,6 +70,7 @@ def read(
                 segments.check_types(row[1:], _TYPES)
             raise  # a `DamagedResultError`, or what the result is not the cause of
         if columns is not None:
+            segments.check_types((rows[0][0], rows[0][-1]), (str, str))
             return rows[0][0], columns
     return _read_blocks(connection, result_hash, identity, wanted)
 
@@ -86,6 +87,7 @@ def _read_blocks(
                 return None
             if identity is not None and identity != first[0]:
                 return None
+            segments.check_types(first[:2], (str, int))
             return first[0], segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
     finally:
         connection.rollback()

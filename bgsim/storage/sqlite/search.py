@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 
 import numpy as np
 
+from bgsim.parameters.nesting import read_json
 from bgsim.storage.nearest import Group, Wanted, nearest
 from bgsim.storage.points import MOST_FIELDS, code_word
 
@@ -27,7 +27,7 @@ ON results.rowid = (SELECT rowid FROM results WHERE shape = shapes.shape LIMIT 1
 
 _POINTS = """
 SELECT group_concat(id), CAST(group_concat(CAST(point AS TEXT), '') AS BLOB)
-FROM (SELECT rowid AS id, point FROM results WHERE shape = ? AND length(point) = ?)
+FROM (SELECT rowid AS id, point FROM results WHERE shape = ? AND length(point) = ? AND typeof(point) = 'blob')
 """
 """All points of a shape at once: a row each would take Python longer than SQLite."""
 
@@ -56,7 +56,10 @@ def _groups(connection: sqlite3.Connection, wanted: Wanted) -> Iterator[Group]:
     for shape, simulation, short in connection.execute(_SHAPES).fetchall():
         if wanted.simulation not in (None, simulation):
             continue
-        names = sorted(json.loads(short))
+        try:
+            names = sorted(read_json(short))
+        except (ValueError, TypeError):
+            continue  # damage
         width = 2 + min(len(names), MOST_FIELDS)
         ids, data = connection.execute(_POINTS, (shape, 8 * width)).fetchone()
         if ids is None:

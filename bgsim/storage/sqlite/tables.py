@@ -254,11 +254,11 @@ def set_aside(connection: sqlite3.Connection, result_hash: str, reason: str) -> 
 
 
 def read_slots(connection: sqlite3.Connection, workspace: str) -> SlotPair:
-    """Return a workspace's slots."""
+    """Return a workspace's slots; without those that make no sense, in a damaged file."""
     rows = connection.execute(
         "SELECT hash, replicates, generation, placed_at FROM slots WHERE workspace = ?", (workspace,)
     )
-    return pair_of([Slot(*row) for row in rows])
+    return pair_of([Slot(*row) for row in rows if tuple(map(type, row)) == (str, int, int, str)])
 
 
 def write_slots(connection: sqlite3.Connection, workspace: str, pair: SlotPair) -> None:

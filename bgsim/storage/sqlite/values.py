@@ -60,7 +60,8 @@ class Values:
     def _value(self, digest: str) -> str:
         if digest not in self._found:
             row = self._connection.execute("SELECT value FROM parameter_values WHERE digest = ?", (digest,)).fetchone()
-            self._found[digest] = row[0] if row is not None else f'{MARK}{digest}"}}'
+            is_text = row is not None and isinstance(row[0], str)
+            self._found[digest] = row[0] if is_text else f'{MARK}{digest}"}}'
         return self._found[digest]
 
 
