@@ -1,8 +1,9 @@
-"""Puts values of any type into the journal of a store's file, as a program that heeds no schema may."""
+"""Puts values of any type into the tables of a store's file, as a program that heeds no schema may."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import fields
@@ -21,14 +22,21 @@ TABLES: dict[str, list[str]] = {
 """The columns of the journal's tables, the key first."""
 
 
+_RULES = re.compile(r" (STRICT|NOT NULL|TEXT|REAL|BLOB|INTEGER(?! PRIMARY KEY))\b")
+"""What an SQL of a table says of the values of its columns."""
+
+
+def execute(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
+    """Execute a statement, whatever it breaks."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute(statement, values)
+
+
 def execute_unchecked(path: Path, statement: str, values: Sequence[Any] = ()) -> None:
-    """Execute a statement while the journal's tables take any value in any column; their schema is as before then."""
+    """Execute a statement while the tables take any value in any column; their schema is as before then."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
         kept = file.execute("SELECT sql, name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        loose = []
-        for table, (key, *others) in TABLES.items():
-            loose.append((f"CREATE TABLE {table} ({key} PRIMARY KEY, {', '.join(others)})", table))
-        _set_schema(file, loose)
+        _set_schema(file, [(_RULES.sub("", sql), table) for sql, table in kept])
         try:
             file.execute(statement, values)
         finally:

@@ -48,7 +48,10 @@ def list_results(
     runs: dict[str, list[tuple[int, str]]] = {}
     blocks = f"SELECT hash, count, versions FROM blocks WHERE position = 0 {some} ORDER BY hash, first"
     for owner, count, versions in connection.execute(blocks, hashes):
-        runs.setdefault(owner, []).append((count, versions))
+        if type(count) is int and type(versions) is str:
+            runs.setdefault(owner, []).append((count, versions))
+        else:
+            unreadable[owner] = "what computed it cannot be read"
     parts = {row["fingerprint"]: tables.read_parts(connection, row["fingerprint"]) for row in rows}
     found, values = [], Values(connection)
     for row in rows:
@@ -57,6 +60,8 @@ def list_results(
         record = Record(**row, parts=parts[row["fingerprint"]])
         given = (*record.row, *described.values())
         described |= {"summary": summaries.get(record.hash, {}), "versions": joined(runs.get(record.hash, ()))}
+        if record.hash in unreadable:
+            continue
         try:
             check_types(given, _TYPES)
             int(record.seed)
