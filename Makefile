@@ -1,8 +1,8 @@
 # Each word does its own set-up in .venv; `make demo` and `make test` are all that a newcomer needs.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two processes, each with whole modules: what a module compiles is compiled once.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# Two processes, each with whole modules: what a module compiles is compiled once. One that dies ends the run.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 # How long a soak takes.
 SECONDS ?= 600
 
