@@ -101,7 +101,7 @@ def archives(draw: st.DrawFn, members: dict[str, bytes]) -> bytes:
                 found[at] = (found[at][0], draw(COLUMNS))
             case "name":
                 at = draw(st.integers(0, len(found) - 1))
-                found[at] = (draw(NAMES) + draw(st.sampled_from(["", ".npy"])), found[at][1])
+                found[at] = (draw(NAMES) + draw(st.sampled_from(["", ".npy"])) or "x", found[at][1])
             case "drop" if len(found) > 1:
                 del found[draw(st.integers(0, len(found) - 1))]
             case "twice":

@@ -302,6 +302,7 @@ def test_a_result_that_does_not_know_its_number_is_counted(path, caplog, how, gr
         ("UPDATE blocks SET mean = 17 WHERE rowid = 1", "summary"),
         ("UPDATE slots SET replicates = 10000 WHERE rowid = 1", "make no sense"),
         ("UPDATE slots SET hash = 'x' WHERE rowid = 1", "belong to no result"),
+        ("INSERT INTO slots SELECT 'w', hash, 1, rowid, used_at FROM results WHERE rowid > 2", "has 6 slots"),
         ("UPDATE blocks SET hash = 'x' WHERE rowid = 1", "belong to no result"),
     ],
 )

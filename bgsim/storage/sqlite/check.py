@@ -97,6 +97,10 @@ def mend(connection: sqlite3.Connection, found: Findings) -> None:
         "OR replicates > (SELECT replicates FROM results WHERE results.hash = slots.hash)"
     )
     connection.execute(
+        "DELETE FROM slots WHERE 2 <= (SELECT count(*) FROM slots AS newer WHERE newer.workspace = slots.workspace "
+        "AND (newer.generation, newer.rowid) > (slots.generation, slots.rowid))"
+    )
+    connection.execute(
         "UPDATE results SET stored_bytes = (SELECT sum(length(data)) FROM blocks WHERE blocks.hash = results.hash)"
     )
 
