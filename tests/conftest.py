@@ -91,6 +91,11 @@ def _open_databases() -> set[str]:
     return found
 
 
+def _handlers() -> dict[int, object]:
+    """Return the handler of each signal but the one of pytest-timeout."""
+    return {number: signal.getsignal(number) for number in signal.valid_signals() if number != getattr(signal, "SIGALRM", 0)}
+
+
 def in_child(check: Callable[[], None]) -> None:
     """Call a function in a forked child, and fail if it raises."""
     parent = os.getpid()
@@ -114,7 +119,7 @@ def no_bytecode() -> None:
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     """Fail a test that leaves a thread of bgsim, an open database or another handler of a signal behind."""
-    threads, files, handlers = _our_threads(), _open_databases(), [*map(signal.getsignal, signal.valid_signals())]
+    threads, files, handlers = _our_threads(), _open_databases(), _handlers()
     yield
     deadline = time.monotonic() + 5.0
     while (left := _our_threads() - threads) and time.monotonic() < deadline:
@@ -123,7 +128,7 @@ def nothing_leaks() -> Iterator[None]:
                 thread.join(max(0.0, deadline - time.monotonic()))
     assert not _our_threads() - threads, "the test left threads running"
     assert not _open_databases() - files, "the test left databases open"
-    assert handlers == [*map(signal.getsignal, signal.valid_signals())], "the test left a signal with another handler"
+    assert handlers == _handlers(), "the test left a signal with another handler"
 
 
 class Clock:

@@ -177,7 +177,7 @@ class Field:
     def _refusal(self, value: Any, allowed: str) -> ParameterError:
         unit = f" (in {self.limits.unit})" if self.limits.unit else ""
         return ParameterError(
-            f"parameter {self.name!r}{unit} {allowed}; got {brief(value)}", field=self.name, value=value
+            f"parameter {brief(self.name)}{unit} {allowed}; got {brief(value)}", field=self.name, value=value
         )
 
 

@@ -176,6 +176,7 @@ class Store(NotPicklable, abc.ABC):
 
     def get(self, result_hash: str) -> StoredResult | None:
         """Return what is stored under a parameter hash, without its columns."""
+        check_text("result_hash", result_hash)
         return next((result for result in self.results() if result.hash == result_hash), None)
 
     @property
@@ -197,6 +198,7 @@ class Store(NotPicklable, abc.ABC):
 
         Empty if no result of the fingerprint is stored, or if all were stored without it.
         """
+        check_text("fingerprint", fingerprint)
         records = (result.record for result in self.results() if result.record.fingerprint == fingerprint)
         return next((dict(record.parts) for record in records if record.parts), {})
 

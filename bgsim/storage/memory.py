@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.checks import check_text
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
@@ -210,6 +211,7 @@ class MemoryStore(LimitedStore):
             return self._evict({result_hash})
 
     def delete(self, result_hash: str) -> bool:
+        check_text("result_hash", result_hash)
         with self._lock:
             for workspace, pair in list(self._slots.items()):
                 self._set_slots(workspace, SlotPair(*(s for s in pair if s.hash != result_hash)))
@@ -221,6 +223,7 @@ class MemoryStore(LimitedStore):
         return [held.described(record) for held, record in found]
 
     def get(self, result_hash: str) -> StoredResult | None:
+        check_text("result_hash", result_hash)
         with self._lock:
             held = self._held.get(result_hash)
             record = None if held is None else self._record(held)
@@ -242,6 +245,7 @@ class MemoryStore(LimitedStore):
     # ---- slots ---------------------------------------------------------------------------------------
 
     def slots(self, workspace: str) -> SlotPair:
+        check_text("workspace", workspace)
         with self._lock:
             return self._slots.get(workspace, SlotPair())
 
@@ -250,6 +254,7 @@ class MemoryStore(LimitedStore):
             return sorted(self._slots)
 
     def change_slots(self, workspace: str, change: Callable[[SlotPair], SlotPair]) -> SlotPair:
+        check_text("workspace", workspace)
         with self._lock:
             wanted = change(self._slots.get(workspace, SlotPair()))
             self._set_slots(workspace, SlotPair(*(slot for slot in wanted if slot.hash in self._held)))
@@ -286,8 +291,8 @@ class MemoryStore(LimitedStore):
     # ---- under the lock ------------------------------------------------------------------------------
 
     def _get(self, key: ResultKey | str) -> _Stored | None:
-        if isinstance(key, str):
-            return self._held.get(key)
+        if not isinstance(key, ResultKey):
+            return self._held.get(check_text("key", key, allowed="a ResultKey or a hash"))
         held = self._held.get(key.hash)
         return held if held is not None and held.key.identity == key.identity else None
 

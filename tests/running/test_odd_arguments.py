@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from kernels import one_draw
 import bgsim
 from bgsim.errors import InvalidInputError, StoreError
 from bgsim.running.events import MOST_KEPT
+from bgsim.storage import MemoryStore, ResultStore
 from bgsim.testing import SteppedEngine, run_all
 
 ODD: list[Any] = [None, 5, 10**400, 1.5, True, b"x", [[]], {}, object(), "\ud800"]
@@ -53,6 +56,35 @@ def test_what_is_no_value_of_an_argument_is_refused_by_its_name(engine: SteppedE
             continue
         with pytest.raises(InvalidInputError, match=f"^{name} must be"):
             NAMED[name](engine, odd)
+
+
+OF_A_STORE: dict[str, Callable[[Any, Any], Any]] = {
+    "key": lambda store, odd: store.load(odd),
+    "result_hash": lambda store, odd: (store.get(odd), store.delete(odd)),
+    "fingerprint": lambda store, odd: store.parts(odd),
+    "workspace": lambda store, odd: store.slots(odd),
+    "workspace to swap": lambda store, odd: store.swap(odd),
+    "workspace to clear": lambda store, odd: store.clear(odd),
+    "workspace to compare": lambda store, odd: store.compare(odd),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_STORE)
+@pytest.mark.parametrize("make", [ResultStore, lambda _: MemoryStore()], ids=["file", "memory"])
+def test_a_store_refuses_what_is_no_text(tmp_path: Path, make: Callable[[Path], Any], name: str) -> None:
+    with contextlib.closing(make(tmp_path / "t.db")) as store:
+        for odd in ODD:
+            with pytest.raises(InvalidInputError, match=f"^{name.partition(' ')[0]} must be"):
+                OF_A_STORE[name](store, odd)
+        assert store.load("no such hash", 10**400) is None
+
+
+def test_a_number_beyond_every_float_is_refused_or_infinite() -> None:
+    for huge in (Fraction(10**400), 10**400):
+        with pytest.raises(InvalidInputError, match="checkpoint_interval_s must be"):
+            bgsim.Engine(checkpoint_interval_s=huge)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="checkpoint_interval_s must be"):
+        bgsim.Engine(checkpoint_interval_s=Fraction(-(10**400)))  # type: ignore[arg-type]
 
 
 def test_batches_refuse_what_is_no_simulation_too(engine: SteppedEngine) -> None:

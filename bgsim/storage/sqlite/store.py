@@ -19,6 +19,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bgsim.checks import check_text
 from bgsim.errors import DamagedResultError, StoreError, brief
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
@@ -109,7 +110,10 @@ class ResultStore(LimitedStore):
 
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
         self._readers.check_process()
-        result_hash, identity = (key, None) if isinstance(key, str) else (key.hash, key.identity)
+        if isinstance(key, ResultKey):
+            result_hash, identity = key.hash, key.identity
+        else:
+            result_hash, identity = check_text("key", key, allowed="a ResultKey or a hash"), None
         columns = self._cache.get(result_hash, identity, replicates)
         if columns is None:
             columns = self._load(result_hash, identity, replicates)
@@ -119,7 +123,7 @@ class ResultStore(LimitedStore):
         return columns
 
     def _load(self, result_hash: str, identity: str | None, replicates: int | None) -> Columns | None:
-        wanted = segments.MOST if replicates is None else index(replicates)
+        wanted = segments.MOST if replicates is None else min(index(replicates), segments.MOST)
         if wanted < 1:
             return None
         lease = self._readers.take()
@@ -142,6 +146,7 @@ class ResultStore(LimitedStore):
         return None
 
     def parts(self, fingerprint: str) -> dict[str, str]:
+        check_text("fingerprint", fingerprint)
         with self._readers.reading() as reader:
             return tables.read_parts(reader, fingerprint)
 
@@ -156,6 +161,8 @@ class ResultStore(LimitedStore):
             return found
 
     def get(self, result_hash: str) -> StoredResult | None:
+        check_text("result_hash", result_hash)
+
         def find(reader: sqlite3.Connection) -> list[int]:
             return [row[0] for row in reader.execute("SELECT rowid FROM results WHERE hash = ?", (result_hash,))]
 
@@ -238,6 +245,8 @@ class ResultStore(LimitedStore):
         self._file.submit(Task(work, stored, new.size_bytes, ends=tuple(finishes)))
 
     def delete(self, result_hash: str) -> bool:
+        check_text("result_hash", result_hash)
+
         def work(connection: sqlite3.Connection) -> bool:
             rows = connection.execute("DELETE FROM results WHERE hash = ?", (result_hash,)).rowcount
             self._file.results_changed(connection)
@@ -278,6 +287,7 @@ class ResultStore(LimitedStore):
                 self.flush()
 
     def slots(self, workspace: str) -> SlotPair:
+        check_text("workspace", workspace)
         self._wait_for_slots()
         with self._readers.reading() as reader:
             return tables.read_slots(reader, workspace)
@@ -288,6 +298,8 @@ class ResultStore(LimitedStore):
             return list_workspaces(reader)
 
     def change_slots(self, workspace: str, change: Callable[[SlotPair], SlotPair]) -> SlotPair:
+        check_text("workspace", workspace)
+
         def work(connection: sqlite3.Connection) -> SlotPair:
             wanted = change(tables.read_slots(connection, workspace))
             pair = SlotPair(*(slot for slot in wanted if tables.is_stored(connection, slot.hash)))
