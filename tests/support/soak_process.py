@@ -76,7 +76,9 @@ def key(kind: str, seed: int) -> ResultKey:
 
 
 def kind_of(job: Job) -> str:
-    """Return the kind of a job that was recovered."""
+    """Return the kind of a job that was recovered; "other" of one that stores nothing."""
+    if job.request.cache == "off":
+        return "other"
     found = (kind for kind in KINDS if key(kind, job.seed).hash == job.request.key.hash)
     return next(found, "other")
 
