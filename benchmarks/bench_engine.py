@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import bgsim
-from benchmarks.harness import Case, report
+from benchmarks.harness import Case, compare, report
 from bgsim.job import JobState
 from bgsim.models.options import AsianCall, asian_call
 from bgsim.progress import UpdateType
@@ -18,6 +21,7 @@ from bgsim.progress import UpdateType
 CANCELS = 100
 URGENT = 200
 REPLICATES = 200_000
+LONG = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,24 @@ def scaling(rounds: int = 5) -> None:
     print(f"\none job on {cores} workers: {100 * efficiency:.0f} % of {cores} times as fast as on one")
 
 
+def checkpoints(folder: Path) -> None:
+    """Compare a job whose finished replicates are stored while it runs with one that is stored when it ends."""
+    numbers = itertools.count()
+
+    def run(interval_s: float | None) -> None:
+        path = folder / f"{next(numbers)}.db"
+        with bgsim.Engine(path, checkpoint_interval_s=interval_s) as engine:
+            engine.submit(asian_call, AsianCall(), replicates=LONG).result()
+        path.unlink()
+
+    cases = [
+        Case("stored when it ends", lambda: run(None)),
+        Case("checkpoints as by default", lambda: run(30.0)),
+        Case("a checkpoint each second", lambda: run(1.0)),
+    ]
+    compare(f"a job of {LONG:,} Asian calls, with a file", cases, rounds=7, warmup=1, unit="s")
+
+
 def main() -> None:
     spin.warmup()
     asian_call.warmup()
@@ -108,6 +130,8 @@ def main() -> None:
     report("from cancel() to the worker's next chunk", [alone, beside], unit="ms")
     report("from submit to the first replicate", [urgent_start()], unit="ms")
     scaling()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints(Path(folder))
 
     workers = min(2, len(os.sched_getaffinity(0)))
     shares = []

@@ -106,13 +106,12 @@ def mend(connection: sqlite3.Connection, found: Findings) -> None:
 
 
 def mend_results(connection: sqlite3.Connection, found: Findings) -> None:
-    """Set damaged results aside, and write how many replicates the others have."""
+    """Set damaged results aside, and write how many replicates the others have, and their slots at most."""
     for result_hash, reason in found.damaged.items():
         tables.set_aside(connection, result_hash, reason)
-    connection.executemany(
-        "UPDATE results SET replicates = ? WHERE hash = ?",
-        [(replicates, result_hash) for result_hash, replicates in found.counted.items()],
-    )
+    for result_hash, replicates in found.counted.items():
+        connection.execute("UPDATE results SET replicates = ? WHERE hash = ?", (replicates, result_hash))
+        connection.execute("UPDATE slots SET replicates = min(replicates, ?) WHERE hash = ?", (replicates, result_hash))
 
 
 def _check_database(connection: sqlite3.Connection, found: Findings) -> None:
