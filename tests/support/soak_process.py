@@ -37,8 +37,8 @@ from bgsim.retry import Retry
 from bgsim.running import checkpoints
 
 CHECKPOINT_S = 1.0
-LIMIT_BYTES = 4 * 2**20
-"""Of the store: reached in the first minute or two."""
+LIMIT_BYTES = 8 * 2**20
+"""Of the store: reached in a few minutes. What is never removed takes half of it, so that no result goes at once."""
 
 LONG = 4000
 """Replicates of a long job: more than a process usually has time for."""
