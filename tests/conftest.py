@@ -93,7 +93,9 @@ def _open_databases() -> set[str]:
 
 def _handlers() -> dict[int, object]:
     """Return the handler of each signal but the one of pytest-timeout."""
-    return {number: signal.getsignal(number) for number in signal.valid_signals() if number != getattr(signal, "SIGALRM", 0)}
+    return {
+        number: signal.getsignal(number) for number in signal.valid_signals() if number != getattr(signal, "SIGALRM", 0)
+    }
 
 
 def in_child(check: Callable[[], None]) -> None:

@@ -163,7 +163,7 @@ def _read_times(entries: dict[str, Any]) -> tuple[float, ...] | None:
         _check_names(times, ("start", "stop", "points"), "times")
         start, stop, points = (times.get(name, 0) for name in ("start", "stop", "points"))
         if _is_time(start) and _is_time(stop) and is_integer(points) and 1 <= points <= _MAX_POINTS:
-            return tuple(np.linspace(start, stop, points).tolist())
+            return tuple(np.linspace(float(start), float(stop), points).tolist())
     elif isinstance(times, list) and times and all(map(_is_time, times)):
         return tuple(map(float, times))
     raise InvalidInputError(

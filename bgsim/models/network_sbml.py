@@ -111,7 +111,9 @@ def _read_document(document: Any, libsbml: Any) -> Network:
     for i in range(document.getNumPlugins() if document.getLevel() >= 3 else 0):  # packages came with level 3
         package = document.getPlugin(i).getPackageName()
         if package != _MATHEMATICS and document.getPackageRequired(package):
-            raise ScenarioError(f"it requires the package {package!r}, and SBML core alone is read", field="package")
+            raise ScenarioError(
+                f"it requires the package {brief(package)}, and SBML core alone is read", field="package"
+            )
     model = document.getModel()
     if model is None:
         raise ScenarioError("it has no model", field="model")
@@ -153,13 +155,15 @@ def _read_model(model: Any) -> Network:
     symbols = {name: symbol for name, symbol in symbols.items() if name not in {*units, *rules, *assigned}}
     symbols |= {name: Symbol(unit, species=name) for name, unit in units.items() if not math.isnan(unit)}
     at_start = LawReader(symbols, rules | {n: f for n, f in assigned.items() if n in parameters}, functions)
-    values = {name: at_start.constant(f, f"the initial assignment of {name!r}") for name, f in assigned.items()}
+    values = {name: at_start.constant(f, f"the initial assignment of {brief(name)}") for name, f in assigned.items()}
 
     network, fixed = Network(), set()
     for species in model.getListOfSpecies():
         name = species.getId()
         if species.isSetConversionFactor():
-            raise ScenarioError(f"species {name!r} has a conversionFactor, which is not read", field="conversionFactor")
+            raise ScenarioError(
+                f"species {brief(name)} has a conversionFactor, which is not read", field="conversionFactor"
+            )
         if species.getBoundaryCondition() or species.getConstant():
             fixed.add(name)
         amount = values[name] / units[name] if name in values else _first_amount(species, volumes)
@@ -198,15 +202,15 @@ def _first_amount(species: Any, volumes: dict[str, float]) -> float:
         return float(species.getInitialAmount())
     if species.isSetInitialConcentration():
         return float(species.getInitialConcentration() * volumes.get(species.getCompartment(), math.nan))
-    raise ScenarioError(f"species {species.getId()!r} must have an initialAmount", field="initialAmount")
+    raise ScenarioError(f"species {brief(species.getId())} must have an initialAmount", field="initialAmount")
 
 
 def _whole(name: str, amount: float) -> int:
     """Return the molecules at the start."""
     if not 0 <= amount <= MAX_COUNT or amount != math.floor(amount):
         raise ScenarioError(
-            f"species {name!r} must start with a whole number of molecules, 0 to {MAX_COUNT}; it has the amount "
-            f"{amount!r}. Units are not looked at: write amounts as molecules, and rates to go with them",
+            f"species {brief(name)} must start with a whole number of molecules, 0 to {MAX_COUNT}; it has the amount "
+            f"{brief(amount)}. Units are not looked at: write amounts as molecules, and rates to go with them",
             field="initialAmount",
             value=amount,
         )
@@ -216,7 +220,7 @@ def _whole(name: str, amount: float) -> int:
 def _add_reaction(network: Network, reaction: Any, laws: LawReader, fixed: set[str]) -> None:
     """Add a reaction for each term of its law: the term says which molecules meet, the lists what an event changes."""
     name = reaction.getId()
-    label = f"reaction {name!r}"
+    label = f"reaction {brief(name)}"
     if reaction.isSetFast() and reaction.getFast():
         raise ScenarioError(f"{label} is fast, which has no place in a network", field="fast")
     law = reaction.getKineticLaw()
@@ -242,8 +246,8 @@ def _products(term: Term, lost: dict[str, int], gained: dict[str, int], fixed: s
         if products[name] < 0:
             backwards = " backwards" if term.rate < 0 else ""
             raise ScenarioError(
-                f"{label}{backwards} takes {lost[name]} of {name!r}, but its kinetic law does not vanish when fewer "
-                "are there, so the count would become negative",
+                f"{label}{backwards} takes {lost[name]} of {brief(name)}, but its kinetic law does not vanish when "
+                "fewer are there, so the count would become negative",
                 field="kineticLaw",
                 value=name,
             )
@@ -256,11 +260,11 @@ def _stoichiometry(references: Any, label: str) -> dict[str, int]:
         name, number = reference.getSpecies(), reference.getStoichiometry()
         if reference.isSetStoichiometryMath():
             raise ScenarioError(
-                f"{label} has a stoichiometryMath for {name!r}, which is not read", field="stoichiometry"
+                f"{label} has a stoichiometryMath for {brief(name)}, which is not read", field="stoichiometry"
             )
         if not 0 <= number <= MAX_CHANGE or number != math.floor(number) or reference.getDenominator() != 1:
             raise ScenarioError(
-                f"the stoichiometry of {name!r} in {label} must be a whole number; got {number!r}",
+                f"the stoichiometry of {brief(name)} in {label} must be a whole number; got {brief(number)}",
                 field="stoichiometry",
                 value=number,
             )

@@ -72,6 +72,8 @@ def test_times_as_a_grid(tmp_path):
     assert Reactions.from_file(written(tmp_path, text)).times.tolist() == list(range(51))
     text = TOML.replace("[0.0, 0.5, 2]", "{ start = 1, stop = 2, points = 3 }")
     assert Reactions.from_file(written(tmp_path, text)).times.tolist() == [1.0, 1.5, 2.0]
+    text = TOML.replace("[0.0, 0.5, 2]", f"{{ start = 0, stop = {10**30}, points = 2 }}")  # larger than an int64
+    assert Reactions.from_file(written(tmp_path, text)).times.tolist() == [0.0, 1e30]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def refuse(where: str, value: Any, asked: Collection[str]) -> None:
     """
     name = where.rpartition(".")[2]
     raise ScenarioError(
-        f"unknown entry {name!r}{nearest(name, asked)} ({where} = {brief(value)}): these rules do not honour it; "
+        f"unknown entry {brief(name)}{nearest(name, asked)} ({where} = {brief(value)}): these rules do not honour it; "
         "take it out, or read the scenario with rules that do",
         field=where,
         value=value,
