@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from new_process import start_script
-from odd_rows import execute_unchecked, set_value
+from odd_rows import TABLES, execute_unchecked, set_value
 from paths import SUPPORT
 from store_helpers import columns, key, letter, request, schedule, store_now
 
@@ -148,6 +150,25 @@ def test_an_odd_request_is_claimed_beside_the_others_and_written_as_it_should_be
         in_file.journal.remove(each.id)
     in_file.journal.flush()
     assert read(path, "SELECT count(*) FROM requests") == [(0,)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_text_that_is_no_utf_8_keeps_no_file_from_opening_as_it_is(in_file, path, table) -> None:
+    in_file.journal.register("gone")
+    in_file.journal.add(request(1, "gone", stored=2))
+    in_file.journal.add_dead_letter(letter(1))
+    in_file.journal.put_schedule(schedule("s"))
+    in_file.journal.flush()
+    in_file.close()
+    keys = {"requests": "r1", "checkpoints": "r1", "dead_letters": letter(1).id, "schedules": "s", "owners": "gone"}
+    for column in TABLES[table]:
+        copy = Path(shutil.copy(path, path.with_name(f"{column}.db")))
+        set_value(copy, table, column, (b"\xff",), keys[table])
+        assert read(copy, f"SELECT count(*) FROM {table} WHERE hex({column}) = 'FF'") == [(1,)]
+        with closing(ResultStore(copy)) as store:
+            store.journal.interrupted()
+            store.journal.dead_letters()
+        assert not list(path.parent.glob(f"{column}.db.corrupt-*"))
 
 
 def test_a_request_that_has_crashed_without_end_is_claimed(in_file) -> None:
