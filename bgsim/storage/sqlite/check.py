@@ -175,7 +175,9 @@ def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findi
             found.problems.append(f"result {result_hash} is damaged: {error}")
         return
     found.blocks += blocks
-    (size,) = connection.execute("SELECT sum(length(data)) FROM blocks WHERE hash = ?", (result_hash,)).fetchone()
+    (size,) = connection.execute(
+        "SELECT coalesce(sum(length(data)), 0) FROM blocks WHERE hash = ?", (result_hash,)
+    ).fetchone()
     if size != said:
         found.problems.append(f"result {result_hash} is said to have {said} bytes, and has {size}")
 
