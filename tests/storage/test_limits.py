@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from odd_rows import execute_unchecked
 from store_helpers import columns, key, opened_by, request, store_now
 
 import bgsim
@@ -317,3 +318,16 @@ def test_a_journal_beyond_the_limit_is_an_alert(tmp_path) -> None:
         store.journal.flush()
         (alert,) = store.alerts()
         assert "beyond max_storage_bytes=10,000" in alert
+
+
+@pytest.mark.parametrize("table", ["results", "slots"])
+def test_a_hash_that_damage_has_taken_keeps_no_other_result(tmp_path, table) -> None:
+    """Neither is nothing removed because of it, nor is it removed without end."""
+    path = tmp_path / "s.db"
+    with closing(ResultStore(path)) as store:
+        for x in range(4):
+            store_now(store, key(x), 4000, "w" if x == 0 else None)
+    execute_unchecked(path, f"UPDATE {table} SET hash = NULL WHERE rowid = 1")
+    with closing(ResultStore(path, max_storage_bytes=1)) as store:
+        store.cleanup()
+        assert all(store.find(key(x)) == 0 for x in range(1, 4))

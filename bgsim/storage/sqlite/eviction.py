@@ -21,11 +21,14 @@ EMPTY_BYTES = 272 * 2**10
 _ROOM = 32
 """Once a store is beyond its limit, eviction goes on until one part in this many of the limit is free."""
 
-_OLDEST = """
-SELECT hash, CAST(stored_bytes AS INTEGER), CAST(parameters AS TEXT) FROM results
-WHERE typeof(hash) = 'text' AND hash NOT IN (SELECT hash FROM slots WHERE typeof(hash) = 'text') ORDER BY used_at
+_REMOVABLE = "typeof(hash) = 'text' AND NOT EXISTS (SELECT 1 FROM slots WHERE slots.hash = results.hash)"
+"""True of a result that is in no slot; damage may have put NULL in the place of a hash, here or among the slots."""
+
+_AGED = f"SELECT hash, CAST(stored_bytes AS INTEGER) FROM results WHERE used_at < ? AND {_REMOVABLE}"
+
+_OLDEST = f"""
+SELECT hash, CAST(stored_bytes AS INTEGER), CAST(parameters AS TEXT) FROM results WHERE {_REMOVABLE} ORDER BY used_at
 """
-"""What damage has put in the place of a text or number is let be."""
 
 _MEASURE = (
     "SELECT data_version, (page_count - freelist_count) * page_size "
@@ -81,10 +84,7 @@ def evict(
         Hashes that stay.
     """
     done = Evicted()
-    rows = connection.execute(
-        "SELECT hash, stored_bytes FROM results WHERE used_at < ? AND hash NOT IN (SELECT hash FROM slots)",
-        (limits.oldest(now),),
-    ).fetchall()
+    rows = connection.execute(_AGED, (limits.oldest(now),)).fetchall()
     _remove(connection, [row for row in rows if row[0] not in kept], done.aged, done)
     done.left_bytes = max(stored_bytes, used)
     if done.aged or done.left_bytes > limits.max_storage_bytes:
