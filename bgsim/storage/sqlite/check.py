@@ -111,7 +111,7 @@ def mend_results(connection: sqlite3.Connection, found: Findings) -> None:
         tables.set_aside(connection, result_hash, reason)
     for result_hash, replicates in found.counted.items():
         connection.execute("UPDATE results SET replicates = ? WHERE hash = ?", (replicates, result_hash))
-        connection.execute("UPDATE slots SET replicates = min(replicates, ?) WHERE hash = ?", (replicates, result_hash))
+        tables.cut_slots(connection, result_hash, replicates)
 
 
 def _check_database(connection: sqlite3.Connection, found: Findings) -> None:
@@ -185,7 +185,8 @@ def _check_result(connection: sqlite3.Connection, result_hash: str, found: Findi
 def _count(connection: sqlite3.Connection, result_hash: str) -> int:
     """Return how many replicates a result has that does not know its number; 0 if it is damaged otherwise."""
     (replicates,) = connection.execute(
-        "SELECT min(ends) FROM (SELECT max(first + count) AS ends FROM blocks WHERE hash = ? GROUP BY position)",
+        "SELECT nullif(min(ends), (SELECT replicates FROM results WHERE hash = ?1)) "
+        "FROM (SELECT max(first + count) AS ends FROM blocks WHERE hash = ?1 GROUP BY position)",
         (result_hash,),
     ).fetchone()
     if type(replicates) is not int or replicates < 1:

@@ -55,19 +55,19 @@ def list_results(
     parts = {row["fingerprint"]: tables.read_parts(connection, row["fingerprint"]) for row in rows}
     found, values = [], Values(connection)
     for row in rows:
-        row["parameters"] = values.whole(row["parameters"])
-        described = {name: row.pop(name) for name in ("replicates", "stored_bytes", "created_at", "used_at")}
-        record = Record(**row, parts=parts[row["fingerprint"]])
-        given = (*record.row, *described.values())
-        described |= {"summary": summaries.get(record.hash, {}), "versions": joined(runs.get(record.hash, ()))}
-        if record.hash in unreadable:
+        owner = row["hash"]
+        if owner in unreadable:
             continue
+        row["parameters"] = values.whole(row["parameters"])
         try:
-            check_types(given, _TYPES)
-            int(record.seed)
+            check_types(tuple(row.values()), _TYPES)
+            int(row["seed"])
+            described = {name: row.pop(name) for name in ("replicates", "stored_bytes", "created_at", "used_at")}
+            described |= {"summary": summaries.get(owner, {}), "versions": joined(runs.get(owner, ()))}
+            record = Record(**row, parts=parts[row["fingerprint"]])
             found.append(StoredResult(record, record.values(), **described))
         except (StoreError, ValueError) as error:
-            unreadable[record.hash] = str(error)
+            unreadable[owner] = str(error)
     return found, unreadable
 
 
@@ -78,7 +78,7 @@ def list_workspaces(connection: sqlite3.Connection) -> list[str]:
 
 
 _TYPES = (*(str,) * 6, int, int, str, str)
-"""Of a record, and of what `READ_RESULTS` has besides."""
+"""Of the columns of `READ_RESULTS`."""
 
 _ORDER = "ORDER BY used_at DESC, rowid DESC"
 

@@ -207,7 +207,7 @@ def _empty(connection: sqlite3.Connection, result: NewResult) -> None:
     connection.execute(
         "UPDATE results SET outputs = ?, replicates = 0, stored_bytes = 0 WHERE hash = ?", (outputs, owner)
     )
-    connection.execute("UPDATE slots SET replicates = min(replicates, ?) WHERE hash = ?", (replicates, owner))
+    cut_slots(connection, owner, replicates)
 
 
 def write_identities(connection: sqlite3.Connection, parts: Mapping[str, Mapping[str, str]]) -> None:
@@ -268,6 +268,11 @@ def write_slots(connection: sqlite3.Connection, workspace: str, pair: SlotPair) 
         "INSERT INTO slots (workspace, hash, replicates, generation, placed_at) VALUES (?, ?, ?, ?, ?)",
         [(workspace, s.hash, s.replicates, s.generation, s.placed_at) for s in pair],
     )
+
+
+def cut_slots(connection: sqlite3.Connection, result_hash: str, replicates: int) -> None:
+    """Have no slot hold more replicates of a result than these."""
+    connection.execute("UPDATE slots SET replicates = min(replicates, ?) WHERE hash = ?", (replicates, result_hash))
 
 
 def pinned(connection: sqlite3.Connection) -> set[str]:
