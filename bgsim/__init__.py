@@ -12,6 +12,7 @@ The map of the package, lowest first; a module imports nothing from a line below
     identity/                                 the code and values that a result depends on
     kernels/                                  how a simulation becomes machine code
     simulation defaults registry result       what a user defines, and what comes back
+    analysis/                                 what can be made of results
     queue/  bus/  storage/                    three rooms that do not know each other
     queue_manager  progress                   the public, thread-safe shells of queue/ and bus/
     config request job job_status             what a caller asks for, and the handle

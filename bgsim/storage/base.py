@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bgsim.analysis.comparison import Comparison
     from bgsim.simulation import Simulation
     from bgsim.storage.codec.columns import Columns
-    from bgsim.storage.compare import Comparison
     from bgsim.storage.explain import Explanation
     from bgsim.storage.journal import Journal
     from bgsim.storage.nearest import Wanted
@@ -266,9 +266,9 @@ class Store(NotPicklable, abc.ABC):
         StoreError
             If a slot is empty, or its result cannot be loaded.
         """
-        from bgsim.storage import compare  # noqa: PLC0415 - most callers never compare
+        from bgsim.analysis import comparison  # noqa: PLC0415 - most callers never compare
 
-        compare.check_confidence(confidence)
+        comparison.check_confidence(confidence)
         pair = self.slots(workspace)
         if pair.primary is None or pair.secondary is None:
             raise StoreError(
@@ -280,7 +280,7 @@ class Store(NotPicklable, abc.ABC):
             if result is None or columns is None:
                 raise StoreError(f"result {slot.hash} of workspace {workspace!r} is gone; run it again")
             found.append((result, columns))
-        return compare.compared(*found, confidence=confidence)
+        return comparison.compared(*found, confidence=confidence)
 
     def most_similar(
         self, parameters: Any, *, simulation: Simulation | str | None = None

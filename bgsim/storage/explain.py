@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bgsim.analysis.comparison import parameter_differences
 from bgsim.errors import ParameterError
 from bgsim.identity.report import few_of, part_differences
 from bgsim.kernels.outputs import unlike_declared
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey, similarity
-from bgsim.storage.compare import parameter_differences
 
 if TYPE_CHECKING:
     from bgsim.simulation import Simulation

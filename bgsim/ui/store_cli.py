@@ -17,11 +17,11 @@ import numpy as np
 import platformdirs
 from rich.table import Table
 
+from bgsim.analysis.comparison import Comparison
 from bgsim.checks import normal_name
 from bgsim.errors import ForeignFileError, StoreError
 from bgsim.parameters.fields import brief
 from bgsim.storage import ResultStore, StoredResult
-from bgsim.storage.compare import Comparison
 from bgsim.storage.limits import MOST_BYTES
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite.entries import ForeignEntriesError

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from store_helpers import columns, key, store_now
 
+from bgsim.analysis.comparison import difference, parameter_differences, t_quantile
 from bgsim.errors import InvalidInputError, StoreError
 from bgsim.storage import MemoryStore
-from bgsim.storage.compare import difference, parameter_differences, t_quantile
 
 
 @pytest.mark.parametrize(

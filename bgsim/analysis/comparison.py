@@ -1,4 +1,4 @@
-"""The comparison of a workspace's two results: which parameters differ, and by how much the outputs do.
+"""The comparison of two results: which parameters differ, and by how much the outputs do.
 
 Two results of one simulation with one seed share their random numbers, replicate by replicate. Their differences are
 then taken pairwise: the variance of a difference is ``var(a) + var(b) - 2 cov(a, b)``, often a small part of that of
@@ -20,9 +20,6 @@ from bgsim.parameters.alike import are_equal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from bgsim.storage.codec.columns import Columns
-    from bgsim.storage.records import StoredResult
 
 MISSING: Any = None
 """Stands for the value of a parameter that one of the two results does not have."""
@@ -61,11 +58,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A workspace's two results side by side.
+    """Two results side by side.
 
     Attributes
     ----------
-    primary, secondary : StoredResult
+    primary, secondary : StoredResult or SimulationResult
+        What was compared: the primary less the secondary.
     parameters : dict of str to (object, object)
         Those that differ: the primary's value, the secondary's; `MISSING` where one has none.
     outputs : dict of str to Difference
@@ -73,8 +71,8 @@ class Comparison:
     confidence : float
     """
 
-    primary: StoredResult
-    secondary: StoredResult
+    primary: Any
+    secondary: Any
     parameters: Mapping[str, tuple[Any, Any]]
     outputs: Mapping[str, Difference]
     confidence: float
@@ -94,7 +92,10 @@ def check_confidence(confidence: float) -> None:
 
 
 def compared(
-    primary: tuple[StoredResult, Columns], secondary: tuple[StoredResult, Columns], *, confidence: float
+    primary: tuple[Any, Mapping[str, NDArray[Any]]],
+    secondary: tuple[Any, Mapping[str, NDArray[Any]]],
+    *,
+    confidence: float,
 ) -> Comparison:
     """Compare two results with their columns."""
     (a, left), (b, right) = primary, secondary
