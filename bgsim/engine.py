@@ -392,8 +392,8 @@ def run(
     >>> result = bgsim.run("bgsim.models.options.european_call", replicates=10_000, seed=1)
     >>> result
     SimulationResult of bgsim.models.options.european_call: 10,000 replicates, seed 1
-      output       mean  standard error         sd        5 %       50 %       95 %
-      payoff    10.6345        0.147869    14.7869          0    3.22734    40.9589
+      output     mean  standard error       sd  5 %     50 %     95 %
+      payoff  10.6345        0.147869  14.7869    0  3.22734  40.9589
     """
     with Engine(store, **settings) as engine:
         return engine.submit(simulation, parameters, replicates=replicates, seed=seed).result()

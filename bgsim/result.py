@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from bgsim.checks import check_integer, normal_name
 from bgsim.environment import mixture, versions_of
 from bgsim.errors import MissingExtraError, SimulationChangedError, brief, nearest, printable
 from bgsim.kernels.outputs import flat_columns
+from bgsim.tables import Table, Tabular, escaped
 
 if TYPE_CHECKING:
     import pandas
@@ -96,7 +96,7 @@ def example(column: NDArray[Any]) -> str:
     return printable(f"{kind}, such as {brief(column[0].item(), 24)}") if len(column) else kind
 
 
-class Summary(Mapping[str, ColumnSummary]):
+class Summary(Tabular, Mapping[str, ColumnSummary]):
     """The `ColumnSummary` of each output, by name; prints as a table of the scalar ones.
 
     Attributes
@@ -137,22 +137,9 @@ class Summary(Mapping[str, ColumnSummary]):
     def __len__(self) -> int:
         return len(self._summaries)
 
-    def __repr__(self) -> str:
+    def _table(self) -> Table:
         headings, rows = self.table()
-        widths = [max(len(line[i]) for line in (headings, *rows)) for i in range(len(headings))]
-        widths[1:] = [max(width, 9) for width in widths[1:]]
-        lines = [
-            "  " + "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-            for line in (headings, *rows)
-        ]
-        return "\n".join([*lines, *([self.remark] if self.remark else [])])
-
-    def _repr_html_(self) -> str:
-        headings, rows = self.table()
-        head = "".join(f"<th>{html.escape(h)}</th>" for h in headings)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
-        remark = f"<p>{html.escape(self.remark)}</p>" if self.remark else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{remark}"
+        return Table(headings, rows, remark=self.remark, most=None)
 
 
 class SimulationResult(Mapping[str, "NDArray[Any]"]):
@@ -259,8 +246,7 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
 
     def _repr_html_(self) -> str:
         return (
-            f"<p><b>{html.escape(self._title())}</b><br>{html.escape(printable(repr(self.parameters)))}</p>"
-            f"{self.summary()._repr_html_()}"
+            f"<p><b>{escaped(self._title())}</b><br>{escaped(repr(self.parameters))}</p>{self.summary()._repr_html_()}"
         )
 
     def _title(self) -> str:

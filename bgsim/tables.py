@@ -1,0 +1,149 @@
+"""Tables: of what is printed, and as HTML of the last line of a notebook's cell."""
+
+from __future__ import annotations
+
+import html
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bgsim.checks import is_integer, is_number
+from bgsim.errors import brief, printable
+
+MOST_ROWS = 20
+"""Rows of a table that are shown, unless its maker says otherwise."""
+
+_LARGEST = 10**18
+"""Integers below it are written in full."""
+
+_NUMBER = re.compile(
+    r"[-+]?([\d,]+(\.\d+)?|\.\d+|inf|nan)(e[-+]?\d+)?( ± \S+)?( ?(%|ms|s|min|h|days?|bytes|[kMG]?B))?(/s)?",
+    re.IGNORECASE,
+)
+
+# Each cell carries its style: marimo, e-mails and saved reports have no style sheet for it. Colours are inherited; the
+# grey of the lines is half transparent, so that it shows on white as on black.
+_LINE = "1px solid rgba(128,128,128,.4)"
+_TABLE = (
+    "color:inherit;font-size:inherit;font-variant-numeric:tabular-nums;"
+    "border-collapse:collapse;border-spacing:0;margin:.3em 0"
+)
+_CELL = "padding:.2em .8em;vertical-align:top;text-align:"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its `str` has aligned columns, its `_repr_html_` carries its own style.
+
+    Attributes
+    ----------
+    headings : sequence of str
+        None at all for a table of names and values; each row then begins with its name.
+    rows : sequence of sequences
+        Cells: a text stands as it is, a number is written to 6 digits, None is left empty.
+    title, remark : str
+        Lines above and below.
+    most : int or None
+        So many rows are shown, with the number of those that are left out; None shows all.
+
+    Notes
+    -----
+    A column of which more than half are numbers, or texts of numbers, is aligned to the right.
+    """
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    title: str = ""
+    remark: str = ""
+    most: int | None = MOST_ROWS
+
+    def __str__(self) -> str:
+        rows = [[shown(cell).replace("\n", " ") for cell in row] for row in self._shown_rows()]
+        lines = [list(self.headings), *rows] if self.headings else rows
+        right = self._numeric_columns(rows)
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = ["  " + "  ".join(map(_aligned, line, widths, right)).rstrip() for line in lines]
+        return "\n".join([printable(part) for part in (self.title, *text, *self._remarks()) if part])
+
+    def _repr_html_(self) -> str:
+        rows = [[shown(cell) for cell in row] for row in self._shown_rows()]
+        right = self._numeric_columns(rows)
+        head = "".join(map(_heading, self.headings, right))
+        body = "".join(["<tr>" + "".join(map(self._cell, range(len(row)), row, right)) + "</tr>" for row in rows])
+        return (
+            (f"<div><b>{escaped(self.title)}</b></div>" if self.title else "")
+            + f'<table style="{_TABLE}">'
+            + (f"<thead><tr>{head}</tr></thead>" if head else "")
+            + f"<tbody>{body}</tbody></table>"
+            + "".join([f"<div>{escaped(remark)}</div>" for remark in self._remarks()])
+        )
+
+    def _cell(self, index: int, text: str, right: bool) -> str:
+        if not self.headings and index == 0:
+            return f'<th scope="row" style="{_CELL}left;font-weight:600">{escaped(text)}</th>'
+        return f'<td style="{_CELL}{"right" if right else "left"}">{escaped(text)}</td>'
+
+    def _numeric_columns(self, rows: Sequence[Sequence[str]]) -> list[bool]:
+        """Say of each column whether more than half of what stands in it are numbers; none of names and values."""
+        columns = [[row[i] for row in rows if row[i]] for i in range(len(self.headings))]
+        return [2 * sum(map(_is_number, column)) > len(column) for column in columns] or [False] * (
+            len(rows[0]) if rows else 0
+        )
+
+    def _shown_rows(self) -> Sequence[Sequence[Any]]:
+        return self.rows[: self.most]
+
+    def _remarks(self) -> list[str]:
+        left_out = len(self.rows) - len(self._shown_rows())
+        return [*([f"... and {left_out:,} more"] if left_out else []), *([self.remark] if self.remark else [])]
+
+
+class Tabular(ABC):
+    """What is shown as a table: by its `repr`, and in a notebook as HTML."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _table(self) -> Table:
+        """Return what is shown."""
+
+    def __repr__(self) -> str:
+        return str(self._table())
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()
+
+
+def shown(cell: object) -> str:
+    """Return a cell's text: a float to 6 digits, an integer with its thousands apart, None as an empty text."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if is_integer(cell):
+        return f"{cell:,}" if abs(cell) < _LARGEST else brief(cell, 80)
+    if is_number(cell):
+        return f"{cell:.6g}"
+    return brief(cell, 80)
+
+
+def escaped(text: str) -> str:
+    """Return a text as HTML that shows it, and does nothing else."""
+    return html.escape(printable(text))
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _aligned(text: str, width: int, right: bool) -> str:
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _heading(text: str, right: bool) -> str:
+    side = "right" if right else "left"
+    return f'<th scope="col" style="{_CELL}{side};font-weight:600;border-bottom:{_LINE}">{escaped(text)}</th>'
