@@ -9,9 +9,12 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tqdm
 from conftest import HANDSHAKE_S
 from rich.console import Console
 
@@ -278,6 +281,60 @@ print(len({output["transient"]["display_id"] for output in outputs}), outputs[-1
     expected = '<progress value="1.0000" max="1"></progress> <code>completed 100.0 % (10/10)'
     assert done.stdout.startswith(f"2 {expected}"), done.stdout
     assert done.stdout.rstrip().endswith("{'MainThread'}")
+
+
+def interrupted_after(bus: ProgressBus) -> Iterator[Any]:
+    """Yield an update, then raise as Ctrl-C, or the notebook's stop button, does."""
+    publish(bus, "a", STARTED)
+    publish(bus, "a", PROGRESS, 42)
+    yield bus.current("a")
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_bar_says_that_the_job_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, what: Any) -> None:
+            shown.append(what._repr_html_())
+
+    ipython = SimpleNamespace(display=lambda update, **_: shown.append(update._repr_html_()) or Handle())
+    out = io.StringIO()
+    with ProgressBus() as bus:
+        monkeypatch.setattr(bgsim.bus.bars, "_watch", lambda _: ([FakeJob()], interrupted_after(bus)))
+        with pytest.raises(KeyboardInterrupt):
+            tqdm_bar(FakeJob(), file=out)
+        bus.forget("a")
+    with ProgressBus() as bus:
+        monkeypatch.setattr(bgsim.bus.bars, "_import", lambda *_: ipython)
+        with pytest.raises(KeyboardInterrupt):
+            notebook_bar(FakeJob())
+    assert "still running in the background; job.cancel() stops it, and tqdm_bar(job)" in out.getvalue()
+    assert "interrupted" not in shown[0]
+    assert "running 42.0 % (42/100); interrupted: still running in the background; job.cancel() stops it" in shown[-1]
+
+
+def test_the_widget_of_a_notebook_moves_with_each_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stream is no terminal, and yet it is no log."""
+    drawn: list[int] = []
+
+    class Widget(tqdm.tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.gui = True
+
+        def display(self, *_: Any, **__: Any) -> None:
+            drawn.append(self.n)
+
+        close = clear = lambda *_, **__: None
+
+    with ProgressBus() as bus:
+        publish(bus, "a", STARTED)
+        updates = [publish(bus, "a", PROGRESS, done) or bus.current("a") for done in (10, 20, 30)]
+    monkeypatch.setattr(bgsim.bus.bars, "_watch", lambda _: ([FakeJob()], updates))
+    monkeypatch.setattr("tqdm.auto.tqdm", Widget)
+    tqdm_bar(FakeJob(), file=io.StringIO(), mininterval=0)
+    assert drawn[-3:] == [10, 20, 30]
 
 
 # ---- the display of the command line -----------------------------------------------------------------
