@@ -11,6 +11,7 @@ from bgsim.checks import check_integer, check_number, check_word, normal_names, 
 from bgsim.errors import InvalidInputError, nearest
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
 from bgsim.storage.limits import checked_max_age, checked_max_bytes
+from bgsim.tables import Table, Tabular
 
 IDENTITY_MODES = ("warn", "strict")
 
@@ -20,8 +21,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
+@dataclass(frozen=True, slots=True, repr=False)
+class EngineConfig(Tabular):
     """Settings of an `Engine`; each is also a keyword of it.
 
     Attributes
@@ -125,6 +126,19 @@ class EngineConfig:
             object.__setattr__(self, name, normal_names(name, given))
         check_word("identity", self.identity, IDENTITY_MODES)
 
+    def __repr__(self) -> str:
+        default = EngineConfig()
+        given = [(name, getattr(self, name)) for name in (f.name for f in fields(self))]
+        changed = [f"{name}={value!r}" for name, value in given if value != getattr(default, name)]
+        return f"EngineConfig({', '.join(changed)})"
+
+    def _table(self) -> Table:
+        default = EngineConfig()
+        names = [f.name for f in fields(self)]
+        rows = [(name, getattr(self, name), getattr(default, name)) for name in names]
+        changed = [(n, _plain(mine), _plain(its) if mine != its else None) for n, mine, its in rows]
+        return Table(("setting", "value", "default"), changed, most=None).trimmed()
+
     @classmethod
     def of(cls, config: EngineConfig | None, settings: Mapping[str, Any]) -> EngineConfig:
         """Return a configuration with these settings changed.
@@ -146,3 +160,8 @@ class EngineConfig:
             raise refused("config", config, "an EngineConfig")
         base = {name: getattr(config, name) for name in known} if config is not None else {}
         return cls(**{**base, **settings})
+
+
+def _plain(value: object) -> object:
+    """Return a setting as a table has it: nothing where it is no limit."""
+    return "none" if value is None or value == {} else value

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from bgsim.errors import printable
 from bgsim.progress import format_duration
+from bgsim.tables import Table, Tabular, in_short
 
 
 class JobState(enum.Enum):
@@ -54,8 +55,8 @@ raised meanwhile, asked for the stop.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
+@dataclass(frozen=True, slots=True, repr=False)
+class JobStatus(Tabular):
     """What a job is doing at one moment.
 
     Attributes
@@ -126,3 +127,24 @@ class JobStatus:
             if problem:
                 text += f"; {problem}"
         return printable(text)
+
+    def __repr__(self) -> str:
+        return in_short(f"JobStatus {self.id}", str(self))
+
+    def _table(self) -> Table:
+        values = [(f.name, getattr(self, f.name)) for f in fields(self)]
+        rows = [
+            (name.removesuffix("_s").replace("_", " "), _shown(name, value))
+            for name, value in values
+            if value is not None and name != "simulation"
+        ]
+        return Table((), rows, title=self.simulation)
+
+
+def _shown(name: str, value: object) -> object:
+    """Return an attribute of a status as a table has it."""
+    if isinstance(value, JobState):
+        return value.value
+    if name == "fraction":
+        return f"{value:.1%}"
+    return format_duration(1000 * value) if name.endswith("_s") and isinstance(value, float) else value

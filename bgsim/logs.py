@@ -7,11 +7,14 @@ every record (empty outside of jobs), so any handler may show it: ``logging.Form
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
 from bgsim.errors import printable
+from bgsim.tables import Table
 from bgsim.threads.locks import Lock
 
 MAX_RECORDS = 1000
@@ -50,6 +53,14 @@ def make_printable(record: logging.LogRecord) -> bool:
 
 for _name in LOGGERS:
     logging.getLogger(_name).addFilter(make_printable)
+
+
+def records_table(records: Sequence[logging.LogRecord]) -> Table:
+    """Return a table of log records."""
+    rows = [
+        (time.strftime("%H:%M:%S", time.localtime(r.created)), r.levelname, r.name, r.getMessage()) for r in records
+    ]
+    return Table(("time", "level", "logger", "message"), rows)
 
 
 def install() -> None:

@@ -18,6 +18,7 @@ from bgsim.checks import check_name, check_text
 from bgsim.defaults import JobDefaults
 from bgsim.errors import ParameterError
 from bgsim.kernels.definition import read_depends_on, read_signature, reduced
+from bgsim.kernels.description import description
 from bgsim.kernels.outputs import put_replicate, read_outputs
 from bgsim.kernels.plain import ChunkRunner, numba_is_off, run_plain
 from bgsim.parameters.parameter_set import ParameterSet, layout_of
@@ -251,10 +252,8 @@ class Simulation:
         return self._run_one(parameters, seed, index)
 
     def _run_one(self, parameters: ParameterSet, seed: int, index: int) -> Any:
-        rng = replicate_rng(seed, index)
-        return self.function(
-            self._argument(parameters), rng, *([block.new_control_block()] if self.takes_control else [])
-        )
+        control = [block.new_control_block()] if self.takes_control else []
+        return self.function(self._argument(parameters), replicate_rng(seed, index), *control)
 
     def check_replicate(self, parameters: ParameterSet, seed: int, index: int) -> None:
         """Replay one replicate and refuse what it returns if that is not what `outputs` declares.
@@ -286,11 +285,10 @@ class Simulation:
             arguments["function"].__annotations__ = hints
         self.__init__(**arguments)  # type: ignore[misc]
 
-    def __copy__(self) -> Simulation:
+    def __copy__(self, _memo: object = None) -> Simulation:
         return self
 
-    def __deepcopy__(self, _memo: object) -> Simulation:
-        return self
+    __deepcopy__ = __copy__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
@@ -300,6 +298,8 @@ class Simulation:
         takes = self.parameters_class.__name__ if self.parameters_class else "any mapping"
         outputs = ", ".join(o.name for o in self.outputs)
         return f"<simulation {self.name}: {takes} -> {outputs}>"
+
+    _repr_html_ = description
 
 
 @typing.overload

@@ -5,21 +5,25 @@ from __future__ import annotations
 import html
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, SupportsIndex, TypeVar, overload
 
 from bgsim.checks import is_integer, is_number
 from bgsim.errors import brief, printable
 
+_T = TypeVar("_T")
+
 MOST_ROWS = 20
 """Rows of a table that are shown, unless its maker says otherwise."""
+
+_MOST_IN_SHORT = 200
 
 _LARGEST = 10**18
 """Integers below it are written in full."""
 
 _NUMBER = re.compile(
-    r"[-+]?([\d,]+(\.\d+)?|\.\d+|inf|nan)(e[-+]?\d+)?( ± \S+)?( ?(%|ms|s|min|h|days?|bytes|[kMG]?B))?(/s)?",
+    r"[-+]?([\d,]+(\.\d+)?|\.\d+|inf|nan)(e[-+]?\d+)?( ± \S+)?( ?(%|ms|s|min|h|days?|bytes|[kMG]?B))?",
     re.IGNORECASE,
 )
 
@@ -30,7 +34,8 @@ _TABLE = (
     "color:inherit;font-size:inherit;font-variant-numeric:tabular-nums;"
     "border-collapse:collapse;border-spacing:0;margin:.3em 0"
 )
-_CELL = "padding:.2em .8em;vertical-align:top;text-align:"
+_CELL = "padding:.2em .8em;vertical-align:top;white-space:pre-line;text-align:"
+_NAME = _CELL.replace("pre-line", "nowrap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +82,18 @@ class Table:
             + f'<table style="{_TABLE}">'
             + (f"<thead><tr>{head}</tr></thead>" if head else "")
             + f"<tbody>{body}</tbody></table>"
-            + "".join([f"<div>{escaped(remark)}</div>" for remark in self._remarks()])
+            + "".join([f'<div style="white-space:pre-line">{escaped(remark)}</div>' for remark in self._remarks()])
         )
+
+    def trimmed(self) -> Table:
+        """Return the table without the columns in which nothing stands."""
+        used = [i for i in range(len(self.headings)) if any(shown(row[i]) for row in self.rows)]
+        rows = [[row[i] for i in used] for row in self.rows]
+        return replace(self, headings=[self.headings[i] for i in used], rows=rows)
 
     def _cell(self, index: int, text: str, right: bool) -> str:
         if not self.headings and index == 0:
-            return f'<th scope="row" style="{_CELL}left;font-weight:600">{escaped(text)}</th>'
+            return f'<th scope="row" style="{_NAME}left;font-weight:600">{escaped(text)}</th>'
         return f'<td style="{_CELL}{"right" if right else "left"}">{escaped(text)}</td>'
 
     def _numeric_columns(self, rows: Sequence[Sequence[str]]) -> list[bool]:
@@ -101,7 +112,7 @@ class Table:
 
 
 class Tabular(ABC):
-    """What is shown as a table: by its `repr`, and in a notebook as HTML."""
+    """What a notebook shows as a table; so does its `repr`, unless the class has its own."""
 
     __slots__ = ()
 
@@ -114,6 +125,36 @@ class Tabular(ABC):
 
     def _repr_html_(self) -> str:
         return self._table()._repr_html_()
+
+
+class Listing(list[_T]):
+    """A list that is shown as a table, and so are its slices; in all else a list."""
+
+    def __init__(self, items: Iterable[_T], table: Callable[[Sequence[_T]], Table]) -> None:
+        super().__init__(items)
+        self._table_of = table
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> _T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Listing[_T]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> _T | Listing[_T]:
+        if isinstance(index, slice):
+            return Listing(super().__getitem__(index), self._table_of)
+        return super().__getitem__(index)
+
+    def __repr__(self) -> str:
+        return str(self._table_of(self)) if self else "[]"
+
+    def _repr_html_(self) -> str:
+        return self._table_of(self)._repr_html_() if self else "<div>an empty list</div>"
+
+
+def in_short(kind: str, text: str) -> str:
+    """Return the `repr` of an object: what it is, and its text, all in one line of at most `_MOST_IN_SHORT`."""
+    room = _MOST_IN_SHORT - len(kind) - 4
+    line = " ".join(printable(text).split())
+    return f"<{kind}: {line if len(line) <= room else line[: room - 3] + '...'}>"
 
 
 def shown(cell: object) -> str:
@@ -146,4 +187,4 @@ def _aligned(text: str, width: int, right: bool) -> str:
 
 def _heading(text: str, right: bool) -> str:
     side = "right" if right else "left"
-    return f'<th scope="col" style="{_CELL}{side};font-weight:600;border-bottom:{_LINE}">{escaped(text)}</th>'
+    return f'<th scope="col" style="{_NAME}{side};font-weight:600;border-bottom:{_LINE}">{escaped(text)}</th>'

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.errors import InvalidInputError
+from bgsim.errors import InvalidInputError, brief
 from bgsim.parameters.alike import are_equal
+from bgsim.tables import Table, Tabular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,8 +57,8 @@ class Difference:
         return (self.low > 0) | (self.high < 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Tabular):
     """Two results side by side.
 
     Attributes
@@ -76,6 +77,14 @@ class Comparison:
     parameters: Mapping[str, tuple[Any, Any]]
     outputs: Mapping[str, Difference]
     confidence: float
+
+    def _table(self) -> Table:
+        rows = []
+        for name, d in self.outputs.items():
+            interval = ("an array each", None, None) if np.ndim(d.mean) else (d.mean, d.low, d.high)
+            rows.append((name, *interval, d.replicates))
+        differing = [f"{name} {brief(a, 30)} instead of {brief(b, 30)}" for name, (a, b) in self.parameters.items()]
+        return Table(("output", "difference", "low", "high", "replicates"), rows, title=", ".join(differing))
 
 
 def check_confidence(confidence: float) -> None:

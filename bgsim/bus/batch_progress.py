@@ -13,6 +13,7 @@ from bgsim.bus.rate import Rate
 from bgsim.bus.updates import ProgressUpdate, UpdateType, format_bar, format_duration, format_share
 from bgsim.checks import NotPicklable
 from bgsim.errors import InvalidInputError
+from bgsim.tables import in_short
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class BatchUpdate(NamedTuple):
     def __str__(self) -> str:
         share = format_share(self.fraction, self.replicates_completed, self.total_replicates)
         return ", ".join(filter(None, (self.jobs_ended, share, self.outlook)))
+
+    def __repr__(self) -> str:
+        return in_short("batch update", str(self))
 
     def _repr_html_(self) -> str:
         return format_bar(self.fraction, str(self))

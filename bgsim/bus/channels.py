@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
 from bgsim.bus.updates import UpdateType
 from bgsim.errors import EngineClosedError
+from bgsim.tables import Table, Tabular
 from bgsim.threads.locks import Condition, Lock
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _PROGRESS, _COMPLETED = UpdateType.PROGRESS, UpdateType.COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
-class BusStats:
+class BusStats(Tabular):
     """Counts of a bus.
 
     Attributes
@@ -53,6 +54,9 @@ class BusStats:
     failed_callbacks: int
     failed_predicates: int
     overdue_callbacks: int
+
+    def _table(self) -> Table:
+        return Table((), [(f.name.replace("_", " "), getattr(self, f.name)) for f in fields(self)])
 
 
 class Channel:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bgsim.errors import printable
+from bgsim.tables import in_short
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The metadata of an update published without any."""
@@ -90,6 +91,9 @@ class ProgressUpdate(NamedTuple):
         if self.estimated_time_remaining_ms is not None and not self.update_type.is_terminal:
             text += f", {format_duration(self.estimated_time_remaining_ms)} left"
         return "; ".join((text, *self.messages))
+
+    def __repr__(self) -> str:
+        return in_short(f"update {self.update_id}", str(self))
 
     def _repr_html_(self) -> str:
         return format_bar(self.fraction, str(self))

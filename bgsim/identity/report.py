@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bgsim.errors import StoreError, printable
+from bgsim.errors import StoreError
+from bgsim.tables import Table, Tabular
 
 if TYPE_CHECKING:
     from bgsim.identity.look import Identity
@@ -57,7 +57,7 @@ class ResultsByCode(Protocol):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class IdentityReport:
+class IdentityReport(Tabular):
     """What counts in a simulation's identity; made by `Simulation.explain`, prints as a table.
 
     Attributes
@@ -133,21 +133,14 @@ class IdentityReport:
             "current": self.current,
         }
 
-    def __str__(self) -> str:
-        rows = self.table()
-        width = max((len(name) for name, _, _ in rows), default=0)
-        lines = [f"{self.simulation}, identity {self.fingerprint}"]
-        lines += [f"  {name.ljust(width)}  {short:12}  {how}".rstrip() for name, short, how in rows]
-        lines += [f"cannot be followed: {limit}" for limit in self.limits]
+    def _table(self) -> Table:
+        rows = [row if any(how for _, _, how in self.table()) else row[:2] for row in self.table()]
+        lines = [f"cannot be followed: {limit}" for limit in self.limits]
         lines += [f"draws from elsewhere than rng: {draw}" for draw in self.draws]
-        if self.verdict is not None:
-            lines.append(self.verdict)
-        return printable("\n".join(lines))
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        lines += [self.verdict] if self.verdict is not None else []
+        title = f"{self.simulation}, identity {self.fingerprint}"
+        headings = ("dependency", "hash", "differs")[: max(map(len, rows), default=2)]
+        return Table(headings, rows, title=title, remark="\n".join(lines), most=None)
 
 
 def part_differences(now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bgsim.checks import check_file_path, check_text, refused
 from bgsim.errors import EngineClosedError, InvalidInputError, QueueFullError, RequestNotFoundError, StoreError
 from bgsim.parameters.nesting import read_json
-from bgsim.storage.journal import DeadLetter, PendingRequest
+from bgsim.storage.journal import DeadLetter, PendingRequest, letters_table, pending_table
 from bgsim.storage.times import time_text
+from bgsim.tables import Listing
 from bgsim.threads.signals import is_interrupt
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class Recovery:
         self._owner = owner
         self._clock = submitter.scheduler.clock
 
-    def interrupted(self) -> list[PendingRequest]:
+    def interrupted(self) -> Listing[PendingRequest]:
         """Return the requests whose engine is gone, the oldest first."""
-        return self._journal.interrupted() if self._owner is not None else []
+        return Listing(self._journal.interrupted() if self._owner is not None else (), pending_table)
 
     def recover(self, ids: Iterable[str] | None) -> list[Job]:
         """Take interrupted requests over and submit them again; see `Engine.recover`."""
@@ -107,9 +108,9 @@ class Recovery:
 
     # ---- dead letters --------------------------------------------------------------------------------
 
-    def dead_letters(self) -> list[DeadLetter]:
+    def dead_letters(self) -> Listing[DeadLetter]:
         """Return what failed for good, the newest first."""
-        return self._journal.dead_letters()
+        return Listing(self._journal.dead_letters(), letters_table)
 
     def retry(self, letter_id: str, changes: dict[str, Any]) -> Job:
         """Submit a dead letter again, with changes, and take it out; see `Engine.retry`."""

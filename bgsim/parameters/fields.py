@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from bgsim.errors import ParameterError, nearest
 from bgsim.errors import brief as short
 from bgsim.parameters.coercion import article, coerce
+from bgsim.tables import Table
 
 _ANY = "a number, a text, an array, a member of an Enum, None, or a tuple of these"
 
@@ -228,3 +229,9 @@ def brief(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"<{value.dtype} array {value.shape}>" if value.size > 6 else f"{value.tolist()}"
     return short(value, 60)
+
+
+def fields_table(title: str, heading: str, fields: Iterable[tuple[Field, str]]) -> Table:
+    """Return a table of fields, each with a text such as its value."""
+    rows = [(f.name, text, f.limits.unit, f.limits.describe(), f.limits.doc) for f, text in fields]
+    return Table(("parameter", heading, "unit", "range", ""), rows, title=title, most=None).trimmed()

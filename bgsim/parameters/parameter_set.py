@@ -25,9 +25,10 @@ from bgsim.errors import ParameterError
 from bgsim.parameters.alike import alike
 from bgsim.parameters.coercion import article
 from bgsim.parameters.encoding import encode, from_jsonable, to_jsonable
-from bgsim.parameters.fields import REQUIRED, Field, Limits, brief
+from bgsim.parameters.fields import REQUIRED, Field, Limits, brief, fields_table
 from bgsim.parameters.nesting import read_json
-from bgsim.parameters.parameter_class import parameter_class
+from bgsim.parameters.parameter_class import fields_of, parameter_class
+from bgsim.tables import Table, Tabular
 
 KEY_FORMAT = b"bgsim-key-1"
 """Changes when the encoding does, so that an old key never meets a new one."""
@@ -36,7 +37,7 @@ _KEPT_JSON = 4096
 """Characters; the JSON of large arrays is made again when it is needed, rather than kept."""
 
 
-class ParameterSet(Mapping[str, Any]):
+class ParameterSet(Tabular, Mapping[str, Any]):
     """Checked, immutable parameters: a mapping from name to value.
 
     Equal sets have equal encodings and hashes. Arrays are read-only copies.
@@ -214,6 +215,11 @@ class ParameterSet(Mapping[str, Any]):
     def __repr__(self) -> str:
         name = self.parameters_class.__name__ if self.parameters_class else "parameters"
         return f"{name}({', '.join(f'{k}={brief(v)}' for k, v in self._values.items())})"
+
+    def _table(self) -> Table:
+        known = fields_of(self.parameters_class) if self.parameters_class else map(_free_field, self._values)
+        title = self.parameters_class.__name__ if self.parameters_class else "parameters"
+        return fields_table(title, "value", [(field, brief(self._values[field.name])) for field in known])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

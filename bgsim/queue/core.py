@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 from typing import Any
 
@@ -18,14 +18,15 @@ from bgsim.queue.entry import Entry, EntryState, Member
 from bgsim.queue.order import ServiceOrder
 from bgsim.queue.supersede import Newest
 from bgsim.queue.timetable import Event
+from bgsim.tables import Table, Tabular, in_short
 
 CLOSED = "the queue is closed; make a new engine to go on"
 
 _PROCESSING, _GONE = EntryState.PROCESSING, EntryState.GONE
 
 
-@dataclass(frozen=True, slots=True)
-class QueueStats:
+@dataclass(frozen=True, slots=True, repr=False)
+class QueueStats(Tabular):
     """Counts at one moment; waiting means not yet taken.
 
     Attributes
@@ -53,6 +54,24 @@ class QueueStats:
     processing_by_group: dict[str, int]
     oldest_wait_s: float
     capacity: int
+
+    def __str__(self) -> str:
+        waiting = _counts(self.by_priority).lower()
+        return (
+            f"{self.processing} processing, {self.waiting} waiting{f' ({waiting})' if waiting else ''}, room for "
+            f"{max(0, self.capacity - self.waiting):,} more"
+        )
+
+    def __repr__(self) -> str:
+        return in_short("QueueStats", str(self))
+
+    def _table(self) -> Table:
+        values = [(f.name.replace("_", " "), getattr(self, f.name)) for f in fields(self)]
+        return Table((), [(name, _counts(value) if isinstance(value, dict) else value) for name, value in values])
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 class QueueCore:

@@ -13,6 +13,7 @@ from bgsim.errors import printable
 from bgsim.job import JobState
 from bgsim.progress import format_duration
 from bgsim.running.status import has_failed, state_of
+from bgsim.tables import Table, Tabular, in_short
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Quantiles:
         return cls(*(np.quantile(values, (0.5, 0.9, 0.99)).tolist() if len(values) else [float("nan")] * 3))
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStats:
+@dataclass(frozen=True, slots=True, repr=False)
+class EngineStats(Tabular):
     """What an engine has done and is doing.
 
     Attributes
@@ -75,23 +76,32 @@ class EngineStats:
     stored_bytes: int | None
 
     def __str__(self) -> str:
+        return "\n".join([f"{name:12} {text}" for name, text in self._lines()])
+
+    def __repr__(self) -> str:
+        return in_short("EngineStats", f"{self._jobs()}; {self.utilisation:.0%} busy, {self.queue}")
+
+    def _jobs(self) -> str:
         states = ", ".join(f"{count} {state.value}" for state, count in self.states.items() if count)
-        wait, run = self.queue_wait_s, self.run_time_s
-        lines = [
-            f"jobs         {states or 'none'}",
-            f"waited       median {_duration(wait.p50)}, p99 {_duration(wait.p99)}",
-            f"ran          median {_duration(run.p50)}, p99 {_duration(run.p99)}",
-            f"workers      {self.utilisation:.0%} busy, {self.replicates_per_second:,.0f} replicates a second now",
-            f"saved        {self.joined} joined, {self.from_store} from the store; {self.retries} retries",
-            "store        cannot say"
-            if self.stored_results is None
-            else f"store        {self.stored_results:,} results, {self.stored_bytes:,} bytes",
+        return states or "none"
+
+    def _lines(self) -> list[tuple[str, str]]:
+        wait, run, size = self.queue_wait_s, self.run_time_s, self.stored_results
+        return [
+            ("jobs", self._jobs()),
+            ("waited", f"median {_duration(wait.p50)}, p99 {_duration(wait.p99)}"),
+            ("ran", f"median {_duration(run.p50)}, p99 {_duration(run.p99)}"),
+            ("workers", f"{self.utilisation:.0%} busy, {self.replicates_per_second:,.0f} replicates a second now"),
+            ("saved", f"{self.joined} joined, {self.from_store} from the store; {self.retries} retries"),
+            ("store", "cannot say" if size is None else f"{size:,} results, {self.stored_bytes:,} bytes"),
         ]
-        return "\n".join(lines)
+
+    def _table(self) -> Table:
+        return Table((), [*self._lines(), ("queue", str(self.queue))])
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+@dataclass(frozen=True, slots=True, repr=False)
+class Health(Tabular):
     """Whether an engine needs attention.
 
     Attributes
@@ -125,6 +135,14 @@ class Health:
         told = self.alerts or ("all is well",)
         evicted = (f"the store's limits have removed {self.evicted:,} results",) if self.evicted else ()
         return printable("; ".join((*told, *evicted)))
+
+    def __repr__(self) -> str:
+        return in_short("Health", str(self))
+
+    def _table(self) -> Table:
+        alerts = [("alert", alert) for alert in self.alerts] or [("", "all is well")]
+        counts = [("jobs that failed", self.failed), ("jobs that wait", self.waiting)]
+        return Table((), [*alerts, *counts, ("removed by the store's limits", self.evicted)])
 
 
 def _duration(seconds: float) -> str:

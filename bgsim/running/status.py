@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bgsim.checks import check_text
 from bgsim.errors import RequestNotFoundError
 from bgsim.job import JobState, JobStatus
+from bgsim.logs import records_table
+from bgsim.progress import format_duration
 from bgsim.queue.entry import EntryState
+from bgsim.tables import Listing, Table
 
 if TYPE_CHECKING:
     import logging
@@ -65,6 +69,24 @@ def ended_status(job_id: str, ended: tuple[Any, ...]) -> JobStatus:
     )
 
 
+def jobs_table(jobs: Sequence[Job]) -> Table:
+    """Return a table of what jobs are doing now."""
+    rows = []
+    for status in (job.status() for job in jobs):
+        left = status.estimated_time_remaining_s
+        rows.append(
+            (
+                status.id,
+                status.simulation.rpartition(".")[2],
+                status.state.value,
+                f"{status.fraction:.1%}",
+                status.total_replicates,
+                None if left is None else format_duration(1000 * left),
+            )
+        )
+    return Table(("job", "simulation", "state", "done", "replicates", "left"), rows).trimmed()
+
+
 class StatusReader:
     """Reads a state for callers; every method takes the lock itself."""
 
@@ -72,10 +94,10 @@ class StatusReader:
         self._state = state
         self._lock = state.lock.plain
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> Listing[Job]:
         """Return the jobs that have not ended, in the order of submission."""
         with self._lock:
-            return list(self._state.jobs.values())
+            return Listing(self._state.jobs.values(), jobs_table)
 
     def find(self, job_id: str) -> JobStatus:
         """Return what a job is doing, or, for ``max_completed_age_seconds``, how it ended.
@@ -109,11 +131,11 @@ class StatusReader:
         with self._lock:
             return state_of(job)
 
-    def logs(self, job_id: str) -> list[logging.LogRecord]:
+    def logs(self, job_id: str) -> Listing[logging.LogRecord]:
         """Return what a job has logged."""
         with self._lock:
             log = self._state.logs.get(job_id)
-            return list(log.records) if log is not None else []
+            return Listing(log.records if log is not None else (), records_table)
 
     def _live_status(self, job: Job) -> JobStatus:
         run: Run | None = job.run

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bgsim.checks import check_name, refused
 from bgsim.errors import BgsimError, EngineClosedError, InvalidInputError, QueueFullError
-from bgsim.schedules.schedule import MAX_WAIT_S, Schedule, Schedules
+from bgsim.schedules.schedule import MAX_WAIT_S, Schedule, Schedules, schedules_table
 from bgsim.storage.journal import ScheduledRequest
 from bgsim.storage.times import time_text
 from bgsim.threads.signals import is_interrupt
@@ -116,6 +116,9 @@ class RecurringJobs:
 
     def __repr__(self) -> str:
         return f"<{len(self)} schedules{''.join(f'{chr(10)}  {schedule}' for schedule in self)}>"
+
+    def _repr_html_(self) -> str:
+        return schedules_table(self)._repr_html_()
 
     # ---- a periodic task of the timers------------------------------------------------------------------
 

@@ -24,13 +24,14 @@ import datetime as dt
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bgsim.checks import check_number, check_text, check_word, is_number, normal_name, refused
 from bgsim.errors import InvalidInputError, RequestNotFoundError, nearest, printable
 from bgsim.schedules.cron import Cron
+from bgsim.tables import Table, Tabular, in_short
 from bgsim.threads.locks import Lock
 
 MISFIRES = ("once", "skip", "all")
@@ -48,8 +49,8 @@ _cron = functools.lru_cache(maxsize=256)(Cron)
 """Each expression is read once, however many schedules are made from it by `Schedule.ran`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+@dataclass(frozen=True, slots=True, repr=False)
+class Schedule(Tabular):
     """A recurring job: its name, when it runs, and which runs it has had. Immutable.
 
     A time `now` may be seconds since the epoch or a datetime with a time zone. Times are kept and returned as datetimes
@@ -160,8 +161,24 @@ class Schedule:
             f"{self.name}: {self.cron} {self.timezone}, last run {last}{', paused' if self.paused else ''}"
         )
 
+    def __repr__(self) -> str:
+        return in_short("Schedule", str(self))
+
+    def _table(self) -> Table:
+        return schedules_table([self])
+
     def _times(self) -> Cron:
         return _cron(self.cron, self.timezone)
+
+
+def schedules_table(schedules: Iterable[Schedule]) -> Table:
+    """Return a table of schedules."""
+    rows = []
+    for schedule in schedules:
+        last = schedule.last_run_at
+        last_run = "never" if last is None else f"{last.astimezone(schedule.zone):%Y-%m-%d %H:%M}"
+        rows.append((schedule.name, schedule.cron, schedule.timezone, last_run, "paused" if schedule.paused else ""))
+    return Table(("schedule", "cron", "time zone", "last run", ""), rows).trimmed()
 
 
 class Schedules:

@@ -12,6 +12,7 @@ from bgsim.errors import ParameterError
 from bgsim.identity.report import few_of, part_differences
 from bgsim.kernels.outputs import unlike_declared
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey, similarity
+from bgsim.tables import Table, Tabular, in_short
 
 if TYPE_CHECKING:
     from bgsim.simulation import Simulation
@@ -22,8 +23,8 @@ _SHOWN = 3
 """Names in a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Tabular):
     """What the store would do for a request.
 
     Attributes
@@ -55,6 +56,18 @@ class Explanation:
     nearest: StoredResult | None = None
     differences: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.outcome}: {self.reason}"
+
+    def __repr__(self) -> str:
+        return in_short("Explanation", str(self))
+
+    def _table(self) -> Table:
+        rows = [(name, wanted, stored) for name, (wanted, stored) in self.differences.items()]
+        if not rows:
+            return Table((), [("stored", self.stored), ("wanted", self.wanted)], title=str(self))
+        return Table(("", "here", "stored"), rows, title=str(self), remark=", ".join(self.changed))
 
 
 def explain_found(key: ResultKey, stored: int, replicates: int) -> Explanation:

@@ -10,15 +10,22 @@ is dead (`bgsim.storage.owners`) or was released.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from bgsim.parameters.nesting import read_json
+from bgsim.storage.times import ago
+from bgsim.tables import Table, Tabular, in_short
 
 MAX_DEAD_LETTERS = 1000
 """The oldest beyond it go."""
 
+_SHOWN = 100
+"""Characters of an error in a table."""
 
-@dataclass(frozen=True, slots=True)
-class PendingRequest:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PendingRequest(Tabular):
     """A request that has not ended.
 
     Attributes
@@ -55,9 +62,15 @@ class PendingRequest:
     owner: str = ""
     stored: int = 0
 
+    def __repr__(self) -> str:
+        return in_short(f"PendingRequest {self.id}", _what(self))
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+    def _table(self) -> Table:
+        return pending_table([self])
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeadLetter(Tabular):
     """A request that has failed for good.
 
     Attributes
@@ -80,8 +93,23 @@ class DeadLetter:
     failed_at: str
     attempts: str
 
+    @property
+    def error(self) -> str:
+        """What the last attempt raised, as a text; empty where that cannot be read."""
+        try:
+            return str(read_json(self.attempts)[-1]["error"])
+        except (ValueError, TypeError, LookupError):
+            return ""
 
-@dataclass(frozen=True, slots=True)
+    def __repr__(self) -> str:
+        return in_short(f"DeadLetter {self.id}", f"{self.error}; {_what(self)}")
+
+    def _table(self) -> Table:
+        rows = [("simulation", self.simulation), ("parameters", self.parameters), ("seed", self.seed)]
+        return Table((), [*rows, ("failed", ago(self.failed_at)), ("error", self.error)], title=self.id)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ScheduledRequest:
     """A request that is made at due times.
 
@@ -112,6 +140,31 @@ class ScheduledRequest:
     paused: bool
     last_run_at: str | None
     created_at: str
+
+    def __repr__(self) -> str:
+        return in_short(f"ScheduledRequest {self.name}", f"{self.cron} {self.timezone}, {_what(self)}")
+
+
+def pending_table(requests: Sequence[PendingRequest]) -> Table:
+    """Return a table of requests that have not ended."""
+    rows = [
+        (r.id, r.simulation.rpartition(".")[2], r.replicates, r.stored, r.crashes, ago(r.submitted_at))
+        for r in requests
+    ]
+    return Table(("request", "simulation", "replicates", "stored", "crashes", "submitted"), rows)
+
+
+def letters_table(letters: Sequence[DeadLetter]) -> Table:
+    """Return a table of requests that have failed for good."""
+    rows = [
+        (r.id, r.simulation.rpartition(".")[2], r.replicates, ago(r.failed_at), r.error.partition("\n")[0][:_SHOWN])
+        for r in letters
+    ]
+    return Table(("dead letter", "simulation", "replicates", "failed", "error"), rows)
+
+
+def _what(request: PendingRequest | DeadLetter | ScheduledRequest) -> str:
+    return f"{request.simulation}, {request.replicates:,} replicates, seed {request.seed}, {request.parameters}"
 
 
 class Journal(abc.ABC):

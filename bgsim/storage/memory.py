@@ -20,6 +20,7 @@ from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec.columns import Columns, checked_columns, kinds, other_columns
 from bgsim.storage.large_values import LARGE, SharedValues
 from bgsim.storage.limits import LimitedStore, Limits
+from bgsim.storage.listing import listing
 from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.storage.nearest import Group, Wanted, nearest, words_of_column
 from bgsim.storage.points import MOST_FIELDS
@@ -27,6 +28,7 @@ from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CleanupReport
 from bgsim.storage.slots import SlotPair, place
 from bgsim.storage.times import now_text, time_text
+from bgsim.tables import Listing
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
@@ -217,10 +219,10 @@ class MemoryStore(LimitedStore):
                 self._set_slots(workspace, SlotPair(*(s for s in pair if s.hash != result_hash)))
             return self._drop(result_hash)
 
-    def results(self) -> list[StoredResult]:
+    def results(self) -> Listing[StoredResult]:
         with self._lock:
             found = [(held, self._record(held)) for held in reversed(self._held.values())]
-        return [held.described(record) for held, record in found]
+        return listing(held.described(record) for held, record in found)
 
     def get(self, result_hash: str) -> StoredResult | None:
         check_text("result_hash", result_hash)

@@ -14,13 +14,15 @@ from bgsim.environment import Versions, as_json, versions_of
 from bgsim.errors import DamagedResultError, brief
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.storage.codec.columns import moments
+from bgsim.storage.times import ago
+from bgsim.tables import Table, Tabular, in_short
 
 if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ResultKey
     from bgsim.storage.codec.columns import Columns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Record:
     """All that a result is a function of, as stores keep it.
 
@@ -47,6 +49,9 @@ class Record:
         """Return the record of a key."""
         parameters = key.parameters.to_json()
         return cls(key.hash, key.identity, key.simulation, key.fingerprint, str(key.seed), parameters, key.parts)
+
+    def __repr__(self) -> str:
+        return in_short(f"Record {self.hash[:12]}", f"{self.simulation}, seed {self.seed}, {self.parameters}")
 
     @property
     def row(self) -> tuple[str, ...]:
@@ -120,8 +125,8 @@ class OutputSummary:
         return cls(dtype, mean, sd, minimum, maximum)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class StoredResult(Tabular):
     """A stored result, without its columns.
 
     Attributes
@@ -176,6 +181,18 @@ class StoredResult:
     def age_s(self) -> float:
         """Seconds since it was first stored."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.created_at)).total_seconds()
+
+    def __repr__(self) -> str:
+        what = f"{self.simulation}, {self.replicates:,} replicates, seed {self.record.seed}"
+        values = ", ".join(f"{name}={brief(value, 30)}" for name, value in self.parameters.items())
+        return in_short(f"StoredResult {self.hash[:12]}", f"{what}; {values}")
+
+    def _table(self) -> Table:
+        rows = [("seed", self.record.seed), ("replicates", self.replicates), ("stored bytes", self.stored_bytes)]
+        rows += [("created", ago(self.created_at)), ("used", ago(self.used_at))]
+        rows += [(name, "" if s.mean is None else f"mean {s.mean:.6g}") for name, s in self.summary.items()]
+        rows += self.parameters.items()
+        return Table((), rows, title=f"{self.simulation}: {self.hash}")
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as values for JSON."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bgsim.tables import Table, Tabular, in_short
 
-@dataclass(frozen=True, slots=True)
-class CleanupReport:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CleanupReport(Tabular):
     """What a clean-up removed.
 
     Attributes
@@ -26,9 +28,20 @@ class CleanupReport:
     file_bytes: int = 0
     reasons: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return "; ".join((f"{len(self.removed):,} results of {self.removed_bytes:,} bytes removed", *self.reasons))
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
+    def __repr__(self) -> str:
+        return in_short("CleanupReport", str(self))
+
+    def _table(self) -> Table:
+        rows = [("results removed", len(self.removed)), ("their bytes", self.removed_bytes)]
+        rows += [("bytes by which the file shrank", self.file_bytes)]
+        return Table((), [*rows, *(("why", reason) for reason in self.reasons)])
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CheckReport(Tabular):
     """What a check found.
 
     Attributes
@@ -50,3 +63,15 @@ class CheckReport:
     def ok(self) -> bool:
         """Whether nothing was wrong."""
         return not self.problems
+
+    def __str__(self) -> str:
+        found = self.problems or ("all is well",)
+        return "; ".join((f"{self.results:,} results with {self.blocks:,} blocks read", *found, *self.repaired))
+
+    def __repr__(self) -> str:
+        return in_short("CheckReport", str(self))
+
+    def _table(self) -> Table:
+        rows: list[tuple[str, object]] = [("results read", self.results), ("blocks read", self.blocks)]
+        rows += [("problem", problem) for problem in self.problems] or [("", "all is well")]
+        return Table((), [*rows, *(("repaired", repair) for repair in self.repaired)])

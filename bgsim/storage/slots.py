@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from bgsim.errors import StoreError
 from bgsim.storage.codec.columns import Columns, kinds
+from bgsim.storage.times import ago
+from bgsim.tables import Table, Tabular
 from bgsim.threads.locks import Lock
 
 MEMORY_BYTES = 512 * 2**20
@@ -40,8 +42,8 @@ class Slot:
     placed_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class SlotPair:
+@dataclass(frozen=True, slots=True, repr=False)
+class SlotPair(Tabular):
     """The slots of a workspace; either may be empty."""
 
     primary: Slot | None = None
@@ -50,6 +52,13 @@ class SlotPair:
     def __iter__(self) -> Iterator[Slot]:
         """Iterate over those in use, the primary first."""
         return (slot for slot in (self.primary, self.secondary) if slot is not None)
+
+    def _table(self) -> Table:
+        rows = []
+        for name, slot in (("primary", self.primary), ("secondary", self.secondary)):
+            cells = ("empty", None, None) if slot is None else (slot.hash[:12], slot.replicates, ago(slot.placed_at))
+            rows.append((name, *cells))
+        return Table(("slot", "result", "replicates", "placed"), rows)
 
 
 def pair_of(slots: Sequence[Slot]) -> SlotPair:

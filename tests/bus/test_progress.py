@@ -349,7 +349,7 @@ def test_nothing_is_kept_of_a_job_that_was_only_waited_for(bus: ProgressBus) -> 
 
 
 def test_the_modules_of_the_bus_import_one_way() -> None:
-    ground = ["threads", "signals", "locks", "errors", "checks"]
+    ground = ["threads", "signals", "locks", "errors", "checks", "tables"]
     order = [*ground, "updates", "rate", "buffer", "filters", "post", "subscription", "channels", "delivery"]
     order += ["batch_progress", "bars", "progress"]
     for name in order[len(ground) :]:

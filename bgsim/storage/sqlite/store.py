@@ -26,6 +26,7 @@ from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.limits import LimitedStore, Limits
+from bgsim.storage.listing import listing
 from bgsim.storage.nearest import Wanted
 from bgsim.storage.records import Record, StoredResult
 from bgsim.storage.reports import CheckReport, CleanupReport
@@ -42,6 +43,7 @@ from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.sqlite.task import Task
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.storage.sqlite.writer import Writer
+from bgsim.tables import Listing
 from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
@@ -150,8 +152,8 @@ class ResultStore(LimitedStore):
         with self._readers.reading() as reader:
             return tables.read_parts(reader, fingerprint)
 
-    def results(self) -> list[StoredResult]:
-        return self._results()
+    def results(self) -> Listing[StoredResult]:
+        return listing(self._results())
 
     def size(self) -> tuple[int, int]:
         with self._readers.reading() as reader:
