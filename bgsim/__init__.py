@@ -125,4 +125,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_MODULES, *globals()})
+    """Return what is public, and Python's own names; what else is imported here is nobody's business."""
+    return sorted({*__all__, *_MODULES, "logs", *(name for name in globals() if name.startswith("__"))})

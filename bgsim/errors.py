@@ -179,6 +179,10 @@ class MissingExtraError(BgsimError, ImportError):
     """An optional package is not installed; the message names the extra."""
 
 
+def __dir__() -> list[str]:
+    return [name for name, value in globals().items() if isinstance(value, type) and issubclass(value, BgsimError)]
+
+
 def printable(text: str) -> str:
     """Return a text that acts on no terminal: all but visible characters, spaces, tabs and line breaks is escaped.
 

@@ -57,18 +57,14 @@ if TYPE_CHECKING:
     from bgsim.bus.post import Post
 
 __all__ = [
-    "BatchProgress",
-    "BatchUpdate",
-    "BusStats",
-    "ProgressBus",
-    "ProgressUpdate",
-    "Subscription",
-    "UpdateType",
-    "batch_of",
-    "format_duration",
-    "notebook_bar",
-    "tqdm_bar",
-]
+    "BatchProgress", "BatchUpdate", "BusStats", "ProgressBus", "ProgressUpdate", "Subscription", "UpdateType",
+    "batch_of", "format_duration", "notebook_bar", "tqdm_bar",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 logger = logging.getLogger("bgsim.progress")
 

@@ -12,6 +12,8 @@ from bgsim.checks import refused
 from bgsim.errors import SimulationNotFoundError, brief, nearest
 from bgsim.simulation import Simulation
 
+__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "find_simulation", "simulation_names"]
+
 BUILT_IN = {
     "asian_call": "bgsim.models.options:asian_call",
     "asian_option": "bgsim.models.options:asian_option",
@@ -31,6 +33,10 @@ BUILT_IN = {
 """Short name to ``module:attribute``."""
 
 ENTRY_POINT_GROUP = "bgsim.simulations"
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def simulation_names() -> dict[str, str]:

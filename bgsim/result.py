@@ -137,6 +137,9 @@ class Summary(Tabular, Mapping[str, ColumnSummary]):
     def __len__(self) -> int:
         return len(self._summaries)
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
     def _table(self) -> Table:
         headings, rows = self.table()
         return Table(headings, rows, remark=self.remark, most=None)
@@ -240,6 +243,9 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
 
     def __len__(self) -> int:
         return len(self._columns)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
 
     def __repr__(self) -> str:
         return f"{self._title()}\n{self.summary()!r}"

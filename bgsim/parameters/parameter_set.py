@@ -216,6 +216,9 @@ class ParameterSet(Tabular, Mapping[str, Any]):
         name = self.parameters_class.__name__ if self.parameters_class else "parameters"
         return f"{name}({', '.join(f'{k}={brief(v)}' for k, v in self._values.items())})"
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
     def _table(self) -> Table:
         known = fields_of(self.parameters_class) if self.parameters_class else map(_free_field, self._values)
         title = self.parameters_class.__name__ if self.parameters_class else "parameters"

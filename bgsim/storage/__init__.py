@@ -49,3 +49,7 @@ __all__ = [
     "kinds",
     "open_store",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

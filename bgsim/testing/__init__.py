@@ -35,3 +35,7 @@ __all__ = [
     "tick",
     "workers_on",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
