@@ -15,7 +15,7 @@ The map of the package, lowest first; a module imports nothing from a line below
     analysis/                                 what can be made of results
     queue/  bus/  storage/                    three rooms that do not know each other
     queue_manager  progress                   the public, thread-safe shells of queue/ and bus/
-    config request job job_status             what a caller asks for, and the handle
+    config request job job_status live/       what a caller asks for, the handle, and its result so far
     running/                                  runs, workers, timers, under one lock
     jobs/  schedules/                         many jobs; jobs by the clock
     engine                                    the facade
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bgsim.clock import Clock, ManualClock
     from bgsim.config import EngineConfig
     from bgsim.control import report_fraction, stop_requested
-    from bgsim.engine import Engine, run
+    from bgsim.engine import Engine, engines, run
     from bgsim.job import Job, JobState, JobStatus
     from bgsim.parameters import ParameterSet, similarity
     from bgsim.parameters.fields import parameter
@@ -71,6 +71,7 @@ _PUBLIC = {
     "Retry": "retry",
     "SimulationResult": "result",
     "UpdateType": "progress",
+    "engines": "engine",
     "parameter": "parameters.fields",
     "replicate_rng": "streams",
     "report_fraction": "control",
@@ -103,6 +104,7 @@ __all__ = [
     "Simulation",
     "SimulationResult",
     "UpdateType",
+    "engines",
     "parameter",
     "replicate_rng",
     "report_fraction",

@@ -17,11 +17,10 @@ How a request flows::
 
 from __future__ import annotations
 
-import concurrent.futures
 import logging
 import secrets
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,12 +32,12 @@ from bgsim.job import Job, JobStatus
 from bgsim.jobs.recovery import Heartbeat, Recovery
 from bgsim.jobs.verbs import JobVerbs
 from bgsim.priority import Priority
-from bgsim.progress import ProgressUpdate, UpdateType
+from bgsim.progress import ProgressUpdate
 from bgsim.registry import find_if_named
 from bgsim.request import Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
-from bgsim.running.shutdown import abandon, close, close_at_exit, close_in_thread
+from bgsim.running.shutdown import abandon, close, dropped, open_engines, opened, warn_of_rivals
 from bgsim.running.stats import EngineStats, Health, health_of, stats_of
 from bgsim.running.submitter import Submitter
 from bgsim.schedules.recurring import RecurringJobs
@@ -49,10 +48,6 @@ from bgsim.storage.memory_journal import MemoryJournal
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from bgsim.bus.post import Post
-    from bgsim.bus.subscription import Subscription
     from bgsim.result import SimulationResult
 
 logger = logging.getLogger("bgsim.engine")
@@ -113,9 +108,9 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
                 if owned:
                     self.store.close()
                 raise
-            close_at_exit(self._scheduler)
-            self._finalizer = weakref.finalize(self, close_in_thread, self._scheduler)  # dropped, it ends its jobs
+            self._finalizer = weakref.finalize(self, dropped, self._scheduler)
             self._finalizer.atexit = False
+            opened(self._scheduler, self)
             try:
                 if self.config.recover:
                     interruptibly(self.recover)
@@ -123,6 +118,7 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
                 if is_interrupt(error):
                     raise
                 logger.warning("what was interrupted cannot be recovered now: %s", error)
+        warn_of_rivals(self._scheduler)
 
     def _begin(self, *, owned: bool) -> None:
         """Put the parts together, and start the threads; if one cannot be started, stop the others."""
@@ -280,37 +276,6 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         """Return whether the engine needs attention, and why."""
         return health_of(self._scheduler)
 
-    def subscribe(
-        self,
-        callback: Callable[[ProgressUpdate], Any] | None = None,
-        *,
-        job: Job | str | Iterable[Job | str] | None = None,
-        min_type: UpdateType = UpdateType.STARTED,
-        completions_only: bool = False,
-        simulation: Simulation | str | None = None,
-        workspace: str | None = None,
-        where: Callable[[ProgressUpdate], Any] | None = None,
-        maxlen: int = 256,
-        executor: concurrent.futures.Executor | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
-        post: Post | None = None,
-    ) -> Subscription:
-        """Subscribe to progress; see `ProgressBus.subscribe`."""
-        self._scheduler.check_process()
-        return self._scheduler.bus.subscribe(
-            callback,
-            job=job,
-            min_type=min_type,
-            completions_only=completions_only,
-            simulation=simulation,
-            workspace=workspace,
-            where=where,
-            maxlen=maxlen,
-            executor=executor,
-            loop=loop,
-            post=post,
-        )
-
     # ---- pausing and closing ---------------------------------------------------------------------------
 
     def pause(self) -> None:
@@ -367,6 +332,15 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
             f"<Engine: {self.config.workers} workers, {stats.processing} running, {stats.waiting} waiting, "
             f"store: {self.store.location}>"
         )
+
+
+def engines() -> list[Engine]:
+    """Return the engines of this process whose threads have not ended, the oldest first.
+
+    Also one that no name refers to any more, while it ends its jobs: a cell of a notebook that is run again leaves the
+    engine of the first time behind. ``engine.jobs()`` says what each does, ``engine.close(cancel=True)`` ends it.
+    """
+    return open_engines()
 
 
 def run(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import math
-import sys
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.checks import NotPicklable, refused
 from bgsim.job_status import TERMINAL, TRANSITIONS, JobState, JobStatus
+from bgsim.live.results import LiveResults, Reader
 from bgsim.threads.locks import Future
+from bgsim.threads.noted import NotedWaiters
 
 if TYPE_CHECKING:
     import logging
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bgsim.request import Request
     from bgsim.result import SimulationResult
     from bgsim.simulation import Simulation
+    from bgsim.storage import Columns
 
 
 __all__ = ["TRANSITIONS", "Controls", "Job", "JobState", "JobStatus"]
@@ -39,6 +40,9 @@ class Controls(Protocol):
 
     def logs(self, job_id: str) -> list[logging.LogRecord]:
         """Return what a job has logged."""
+
+    def finished(self, job: Job) -> Columns | None:
+        """Return the replicates of a job that are finished."""
 
     def updates(self, job: Job, maxlen: int) -> Subscription:
         """Return a job's updates."""
@@ -71,40 +75,7 @@ def is_users(callback: Callable[..., object]) -> bool:
     return getattr(callback, "__module__", None) != "asyncio.futures"
 
 
-class NotedWaiters(list[Any]):
-    """Of a future: what `concurrent.futures.wait` puts there while it waits.
-
-    The engine takes note of a wait in a worker's thread, as `Job.result` has it do; see `bgsim.running.waits`.
-    """
-
-    __slots__ = ()
-
-    def append(self, waiter: Any) -> None:
-        """Begin a wait, with the first of the futures that are waited for."""
-        if not hasattr(waiter, "noted"):
-            waiter.noted = None
-            given = sys._getframe(1).f_locals  # noqa: SLF001 - there is no other way to all futures
-            futures = given.get("fs", ())
-            waits = next((future.waits for future in futures if hasattr(future, "waits")), None)
-            if waits is not None and given.get("return_when") in _WAITS:
-                jobs = [future for future in futures if isinstance(future, Job)]
-                known = jobs if len(jobs) == len(futures) else ()
-                waiter.noted = waits.begin("what concurrent.futures.wait was given", known, waiter.event.is_set)
-        super().append(waiter)
-
-    def remove(self, waiter: Any) -> None:
-        """End it."""
-        super().remove(waiter)
-        wait, waiter.noted = waiter.noted, None
-        if wait is not None:
-            wait.end()
-
-
-_WAITS = (concurrent.futures.FIRST_COMPLETED, concurrent.futures.FIRST_EXCEPTION, concurrent.futures.ALL_COMPLETED)
-"""`as_completed` has another word: between two futures that it yields, it does not wait."""
-
-
-class Job(NotPicklable, Future["SimulationResult"]):
+class Job(NotPicklable, LiveResults, Future["SimulationResult"]):
     """The handle of one submitted request; made by `Engine.submit`.
 
     It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. The engine's lock guards
@@ -149,6 +120,10 @@ class Job(NotPicklable, Future["SimulationResult"]):
         By `pause`.
     pending_error : BaseException or None
         What ends it as FAILED once its kernel has stopped.
+    kept : Columns or None
+        What was finished of it when it left its run.
+    reader : Reader
+        What `estimate` and `histogram` have read so far.
     replicates_done, from_store, attempts : int
     store_error, error : str or None
         As `JobStatus` has them.
@@ -156,6 +131,7 @@ class Job(NotPicklable, Future["SimulationResult"]):
 
     instead = "pickle its id, result() or status()"
 
+    _engine: Controls
     run: Any = None
     crashes = stored = 0
     recovered = False
@@ -170,6 +146,7 @@ class Job(NotPicklable, Future["SimulationResult"]):
     asked_to_stop_at = math.inf
     paused = False
     pending_error: BaseException | None = None
+    kept: Columns | None = None
     replicates_done = from_store = attempts = 0
     store_error: str | None = None
     error: str | None = None
@@ -185,6 +162,7 @@ class Job(NotPicklable, Future["SimulationResult"]):
         self.submitted_at = now
         self.asked_at = asked_at
         self._engine = engine
+        self.reader = Reader()
 
     @property
     def simulation(self) -> Simulation:

@@ -23,11 +23,12 @@ from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from bgsim.checks import NotPicklable, check_integer, is_integer, refused
-from bgsim.job import NotedWaiters, is_users
+from bgsim.job import is_users
 from bgsim.jobs.chunks import call_each, in_chunks, results_of
 from bgsim.priority import Priority
 from bgsim.threads import locks
 from bgsim.threads.locks import Condition, Lock
+from bgsim.threads.noted import NotedWaiters
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 P = ParamSpec("P")

@@ -13,12 +13,18 @@ from bgsim.checks import check_word, normal_names, refused
 from bgsim.errors import InvalidInputError, brief
 from bgsim.jobs.batch import ORDERS, Batch, Sweep
 from bgsim.jobs.executor import EngineExecutor
+from bgsim.jobs.watch import Watch
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.priority import Priority
+from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.registry import find_if_named
 from bgsim.request import Request, make_request
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from bgsim.bus.post import Post
+    from bgsim.bus.subscription import Subscription
     from bgsim.config import EngineConfig
     from bgsim.job import Job
     from bgsim.jobs.recovery import Recovery
@@ -188,6 +194,61 @@ class JobVerbs:
     def _call(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
         """Have a worker call something; a method, so that an executor keeps its engine from being closed."""
         return self._scheduler.call(task, priority=priority, group=group)
+
+    # ---- seeing --------------------------------------------------------------------------------------
+
+    def watch(self, job: Job, *, every_s: float = 0.5) -> Watch:
+        """Look at a job now and then, until it has ended: what it is doing, and what is finished of its result.
+
+        Parameters
+        ----------
+        job : Job
+        every_s : float
+            Seconds between two looks; the last comes as soon as the job has ended. In an immediate engine each look but
+            the first does one unit of work instead.
+
+        Returns
+        -------
+        iterator of Snapshot
+            For ``for`` and ``async for``.
+
+        Raises
+        ------
+        JobTimeoutError
+            While iterating, in an immediate engine in which nothing is due.
+        """
+        return Watch(self._scheduler, job, every_s)
+
+    def subscribe(
+        self,
+        callback: Callable[[ProgressUpdate], Any] | None = None,
+        *,
+        job: Job | str | Iterable[Job | str] | None = None,
+        min_type: UpdateType = UpdateType.STARTED,
+        completions_only: bool = False,
+        simulation: Simulation | str | None = None,
+        workspace: str | None = None,
+        where: Callable[[ProgressUpdate], Any] | None = None,
+        maxlen: int = 256,
+        executor: concurrent.futures.Executor | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        post: Post | None = None,
+    ) -> Subscription:
+        """Subscribe to progress; see `ProgressBus.subscribe`."""
+        self._scheduler.check_process()
+        return self._scheduler.bus.subscribe(
+            callback,
+            job=job,
+            min_type=min_type,
+            completions_only=completions_only,
+            simulation=simulation,
+            workspace=workspace,
+            where=where,
+            maxlen=maxlen,
+            executor=executor,
+            loop=loop,
+            post=post,
+        )
 
     # ---- dead letters, recovery ----------------------------------------------------------------------
 

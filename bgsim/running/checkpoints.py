@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 
 from bgsim.errors import SimulationChangedError
 from bgsim.queue.entry import EntryState
+from bgsim.running.finished import finished_rows
 from bgsim.running.run import Run, Stage
 from bgsim.storage import MemoryStore
 
 if TYPE_CHECKING:
-    from bgsim.running.chunk import Chunk
     from bgsim.running.events import Events
-    from bgsim.running.run import ChunkWorker
     from bgsim.running.state import State
     from bgsim.storage import Columns
 
@@ -174,29 +173,3 @@ class Checkpoints:
                 self._events.entered(job, started=job.started_at is not None)
         run.checkpoint_wait_s = min(self.interval_s, GROWTH * run.checkpoint_wait_s)
         self._wait(run, state.now() + max(run.checkpoint_wait_s, _LEAST_PAUSE * took_s))
-
-
-def finished_rows(run: Run) -> int:
-    """Return how many rows are finished without a gap from 0 on, also by kernels that run on. Under the lock.
-
-    Those of a chunk of plain Python count only if its code turns out to be unchanged.
-    """
-    finished = run.prefix
-    for worker, chunk in run.workers.items():
-        if chunk is not None and chunk.first < finished:
-            done = _done(worker, chunk)
-            if done < chunk.count:
-                finished = chunk.first + done
-    return finished
-
-
-def _done(worker: ChunkWorker, chunk: Chunk) -> int:
-    """Return how many replicates of a chunk are done for certain.
-
-    1. The worker has the chunk in hand. 2. It goes on to the next one of its batch, and counts from 0. 3. This thread
-    reads that count. 4. It finds the other chunk in hand, and knows nothing of this one.
-    """
-    if worker.chunk is not chunk:
-        return 0
-    done, _ = worker.progress()
-    return done if worker.chunk is chunk else 0

@@ -8,6 +8,7 @@ from bgsim.checks import check_seconds
 from bgsim.errors import text_of
 from bgsim.job import JobState
 from bgsim.result import SimulationResult
+from bgsim.running.finished import finished_columns
 from bgsim.running.status import outcome
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class JobTable:
         """
         run: Run | None = job.run
         from_store = job.from_store
+        _keep(job, columns)
         bury = self._events.buried(job, run, error) if error is not None and letter else None
         if run is not None:
             job.run = None
@@ -233,3 +235,11 @@ class JobTable:
         oldest, _ = self._state.ended.popitem(last=False)
         self._state.logs.pop(oldest, None)
         self._events.bus.forget(oldest)
+
+
+def _keep(job: Job, columns: Columns | None) -> None:
+    """Let a job keep its result, or what is finished of it when it leaves its run."""
+    if columns is not None:
+        job.kept = columns
+    elif job.run is not None:
+        job.kept = finished_columns(job.run, job.replicates)

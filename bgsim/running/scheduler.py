@@ -212,6 +212,10 @@ class Scheduler:
         """Return what a job has logged."""
         return self.reader.logs(job_id)
 
+    def finished(self, job: Job) -> Columns | None:
+        """Return the replicates of a job that are finished; see `Job.partial`."""
+        return self.reader.finished(job)
+
     def updates(self, job: Job, maxlen: int) -> Subscription:
         """Return an iterator over a job's updates; see `Job.updates`."""
         self.check_process()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import NoThreadError, start_thread
+from bgsim.storage import MemoryStore
 from bgsim.threads.locks import Thread
 from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
     from bgsim.job import Job
     from bgsim.running.scheduler import Scheduler
+
+logger = logging.getLogger("bgsim.engine")
 
 THREAD_PREFIX = "bgsim-"
 """The names of the threads that run callbacks begin so. A callback must not wait for one of them."""
@@ -89,6 +94,7 @@ def end_threads(scheduler: Scheduler, *, idle: bool) -> None:
     scheduler.bus.close(CALLBACKS_S if idle else 0.0)
     if scheduler.close_store:
         scheduler.store.close()
+    _open.pop(scheduler, None)
 
 
 def end_threads_soon(scheduler: Scheduler, *, idle: bool) -> None:
@@ -113,18 +119,72 @@ def _wait_until_idle(scheduler: Scheduler, timeout_s: float | None) -> list[Job]
         return list(state.jobs.values())
 
 
-# ---- the end of the process --------------------------------------------------------------------------
+# ---- all engines of the process ----------------------------------------------------------------------
 
-_alive: weakref.WeakSet[Scheduler] = weakref.WeakSet()
+_open: dict[Scheduler, tuple[weakref.ReferenceType[Any], type, dict[str, Any]]] = {}
+"""Of those whose threads have not ended: the engine, and what another one is made of when that is gone."""
 
 
-def close_at_exit(scheduler: Scheduler) -> None:
-    """Close an engine, unless it is gone by then, when the process ends."""
-    _alive.add(scheduler)
+def opened(scheduler: Scheduler, engine: Any) -> None:
+    """Note an engine that has begun."""
+    _open[scheduler] = weakref.ref(engine), type(engine), dict(vars(engine))
+
+
+def warn_of_rivals(scheduler: Scheduler) -> None:
+    """Warn if another engine of this process computes for the same file."""
+    for rival in rivals_of(scheduler):
+        with rival.lock.plain:
+            jobs = len(rival.state.jobs)
+        if jobs:
+            logger.warning(
+                "another engine of this process is open on %s, and its %s; both compute at the same time. "
+                "bgsim.engines() lists them, and close(cancel=True) ends one",
+                scheduler.store.location, "job has not ended" if jobs == 1 else f"{jobs} jobs have not ended",
+            )  # fmt: skip
+
+
+def open_engines() -> list[Any]:
+    """Return the engines whose threads have not ended, the oldest first.
+
+    One that nobody refers to any more is another object with the same parts.
+    """
+    found = []
+    for reference, kind, parts in list(_open.values()):
+        engine: Any = reference()
+        if engine is None:
+            engine = object.__new__(kind)
+            engine.__dict__.update(parts)
+        found.append(engine)
+    return found
+
+
+def rivals_of(scheduler: Scheduler) -> list[Scheduler]:
+    """Return the engines of this process that are open, and have opened the same file."""
+    if not scheduler.close_store or isinstance(scheduler.store, MemoryStore):
+        return []
+    path = os.path.realpath(scheduler.store.location)
+    others = [other for other in list(_open) if other is not scheduler and other.close_store]
+    return [o for o in others if not o.state.closed and os.path.realpath(o.store.location) == path]
+
+
+def dropped(scheduler: Scheduler) -> None:
+    """Close an engine that nobody refers to any more, in another thread: it ends its jobs.
+
+    A cell of a notebook that is run again opens its file again. Then the older engine would compute beside the newer
+    one, with no name left by which to stop it. So it stops. What is finished is stored, and its jobs stay in the
+    journal, where the newer one finds them interrupted.
+    """
+    has_rival = not scheduler.is_forked() and bool(rivals_of(scheduler))
+    if has_rival and scheduler.state.jobs:
+        logger.warning(
+            "an engine on %s was dropped, and another one is open on the same file; its jobs stop. What they have "
+            "finished is stored, and interrupted() of the other engine lists them", scheduler.store.location,
+        )  # fmt: skip
+    close_in_thread(scheduler, timeout_s=0.0 if has_rival else None)
 
 
 def _close_all() -> None:
-    for scheduler in list(_alive):
+    for scheduler in list(_open):
         close(scheduler, cancel=True, timeout_s=None)
 
 

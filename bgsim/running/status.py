@@ -13,6 +13,7 @@ from bgsim.job import JobState, JobStatus
 from bgsim.logs import records_table
 from bgsim.progress import format_duration
 from bgsim.queue.entry import EntryState
+from bgsim.running.finished import finished_columns
 from bgsim.tables import Listing, Table
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bgsim.job import Job
     from bgsim.running.run import Run
     from bgsim.running.state import State
+    from bgsim.storage import Columns
 
 
 def state_of(job: Job) -> JobState:
@@ -130,6 +132,11 @@ class StatusReader:
             return job.moved_to  # a plain read needs no lock
         with self._lock:
             return state_of(job)
+
+    def finished(self, job: Job) -> Columns | None:
+        """Return the replicates of a job that are finished, or were when it left its run; None for none."""
+        with self._lock:
+            return job.kept if job.run is None else finished_columns(job.run, job.replicates)
 
     def logs(self, job_id: str) -> Listing[logging.LogRecord]:
         """Return what a job has logged."""
