@@ -1,1 +1,6 @@
-"""What is made of columns: comparisons of two results. It knows nothing of engines and stores."""
+"""What can be made of results: summaries, comparisons, tables for other tools. It knows no engine and no store.
+
+``statistics`` and ``intervals`` have the formulas, ``summary`` and ``comparison`` what a user gets of them. ``points``
+is what a batch of jobs has come to; ``dataset`` makes a dataset of xarray of it, or of one result, and ``provenance``
+says where the numbers come from. ``extras`` imports the packages that they need.
+"""

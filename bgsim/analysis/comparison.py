@@ -7,15 +7,16 @@ independent runs (common random numbers; Law, Simulation Modeling and Analysis, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.errors import InvalidInputError, brief
+from bgsim.analysis import statistics
+from bgsim.analysis.intervals import half_width
+from bgsim.analysis.summary import plain
+from bgsim.errors import brief
 from bgsim.parameters.alike import are_equal
 from bgsim.tables import Table, Tabular
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 MISSING: Any = None
 """Stands for the value of a parameter that one of the two results does not have."""
-
-_EXACT_DEGREES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,9 @@ class Difference:
     paired : bool
         Whether the replicates share their random numbers, so that differences are taken pairwise. If not, this is
         Welch's interval (1947).
+    valid : int or ndarray
+        Of the replicates, those that have a difference: with a NaN there is none, and they are left out. Of unpaired
+        ones, those of the result that has fewer.
     """
 
     mean: Any
@@ -50,6 +52,7 @@ class Difference:
     high: Any
     replicates: int
     paired: bool
+    valid: Any
 
     @property
     def significant(self) -> Any:
@@ -85,19 +88,6 @@ class Comparison(Tabular):
             rows.append((name, *interval, d.replicates))
         differing = [f"{name} {brief(a, 30)} instead of {brief(b, 30)}" for name, (a, b) in self.parameters.items()]
         return Table(("output", "difference", "low", "high", "replicates"), rows, title=", ".join(differing))
-
-
-def check_confidence(confidence: float) -> None:
-    """Refuse a confidence that is not between 0 and 1.
-
-    Raises
-    ------
-    InvalidInputError
-    """
-    if not 0 < confidence < 1:
-        raise InvalidInputError(
-            f"confidence must lie between 0 and 1; got {confidence!r}", field="confidence", value=confidence
-        )
 
 
 def compared(
@@ -136,57 +126,22 @@ def difference(a: NDArray[Any], b: NDArray[Any], *, paired: bool, confidence: fl
     paired : bool
     confidence : float
     """
-    if paired:
-        count = min(len(a), len(b))
-        d = a[:count].astype(np.float64) - b[:count]
-        mean, error, degrees = d.mean(axis=0), _standard_error(d), np.asarray(max(1, count - 1))
-    else:
-        count = min(len(a), len(b))
-        ea, eb = _standard_error(a.astype(np.float64)), _standard_error(b.astype(np.float64))
-        mean = a.mean(axis=0) - b.mean(axis=0)
-        error = np.hypot(ea, eb)
-        with np.errstate(all="ignore"):
-            welch = error**4 / (ea**4 / max(1, len(a) - 1) + eb**4 / max(1, len(b) - 1))
-        degrees = np.floor(np.nan_to_num(welch, nan=1.0, posinf=1.0)).clip(1)
-    half = error * np.vectorize(lambda n: t_quantile(0.5 + confidence / 2, int(n)), otypes=[float])(degrees)
-    return Difference(_plain(mean), _plain(error), _plain(mean - half), _plain(mean + half), count, paired)
-
-
-def t_quantile(p: float, degrees: int) -> float:
-    """Return the quantile of Student's t distribution, for p from 0.5 to 1.
-
-    Up to 200 degrees of freedom by bisection of the distribution's finite series (Abramowitz and Stegun 1964, 26.7.3
-    and 26.7.4), beyond that by its expansion around the normal quantile (26.7.5), which is then right to 9 digits.
-    """
-    if degrees > _EXACT_DEGREES:
-        z = NormalDist().inv_cdf(p)
-        first = (z**3 + z) / 4
-        second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-        third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-        return z + first / degrees + second / degrees**2 + third / degrees**3
-    low, high = 0.0, math.pi / 2  # of the angle atan(t / sqrt(degrees))
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _central_probability(middle, degrees) < 2 * p - 1 else (low, middle)
-    return math.tan(low) * math.sqrt(degrees)
-
-
-def _central_probability(angle: float, degrees: int) -> float:
-    """Return the probability of ``|t| < tan(angle) * sqrt(degrees)``."""
-    cos, odd = math.cos(angle), degrees % 2
-    term = total = cos if odd else 1.0
-    for k in range(2 + odd, degrees - 1, 2):
-        term *= (k - 1 + 0.0) / k * cos * cos
-        total += term
-    if not odd:
-        return math.sin(angle) * total
-    return 2 / math.pi * (angle + (math.sin(angle) * total if degrees > 1 else 0.0))
-
-
-def _standard_error(values: NDArray[np.float64]) -> Any:
-    if len(values) < 2:
-        return np.full(values.shape[1:], math.nan)
-    return values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    count = min(len(a), len(b))
+    left, right = statistics.numbers(a), statistics.numbers(b)
+    with statistics.quiet():
+        if paired:
+            d = left[:count] - right[:count]
+            mean, error, valid = statistics.mean(d), statistics.standard_error(d), statistics.valid(d)
+            degrees = valid - 1
+        else:
+            mean = statistics.mean(left) - statistics.mean(right)
+            (na, ea), (nb, eb) = ((statistics.valid(v), statistics.standard_error(v)) for v in (left, right))
+            valid, error = np.minimum(na, nb), np.hypot(ea, eb)
+            welch = error**4 / (ea**4 / np.maximum(1, na - 1) + eb**4 / np.maximum(1, nb - 1))
+            degrees = np.floor(np.nan_to_num(welch, nan=1.0, posinf=1.0))
+        half = half_width(error, degrees, confidence)
+    bounds = plain(mean - half), plain(mean + half)
+    return Difference(plain(mean), plain(error), *bounds, count, paired, plain(valid))
 
 
 def _comparable(a: NDArray[Any], b: NDArray[Any]) -> bool:
@@ -198,7 +153,3 @@ def _equal(a: Any, b: Any) -> bool:
         may_be_nan = all(np.asarray(value).dtype.kind in "fc" for value in (a, b))
         return np.shape(a) == np.shape(b) and np.array_equal(a, b, equal_nan=may_be_nan)
     return are_equal(a, b)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if np.ndim(value) == 0 else value

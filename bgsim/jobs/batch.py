@@ -8,16 +8,15 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bgsim.checks import NotPicklable, check_word
+from bgsim.analysis.points import Point, Points
+from bgsim.checks import NotPicklable, check_word, refused
 from bgsim.errors import (
     EngineClosedError,
     JobTimeoutError,
-    MissingExtraError,
     NoThreadError,
     QueueFullError,
     start_thread,
+    text_of,
 )
 from bgsim.job import Job, JobState
 from bgsim.threads.locks import Condition, Lock, Thread
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from bgsim.running.submitter import Submitter
 
 ORDERS = ("completion", "submission")
-
-STATISTICS = ("mean", "sd", "standard_error", "minimum", "maximum", "replicates")
 
 
 class Batch(NotPicklable, Sequence[Job]):
@@ -291,61 +288,65 @@ class Batch(NotPicklable, Sequence[Job]):
             jobs = list(self._jobs)
         return enumerate(itertools.chain(jobs, itertools.repeat(None, len(self) - len(jobs))))
 
-    def __repr__(self) -> str:
-        with self._lock:
-            return f"<{type(self).__name__} of {len(self)} jobs: {len(self._jobs)} submitted, {len(self._ended)} ended>"
+    # ---- for other tools -------------------------------------------------------------------------------
 
+    def to_xarray(self, statistic: str = "mean", *, wait: bool = True) -> xarray.Dataset:
+        """Return a dataset over the points: of a sweep one dimension for each parameter, else the dimension ``point``.
 
-class Sweep(Batch):
-    """A batch over a grid of parameters; made by `Engine.sweep`.
-
-    Attributes
-    ----------
-    grid : dict of str to list
-        The values of each parameter that is varied.
-    points : list of dict
-        The combinations, the last parameter varying fastest; job i has those of ``points[i]``.
-    """
-
-    def __init__(
-        self, submitter: Submitter, grid: Mapping[str, Sequence[Any]], request_at: Callable[[dict[str, Any]], Request]
-    ) -> None:
-        self.grid = {name: list(values) for name, values in grid.items()}
-        self.points = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
-        super().__init__(submitter, [request_at(point) for point in self.points])
-
-    def to_xarray(self, statistic: str = "mean") -> xarray.Dataset:
-        """Wait for all and return a dataset over the grid.
+        Parameters are coordinates, with their units; of a list of parameter sets those in which points differ. The
+        coordinates ``state`` and ``error`` say what became of each job. Where there is no result, because the job
+        failed, was cancelled, or has not ended, values are NaN: integers and booleans are floats then, dates NaT, texts
+        empty. An output's dimension has the name of the parameter that gives its length, else ``output_0``; shapes that
+        differ between points are filled up likewise. The attributes say what computed it: simulation, fingerprint,
+        version, the other parameters as JSON, seed, replicates, versions of packages, and how many points are missing.
+        A name that is taken, as a parameter's by an output, gets an underscore at its end.
 
         Parameters
         ----------
         statistic : str
-            ``mean``, ``sd``, ``standard_error``, ``minimum`` or ``maximum`` of each output over its replicates, or
-            ``replicates`` for every one of them along the dimension ``replicate``.
+            ``mean``, ``sd``, ``standard_error``, ``minimum``, ``maximum``, or ``valid``, the number of values that are
+            not NaN: of each output over its replicates. An output that is no number is left out. Or ``replicates``:
+            every one of them, along the dimension ``replicate``.
+        wait : bool
+            Whether to wait until all jobs have ended. If not, the dataset has what is there now.
 
         Raises
         ------
+        InvalidInputError
+            If there is no such statistic, or the batch has no jobs.
         MissingExtraError
-            Without xarray.
+            If xarray is not installed.
         """
-        try:
-            import xarray  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise MissingExtraError('to_xarray() needs xarray: pip install "bgsim[xarray]"') from error
-        check_word("statistic", statistic, STATISTICS)
-        results = self.results()
-        sizes = [len(values) for values in self.grid.values()]
-        variables = {}
-        for output in results[0]:
-            of_each = [
-                r[output] if statistic == "replicates" else getattr(r.summary()[output], statistic) for r in results
-            ]
-            cube = np.stack([np.asarray(values) for values in of_each])
-            own = [f"{output}_{axis}" for axis in range(cube.ndim - 1)]
-            if statistic == "replicates":
-                own[0] = "replicate"
-            variables[output] = ([*self.grid, *own], cube.reshape(*sizes, *cube.shape[1:]))
-        return xarray.Dataset(variables, coords=self.grid)
+        from bgsim.analysis.dataset import dataset_of_points  # noqa: PLC0415 - an extra
+
+        return dataset_of_points(self._points(wait=wait), statistic)
+
+    def _points(self, *, wait: bool) -> Points:
+        """Return what each job has come to."""
+        if not self._requests:
+            raise refused("batch", self, "one with jobs")
+        if wait:
+            self.wait()
+        first = self._requests[0]
+        points = [self._point(number, job) for number, job in self._numbered()]
+        return Points(first.simulation, first.key.fingerprint, first.seed, first.replicates, points, self._grid())
+
+    def _point(self, number: int, job: Job | None) -> Point:
+        parameters = self._requests[number].parameters
+        if job is None:
+            return Point(parameters, "not submitted", text_of(self._refused) if self._refused else "", None)
+        state = job.state
+        error = job.exception(timeout=None) if state is JobState.FAILED else None
+        result = job.result() if state is JobState.COMPLETED else None
+        return Point(parameters, state.value, text_of(error) if error else "", result)
+
+    def _grid(self) -> Mapping[str, Sequence[Any]]:
+        """Return the values of each parameter, if the points are a grid of them."""
+        return {}
+
+    def __repr__(self) -> str:
+        with self._lock:
+            return f"<{type(self).__name__} of {len(self)} jobs: {len(self._jobs)} submitted, {len(self._ended)} ended>"
 
 
 def _wait(job: Job, timeout_s: float | None) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.checks import check_word, normal_names, refused
 from bgsim.errors import InvalidInputError, brief
-from bgsim.jobs.batch import ORDERS, Batch, Sweep
+from bgsim.jobs.batch import ORDERS, Batch
 from bgsim.jobs.executor import EngineExecutor
+from bgsim.jobs.sweep import Sweep
 from bgsim.jobs.watch import Watch
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.priority import Priority

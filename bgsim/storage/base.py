@@ -266,9 +266,10 @@ class Store(NotPicklable, abc.ABC):
         StoreError
             If a slot is empty, or its result cannot be loaded.
         """
-        from bgsim.analysis import comparison  # noqa: PLC0415 - most callers never compare
+        from bgsim.analysis.comparison import compared  # noqa: PLC0415 - most callers never compare
+        from bgsim.analysis.intervals import check_confidence  # noqa: PLC0415
 
-        comparison.check_confidence(confidence)
+        check_confidence(confidence)
         pair = self.slots(workspace)
         if pair.primary is None or pair.secondary is None:
             raise StoreError(
@@ -280,7 +281,7 @@ class Store(NotPicklable, abc.ABC):
             if result is None or columns is None:
                 raise StoreError(f"result {slot.hash} of workspace {workspace!r} is gone; run it again")
             found.append((result, columns))
-        return comparison.compared(*found, confidence=confidence)
+        return compared(*found, confidence=confidence)
 
     def most_similar(
         self, parameters: Any, *, simulation: Simulation | str | None = None

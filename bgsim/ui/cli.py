@@ -354,7 +354,7 @@ def _write_csv(path: Path, result: SimulationResult) -> None:
 def _as_json(result: SimulationResult, from_store: int) -> dict[str, Any]:
     outputs = {}
     for name, s in result.summary().items():
-        values = {n: getattr(s, n) for n in ("count", "mean", "sd", "standard_error", "minimum", "maximum")}
+        values = {n: getattr(s, n) for n in ("count", "valid", "mean", "sd", "standard_error", "minimum", "maximum")}
         outputs[name] = {**values, "quantiles": {f"{q:g}": v for q, v in s.quantiles.items()}}
     return {
         "simulation": result.simulation.name,

@@ -12,16 +12,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from bgsim.analysis.summary import example, span
 from bgsim.errors import printable
 from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
-from bgsim.result import example
 from bgsim.ui.streams import cell
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bgsim.analysis.summary import ColumnSummary
     from bgsim.job import Job
-    from bgsim.result import ColumnSummary, SimulationResult
+    from bgsim.result import SimulationResult
     from bgsim.storage import Store
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -113,16 +114,19 @@ def summary_table(result: SimulationResult) -> Table:
         ("distribution", "left"),
     ):  # fmt: skip
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for name, summary in result.summary().items():
+    for output, summary in result.summary().items():
+        column = result[output]
         if summary.mean is None:
-            table.add_row(cell(name), example(result[name]))
+            table.add_row(cell(output), example(column))
             continue
+        name = f"{output}, {summary.valid_text}" if summary.has_nan else output
         if np.ndim(summary.mean):
-            table.add_row(cell(name), f"an array of {np.shape(summary.mean)} each")
+            spans = map(span, (summary.mean, *summary.quantiles.values()))
+            table.add_row(cell(f"{name} {np.shape(summary.mean)}"), *spans)
             continue
-        proportion = result[name].dtype.kind == "b"
+        proportion = column.dtype.kind == "b"
         cells = ["" if proportion else f"{q:.6g}" for q in summary.quantiles.values()]
-        table.add_row(cell(name), estimate(summary, percent=proportion), *cells, histogram(result[name]))
+        table.add_row(cell(name), estimate(summary, percent=proportion), *cells, histogram(column))
     return table
 
 

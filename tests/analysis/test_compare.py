@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from store_helpers import columns, key, store_now
 
-from bgsim.analysis.comparison import difference, parameter_differences, t_quantile
+from bgsim.analysis.comparison import difference, parameter_differences
+from bgsim.analysis.intervals import t_quantile
 from bgsim.errors import InvalidInputError, StoreError
 from bgsim.storage import MemoryStore
 

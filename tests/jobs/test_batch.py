@@ -1,8 +1,7 @@
-"""Batches and sweeps: orders, what became of each job, a queue smaller than the batch, datasets."""
+"""Batches and sweeps: orders, what became of each job, a queue smaller than the batch."""
 
 from __future__ import annotations
 
-import builtins
 import itertools
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from bgsim.errors import (
     EngineClosedError,
     InvalidInputError,
     JobTimeoutError,
-    MissingExtraError,
     ParameterError,
     ReplicateError,
 )
@@ -236,7 +234,7 @@ def test_map_raises_the_first_failure_and_cancels_the_rest() -> None:
         assert list(results) == []
 
 
-# ---- sweeps and datasets -------------------------------------------------------------------------------
+# ---- sweeps -------------------------------------------------------------------------------
 
 
 def test_a_sweep_is_every_combination_with_the_last_varying_fastest() -> None:
@@ -249,48 +247,3 @@ def test_a_sweep_is_every_combination_with_the_last_varying_fastest() -> None:
         assert {job.parameters["label"] for job in sweep} == {"x"}
         alone = engine.submit(walk, Walk(steps=2, scale=1.5, label="x"), replicates=3)
         assert sweep[4].result()["end"].tolist() == alone.result()["end"].tolist()
-
-
-@pytest.mark.parametrize("statistic", ["mean", "sd", "standard_error", "minimum", "maximum"])
-def test_a_dataset_has_the_statistic_over_the_grid(statistic: str) -> None:
-    pytest.importorskip("xarray")
-    with bgsim.Engine(immediate=True) as engine:
-        sweep = engine.sweep(walk, {"scale": [0.5, 1.5], "label": ["a", "b", "c"]}, {"steps": 4}, replicates=9)
-        data = sweep.to_xarray(statistic)
-        assert dict(data.sizes) == {"scale": 2, "label": 3, "path_0": 4}
-        assert data["label"].values.tolist() == ["a", "b", "c"]
-        for job, point in zip(sweep, sweep.points, strict=True):
-            there = data.sel(scale=point["scale"], label=point["label"])
-            summary = job.result().summary()
-            for output in ("end", "ups", "path"):
-                expected = np.asarray(getattr(summary[output], statistic))
-                np.testing.assert_array_equal(there[output].values, expected)
-
-
-def test_a_dataset_of_every_replicate() -> None:
-    pytest.importorskip("xarray")
-    with bgsim.Engine(immediate=True) as engine:
-        sweep = engine.sweep(walk, {"scale": [0.5, 1.5]}, {"steps": 4}, replicates=9)
-        data = sweep.to_xarray("replicates")
-        assert data["end"].dims == ("scale", "replicate")
-        assert data["path"].dims == ("scale", "replicate", "path_1")
-        assert data["path"].sel(scale=1.5).values.tolist() == sweep[1].result()["path"].tolist()
-
-
-def test_a_dataset_needs_its_extra_and_a_known_statistic(monkeypatch: pytest.MonkeyPatch) -> None:
-    with bgsim.Engine(immediate=True) as engine:
-        sweep = engine.sweep(one_draw, {"n": [1]}, replicates=2)
-        pytest.importorskip("xarray")
-        with pytest.raises(InvalidInputError, match="did you mean 'mean'") as caught:
-            sweep.to_xarray("meen")
-        assert caught.value.field == "statistic"
-        load = builtins.__import__
-
-        def without(name: str, *args: Any, **kwargs: Any) -> Any:
-            if name == "xarray":
-                raise ImportError(name)
-            return load(name, *args, **kwargs)
-
-        monkeypatch.setattr(builtins, "__import__", without)
-        with pytest.raises(MissingExtraError, match=r'pip install "bgsim\[xarray\]"'):
-            sweep.to_xarray()

@@ -1,0 +1,98 @@
+"""What the jobs of a batch have come to, parameter set by parameter set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bgsim.parameters.alike import are_equal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bgsim.environment import Versions
+    from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.simulation import Simulation
+
+
+class Result(Protocol):
+    """A `SimulationResult`."""
+
+    simulation: Simulation
+    parameters: ParameterSet
+    seed: int
+    fingerprint: str
+    replicates: int
+    versions: Versions
+
+    def __getitem__(self, name: str) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One parameter set, and what became of its job.
+
+    Attributes
+    ----------
+    parameters : ParameterSet
+    state : str
+        A value of `JobState`, or "not submitted".
+    error : str
+        Why there is no result, if the job failed or was refused; else empty.
+    result : SimulationResult or None
+        None unless the job is completed.
+    """
+
+    parameters: ParameterSet
+    state: str
+    error: str
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """All of them, in the order of submission.
+
+    Attributes
+    ----------
+    simulation : Simulation
+    fingerprint : str
+    seed, replicates : int
+    points : sequence of Point
+    grid : mapping of str to sequence
+        Of a sweep over a grid the values of each parameter, the last one varying fastest; else empty.
+    """
+
+    simulation: Simulation
+    fingerprint: str
+    seed: int
+    replicates: int
+    points: Sequence[Point]
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter(self.points)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def results(self) -> list[Result]:
+        """Those that are there."""
+        return [point.result for point in self.points if point.result is not None]
+
+    def fixed(self) -> dict[str, Any]:
+        """Return the parameters that all points have in common."""
+        first, *others = [point.parameters.plain for point in self.points]
+        return {
+            name: value
+            for name, value in first.items()
+            if all(name in other and are_equal(value, other[name]) for other in others)
+        }
+
+    def varied(self) -> dict[str, list[Any]]:
+        """Return the parameters in which points differ, with their values; None where one lacks it."""
+        names = dict.fromkeys(name for point in self.points for name in point.parameters)
+        fixed = self.fixed()
+        return {name: [p.parameters.plain.get(name) for p in self.points] for name in names if name not in fixed}
