@@ -153,7 +153,7 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         """Return a dataset of every replicate, along the dimension ``replicate``, without a copy.
 
         An array's dimension has the name of the parameter that gives its length, else ``output_0``; a structure has a
-        variable a field. The attributes say what computed it; see `bgsim.jobs.batch.Batch.to_xarray`.
+        variable a field. The attributes say what computed it; see `bgsim.jobs.tabulated.Tabulated.to_xarray`.
 
         Raises
         ------

@@ -111,7 +111,7 @@ def dataset_of_result(result: Result) -> xarray.Dataset:
 
 
 def dataset_of_points(points: Points, statistic: str) -> xarray.Dataset:
-    """Return a dataset over the points of a batch; see `bgsim.jobs.batch.Batch.to_xarray`."""
+    """Return a dataset over the points of a batch; see `bgsim.jobs.tabulated.Tabulated.to_xarray`."""
     xarray = load("xarray", "to_xarray()")
     check_word("statistic", statistic, KINDS)
     over = list(points.grid) or ["point"]
@@ -130,7 +130,7 @@ def dataset_of_points(points: Points, statistic: str) -> xarray.Dataset:
     wanted = [v for v in variables_of(points.simulation.outputs) if replicate or is_numeric(v.dtype)]
     named = [(names.claim(variable.label), variable) for variable in wanted]
     for label, variable in named:
-        cube = _cube(points, variable, statistic)
+        cube = cube_of(points, variable, statistic)
         shape = cube.shape[1 + len(replicate) :]
         about = {} if replicate else {"long_name": f"{statistic.replace('_', ' ')} of {label}"}
         dimensions = [*over, *replicate, *names.dimensions(variable, shape)]
@@ -164,7 +164,7 @@ def _leaves(variable: Variable) -> Iterator[Variable]:
         yield from _leaves(Variable(f"{variable.label}.{name}", variable.output, (*variable.path, name), dtype, inner))
 
 
-def _cube(points: Points, variable: Variable, statistic: str) -> NDArray[Any]:
+def cube_of(points: Points, variable: Variable, statistic: str) -> NDArray[Any]:
     """Return what a variable has at each point, the points first; missing where there is no result.
 
     Shapes that differ between points, as where a length is swept, are filled up to the longest.
@@ -175,14 +175,14 @@ def _cube(points: Points, variable: Variable, statistic: str) -> NDArray[Any]:
     whole = not ragged and all(point.result is not None for point in points)
     of: Callable[[Result], Any] = variable.column
     if statistic == "replicates":
-        dtype = variable.dtype.newbyteorder("=") if whole else _with_missing(variable.dtype)
+        dtype = variable.dtype.newbyteorder("=") if whole else with_missing(variable.dtype)
         shape = (points.replicates, *shape)
     else:
         dtype = np.dtype(np.result_type(variable.dtype, np.float64) if statistic == "mean" else np.float64)
         of = _taken(variable, statistic)
     cube: NDArray[Any] = np.empty((len(points), *shape), dtype)
     if not whole:
-        cube[...] = _missing(dtype)
+        cube[...] = missing_of(dtype)
     with quiet():
         for i, point in enumerate(points):
             if point.result is not None:
@@ -198,12 +198,12 @@ def _taken(variable: Variable, statistic: str) -> Callable[[Result], Any]:
     return lambda result: of(numbers(variable.column(result)))
 
 
-def _with_missing(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def with_missing(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return a dtype that holds the values of another one, and something for those that are missing."""
     return np.dtype(np.float64) if dtype.kind in "biu" else dtype.newbyteorder("=")
 
 
-def _missing(dtype: np.dtype[Any]) -> Any:
+def missing_of(dtype: np.dtype[Any]) -> Any:
     """Return what stands for a missing value: NaN, NaT, or nothing."""
     return np.nan if dtype.kind in "fc" else np.array("NaT", dtype) if dtype.kind in "mM" else np.zeros((), dtype)
 

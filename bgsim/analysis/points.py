@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -92,7 +93,14 @@ class Points:
         }
 
     def varied(self) -> dict[str, list[Any]]:
-        """Return the parameters in which points differ, with their values; None where one lacks it."""
+        """Return the parameters of the grid, else those in which points differ, with the value at each point.
+
+        The value is None where a point lacks the parameter.
+        """
+        if self.grid:
+            return dict(
+                zip(self.grid, map(list, zip(*itertools.product(*self.grid.values()), strict=True)), strict=True)
+            )
         names = dict.fromkeys(name for point in self.points for name in point.parameters)
         fixed = self.fixed()
         return {name: [p.parameters.plain.get(name) for p in self.points] for name in names if name not in fixed}

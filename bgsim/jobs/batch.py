@@ -19,12 +19,11 @@ from bgsim.errors import (
     text_of,
 )
 from bgsim.job import Job, JobState
+from bgsim.jobs.tabulated import Tabulated
 from bgsim.threads.locks import Condition, Lock, Thread
 from bgsim.threads.signals import HOLD, is_interrupt
 
 if TYPE_CHECKING:
-    import xarray
-
     from bgsim.bus.batch_progress import BatchProgress, BatchUpdate
     from bgsim.request import Request
     from bgsim.result import SimulationResult
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 ORDERS = ("completion", "submission")
 
 
-class Batch(NotPicklable, Sequence[Job]):
+class Batch(Tabulated, NotPicklable, Sequence[Job]):
     """Jobs that belong together; made by `Engine.submit_many` and `Engine.sweep`.
 
     A sequence of all its jobs, in the order in which they were asked for. Where the queue has no room for all, the rest
@@ -287,39 +286,6 @@ class Batch(NotPicklable, Sequence[Job]):
         with self._lock:
             jobs = list(self._jobs)
         return enumerate(itertools.chain(jobs, itertools.repeat(None, len(self) - len(jobs))))
-
-    # ---- for other tools -------------------------------------------------------------------------------
-
-    def to_xarray(self, statistic: str = "mean", *, wait: bool = True) -> xarray.Dataset:
-        """Return a dataset over the points: of a sweep one dimension for each parameter, else the dimension ``point``.
-
-        Parameters are coordinates, with their units; of a list of parameter sets those in which points differ. The
-        coordinates ``state`` and ``error`` say what became of each job. Where there is no result, because the job
-        failed, was cancelled, or has not ended, values are NaN: integers and booleans are floats then, dates NaT, texts
-        empty. An output's dimension has the name of the parameter that gives its length, else ``output_0``; shapes that
-        differ between points are filled up likewise. The attributes say what computed it: simulation, fingerprint,
-        version, the other parameters as JSON, seed, replicates, versions of packages, and how many points are missing.
-        A name that is taken, as a parameter's by an output, gets an underscore at its end.
-
-        Parameters
-        ----------
-        statistic : str
-            ``mean``, ``sd``, ``standard_error``, ``minimum``, ``maximum``, or ``valid``, the number of values that are
-            not NaN: of each output over its replicates. An output that is no number is left out. Or ``replicates``:
-            every one of them, along the dimension ``replicate``.
-        wait : bool
-            Whether to wait until all jobs have ended. If not, the dataset has what is there now.
-
-        Raises
-        ------
-        InvalidInputError
-            If there is no such statistic, or the batch has no jobs.
-        MissingExtraError
-            If xarray is not installed.
-        """
-        from bgsim.analysis.dataset import dataset_of_points  # noqa: PLC0415 - an extra
-
-        return dataset_of_points(self._points(wait=wait), statistic)
 
     def _points(self, *, wait: bool) -> Points:
         """Return what each job has come to."""

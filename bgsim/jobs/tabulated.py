@@ -1,0 +1,80 @@
+"""What a batch of jobs has come to, for the tools that a scientist has: xarray and pandas."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+    from bgsim.analysis.points import Points
+
+
+class Tabulated(ABC):
+    """A batch as a dataset or a DataFrame. Any thread may call any method."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _points(self, *, wait: bool) -> Points:
+        """Return what each job has come to, after waiting for all if that is asked for."""
+
+    def to_xarray(self, statistic: str = "mean", *, wait: bool = True) -> xarray.Dataset:
+        """Return a dataset over the points: of a sweep one dimension for each parameter, else the dimension ``point``.
+
+        Parameters are coordinates, with their units; of a list of parameter sets those in which points differ. The
+        coordinates ``state`` and ``error`` say what became of each job. Where there is no result, because the job
+        failed, was cancelled, or has not ended, values are NaN: integers and booleans are floats then, dates NaT, texts
+        empty. An output's dimension has the name of the parameter that gives its length, else ``output_0``; shapes that
+        differ between points are filled up likewise. The attributes say what computed it: simulation, fingerprint,
+        version, the other parameters as JSON, seed, replicates, versions of packages, and how many points are missing.
+        A name that is taken, as a parameter's by an output, gets an underscore at its end.
+
+        Parameters
+        ----------
+        statistic : str
+            ``mean``, ``sd``, ``standard_error``, ``minimum``, ``maximum``, or ``valid``, the number of values that are
+            not NaN: of each output over its replicates. An output that is no number is left out. Or ``replicates``:
+            every one of them, along the dimension ``replicate``.
+        wait : bool
+            Whether to wait until all jobs have ended. If not, the dataset has what is there now.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such statistic, or the batch has no jobs.
+        MissingExtraError
+            If xarray is not installed.
+        """
+        from bgsim.analysis.dataset import dataset_of_points  # noqa: PLC0415 - an extra
+
+        return dataset_of_points(self._points(wait=wait), statistic)
+
+    def to_pandas(self, rows: str = "point", *, wait: bool = True) -> pandas.DataFrame:
+        """Return a DataFrame with a row for each point, or for each replicate of each point.
+
+        The index ``point`` counts the jobs. First come the parameters in which points differ, last ``state`` and
+        ``error``. A point without a result, because its job failed, was cancelled, or has not ended, is one row with
+        NaN.
+
+        Parameters
+        ----------
+        rows : {"point", "replicate"}
+            A row a point has ``output_mean``, ``output_standard_error`` and ``output_valid``, the number of values that
+            are not NaN, of each output of numbers. A row a replicate has the column ``replicate``, and each output.
+            Elements of arrays and fields of structures have columns, as in `SimulationResult.to_pandas`.
+        wait : bool
+            Whether to wait until all jobs have ended. If not, the frame has what is there now.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are no such rows, or the batch has no jobs.
+        MissingExtraError
+            If pandas is not installed.
+        """
+        from bgsim.analysis.frame import frame_of_points  # noqa: PLC0415 - an extra
+
+        return frame_of_points(self._points(wait=wait), rows)
