@@ -66,7 +66,7 @@ def one_of(allowed: Sequence[str], given: str) -> str:
 def check_integer(
     field: str, value: object, *, least: int = 1, most: int | None = None, allowed: str | None = None
 ) -> int:
-    """Return an integer in a range as an int, or refuse it.
+    """Return an integer in a range as an int, or refuse it; a float is taken for the integer that it equals.
 
     Parameters
     ----------
@@ -81,10 +81,22 @@ def check_integer(
     ------
     InvalidInputError
     """
-    if is_integer(value) and value >= least and (most is None or value <= most):
-        return int(value)
+    number = _equal_integer(value)
+    if number is not None and number >= least and (most is None or number <= most):
+        return number
     span = f"of {least} or more" if most is None else f"from {least} to {most}"
     raise refused(field, value, allowed or f"an integer {span}")
+
+
+def _equal_integer(value: object) -> int | None:
+    """Return the integer that a number equals, None if there is none."""
+    if not is_number(value):
+        return None
+    try:
+        found = int(value)
+    except (OverflowError, ValueError):  # infinity, NaN
+        return None
+    return found if found == value else None
 
 
 def check_number(

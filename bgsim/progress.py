@@ -239,8 +239,7 @@ class ProgressBus(NotPicklable):
             If the bus is closed.
         """
         wanted = Filter.of(job, min_type, completions_only, simulation, workspace, where)
-        check_integer("maxlen", maxlen)
-        check_integer("later", later, least=0)
+        maxlen, later = check_integer("maxlen", maxlen), check_integer("later", later, least=0)
         check_delivery(callback, executor, loop, post)
         subscription = Subscription(
             self,

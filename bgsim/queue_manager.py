@@ -87,7 +87,7 @@ class SimulationQueue(NotPicklable):
         age_after_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_integer("max_queue_size", max_queue_size)
+        max_queue_size = check_integer("max_queue_size", max_queue_size)
         self._clock = clock
         self._lock = Lock()
         self._core = QueueCore(max_queue_size, limits=limits, rate_limits=rate_limits, age_after_s=age_after_s)
@@ -100,7 +100,7 @@ class SimulationQueue(NotPicklable):
 
     @max_queue_size.setter
     def max_queue_size(self, size: int) -> None:
-        check_integer("max_queue_size", size)
+        size = check_integer("max_queue_size", size)
         with self._lock:
             self._core.capacity = size
             self._waiters.wake_all()

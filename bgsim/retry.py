@@ -48,7 +48,7 @@ class Retry:
     retry_on: tuple[type[BaseException], ...] = (OSError, MemoryError, TimeoutError)
 
     def __post_init__(self) -> None:
-        check_integer("retries", self.retries, least=0)
+        object.__setattr__(self, "retries", check_integer("retries", self.retries, least=0))
         check_word("backoff", self.backoff, BACKOFFS)
         for name in ("delay_s", "max_delay_s"):
             check_seconds(name, getattr(self, name))

@@ -36,7 +36,7 @@ def test_replay_gives_the_very_replicate(result: Any) -> None:
         end, path, ups, high = result.replay(index)
         assert (end, ups, high) == tuple(result[name][index] for name in ("end", "ups", "high"))
         assert path.tobytes() == result["path"][index].tobytes()
-    for bad in (-1, 500, 1.0, True):
+    for bad in (-1, 500, 1.5, True):
         with pytest.raises(InvalidInputError, match="index must be an integer from 0 to 499"):
             result.replay(bad)
 

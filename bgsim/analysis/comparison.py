@@ -98,7 +98,8 @@ def compared(
 ) -> Comparison:
     """Compare two results with their columns."""
     (a, left), (b, right) = primary, secondary
-    shared = a.seed == b.seed and a.simulation == b.simulation
+    names = [getattr(result.simulation, "name", result.simulation) for result in (a, b)]
+    shared = a.seed == b.seed and names[0] == names[1]
     outputs = {
         name: difference(column, right[name], paired=shared, confidence=confidence)
         for name, column in left.items()

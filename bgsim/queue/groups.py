@@ -85,12 +85,10 @@ class Groups:
     def __init__(
         self, limits: Mapping[str, int], rate_limits: Mapping[str, tuple[int, float]], timetable: Timetable
     ) -> None:
-        for name, limit in limits.items():
-            check_integer(f"limits[{name!r}]", limit)
-        for name, rate in rate_limits.items():
-            _check_rate(f"rate_limits[{name!r}]", rate)
+        most = {name: check_integer(f"limits[{name!r}]", limit) for name, limit in limits.items()}
+        rates = {name: _checked_rate(f"rate_limits[{name!r}]", rate) for name, rate in rate_limits.items()}
         self._timetable = timetable
-        self._by_name = {name: Group(name, limits.get(name), rate_limits.get(name)) for name in (*limits, *rate_limits)}
+        self._by_name = {name: Group(name, most.get(name), rates.get(name)) for name in (*limits, *rate_limits)}
 
     def __getitem__(self, name: str) -> Group:
         return self._by_name[name]
@@ -134,8 +132,7 @@ class Groups:
                 self._timetable.add((when, Event.REOPEN, group.name), group)
 
 
-def _check_rate(field: str, rate: object) -> None:
+def _checked_rate(field: str, rate: object) -> tuple[int, float]:
     if not isinstance(rate, tuple | list) or len(rate) != 2:
         raise refused(field, rate, "a pair (how many starts, within how many seconds)")
-    check_integer(field, rate[0])
-    check_seconds(field, rate[1], zero=False)
+    return check_integer(field, rate[0]), check_seconds(field, rate[1], zero=False)

@@ -43,6 +43,7 @@ from bgsim.simulation import Simulation
 from bgsim.storage import Store
 from bgsim.storage.explain import why_not_used
 from bgsim.storage.npz import write_arrays
+from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import STOPPING, end_at_once, exit_code, handle_signals
 from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
 from bgsim.ui.streams import (
@@ -84,12 +85,12 @@ def cli() -> None:
 @click.option("--scenario", type=FilePath(), help="A file with the parameters, for simulations that read one.")
 @click.option("--rules", help="With --scenario: the rule set, if the simulation has several.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter; may be given many times.")
-@click.option("-n", "--replicates", type=int, default=100_000, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("-n", "--replicates", type=Count(), default=100_000, show_default=True)
+@click.option("--seed", type=Count(), default=0, show_default=True)
 @click.option(
     "--priority", default="normal", show_default=True, help=", ".join(p.name.lower() for p in reversed(Priority))
 )
-@click.option("--workers", type=int, help="Threads; by default one a core.")
+@click.option("--workers", type=Count(), help="Threads; by default one a core.")
 @click.option("--timeout", "timeout_s", type=float, help="Seconds that it may run.")
 @click.option("--workspace", help="Its slots get the result; by default the simulation's name.")
 @click.option("--refresh", is_flag=True, help="Compute anew instead of taking from the store.")

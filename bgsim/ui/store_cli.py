@@ -25,6 +25,7 @@ from bgsim.storage import ResultStore, StoredResult
 from bgsim.storage.limits import MOST_BYTES
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite.entries import ForeignEntriesError
+from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import STOPPING
 from bgsim.ui.streams import FilePath, cell, say, say_json, show
 from bgsim.ui.terminal import slots_table
@@ -193,9 +194,7 @@ def store_rm(hash_prefixes: tuple[str, ...], store: Path | None, as_json: bool) 
 
 
 @store_group.command("clean")
-@click.option(
-    "--max-bytes", type=click.IntRange(0, MOST_BYTES), help="Keep at most this many bytes, and the results in slots."
-)
+@click.option("--max-bytes", type=Count(0, MOST_BYTES), help="Keep at most this many bytes, and the results in slots.")
 @click.option("--max-age-days", type=click.FloatRange(min=0), help="Keep results used within this many days.")
 @_options
 def store_clean(max_bytes: int | None, max_age_days: float | None, store: Path | None, as_json: bool) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from kernels import Walk, plain_walk, walk
 from store_helpers import columns, key, store_now
 
+import bgsim
 from bgsim.analysis.comparison import difference, parameter_differences
 from bgsim.analysis.intervals import t_quantile
 from bgsim.errors import InvalidInputError, StoreError
@@ -114,6 +116,43 @@ def test_compare_takes_the_slots() -> None:
     for confidence in (0.0, 1.0, 95):
         with pytest.raises(InvalidInputError, match="between 0 and 1"):
             store.compare("w", confidence=confidence)
+
+
+def test_two_results_are_compared_in_pairs() -> None:
+    a = bgsim.run(walk, Walk(steps=3, scale=2.0), replicates=300, seed=4)
+    b = bgsim.run(walk, Walk(steps=3), replicates=200, seed=4)
+    found = a.compare(b)
+    assert dict(found.parameters) == {"scale": (2.0, 1.0)}
+    assert list(found.outputs) == ["end", "path", "ups", "high"]
+    end = found.outputs["end"]
+    assert (end.paired, end.replicates, end.valid) == (True, 200, 200)
+    d = a["end"][:200] - b["end"]
+    assert (end.mean, end.standard_error) == (d.mean(), d.std(ddof=1) / np.sqrt(200))
+    assert end.high - end.mean == pytest.approx(t_quantile(0.975, 199) * end.standard_error)
+    assert found.outputs["path"].low.shape == (3,)
+    assert (found.primary, found.secondary) == (a, b)
+    assert "scale 2.0 instead of 1.0" in repr(found)
+    wide = a.compare(bgsim.run(walk, Walk(steps=3), replicates=200, seed=5), confidence=0.99).outputs["end"]
+    assert not wide.paired
+    assert wide.standard_error > end.standard_error
+    assert not a.compare(bgsim.run(plain_walk, Walk(steps=3), replicates=20, seed=4)).outputs["end"].paired
+    for bad in (None, dict(a), "a"):
+        with pytest.raises(InvalidInputError, match="other must be a SimulationResult"):
+            a.compare(bad)
+    with pytest.raises(InvalidInputError, match="between 0 and 1"):
+        a.compare(b, confidence=95)
+
+
+def test_pairs_without_a_difference_are_left_out() -> None:
+    a, b = np.arange(6.0), np.arange(6.0)[::-1].copy()
+    a[0], b[1] = np.nan, np.nan
+    found = difference(a, b, paired=True, confidence=0.9)
+    alone = difference(a[2:], b[2:], paired=True, confidence=0.9)
+    assert (found.replicates, found.valid) == (6, 4)
+    assert (found.mean, found.low, found.high) == pytest.approx((alone.mean, alone.low, alone.high))
+    welch = difference(a, b, paired=False, confidence=0.9)
+    expected = difference(a[1:], np.delete(b, 1), paired=False, confidence=0.9)
+    assert (welch.valid, welch.low, welch.high) == (5, pytest.approx(expected.low), pytest.approx(expected.high))
 
 
 def test_other_seeds_are_not_paired() -> None:

@@ -608,7 +608,7 @@ def test_an_id_is_a_string_and_used_once(queue: SimulationQueue) -> None:
     ("arguments", "field"),
     [
         ({"max_queue_size": 0}, "max_queue_size"),
-        ({"max_queue_size": 1.0}, "max_queue_size"),
+        ({"max_queue_size": 1.5}, "max_queue_size"),
         ({"limits": {"g": 0}}, r"limits\['g'\]"),
         ({"limits": {"g": True}}, r"limits\['g'\]"),
         ({"rate_limits": {"g": (0, 1)}}, r"rate_limits\['g'\]"),

@@ -145,7 +145,7 @@ def test_a_handler_of_the_log_may_use_the_store(make) -> None:
 # ---- odd values ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "1", None, 1.5, 10**30, np.float64(5)])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "1", None, 1.5, 10**30, np.float64(5.5)])
 def test_a_limit_of_bytes_that_makes_no_sense_is_refused_by_name(make, value) -> None:
     with pytest.raises(InvalidInputError, match="max_storage_bytes must be a number of bytes"):
         make(max_storage_bytes=value)
