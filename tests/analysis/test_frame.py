@@ -95,7 +95,7 @@ def test_lengths_that_differ_are_filled_up() -> None:
     assert frame["pair[1]"].isna().tolist() == [True, True, False, False]
 
 
-def test_a_batch_in_which_all_fail_is_a_frame(capfd: Any) -> None:
+def test_a_batch_in_which_all_fail_is_a_frame() -> None:
     with bgsim.Engine(immediate=True) as engine:
         batch = engine.submit_many(fragile, [{"fails_at": 1.0}, {"fails_at": 2.0}], replicates=3)
         assert batch.to_pandas()["x_mean"].isna().all()
