@@ -79,6 +79,8 @@ class JobStatus(Tabular):
     estimated_time_remaining_s : float or None
     elapsed_s : float
         Since it was submitted, to its end.
+    compiling_s : float or None
+        For how long it has been compiling, while it does; what the disk keeps of it takes a quarter of a second.
     attempts : int
         How often it was tried again after a failure.
     overdue_s : float or None
@@ -102,6 +104,7 @@ class JobStatus(Tabular):
     rate: float | None
     estimated_time_remaining_s: float | None
     elapsed_s: float
+    compiling_s: float | None
     attempts: int
     overdue_s: float | None
     store_error: str | None
@@ -113,8 +116,9 @@ class JobStatus(Tabular):
             text += f", {self.position} before it"
         if self.estimated_wait_s is not None:
             text += f", starts in about {format_duration(1000 * self.estimated_wait_s)}"
+        phase = self.phase if self.compiling_s is None else f"compiling for {format_duration(1000 * self.compiling_s)}"
         if self.state in (JobState.RUNNING, JobState.SUSPENDED, JobState.CANCELLING):
-            text += f" ({self.phase}) {self.fraction:.1%} of {self.total_replicates:,}"
+            text += f" ({phase}) {self.fraction:.1%} of {self.total_replicates:,}"
         if self.estimated_time_remaining_s is not None:
             text += f", {format_duration(1000 * self.estimated_time_remaining_s)} left"
         if self.overdue_s is not None:

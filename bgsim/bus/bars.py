@@ -56,7 +56,8 @@ def tqdm_bar(jobs: Jobs, **options: Any) -> Jobs:
         try:
             for update in updates:
                 left = update.estimated_time_remaining_ms
-                bar.set_postfix_str("" if left is None else f"{format_duration(left)} left", refresh=False)
+                notes = update.messages if left is None else (f"{format_duration(left)} left", *update.messages)
+                bar.set_postfix_str(printable("; ".join(notes)), refresh=False)
                 bar.update(update.replicates_completed - bar.n)
         except KeyboardInterrupt:
             bar.set_postfix_str(_GOES_ON.format("tqdm_bar"))

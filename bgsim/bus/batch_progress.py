@@ -58,6 +58,8 @@ class BatchUpdate(NamedTuple):
         Replicates a second, stored ones not counted; None without an estimate.
     estimated_time_remaining_ms : float or None
         For the replicates that are left, at that rate.
+    messages : tuple of str
+        What the newest updates of running jobs say, such as that one compiles; each text once.
     """
 
     fraction: float
@@ -70,6 +72,7 @@ class BatchUpdate(NamedTuple):
     cancelled: int
     rate: float | None
     estimated_time_remaining_ms: float | None
+    messages: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -78,7 +81,7 @@ class BatchUpdate(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as values that JSON can hold."""
-        return self._asdict()
+        return {**self._asdict(), "messages": list(self.messages)}
 
     @property
     def outlook(self) -> str:
@@ -96,7 +99,7 @@ class BatchUpdate(NamedTuple):
 
     def __str__(self) -> str:
         share = format_share(self.fraction, self.replicates_completed, self.total_replicates)
-        return ", ".join(filter(None, (self.jobs_ended, share, self.outlook)))
+        return "; ".join((", ".join(filter(None, (self.jobs_ended, share, self.outlook))), *self.messages))
 
     def __repr__(self) -> str:
         return in_short("batch update", str(self))
@@ -252,6 +255,7 @@ class BatchProgress(NotPicklable):
             cancelled=self._ended[UpdateType.CANCELLED],
             rate=self._rate.per_second,
             estimated_time_remaining_ms=None if left_s is None else 1000 * left_s,
+            messages=tuple(dict.fromkeys(message for update in running for message in update.messages)),
         )
 
 

@@ -126,6 +126,8 @@ class Run(Entry):
         Which NumPy and numba computed those.
     workers : dict of ChunkWorker to Chunk or None
         The workers on it, and their chunks; None while one prepares it.
+    prepares_since : float
+        When a worker last began to prepare it, by the monotonic clock.
     chunk_rate : float
         Replicates a second of one worker; 0 until it is known.
     turn : int
@@ -156,8 +158,8 @@ class Run(Entry):
     __slots__ = (
         "_eta", "_last_count", "_moved", "_pending", "_result", "attempts", "checkpoint_at", "checkpoint_wait_s",
         "chunk_rate", "columns", "completed", "context", "error", "failed_at", "followers", "follows", "from_store",
-        "held", "last", "length", "log", "missed_at", "moved_at", "pace_key", "request", "retry", "runner", "shown",
-        "stage", "stalled", "store_error", "stored_versions", "stream_key", "turn", "workers",
+        "held", "last", "length", "log", "missed_at", "moved_at", "pace_key", "prepares_since", "request", "retry",
+        "runner", "shown", "stage", "stalled", "store_error", "stored_versions", "stream_key", "turn", "workers",
     )  # fmt: skip
 
     members: dict[str, Job]
@@ -183,6 +185,7 @@ class Run(Entry):
         self.checkpoint_wait_s = 0.0
         self.stored_versions: Versions = ()
         self.workers: dict[ChunkWorker, Chunk | None] = {}
+        self.prepares_since = 0.0
         self.error: BaseException | None = None
         self.failed_at = 0
         self.attempts: tuple[Attempt, ...] = ()

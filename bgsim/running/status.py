@@ -64,6 +64,7 @@ def ended_status(job_id: str, ended: tuple[Any, ...]) -> JobStatus:
         rate=None,
         estimated_time_remaining_s=None,
         elapsed_s=elapsed_s,
+        compiling_s=None,
         attempts=attempts,
         overdue_s=None,
         store_error=store_error,
@@ -172,6 +173,9 @@ class StatusReader:
             rate=rate,
             estimated_time_remaining_s=remaining,
             elapsed_s=now - job.submitted_at,
+            compiling_s=now - run.prepares_since
+            if run is not None and has_place and run.phase == "compiling"
+            else None,
             attempts=len(run.attempts) if run is not None else 0,
             overdue_s=now - job.asked_to_stop_at if state is JobState.CANCELLING else None,
             store_error=job.store_error,

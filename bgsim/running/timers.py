@@ -28,6 +28,9 @@ logger = logging.getLogger("bgsim.engine")
 MAX_WALL_WAIT_S = 60.0
 """How long to wait for a time of the wall clock before looking again: it may be set, or the computer may sleep."""
 
+COMPILING_S = 1.0
+"""After this time an update says that a run compiles. Machine code from the disk is there before."""
+
 
 class Periodic(Protocol):
     """A task that the timer thread runs now and then, without the engine's lock."""
@@ -127,6 +130,8 @@ class Timers:
             run.stalled = True
             messages = (f"stalled: no progress for {format_duration(1000 * idle_s)}",)
             logger.warning("%s has %s", next(iter(run.members), run.request.simulation.name), messages[0])
+        if run.phase == "compiling" and now - run.prepares_since >= COMPILING_S:
+            messages += (f"the first run compiles, {now - run.prepares_since:.0f} s so far; that happens once",)
         found: list[Sample] = []
         for job in run.jobs:
             if job.moved_to is JobState.RUNNING:

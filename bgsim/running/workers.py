@@ -226,7 +226,7 @@ class Workers:
                     return worker.call, call
             elif run.needs_preparing and (run.workers or not self._prepare_at_once(run, now)):
                 if not run.workers:  # else one prepares it, or chunks of the shorter columns have to come back first
-                    run.workers[worker] = None
+                    run.workers[worker], run.prepares_since = None, now
                     return worker.prepare, run
             elif run.has_pending:
                 return worker.compute, self._batch(worker, run, [other for _, other in found[number + 1 :]], now)

@@ -17,7 +17,8 @@ from kernels import Fragile, Walk, fragile, one_draw, plain_walk, spin, walk
 import bgsim
 from bgsim.errors import InvalidInputError, JobTimeoutError
 from bgsim.job import JobState
-from bgsim.testing import SteppedEngine, gate, gated, parts, run_all
+from bgsim.simulation import Simulation
+from bgsim.testing import Gate, SteppedEngine, gate, gated, parts, run_all, tick
 
 EXPECTED = bgsim.run(walk, Walk(), replicates=5000, seed=3)
 
@@ -280,6 +281,39 @@ def test_watch_says_that_nothing_is_due() -> None:
             next(watch)
         engine.clock.advance(2.0)
         assert list(watch)[-1].partial.replicates == 1
+
+
+# ---- while it compiles -------------------------------------------------------------------------------
+
+
+def test_a_job_says_for_how_long_it_has_been_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So do its updates, the bar of several jobs, and the text of both; no word of it before a second is over."""
+    clock, compiling, prepare = bgsim.ManualClock(), Gate(), Simulation.prepare
+
+    def slow(self: Simulation, *arguments: Any) -> Any:
+        compiling.stop_here()
+        return prepare(self, *arguments)
+
+    monkeypatch.setattr(Simulation, "prepare", slow)
+    with bgsim.Engine(workers=1, clock=clock) as engine:
+        batch = engine.submit_many(plain_walk, [Walk(steps=3)], replicates=5)
+        (job,), progress = batch, batch.progress()
+        updates = job.updates()
+        compiling.wait_until_reached()
+        clock.advance(0.5)
+        tick(engine)
+        clock.advance(3.0)
+        tick(engine)
+        status = job.status()
+        assert (status.phase, status.compiling_s) == ("compiling", 3.5)
+        assert "compiling for 3.5 s" in str(status)
+        texts = ("the first run compiles, 4 s so far; that happens once",)
+        assert next(u for u in updates if u.messages).messages == texts
+        assert next(u for u in progress if u.messages).messages == texts
+        assert str(progress.current).endswith("; " + texts[0])
+        compiling.open()
+        assert job.result(HANDSHAKE_S).replicates == 5
+        assert job.status().compiling_s is None
 
 
 # ---- the engines of a process ------------------------------------------------------------------------
