@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,13 @@ from rich.table import Table
 
 from bgsim.analysis.summary import example, span
 from bgsim.errors import printable
+from bgsim.live.estimates import mean_with_error
 from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
 from bgsim.ui.streams import cell
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.analysis.summary import ColumnSummary
     from bgsim.job import Job
     from bgsim.result import SimulationResult
     from bgsim.storage import Store
@@ -126,18 +125,9 @@ def summary_table(result: SimulationResult) -> Table:
             continue
         proportion = column.dtype.kind == "b"
         cells = ["" if proportion else f"{q:.6g}" for q in summary.quantiles.values()]
-        table.add_row(cell(name), estimate(summary, percent=proportion), *cells, histogram(column))
+        mean = mean_with_error(summary.mean, summary.standard_error, percent=proportion)
+        table.add_row(cell(name), mean, *cells, histogram(column))
     return table
-
-
-def estimate(summary: ColumnSummary, *, percent: bool = False) -> str:
-    """Return the mean with its standard error, to two digits of the standard error."""
-    scale, unit = (100.0, " %") if percent else (1.0, "")
-    mean, error = scale * summary.mean, scale * summary.standard_error
-    if not (math.isfinite(error) and error > 0):
-        return f"{mean:.6g}{unit}"
-    digits = min(12, max(0, 1 - math.floor(math.log10(error))))
-    return f"{mean:.{digits}f} ± {error:.{digits}f}{unit}"
 
 
 def histogram(column: NDArray[Any]) -> str:
