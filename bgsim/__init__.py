@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bgsim.control import report_fraction, stop_requested
     from bgsim.engine import Engine, engines, run
     from bgsim.job import Job, JobState, JobStatus
+    from bgsim.jobs.parameter_rows import parameter_sets
     from bgsim.parameters import ParameterSet, similarity
     from bgsim.parameters.fields import parameter
     from bgsim.priority import Priority
@@ -73,6 +74,7 @@ _PUBLIC = {
     "UpdateType": "progress",
     "engines": "engine",
     "parameter": "parameters.fields",
+    "parameter_sets": "jobs.parameter_rows",
     "replicate_rng": "streams",
     "report_fraction": "control",
     "run": "engine",
@@ -106,6 +108,7 @@ __all__ = [
     "UpdateType",
     "engines",
     "parameter",
+    "parameter_sets",
     "replicate_rng",
     "report_fraction",
     "run",

@@ -227,7 +227,14 @@ def test_every_command_exists(path: Path, tmp_path: Path) -> None:
                 assert line.split()[2] in targets
 
 
-DOCTESTED = ["bgsim.streams", "bgsim.engine", "bgsim.parameters.fields", "bgsim.queue_manager", "bgsim.models.network"]
+DOCTESTED = [
+    "bgsim.streams",
+    "bgsim.engine",
+    "bgsim.parameters.fields",
+    "bgsim.jobs.parameter_rows",
+    "bgsim.queue_manager",
+    "bgsim.models.network",
+]
 
 
 @pytest.mark.parametrize("name", DOCTESTED)

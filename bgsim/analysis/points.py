@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.parameters.alike import are_equal
@@ -63,6 +62,8 @@ class Points:
     points : sequence of Point
     grid : mapping of str to sequence
         Of a sweep over a grid the values of each parameter, the last one varying fastest; else empty.
+    given : mapping of str to sequence
+        Of any sweep the value of each varied parameter at each point; else empty.
     """
 
     simulation: Simulation
@@ -70,7 +71,8 @@ class Points:
     seed: int
     replicates: int
     points: Sequence[Point]
-    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    grid: Mapping[str, Sequence[Any]]
+    given: Mapping[str, Sequence[Any]]
 
     def __iter__(self) -> Iterator[Point]:
         return iter(self.points)
@@ -92,15 +94,13 @@ class Points:
             if all(name in other and are_equal(value, other[name]) for other in others)
         }
 
-    def varied(self) -> dict[str, list[Any]]:
-        """Return the parameters of the grid, else those in which points differ, with the value at each point.
+    def varied(self) -> dict[str, Sequence[Any]]:
+        """Return the parameters of the sweep, else those in which points differ, with the value at each point.
 
         The value is None where a point lacks the parameter.
         """
-        if self.grid:
-            return dict(
-                zip(self.grid, map(list, zip(*itertools.product(*self.grid.values()), strict=True)), strict=True)
-            )
+        if self.given:
+            return dict(self.given)
         names = dict.fromkeys(name for point in self.points for name in point.parameters)
         fixed = self.fixed()
         return {name: [p.parameters.plain.get(name) for p in self.points] for name in names if name not in fixed}

@@ -295,7 +295,7 @@ class Batch(Tabulated, NotPicklable, Sequence[Job]):
             self.wait()
         first = self._requests[0]
         points = [self._point(number, job) for number, job in self._numbered()]
-        return Points(first.simulation, first.key.fingerprint, first.seed, first.replicates, points, self._grid())
+        return Points(first.simulation, first.key.fingerprint, first.seed, first.replicates, points, *self._varied())
 
     def _point(self, number: int, job: Job | None) -> Point:
         parameters = self._requests[number].parameters
@@ -306,9 +306,9 @@ class Batch(Tabulated, NotPicklable, Sequence[Job]):
         result = job.result() if state is JobState.COMPLETED else None
         return Point(parameters, state.value, text_of(error) if error else "", result)
 
-    def _grid(self) -> Mapping[str, Sequence[Any]]:
-        """Return the values of each parameter, if the points are a grid of them."""
-        return {}
+    def _varied(self) -> tuple[Mapping[str, Sequence[Any]], Mapping[str, Sequence[Any]]]:
+        """Return the values of each parameter, if the points are a grid of them; and those at each point, if known."""
+        return {}, {}
 
     def __repr__(self) -> str:
         with self._lock:

@@ -1,8 +1,7 @@
-"""Batches over a grid of parameters."""
+"""Batches over a grid of parameters, or over a design."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +13,27 @@ if TYPE_CHECKING:
 
 
 class Sweep(Batch):
-    """A batch over a grid of parameters; made by `Engine.sweep`.
+    """A batch over a grid of parameters, or over a design; made by `Engine.sweep`.
 
     Attributes
     ----------
     grid : dict of str to list
-        The values of each parameter that is varied.
+        The values of each parameter that is varied; empty for a design.
     points : list of dict
-        The combinations, the last parameter varying fastest; job i has those of ``points[i]``.
+        The combinations, the last parameter varying fastest, or the points of the design; job i has those of
+        ``points[i]``.
     """
 
     def __init__(
-        self, submitter: Submitter, grid: Mapping[str, Sequence[Any]], request_at: Callable[[dict[str, Any]], Request]
+        self,
+        submitter: Submitter,
+        grid: Mapping[str, Sequence[Any]],
+        points: list[dict[str, Any]],
+        request_at: Callable[[dict[str, Any]], Request],
     ) -> None:
         self.grid = {name: list(values) for name, values in grid.items()}
-        self.points = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+        self.points = points
         super().__init__(submitter, [request_at(point) for point in self.points])
 
-    def _grid(self) -> Mapping[str, Sequence[Any]]:
-        return self.grid
+    def _varied(self) -> tuple[Mapping[str, Sequence[Any]], Mapping[str, Sequence[Any]]]:
+        return self.grid, {name: [point[name] for point in self.points] for name in self.points[0]}

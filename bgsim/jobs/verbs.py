@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bgsim.checks import check_word, normal_names, refused
-from bgsim.errors import InvalidInputError, brief
 from bgsim.jobs.batch import ORDERS, Batch
+from bgsim.jobs.designs import check_grid, combinations, designed
 from bgsim.jobs.executor import EngineExecutor
 from bgsim.jobs.sweep import Sweep
 from bgsim.jobs.watch import Watch
@@ -20,6 +20,7 @@ from bgsim.priority import Priority
 from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.registry import find_if_named
 from bgsim.request import Request, make_request
+from bgsim.streams import check_seed
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,9 +72,11 @@ class JobVerbs:
         parameters: Mapping[str, Any] | None = None,
         *,
         replicates: int,
+        design: str | None = None,
+        points: int | None = None,
         **options: Any,
     ) -> Sweep:
-        """Submit a job for each combination of values, as the queue has room.
+        """Submit a job for each combination of values, or for each point of a design, as the queue has room.
 
         With one seed, all points share their random numbers, so that they can be compared pairwise.
 
@@ -82,17 +85,24 @@ class JobVerbs:
         simulation, replicates, **options
             As for `submit`.
         grid : mapping of str to sequence
-            The values of each parameter that is varied.
+            The values of each parameter that is varied; for a design its range, ``(low, high)`` or
+            ``(low, high, "log")``. Integer parameters get integers.
         parameters : mapping or ParameterSet, optional
             The others. Of a set its class must be able to make the same set again; see `ParameterSet.arguments`.
+        design : {"sobol", "latin"}, optional
+            A scrambled Sobol' sequence, or a Latin hypercube, by scipy and the sweep's seed.
+        points : int, optional
+            Of the design; a power of 2 for a Sobol' sequence.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the argument. All points are checked before the first is submitted.
+        MissingExtraError
+            If there is a design, and scipy is not installed.
         """
         found = find_if_named(simulation)
-        if not isinstance(grid, Mapping) or not all(_is_axis(values) for values in grid.values()):
-            raise InvalidInputError(
-                f"grid must map names of parameters to sequences of one value or more; got {brief(grid)}",
-                field="grid",
-                value=grid,
-            )
+        check_grid(grid)
         if parameters is not None and not isinstance(parameters, Mapping):
             raise refused("parameters", parameters, "a mapping of names to values, for a sweep")
         grid = normal_names("grid", grid)
@@ -102,7 +112,10 @@ class JobVerbs:
         def request_at(point: dict[str, Any]) -> Request:
             return make_request(found, fixed | point, replicates=replicates, **options)
 
-        return Sweep(self._submitter, grid, request_at)
+        if design is None and points is None:
+            return Sweep(self._submitter, grid, combinations(grid), request_at)
+        seed = check_seed(options.get("seed", 0))
+        return Sweep(self._submitter, {}, designed(found, grid, design, points, seed), request_at)
 
     def map(
         self,
@@ -311,7 +324,3 @@ class JobVerbs:
             With the ids that they had.
         """
         return self._recovery.recover(ids)
-
-
-def _is_axis(values: object) -> bool:
-    return isinstance(values, Sized) and not isinstance(values, str) and len(values) > 0
