@@ -19,6 +19,7 @@ from bgsim.errors import (
     text_of,
 )
 from bgsim.job import Job, JobState
+from bgsim.jobs.failures import Failures
 from bgsim.jobs.tabulated import Tabulated
 from bgsim.threads.locks import Condition, Lock, Thread
 from bgsim.threads.signals import HOLD, is_interrupt
@@ -272,15 +273,15 @@ class Batch(Tabulated, NotPicklable, Sequence[Job]):
         """Return the positions of the jobs that have no result: not ended yet, failed, cancelled, or not submitted."""
         return [number for number, job in self._numbered() if job is None or job.state is not JobState.COMPLETED]
 
-    def failed(self) -> dict[int, BaseException]:
-        """Return why jobs failed, by position."""
-        found = {}
+    def failed(self) -> Failures:
+        """Return why jobs failed: a dict of their errors by position, which a notebook shows with their parameters."""
+        found: dict[int, BaseException] = {}
         for number, job in self._numbered():
             if job is not None and job.state is JobState.FAILED:
                 error = job.exception(timeout=None)
                 assert error is not None
                 found[number] = error
-        return found
+        return Failures(found, self._points(wait=False).varied() if found else {})
 
     def _numbered(self) -> Iterator[tuple[int, Job | None]]:
         with self._lock:

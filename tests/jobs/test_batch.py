@@ -102,6 +102,7 @@ def test_an_empty_batch_is_over_at_once() -> None:
         batch = engine.submit_many(one_draw, [], replicates=1)
         assert batch.done()
         assert (list(batch.as_completed()), batch.results(), batch.missing(), batch.failed()) == ([], [], [], {})
+        assert repr(batch.failed()) == "no job failed"
 
 
 # ---- what became of them -------------------------------------------------------------------------------
@@ -113,6 +114,9 @@ def test_failures_are_by_position_and_the_first_is_raised() -> None:
         assert batch.missing() == [1, 3]
         failed = batch.failed()
         assert {n: type(error) for n, error in failed.items()} == {1: ReplicateError, 3: ReplicateError}
+        text = "replicate 0 of kernels.fragile raised ValueError: the draw is too small"
+        assert repr(failed).split("\n")[1:] == [f"    1         1  {text}", f"    3         2  {text}"]
+        assert text in failed._repr_html_()
         with pytest.raises(ReplicateError) as caught:
             batch.results()
         assert caught.value is failed[1]
