@@ -83,7 +83,10 @@ _PUBLIC = {
 }
 """Public name to the module that defines it; each is imported when it is first used."""
 
-_MODULES = ("errors", "models", "registry", "storage", "progress")
+_MODULES = {name: name for name in ("errors", "models", "progress", "registry", "storage")} | {
+    "notebook": "ui.notebook"
+}
+"""Public name to module, likewise."""
 
 __version__ = "0.1.0"
 
@@ -122,11 +125,16 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         value = getattr(importlib.import_module(f"bgsim.{_PUBLIC[name]}"), name)
     elif name in _MODULES:
-        value = importlib.import_module(f"bgsim.{name}")
+        value = importlib.import_module(f"bgsim.{_MODULES[name]}")
     else:
         raise AttributeError(f"module 'bgsim' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Make ``%%simulate`` known to IPython; ``%load_ext bgsim`` calls it."""
+    importlib.import_module("bgsim.ui.notebook.magic").register(shell)
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bgsim.checks import NotPicklable, refused
 from bgsim.job_status import TERMINAL, TRANSITIONS, JobState, JobStatus
 from bgsim.live.results import LiveResults, Reader
+from bgsim.tables import HasCard
 from bgsim.threads.locks import Future
 from bgsim.threads.noted import NotedWaiters
 
@@ -75,7 +76,7 @@ def is_users(callback: Callable[..., object]) -> bool:
     return getattr(callback, "__module__", None) != "asyncio.futures"
 
 
-class Job(NotPicklable, LiveResults, Future["SimulationResult"]):
+class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
     """The handle of one submitted request; made by `Engine.submit`.
 
     It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. The engine's lock guards

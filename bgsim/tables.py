@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -155,6 +156,24 @@ def in_short(kind: str, text: str) -> str:
     room = _MOST_IN_SHORT - len(kind) - 4
     line = " ".join(printable(text).split())
     return f"<{kind}: {line if len(line) <= room else line[: room - 3] + '...'}>"
+
+
+class HasCard:
+    """What a notebook shows as a card that moves; `bgsim.ui.notebook` makes it, imported when a notebook asks."""
+
+    __slots__ = ()
+
+    def _ipython_display_(self) -> None:
+        """Show a card, in a notebook of IPython."""
+        _cards().display(self)
+
+    def _display_(self) -> Any:
+        """Return what marimo shows."""
+        return _cards().marimo(self)
+
+
+def _cards() -> Any:
+    return importlib.import_module("bgsim.ui.notebook")
 
 
 def shown(cell: object) -> str:

@@ -21,6 +21,7 @@ from bgsim.errors import (
 from bgsim.job import Job, JobState
 from bgsim.jobs.failures import Failures
 from bgsim.jobs.tabulated import Tabulated
+from bgsim.tables import HasCard
 from bgsim.threads.locks import Condition, Lock, Thread
 from bgsim.threads.signals import HOLD, is_interrupt
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 ORDERS = ("completion", "submission")
 
 
-class Batch(Tabulated, NotPicklable, Sequence[Job]):
+class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
     """Jobs that belong together; made by `Engine.submit_many` and `Engine.sweep`.
 
     A sequence of all its jobs, in the order in which they were asked for. Where the queue has no room for all, the rest
@@ -149,6 +150,11 @@ class Batch(Tabulated, NotPicklable, Sequence[Job]):
             if len(self._jobs) > position:
                 return self._jobs[position]
             raise self._why_not()
+
+    def submitted(self) -> list[Job]:
+        """Return the jobs that are submitted by now, without waiting for the others."""
+        with self._lock:
+            return list(self._jobs)
 
     def _tell_watchers(self) -> None:
         for watcher in self._watchers:
@@ -284,8 +290,7 @@ class Batch(Tabulated, NotPicklable, Sequence[Job]):
         return Failures(found, self._points(wait=False).varied() if found else {})
 
     def _numbered(self) -> Iterator[tuple[int, Job | None]]:
-        with self._lock:
-            jobs = list(self._jobs)
+        jobs = self.submitted()
         return enumerate(itertools.chain(jobs, itertools.repeat(None, len(self) - len(jobs))))
 
     def _points(self, *, wait: bool) -> Points:

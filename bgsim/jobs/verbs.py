@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgsim.checks import check_word, normal_names, refused
+from bgsim.checks import check_integer, check_word, normal_names, refused
 from bgsim.jobs.batch import ORDERS, Batch
 from bgsim.jobs.designs import check_grid, combinations, designed
 from bgsim.jobs.executor import EngineExecutor
@@ -21,6 +21,7 @@ from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.registry import find_if_named
 from bgsim.request import Request, make_request
 from bgsim.streams import check_seed
+from bgsim.tables import HasCard
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from bgsim.bus.post import Post
     from bgsim.bus.subscription import Subscription
     from bgsim.config import EngineConfig
-    from bgsim.job import Job
+    from bgsim.job import Job, JobStatus
     from bgsim.jobs.recovery import Recovery
     from bgsim.result import SimulationResult
     from bgsim.running.scheduler import Scheduler
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from bgsim.storage.journal import DeadLetter, PendingRequest
 
 
-class JobVerbs:
+class JobVerbs(HasCard):
     """What `bgsim.Engine` is beside one job at a time; any thread may call any method."""
 
     config: EngineConfig
@@ -46,6 +47,23 @@ class JobVerbs:
     _recovery: Recovery
 
     submit: Callable[..., Job]
+
+    # ---- seeing --------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more jobs; those that it has may go on."""
+        return self._scheduler.state.closed
+
+    def recent(self, most: int = 20) -> list[JobStatus]:
+        """Return what the newest jobs are doing, or how they ended, the newest first.
+
+        Parameters
+        ----------
+        most : int
+            Of those that ended longer than ``max_completed_age_seconds`` ago, none.
+        """
+        return self._scheduler.reader.recent(check_integer("most", most))
 
     # ---- many jobs -----------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bgsim.checks import check_text
@@ -119,6 +120,16 @@ class StatusReader:
         if ended is None:
             raise RequestNotFoundError(f"no job {job_id!r}; it is unknown, or finished long ago")
         return ended_status(job_id, ended)
+
+    def recent(self, most: int) -> list[JobStatus]:
+        """Return what the newest jobs are doing, or how they ended; the newest first."""
+        with self._lock:
+            live = list(islice(reversed(self._state.jobs.values()), most))
+            ended = list(islice(reversed(self._state.ended.items()), most))
+            found = [(job.submitted_at, self._live_status(job)) for job in live]
+        found += [(outcome[0] - outcome[6], ended_status(job_id, outcome)) for job_id, outcome in ended]
+        found.sort(key=lambda pair: -pair[0])
+        return [status for _, status in found[:most]]
 
     def status(self, job: Job) -> JobStatus:
         """Return what a job is doing, or how it ended."""

@@ -1,0 +1,1 @@
+"""What needs kernels, a browser and a minute or two: `make test-ui`, and not `make test`."""
