@@ -250,7 +250,7 @@ def _group(ours: Ours, values: np.ndarray) -> None:
             ours.store.store(each, {"a": values})
         ours.store.flush()
         rates.append(GROUP / (time.perf_counter() - began))
-        assert all(ours.store.find(each) == 128 for each in keys)
+        assert all(ours.store.count(each) == 128 for each in keys)
     print(f"\ngroup commit: {np.median(rates):,.0f} results of 1 kB a second (best {max(rates):,.0f})")
 
 

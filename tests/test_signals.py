@@ -96,7 +96,7 @@ class Bench:
         key, columns = job.request.key, job.result(HANDSHAKE_S)
         store.store(key, dict(columns), workspace="here")
         store.flush()
-        store.find(key)
+        store.count(key)
         store.load(key)
         store.place(key, 2, "here")
         store.results()
@@ -205,7 +205,7 @@ def test_a_handler_that_calls_the_engine_waits_for_nothing(bench: Bench, use: Ca
         bench.engine.stats()
         assert job.result(HANDSHAKE_S).replicates == 2
         bench.submit(delay_s=3600.0).cancel()
-        bench.engine.store.find(job.request.key)
+        bench.engine.store.count(job.request.key)
         with bench.engine.subscribe(lambda _: None), bench.engine.executor() as executor:
             executor.submit(int)
         bench.queue.stats()

@@ -203,7 +203,7 @@ class Submitter:
         request, store = job.request, self._store
         must, why = request.cache == "only", ""
         try:
-            held = store.find(request.key)
+            held = store.count(request.key)
             if held >= request.replicates:
                 columns = None
                 if must or request.size_bytes <= _ANSWER_BYTES:

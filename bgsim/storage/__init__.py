@@ -3,7 +3,8 @@
 ``base`` defines a store; ``memory`` is the one without a file. ``records`` describes results, ``slots`` places them,
 ``reports`` says what a clean-up or a check found, ``limits`` what a store may keep. ``opening`` opens the one that an
 engine is given. ``large_values`` keeps large parameters apart, ``points`` and ``nearest`` find similar ones.
-``explain`` says why a request hits or misses, ``transfer`` exports and imports, by
+``questions`` has what people ask a store: ``finding`` says which results are meant, ``listing`` shows them, ``loaded``
+makes one what a job returns, ``explain`` says why a request hits or misses. ``transfer`` exports and imports, by
 ``npz`` for that kind of file. ``journal`` defines the journal of requests, ``memory_journal`` keeps it without a
 file, ``owners`` tells which engines live.
 

@@ -1,7 +1,8 @@
 """What a store does. `ResultStore` keeps results in a file, `MemoryStore` in memory.
 
-A store has ten methods of its own: `find`, `load`, `store`, `delete`, `results`, `slots`, `workspaces`, `change_slots`,
-`flush` and `close`; and a `journal`. `Store` builds the rest on them, and a store overrides what it can do faster.
+A store has ten methods of its own: `count`, `load`, `store`, `delete`, `results`, `slots`, `workspaces`,
+`change_slots`, `flush` and `close`; and a `journal`. `Store` builds the rest on them, and a store overrides what it can
+do faster.
 `bgsim.testing.stores` has the tests that every store passes.
 """
 
@@ -17,6 +18,7 @@ from bgsim.checks import NotPicklable, check_file_path, check_text
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage import slots as slot_pairs
+from bgsim.storage.questions import Questions
 from bgsim.storage.reports import CheckReport, CleanupReport
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.times import now_text, time_text
@@ -26,12 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bgsim.analysis.comparison import Comparison
-    from bgsim.simulation import Simulation
     from bgsim.storage.codec.columns import Columns
-    from bgsim.storage.explain import Explanation
     from bgsim.storage.journal import Journal
-    from bgsim.storage.nearest import Wanted
     from bgsim.storage.records import Record, StoredResult
 
 OnStored: TypeAlias = Callable[[Exception | None], None]
@@ -41,7 +39,7 @@ DEFAULT_MAX_BYTES = 2**30
 DEFAULT_MAX_AGE_S = math.inf
 
 
-class Store(NotPicklable, abc.ABC):
+class Store(Questions, NotPicklable, abc.ABC):
     """Results by parameter hash, and two slots a workspace. Any thread may call any method.
 
     A result is stored from replicate 0 on and grows. A stored replicate never changes, since it is a function of the
@@ -66,7 +64,7 @@ class Store(NotPicklable, abc.ABC):
     # ---- results -------------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def find(self, key: ResultKey) -> int:
+    def count(self, key: ResultKey) -> int:
         """Return how many replicates of a result are stored, 0 if none. Takes microseconds."""
 
     @abc.abstractmethod
@@ -204,7 +202,7 @@ class Store(NotPicklable, abc.ABC):
 
     def place(self, key: ResultKey, replicates: int, workspace: str) -> None:
         """Place a stored result, of which a request wants these replicates, in the workspace's primary slot."""
-        stored = self.find(key)
+        stored = self.count(key)
         if stored:
             placed = key.hash, min(replicates, stored), now_text()
             self.change_slots(workspace, lambda pair: slot_pairs.place(pair, *placed))
@@ -255,81 +253,6 @@ class Store(NotPicklable, abc.ABC):
         """
         results = self.results()
         return CheckReport(len(results), sum(len(result.summary) for result in results))
-
-    def compare(self, workspace: str, *, confidence: float = 0.95) -> Comparison:
-        """Compare the workspace's slots: parameters, and the differences of the outputs' means.
-
-        Raises
-        ------
-        InvalidInputError
-            If the confidence is not between 0 and 1.
-        StoreError
-            If a slot is empty, or its result cannot be loaded.
-        """
-        from bgsim.analysis.comparison import compared  # noqa: PLC0415 - most callers never compare
-        from bgsim.analysis.intervals import check_confidence  # noqa: PLC0415
-
-        check_confidence(confidence)
-        pair = self.slots(workspace)
-        if pair.primary is None or pair.secondary is None:
-            raise StoreError(
-                f"workspace {workspace!r} has {len(list(pair))} of 2 slots in use; run it with two sets of parameters"
-            )
-        found = []
-        for slot in (pair.primary, pair.secondary):
-            result, columns = self.get(slot.hash), self.load(slot.hash, slot.replicates)
-            if result is None or columns is None:
-                raise StoreError(f"result {slot.hash} of workspace {workspace!r} is gone; run it again")
-            found.append((result, columns))
-        return compared(*found, confidence=confidence)
-
-    def most_similar(
-        self, parameters: Any, *, simulation: Simulation | str | None = None
-    ) -> tuple[StoredResult, float] | None:
-        """Return the stored result whose parameters are most like these, and how alike, from 0 to 1; None if none.
-
-        See `bgsim.storage.explain.most_similar`.
-        """
-        from bgsim.storage.explain import json_of, most_similar  # noqa: PLC0415 - most callers never ask
-        from bgsim.storage.nearest import Wanted  # noqa: PLC0415
-
-        name = simulation if isinstance(simulation, str | None) else simulation.name
-        return most_similar(self.alike(Wanted(json_of(parameters), name)), parameters, simulation)
-
-    def alike(self, wanted: Wanted) -> list[StoredResult]:  # noqa: ARG002 - all are
-        """Return results among which is the one whose parameters are most like the wanted ones, the last used first.
-
-        A store returns fewer than all where it finds them faster than by reading all.
-        """
-        return self.results()
-
-    def explain(self, simulation: Simulation, parameters: Any = None, *, replicates: int, seed: int = 0) -> Explanation:
-        """Say whether a request would hit, be cut, extended or computed, and why.
-
-        Parameters
-        ----------
-        simulation : Simulation
-        parameters, replicates, seed
-            As for `Engine.submit`.
-
-        Raises
-        ------
-        ParameterError
-            If the simulation refuses the parameters.
-        """
-        from bgsim.storage import explain  # noqa: PLC0415 - most callers never ask
-        from bgsim.storage.nearest import Wanted  # noqa: PLC0415
-
-        bound = simulation.bind(parameters)
-        key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts)
-        stored = self.find(key)
-        if stored:
-            why = explain.why_not_used(simulation, bound, self.load(key, 1))
-            if why:
-                return explain.explain_unused(key, replicates, why)
-            return explain.explain_found(key, stored, replicates)
-        wanted = Wanted(bound.to_json(), key.simulation, key.fingerprint, key.seed)
-        return explain.explain_miss(key, replicates, self.alike(wanted))
 
     def export(self, result_hash: str, path: str | Path) -> None:
         """Write a result to a ``.npz``, ``.csv`` or ``.parquet`` file; see `bgsim.storage.transfer.write_result`.

@@ -30,8 +30,8 @@ def results_table(results: Sequence[StoredResult], *, most: int | None = 20) -> 
         values = [_cell(result.parameters.get(name)) for name in names[:MOST_PARAMETERS]]
         seed = [result.record.seed] if seeds else []
         what = result.hash[:12], result.simulation.rpartition(".")[2], result.replicates
-        rows.append([*what, *seed, *values, ago(result.used_at)])
-    headings = ["result", "simulation", "replicates", *(["seed"] if seeds else []), *names[:MOST_PARAMETERS], "used"]
+        rows.append([*what, *seed, *values, ago(result.created_at)])
+    headings = ["result", "simulation", "replicates", *(["seed"] if seeds else []), *names[:MOST_PARAMETERS], "stored"]
     more = len(names) - MOST_PARAMETERS
     return Table(headings, rows, remark=f"{more} more parameters differ" if more > 0 else "", most=most)
 

@@ -18,6 +18,7 @@ from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec.columns import Columns, checked_columns, kinds, other_columns
+from bgsim.storage.finding import Query
 from bgsim.storage.large_values import LARGE, SharedValues
 from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.listing import listing
@@ -146,7 +147,7 @@ class MemoryStore(LimitedStore):
 
     # ---- results -------------------------------------------------------------------------------------
 
-    def find(self, key: ResultKey) -> int:
+    def count(self, key: ResultKey) -> int:
         held = self._get(key)  # a single step, which needs no lock
         return held.replicates if held else 0
 
@@ -230,6 +231,21 @@ class MemoryStore(LimitedStore):
             held = self._held.get(result_hash)
             record = None if held is None else self._record(held)
         return None if held is None or record is None else held.described(record)
+
+    def find_all(self, query: Query) -> list[StoredResult]:
+        with self._lock:
+            of_it = [held for held in self._held.values() if query.is_of(held.key.simulation)]
+            large = [held for held in of_it if held.replicates >= query.replicates]
+            found = [(held, self._record(held)) for held in large if query.seed in (None, int(held.key.seed))]
+        query.check_names(name for held in of_it for name in _values_of(held.key))
+        found.sort(key=lambda each: each[1].hash)
+        found.sort(key=lambda each: time_text(each[0].created_s), reverse=True)
+        meant = (
+            held.described(record)
+            for held, record in found
+            if query.is_in_time(time_text(held.created_s)) and query.takes(record.values())
+        )
+        return list(islice(meant, query.limit))
 
     def alike(self, wanted: Wanted) -> list[StoredResult]:
         with self._lock:

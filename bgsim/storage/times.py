@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
+from bgsim.checks import refused
 from bgsim.errors import brief
 
 _MONTH_S = 30 * 86_400.0
@@ -29,6 +32,38 @@ def _whole_text(seconds: int) -> str:
 def now_text() -> str:
     """Return the current time as text."""
     return time_text(time.time())
+
+
+_UNITS = {
+    **dict.fromkeys(("s", "second", "seconds"), 1.0),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86_400.0),
+    **dict.fromkeys(("week", "weeks"), 604_800.0),
+}
+
+
+def moment_of(field: str, given: datetime | timedelta | str) -> float:
+    """Return the time since the epoch that a caller means; a time without a zone is by the local clock.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is neither a time, nor how long ago, nor a text of either.
+    """
+    found: Any = given
+    if isinstance(given, str):
+        number, _, unit = given.strip().removesuffix("ago").strip().partition(" ")
+        with suppress(ValueError, OverflowError):
+            found = timedelta(seconds=float(number) * _UNITS[unit]) if unit in _UNITS else datetime.fromisoformat(given)
+    try:
+        if isinstance(found, timedelta):
+            return max(0.0, time.time() - found.total_seconds())
+        if isinstance(found, datetime):
+            return found.timestamp()
+    except (OverflowError, ValueError, OSError):  # at the ends of the calendar
+        pass
+    raise refused(field, given, 'a datetime, a timedelta, or a text such as "2026-10-01", "3 h" or "2 days"')
 
 
 def ago(text: str) -> str:

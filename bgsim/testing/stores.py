@@ -50,11 +50,11 @@ class StoreContract(StoreMaker):
         """By key and by hash; what is not stored is not found."""
         with self.opened(tmp_path) as store:
             key = example_key()
-            assert store.find(key) == 0
+            assert store.count(key) == 0
             assert store.load(key, 5) is None
             assert store.get(key.hash) is None
             store_now(store, key, 100)
-            assert store.find(key) == 100
+            assert store.count(key) == 100
             assert equal_columns(store.load(key, 100), example_columns(key, 100))
             assert equal_columns(store.load(key.hash), example_columns(key, 100))
 
@@ -64,7 +64,7 @@ class StoreContract(StoreMaker):
             key = example_key()
             for replicates in (10, 300, 40, 2000):
                 store_now(store, key, replicates, "w")
-            assert store.find(key) == 2000
+            assert store.count(key) == 2000
             for wanted in (1, 9, 10, 11, 300, 1999, 2000):
                 assert equal_columns(store.load(key, wanted), example_columns(key, wanted))
             assert equal_columns(store.load(key, 5000), example_columns(key, 2000))
@@ -85,7 +85,7 @@ class StoreContract(StoreMaker):
             assert store.load(key, 0) is None
             assert store.load(key, -3) is None
             assert equal_columns(store.load(key, np.int64(4)), example_columns(key, 4))  # type: ignore[arg-type]
-            assert store.find(key) == 10
+            assert store.count(key) == 10
 
     def test_loaded_columns_are_read_only(self, tmp_path: Path) -> None:
         """Whole and cut."""
@@ -212,7 +212,7 @@ class StoreContract(StoreMaker):
                     assert isinstance(store_error(store, Record.of(key), right), StoreError)
                     assert equal_columns(store.load(key, 3), {name: column[:3] for name, column in wrong.items()})
                     assert store_error(store, key, right.first(rows), held=held) is None
-                    assert store.find(key) == rows
+                    assert store.count(key) == rows
                     assert equal_columns(store.load(key), right.first(rows))
                     assert equal_columns(store.load(key, 2), right.first(2))
                     assert store.check().ok
@@ -233,7 +233,7 @@ class StoreContract(StoreMaker):
                 error = store_error(store, example_key(), columns)
                 assert isinstance(error, StoreError)
                 assert says in str(error)
-            assert store.find(example_key()) == 0
+            assert store.count(example_key()) == 0
 
     def test_another_result_under_the_same_hash_is_kept(self, tmp_path: Path) -> None:
         """A collision of the hash's 128 bits: the second result is neither stored nor served."""
@@ -244,7 +244,7 @@ class StoreContract(StoreMaker):
         first, second = (Colliding(k.simulation, k.fingerprint, 0, k.parameters) for k in map(example_key, (3, 4)))
         with self.opened(tmp_path) as store:
             store_now(store, first, 10)
-            assert store.find(second) == 0
+            assert store.count(second) == 0
             assert store.load(second, 10) is None
             error = store_error(store, second, example_columns(second, 20), workspace="w")
             assert isinstance(error, StoreError)
@@ -294,7 +294,7 @@ class StoreContract(StoreMaker):
             assert store.clear("w") == 2
             assert store.clear("w") == 0
             assert store.workspaces() == []
-            assert store.find(one) == 10
+            assert store.count(one) == 10
 
     def test_delete_takes_a_result_out_of_its_slots(self, tmp_path: Path) -> None:
         """A slot then points at no result that is not stored."""
@@ -324,9 +324,9 @@ class StoreContract(StoreMaker):
                 store_now(store, keys[x], 1000)
             store.load(keys[1], 10)
             store_now(store, keys[3], 1000)
-            assert [store.find(key) for key in keys[:4]] == [1000, 1000, 0, 1000]
+            assert [store.count(key) for key in keys[:4]] == [1000, 1000, 0, 1000]
             store_now(store, keys[4], 1000)
-            assert [store.find(key) for key in keys] == [1000, 0, 0, 1000, 1000]
+            assert [store.count(key) for key in keys] == [1000, 0, 0, 1000, 1000]
             assert store.cleanup().removed == ()
             store.max_age_s = 0.0
             before = store.size()[1]
@@ -350,7 +350,7 @@ class StoreContract(StoreMaker):
             found: list[object] = []
 
             def stored(error: Exception | None) -> None:
-                found.append((error, store.find(key)))
+                found.append((error, store.count(key)))
                 called.set()
 
             store.store(key, example_columns(key, 10), on_stored=stored)

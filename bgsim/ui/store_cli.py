@@ -18,11 +18,12 @@ import platformdirs
 from rich.table import Table
 
 from bgsim.analysis.comparison import Comparison
-from bgsim.checks import normal_name
+from bgsim.checks import is_number, normal_name
 from bgsim.errors import ForeignFileError, StoreError
-from bgsim.parameters.fields import brief
+from bgsim.parameters.fields import brief, parsed
 from bgsim.storage import ResultStore, StoredResult
 from bgsim.storage.limits import MOST_BYTES
+from bgsim.storage.listing import results_table
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite.entries import ForeignEntriesError
 from bgsim.ui.counts import Count
@@ -87,19 +88,50 @@ def store_group(context: click.Context) -> None:
 
 
 @store_group.command("ls")
+@click.option("--simulation", metavar="NAME", help="Of this simulation alone; the last part of its name will do.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="With this parameter; KEY=LOW..HIGH is a range. May be given many times.",
+)
+@click.option("--seed", type=int, help="With this seed alone.")
+@click.option("--since", metavar="TIME", help='First stored since then: "2026-10-01", "3 h", "2 days".')
+@click.option("-n", "--limit", type=click.IntRange(min=1), help="The newest so many.")
 @_options
-def store_ls(store: Path | None, as_json: bool) -> None:
-    """List the results, the last used first."""
+def store_ls(
+    simulation: str | None,
+    settings: tuple[str, ...],
+    seed: int | None,
+    since: str | None,
+    limit: int | None,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """List the results, the newest first, with the parameters that differ and how long ago each was stored."""
+    values = _conditions(settings)
     with opened_store(store) as opened:
-        results = opened.results()
+        results = opened.find(simulation, values, seed=seed, since=since, limit=limit)
     if as_json:
         say_json([result.as_json() for result in results])
         return
-    for r in results:
-        say(
-            f"{cell(r.hash[:12])}  {r.replicates:>12,}  {r.stored_bytes:>12,} bytes  {cell(r.used_at[:19])}  "
-            f"{cell(r.simulation.rpartition('.')[2])}  seed {cell(r.seed)}"
-        )
+    for line in str(results_table(results, most=None)).splitlines():
+        say(line.removeprefix("  "))
+
+
+def _conditions(settings: tuple[str, ...]) -> dict[str, Any]:
+    """Return what parameters have to be: values, and pairs for ranges."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        low, dots, high = text.partition("..")
+        if not equals:
+            raise click.UsageError(f"--set takes KEY=VALUE or KEY=LOW..HIGH; got {setting!r}")
+        bounds = parsed(low), parsed(high)
+        is_range = bool(dots) and all(is_number(bound) for bound in bounds)
+        found[name] = bounds if is_range else parsed(text)
+    return found
 
 
 @store_group.command("show")

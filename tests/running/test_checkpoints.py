@@ -43,7 +43,7 @@ def engine(tmp_path: Path) -> Any:
 def stored(engine: bgsim.Engine, job: bgsim.Job) -> int:
     """Return how many replicates of a job's result are durable."""
     engine.store.flush()
-    return engine.store.find(job.request.key)
+    return engine.store.count(job.request.key)
 
 
 def test_the_finished_replicates_are_stored_after_each_interval(engine: SteppedEngine) -> None:

@@ -531,7 +531,7 @@ def test_slots_hold_the_newest_and_the_one_before() -> None:
 class BrokenStore(MemoryStore):
     """Refuses everything, as a full disk or a locked file would."""
 
-    def find(self, key: Any) -> int:
+    def count(self, key: Any) -> int:
         raise StoreError("the disk is full")
 
     def load(self, key: Any, replicates: int) -> Any:
@@ -747,9 +747,9 @@ def test_no_lock_is_held_when_callbacks_kernels_and_the_store_run() -> None:
         free.append(True)
 
     class ProbingStore(MemoryStore):
-        def find(self, key: Any) -> int:
+        def count(self, key: Any) -> int:
             probe()
-            return super().find(key)
+            return super().count(key)
 
         def load(self, key: Any, replicates: int) -> Any:
             probe()

@@ -467,13 +467,13 @@ def test_a_running_job_that_has_aged_gets_workers_in_turn_with_what_it_had_caugh
 def test_submit_against_close(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """The submission has passed the first look when the engine closes: it is refused, and leaves nothing behind."""
     engine = bgsim.Engine(workers=1)
-    find = MemoryStore.find
+    count = MemoryStore.count
 
-    def slow_find(self: MemoryStore, key: Any) -> int:
+    def slow_count(self: MemoryStore, key: Any) -> int:
         gate.stop_here()
-        return find(self, key)
+        return count(self, key)
 
-    monkeypatch.setattr(MemoryStore, "find", slow_find)
+    monkeypatch.setattr(MemoryStore, "count", slow_count)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         submitted = pool.submit(engine.submit, one_draw, replicates=1, on_progress=lambda _: None)
         gate.wait_until_reached()
@@ -680,15 +680,15 @@ def test_what_is_stored_between_the_look_and_the_queue_is_not_computed_again(
 ) -> None:
     counted = count_replicates(monkeypatch)
     with bgsim.Engine(tmp_path / "s.db", workers=2) as engine:
-        find = engine.store.find
+        count = engine.store.count
 
-        def find_and_be_overtaken(key: Any) -> int:
-            held = find(key)
-            monkeypatch.setattr(engine.store, "find", find)
+        def count_and_be_overtaken(key: Any) -> int:
+            held = count(key)
+            monkeypatch.setattr(engine.store, "count", count)
             assert engine.submit(one_draw, replicates=200, seed=3).result(HANDSHAKE_S).replicates == 200
             return held
 
-        monkeypatch.setattr(engine.store, "find", find_and_be_overtaken)
+        monkeypatch.setattr(engine.store, "count", count_and_be_overtaken)
         assert engine.submit(one_draw, replicates=200, seed=3).result(HANDSHAKE_S).replicates == 200
     assert sum(counted) == 200
 
@@ -763,4 +763,4 @@ def test_an_extension_against_the_other_engines_run(tmp_path: Path, hold: Gate) 
             hold.go_on.set()
             assert len(quick.result(HANDSHAKE_S)["x"]) == 8
         finish(slow)
-        assert one.store.find(slow.request.key) == 8
+        assert one.store.count(slow.request.key) == 8

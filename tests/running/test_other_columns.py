@@ -80,7 +80,7 @@ def test_columns_that_are_not_declared_are_a_miss_and_are_replaced(
         assert job.status().from_store == 0
         assert any("is not used, since" in record.getMessage() for record in caplog.records)
         store.flush()
-        assert store.find(key) == replicates
+        assert store.count(key) == replicates
         assert equal(store.load(key), expected)
         again = engine.submit(plain_walk, replicates=replicates, seed=1, cache="only")
         assert equal(again.result(HANDSHAKE_S), expected)

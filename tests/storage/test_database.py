@@ -154,7 +154,7 @@ for opened in ("anew", "again"):
     store_now(store, key(1), 10, "w")
     store.journal.add(request(1))
     store.journal.flush()
-    assert store.find(key(1)) == 10 and store.load(key(1)) and store.slots("w").primary and store.size()[0]
+    assert store.count(key(1)) == 10 and store.load(key(1)) and store.slots("w").primary and store.size()[0]
     store.place(key(1), 5, "w")
     store.swap("w")
     store.journal.interrupted(), store.journal.schedules(), store.journal.dead_letters()

@@ -126,7 +126,7 @@ def test_what_the_child_stores_stays_when_the_parent_closes_first(store: ResultS
     for end in opened + closed:
         os.close(end)
     again = ResultStore(path)
-    assert [again.find(key(x)) for x in (1, 2, 3)] == [10, 20, 30]
+    assert [again.count(key(x)) for x in (1, 2, 3)] == [10, 20, 30]
     assert again.check().ok
     again.close()
 
@@ -134,7 +134,7 @@ def test_what_the_child_stores_stays_when_the_parent_closes_first(store: ResultS
 def test_a_fork_waits_for_a_commit_and_the_child_can_write(store: ResultStore, path: Path, gate) -> None:
     def check() -> None:
         mine = ResultStore(path)
-        assert mine.find(key(2)) == 20
+        assert mine.count(key(2)) == 20
         store_now(mine, key(3), 30)
         mine.close()
 
@@ -150,7 +150,7 @@ def test_a_fork_waits_for_a_commit_and_the_child_can_write(store: ResultStore, p
     thread.join(HANDSHAKE_S)
     other.join(HANDSHAKE_S)
     assert not failed
-    assert [store.find(key(x)) for x in (1, 2, 3, 4)] == [10, 20, 30, 40]
+    assert [store.count(key(x)) for x in (1, 2, 3, 4)] == [10, 20, 30, 40]
 
 
 def test_a_fork_waits_for_a_reader_that_may_read_on_and_new_ones_wait_for_the_fork(
@@ -160,8 +160,8 @@ def test_a_fork_waits_for_a_reader_that_may_read_on_and_new_ones_wait_for_the_fo
     with store._file.readers.reading(snapshot=True) as reader:
         reader.execute("SELECT * FROM results").fetchone()
         thread, failed = fork_in_a_thread(lambda: ResultStore(path).close())
-        assert store.find(key(1)) == 10  # by the thread that the fork waits for
-        other = threading.Thread(target=lambda: late.append(store.find(key(1))), daemon=True)
+        assert store.count(key(1)) == 10  # by the thread that the fork waits for
+        other = threading.Thread(target=lambda: late.append(store.count(key(1))), daemon=True)
         other.start()
         other.join(0.05)
         assert thread.is_alive()
@@ -216,7 +216,7 @@ def test_threads_that_fork_at_once_take_turns(store: ResultStore, path: Path) ->
     handler = signal.getsignal(signal.SIGINT)
     for x in range(2, 40):
         store.store(key(x), columns(key(x), x))
-        store.find(key(x))
+        store.count(key(x))
         if x % 8 == 0:
             in_child(check)  # here, too, where Ctrl-C is held back
     assert signal.getsignal(signal.SIGINT) is handler
@@ -226,12 +226,12 @@ def test_threads_that_fork_at_once_take_turns(store: ResultStore, path: Path) ->
     store.flush()
     assert not failed
     assert store.check().ok
-    assert [store.find(key(x)) for x in range(2, 40)] == list(range(2, 40))
+    assert [store.count(key(x)) for x in range(2, 40)] == list(range(2, 40))
 
 
 def test_a_store_of_the_parent_is_refused_in_the_child(store: ResultStore) -> None:
     def check() -> None:
-        for use in (lambda: store.find(key(1)), lambda: store_now(store, key(2), 3), store.flush):
+        for use in (lambda: store.count(key(1)), lambda: store_now(store, key(2), 3), store.flush):
             with pytest.raises(StoreError, match="opened before a fork; open it anew in the child"):
                 use()
 
@@ -275,7 +275,7 @@ def test_a_file_that_cannot_be_opened_keeps_no_fork_waiting(store: ResultStore, 
     store._file.readers.drop()
     path.rename(path.with_name("elsewhere.db"))
     with pytest.raises(StoreError) as kept:
-        store.find(key(1))
+        store.count(key(1))
     other, failed = fork_in_a_thread(lambda: None)
     other.join(HANDSHAKE_S)
     assert kept.tb is not None
@@ -411,7 +411,7 @@ def test_a_file_that_is_damaged_after_a_fork_is_repaired_as_ever(at: int, tmp_pa
             file.write(b"\xff" * 2000)
         assert store.check(repair=True).repaired
         store_now(store, key(2), 10)
-        assert store.find(key(2)) == 10
+        assert store.count(key(2)) == 10
 
 
 def test_a_child_may_close_a_store_of_its_parent(store: ResultStore) -> None:
@@ -421,4 +421,4 @@ def test_a_child_may_close_a_store_of_its_parent(store: ResultStore) -> None:
         in_child(store.close)
     finally:
         store._file.writer._lock.raw.release()
-    assert store.find(key(1)) == 10
+    assert store.count(key(1)) == 10

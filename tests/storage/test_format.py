@@ -149,7 +149,7 @@ def test_golden_stores_open_for_ever(tmp_path, file) -> None:
     assert store.check().problems == ()
     for name in PARAMETERS:
         assert same(store.load(golden_key(name)), golden_columns(name))
-        assert store.find(golden_key(name)) == 40 + len(name)
+        assert store.count(golden_key(name)) == 40 + len(name)
     pair = store.slots("golden")
     assert (pair.primary.hash, pair.secondary.hash) == (golden_key("empty").hash, golden_key("two").hash)
     found = store.journal.interrupted(), store.journal.dead_letters(), store.journal.schedules()

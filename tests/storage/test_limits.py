@@ -330,4 +330,4 @@ def test_a_hash_that_damage_has_taken_keeps_no_other_result(tmp_path, table) -> 
     execute_unchecked(path, f"UPDATE {table} SET hash = NULL WHERE rowid = 1")
     with closing(ResultStore(path, max_storage_bytes=1)) as store:
         store.cleanup()
-        assert all(store.find(key(x)) == 0 for x in range(1, 4))
+        assert all(store.count(key(x)) == 0 for x in range(1, 4))

@@ -53,7 +53,7 @@ def check(store: Store, rows, wanted) -> None:
         if found is not None:
             assert (found[0].hash, found[1]) == (expected[0].hash, expected[1])
     key = key_of(wanted, code="g", seed=1)
-    if not store.find(key):
+    if not store.count(key):
         request = Wanted(json_of(allowed(wanted)), "tests.m", key.fingerprint, 1)
         found, expected = explain_miss(key, 5, store.alike(request)), explain_miss(key, 5, store.results())
         assert (found.reason, list(found.differences)) == (expected.reason, list(expected.differences))

@@ -127,7 +127,7 @@ def test_a_result_beyond_the_limit_is_refused_with_what_to_do(make) -> None:
     store.store(key(), columns(key(), 1000), on_stored=errors.append)
     store.flush()
     assert "max_storage_bytes=1,000" in str(errors[0])
-    assert store.find(key()) == 0
+    assert store.count(key()) == 0
 
 
 def test_a_run_whose_result_is_beyond_the_limit_is_refused_before_it_starts(make) -> None:
@@ -266,7 +266,7 @@ def test_npz_goes_out_and_comes_back(store, tmp_path) -> None:
         assert file["value"].tobytes() == columns(of, 50)["value"].tobytes()
     store.delete(of.hash)
     assert store.import_(tmp_path / "r.npz") == [of.hash]
-    assert store.find(of) == 50
+    assert store.count(of) == 50
     assert same(store.load(of, 50), columns(of, 50))
     assert store.get(of.hash).record == before.record
 

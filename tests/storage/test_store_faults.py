@@ -87,7 +87,7 @@ def use_damaged(path: Path, count: int = 6) -> None:
             except StoreError:
                 continue
             assert found is None or same(found, columns(key(x), len(found["value"])))
-            assert found is None or len(found["value"]) == min(400, store.find(key(x)))
+            assert found is None or len(found["value"]) == min(400, store.count(key(x)))
         if store._file._refusal is not None:
             return  # its version looks like a newer one's
         with suppress(StoreError):
@@ -96,7 +96,7 @@ def use_damaged(path: Path, count: int = 6) -> None:
         report = store.check()
         assert report.problems == ()
         for x in range(count):
-            assert store.find(key(x)) in (0, 50, 400)
+            assert store.count(key(x)) in (0, 50, 400)
             store_now(store, key(x), 400, "w")
             assert same(store.load(key(x)), columns(key(x), 400))
     finally:
@@ -261,7 +261,7 @@ def test_a_damaged_result_is_a_miss_is_set_aside_and_noted(path, caplog, stateme
     with caplog.at_level(logging.CRITICAL, "bgsim.storage"):
         assert store.load(key(0)) is None
     assert store.damaged == 1
-    assert store.find(key(0)) == 0
+    assert store.count(key(0)) == 0
     assert same(store.load(key(1)), columns(key(1), 400))
     store_now(store, key(0), 400)
     assert same(store.load(key(0)), columns(key(0), 400))
@@ -285,7 +285,7 @@ def test_a_result_that_does_not_know_its_number_is_counted(path, caplog, how, gr
         if how == "loading" and said > 400:
             assert store.load(key(0)) is None
         if how == "repair" or said > 400:
-            assert store.find(key(0)) == store.slots("w").secondary.replicates == 400
+            assert store.count(key(0)) == store.slots("w").secondary.replicates == 400
             assert store.check().ok
             assert same(store.load(key(0)), columns(key(0), 400))
         assert store.damaged == 0
@@ -501,7 +501,7 @@ def test_a_full_disk_loses_nothing_stored_and_takes_what_fits(store) -> None:
     store.flush()
     assert "disk is full" in str(errors["large"])
     assert errors["small"] is None
-    assert (store.find(key(1)), store.find(key(2)), store.find(key(3))) == (100, 0, 100)
+    assert (store.count(key(1)), store.count(key(2)), store.count(key(3))) == (100, 0, 100)
     assert same(store.load(key(1)), columns(key(1), 100))
     assert store.check().ok
 
@@ -551,7 +551,7 @@ def test_a_file_that_is_deleted_or_replaced_while_open(path, then) -> None:
     store.close()
     store = ResultStore(path)
     store_now(store, key(2), 10)
-    assert store.find(key(0)) == (400 if then == "another" else 0)
+    assert store.count(key(0)) == (400 if then == "another" else 0)
     assert store.check().ok
     store.close()
 
@@ -719,7 +719,7 @@ def test_a_group_of_which_one_fails_keeps_the_slots_of_all_others(store, gate) -
 def test_readers_do_not_wait_for_the_writer(store, gate) -> None:
     store_now(store, key(1), 10)
     stop_writer(store, gate)
-    assert store.find(key(1)) == 10
+    assert store.count(key(1)) == 10
     assert same(store.load(key(1)), columns(key(1), 10))
     assert len(store.results()) == 1
 
@@ -735,7 +735,7 @@ def test_a_full_backlog_makes_callers_wait(store, gate, monkeypatch) -> None:
     gate.open()
     second.join(HANDSHAKE_S)
     store.flush()
-    assert store.find(key(2)) == 10
+    assert store.count(key(2)) == 10
 
 
 def test_a_callback_that_raises_harms_no_other(store, caplog) -> None:
@@ -745,7 +745,7 @@ def test_a_callback_that_raises_harms_no_other(store, caplog) -> None:
     with caplog.at_level(logging.CRITICAL, "bgsim.storage"):
         store.store(key(1), columns(key(1), 10), on_stored=fail)
         store_now(store, key(2), 10)
-    assert store.find(key(1)) == 10
+    assert store.count(key(1)) == 10
 
 
 def test_waiting_for_the_writer_in_its_own_thread_is_refused(store) -> None:
@@ -768,7 +768,7 @@ def test_a_busy_file_is_waited_for(store, path) -> None:
     other.execute("BEGIN IMMEDIATE")
     errors: list[Exception | None] = []
     store.store(key(1), columns(key(1), 10), on_stored=errors.append)
-    assert store.find(key(1)) == 0
+    assert store.count(key(1)) == 0
     assert not errors
     other.execute("COMMIT")
     other.close()

@@ -67,7 +67,7 @@ def test_the_writer_waits_once_and_then_hardly_until_the_file_answers(path: Path
         other.execute("ROLLBACK")
         assert attempt(store, 3) is None
         assert patience_ms(store) == LONG_MS
-        assert [store.find(key(number)) for number in range(4)] == [0, 0, 0, 5]
+        assert [store.count(key(number)) for number in range(4)] == [0, 0, 0, 5]
 
 
 def test_readers_wait_once_too(path: Path, other: sqlite3.Connection) -> None:

@@ -75,12 +75,12 @@ def test_a_forked_child_gets_a_clear_error(tmp_path) -> None:
             store.store(key(), columns(key(), 3), on_stored=errors.append)
             assert "fork" in str(errors[0])
             try:
-                store.find(key())
+                store.count(key())
             except StoreError as error:
                 code = 0 if "fork" in str(error) else 1
             store.close()
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert store.find(key()) == 0
+    assert store.count(key()) == 0
     store.close()

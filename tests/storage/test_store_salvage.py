@@ -127,7 +127,7 @@ def test_what_the_log_has_committed_is_saved_too(path, tmp_path) -> None:
     overwritten(1, lambda _: bytes(SIZE))(copy)
     with closing(mended(copy)) as saved:
         assert same(saved.load(key(RESULTS)), columns(key(RESULTS), 1500))
-        assert saved.find(key(0)) == 0
+        assert saved.count(key(0)) == 0
 
 
 def test_a_repair_keeps_slots_journal_times_and_the_rights_to_read(path) -> None:
@@ -239,7 +239,7 @@ def test_a_trigger_that_is_added_later_is_refused_by_the_next_write(path) -> Non
         with pytest.raises(ForeignEntriesError):
             store.delete(key(1).hash)
         assert isinstance(errors[0], ForeignEntriesError)
-        assert store.find(key(1)) == 1500
+        assert store.count(key(1)) == 1500
 
 
 def test_each_older_version_has_a_schema_that_is_known() -> None:

@@ -168,7 +168,7 @@ def test_a_result_that_does_not_fit_the_memory_stays_in_the_file(path) -> None:
     """
     assert printed(code) == "no memory\nno memory\n"
     store = ResultStore(path)
-    assert store.find(key(1)) == 60_000_000
+    assert store.count(key(1)) == 60_000_000
     assert store.check().ok
     store.close()
 

@@ -134,7 +134,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         for of in KEYS:
-            assert self.store.find(of) == self.held.get(of.hash, 0)
+            assert self.store.count(of) == self.held.get(of.hash, 0)
         assert {r.hash: r.replicates for r in self.store.results()} == self.held
         for result in self.store.results():
             assert sum(count for _, count, _ in result.versions) == result.replicates

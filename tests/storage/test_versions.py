@@ -134,7 +134,7 @@ def test_check_finds_and_removes_what_makes_no_sense(tmp_path) -> None:
         assert "no result has this fingerprint" in problems[2]
         assert store.check().ok
         assert same(store.load(of), columns(of, 30))
-        assert store.find(key(2)) == 0
+        assert store.count(key(2)) == 0
 
 
 def test_versions_do_not_count_against_the_size(tmp_path) -> None:

@@ -180,7 +180,7 @@ def look_through(path: str, said: list[str]) -> None:
             same(stored.result(WAIT_S), expected(int(seed), int(replicates)))
     for job_id in asked.keys() - unwanted - found:  # completed, and perhaps killed before it could say so
         seed, replicates = asked[job_id]
-        held = engine.store.find(ResultKey(hooked.name, hooked.fingerprint, seed, hooked.bind()))
+        held = engine.store.count(ResultKey(hooked.name, hooked.fingerprint, seed, hooked.bind()))
         assert held >= replicates, (job_id, held)
     jobs = engine.recover()
     assert {job.id for job in jobs} == found
@@ -210,9 +210,9 @@ def go_on(path: str, report: Callable[[str], None]) -> None:
     often: dict[str, Any] = {"checkpoint_interval_s": 0.02, "progress_update_interval_ms": 2}
     engine = bgsim.Engine(path, workers=2, chunk_target_ms=1, recover=True, **often)
     (job,) = engine.jobs() or [engine.submit(hooked, replicates=LONG, seed=7)]
-    began = engine.store.find(job.request.key)
+    began = engine.store.count(job.request.key)
     for update in job.updates():
-        stored = engine.store.find(job.request.key)
+        stored = engine.store.count(job.request.key)
         if stored > began:
             engine.store.journal.flush()
             report(f"{stored} {max(stored, update.replicates_completed)}")
@@ -221,7 +221,7 @@ def go_on(path: str, report: Callable[[str], None]) -> None:
 def look_at_long(path: str, stored: int) -> None:
     with bgsim.Engine(path, workers=2) as engine:
         (request,) = engine.interrupted()
-        found = engine.store.find(ResultKey(hooked.name, hooked.fingerprint, 7, hooked.bind()))
+        found = engine.store.count(ResultKey(hooked.name, hooked.fingerprint, 7, hooked.bind()))
         assert (request.started, request.crashes) == (True, 0), "each process had a checkpoint"
         assert stored <= request.stored <= found
         job = engine.submit(hooked, replicates=found + 1000, seed=7)

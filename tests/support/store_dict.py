@@ -36,7 +36,7 @@ class DictStore(Store):
         self.closed = False
         self.journal = MemoryJournal()
 
-    def find(self, key):
+    def count(self, key):
         kept = self.kept.get(key.hash)
         return kept.replicates if kept and kept.record.identity == key.identity else 0
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from store_helpers import columns, key, store_now
 
-from bgsim.errors import StoreError
+from bgsim.errors import InvalidInputError, StoreError
 from bgsim.storage import ResultStore
 from bgsim.ui.cli import cli
 from bgsim.ui.store_cli import store_group
@@ -40,12 +40,43 @@ def run_json(path, *arguments: str, code: int = 0):
 
 
 def test_ls(path) -> None:
-    assert [line.split()[0] for line in run(path, "ls").splitlines()] == [
-        key(x, s).hash[:12] for x, s in ((3, 5), (2, 0), (1, 0))
+    heading, *lines = run(path, "ls").splitlines()
+    assert heading.split() == ["result", "simulation", "replicates", "seed", "x", "stored"]
+    assert [line.split()[:5] for line in lines] == [
+        [key(3, seed=5).hash[:12], "model", "50", "5", "3"],
+        [key(2).hash[:12], "model", "200", "0", "2"],
+        [key(1).hash[:12], "model", "100", "0", "1"],
     ]
     found = run_json(path, "ls")
     assert [r["replicates"] for r in found] == [50, 200, 100]
     assert found[0]["parameters"] == {"x": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--set", "x=2"], [2.0]),
+        (["--set", "x=1.5..3"], [3.0, 2.0]),
+        (["--seed", "0"], [2.0, 1.0]),
+        (["-n", "1"], [3.0]),
+        (["--simulation", "model", "--since", "1 h"], [3.0, 2.0, 1.0]),
+        (["--since", "2999-01-01"], []),
+        (["--simulation", "other"], []),
+    ],
+)
+def test_ls_shows_what_is_asked_for(path, arguments, expected) -> None:
+    assert [r["parameters"]["x"] for r in run_json(path, "ls", *arguments)] == expected
+    assert len(run(path, "ls", *arguments).splitlines()) == 1 + len(expected)
+
+
+def test_ls_refuses_what_it_cannot_read(path) -> None:
+    assert "--set takes KEY=VALUE or KEY=LOW..HIGH; got 'x'" in run(path, "ls", "--set", "x", code=2)
+    for arguments, text in (
+        (["--set", "y=1"], "has a parameter 'y'"),
+        (["--since", "soon"], "since must be a datetime"),
+    ):
+        with pytest.raises(InvalidInputError, match=text):
+            CliRunner().invoke(cli, ["store", "ls", *arguments, "--store", str(path)], catch_exceptions=False)
 
 
 def test_show(path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.environment import joined
 from bgsim.errors import StoreError
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
-def list_results(
-    connection: sqlite3.Connection, rowids: Sequence[int] | None = None
-) -> tuple[list[StoredResult], dict[str, str]]:
+Listed: TypeAlias = tuple[list[StoredResult], dict[str, str]]
+"""Results, and, by hash, why others cannot be read."""
+
+
+def list_results(connection: sqlite3.Connection, rowids: Sequence[int] | None = None) -> Listed:
     """Return what is stored, the last used first, and, by hash, why some of it cannot be read.
 
     Parameters

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 
 import numpy as np
 
@@ -14,14 +16,14 @@ from bgsim.storage.points import MOST_FIELDS, code_word
 MOST_SHAPES = 1000
 """Sets of names, of all simulations, that are looked at."""
 
-_SHAPES = f"""
+_SHAPES = """
 WITH RECURSIVE shapes(shape) AS (
     SELECT min(shape) FROM results
     UNION ALL
     SELECT (SELECT min(shape) FROM results WHERE shape > shapes.shape) FROM shapes WHERE shape IS NOT NULL
 )
 SELECT shapes.shape, simulation, parameters FROM shapes JOIN results
-ON results.rowid = (SELECT rowid FROM results WHERE shape = shapes.shape LIMIT 1) LIMIT {MOST_SHAPES}
+ON results.rowid = (SELECT rowid FROM results WHERE shape = shapes.shape LIMIT 1)
 """
 """One result of each shape, each found with one look at the index."""
 
@@ -52,14 +54,17 @@ def similar(connection: sqlite3.Connection, wanted: Wanted) -> list[int]:
     return nearest(wanted, _groups(connection, wanted), last_used)
 
 
-def _groups(connection: sqlite3.Connection, wanted: Wanted) -> Iterator[Group]:
+def shapes(connection: sqlite3.Connection) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield each shape, its simulation, and the sorted names of its parameters; see `bgsim.storage.points`."""
     for shape, simulation, short in connection.execute(_SHAPES).fetchall():
+        with suppress(ValueError, TypeError):  # damage
+            yield shape, str(simulation), sorted(read_json(short))
+
+
+def _groups(connection: sqlite3.Connection, wanted: Wanted) -> Iterator[Group]:
+    for shape, simulation, names in islice(shapes(connection), MOST_SHAPES):
         if wanted.simulation not in (None, simulation):
             continue
-        try:
-            names = sorted(read_json(short))
-        except (ValueError, TypeError):
-            continue  # damage
         width = 2 + min(len(names), MOST_FIELDS)
         ids, data = connection.execute(_POINTS, (shape, 8 * width)).fetchone()
         if ids is None:

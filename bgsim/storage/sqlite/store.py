@@ -25,6 +25,7 @@ from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.finding import Query
 from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.listing import listing
 from bgsim.storage.nearest import Wanted
@@ -36,7 +37,8 @@ from bgsim.storage.sqlite.check import check_file, mend
 from bgsim.storage.sqlite.database import SQLITE_ERRORS, is_unreadable
 from bgsim.storage.sqlite.eviction import measure
 from bgsim.storage.sqlite.file import StoreFile
-from bgsim.storage.sqlite.listings import list_results, list_workspaces
+from bgsim.storage.sqlite.finding import find_results
+from bgsim.storage.sqlite.listings import Listed, list_results, list_workspaces
 from bgsim.storage.sqlite.loading import read
 from bgsim.storage.sqlite.search import similar
 from bgsim.storage.sqlite.tables import NewResult
@@ -104,7 +106,7 @@ class ResultStore(LimitedStore):
 
     # ---- reading -------------------------------------------------------------------------------------
 
-    def find(self, key: ResultKey) -> int:
+    def count(self, key: ResultKey) -> int:
         with self._readers.reading() as reader:
             row = reader.execute("SELECT identity, replicates FROM results WHERE hash = ?", (key.hash,)).fetchone()
         # Damage may have put something else in the place of the number.
@@ -165,18 +167,22 @@ class ResultStore(LimitedStore):
     def get(self, result_hash: str) -> StoredResult | None:
         check_text("result_hash", result_hash)
 
-        def find(reader: sqlite3.Connection) -> list[int]:
-            return [row[0] for row in reader.execute("SELECT rowid FROM results WHERE hash = ?", (result_hash,))]
+        def find(reader: sqlite3.Connection) -> Listed:
+            rows = reader.execute("SELECT rowid FROM results WHERE hash = ?", (result_hash,))
+            return list_results(reader, [row[0] for row in rows])
 
         return next(iter(self._results(find)), None)
 
-    def alike(self, wanted: Wanted) -> list[StoredResult]:
-        return self._results(lambda reader: similar(reader, wanted))
+    def find_all(self, query: Query) -> list[StoredResult]:
+        return self._results(lambda reader: find_results(reader, query))
 
-    def _results(self, find: Callable[[sqlite3.Connection], list[int] | None] = lambda _: None) -> list[StoredResult]:
+    def alike(self, wanted: Wanted) -> list[StoredResult]:
+        return self._results(lambda reader: list_results(reader, similar(reader, wanted)))
+
+    def _results(self, find: Callable[[sqlite3.Connection], Listed] = list_results) -> list[StoredResult]:
         # An interrupt would be lost in sqlite-utils: it ends a savepoint that is there no more.
         with self._readers.reading(snapshot=True) as reader, HOLD:
-            found, unreadable = list_results(reader, find(reader))
+            found, unreadable = find(reader)
         for owner, reason in unreadable.items():
             self._file.set_aside(owner, reason)
         return found

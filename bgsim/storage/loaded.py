@@ -1,0 +1,84 @@
+"""A stored result as the engine returns it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from bgsim.checks import refused
+from bgsim.errors import ParameterError, SimulationNotFoundError, StoreError
+from bgsim.parameters.parameter_set import ParameterSet
+from bgsim.registry import find_known
+from bgsim.result import SimulationResult
+from bgsim.simulation import Simulation
+
+if TYPE_CHECKING:
+    from bgsim.storage.codec.columns import Columns
+    from bgsim.storage.records import StoredResult
+
+
+class UnknownSimulation:
+    """Stands for a simulation that this process does not have; it can say its name alone.
+
+    Attributes
+    ----------
+    name, short_name : str
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.short_name = name.rpartition(".")[2]
+        self.parameters_class = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Raise: its code is not known."""
+        self._refuse()
+
+    def replay(self, *_: object) -> Any:
+        """Raise: its code is not known."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise SimulationNotFoundError(
+            f"{self.name} is not known in this process, and a store does not choose what is imported: import the "
+            "module that defines it, then load the result again; or give it: store.load_result(found, simulation)"
+        )
+
+    def __repr__(self) -> str:
+        return f"<simulation {self.name}, not known here>"
+
+
+def loaded_result(found: StoredResult, columns: Columns, simulation: Simulation | None) -> SimulationResult:
+    """Return a stored result with its simulation: the given one, or the one that this process has.
+
+    Raises
+    ------
+    InvalidInputError
+        If the given one has another name.
+    StoreError
+        If its parameters are no longer allowed, and it cannot be told what they were.
+    """
+    if simulation is not None and (not isinstance(simulation, Simulation) or simulation.name != found.simulation):
+        raise refused("simulation", simulation, f"the simulation {found.simulation}")
+    known = simulation or find_known(found.simulation)
+    parameters = _parameters_of(found, known)
+    standing: Any = known or UnknownSimulation(found.simulation)
+    return SimulationResult(standing, parameters, found.seed, columns, found.record.fingerprint)
+
+
+def _parameters_of(found: StoredResult, simulation: Simulation | None) -> ParameterSet:
+    """Return the parameters in their class, unless that has changed since."""
+    if simulation is not None and simulation.parameters_class is not None:
+        try:
+            bound = ParameterSet.restore(found.parameters, simulation.parameters_class)
+        except ParameterError:
+            bound = None
+        if bound is not None and bound.to_json() == found.record.parameters:
+            return bound
+    try:
+        return ParameterSet.restore(found.parameters, None)
+    except ParameterError as error:
+        raise StoreError(
+            f"the parameters of result {found.hash[:12]} cannot be read without its simulation {found.simulation}: "
+            f"{error}. Import it, or give it: store.load_result(found, simulation)"
+        ) from error
