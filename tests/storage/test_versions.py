@@ -53,7 +53,7 @@ def test_an_upgrade_keeps_what_is_stored_and_the_result_says_what_it_mixes(engin
         assert result.summary().remark == SENTENCE
         for text in (repr(result), repr(result.summary())):
             assert text.splitlines()[-1] == SENTENCE
-        assert f"<p>{SENTENCE}</p>" in result._repr_html_()
+        assert f">{SENTENCE}</div>" in result._repr_html_()
     assert compute(engine, 40).versions == ((0, 40, OLD),)
     assert compute(engine, 300).versions == ((0, 100, OLD), (100, 200, NEW))
     assert compute(engine, 300, cache="refresh").versions == ((0, 300, NEW),)
