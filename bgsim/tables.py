@@ -20,6 +20,9 @@ MOST_ROWS = 20
 
 _MOST_IN_SHORT = 200
 
+_MOST_IN_A_CELL = 60
+"""Characters, in text."""
+
 _LARGEST = 10**18
 """Integers below it are written in full."""
 
@@ -66,8 +69,8 @@ class Table:
     most: int | None = MOST_ROWS
 
     def __str__(self) -> str:
-        rows = [[shown(cell).replace("\n", " ") for cell in row] for row in self._shown_rows()]
-        lines = [list(self.headings), *rows] if self.headings else rows
+        rows = [[_in_one_line(shown(cell)) for cell in row] for row in self._shown_rows()]
+        lines = [[_in_one_line(heading) for heading in self.headings], *rows] if self.headings else rows
         right = self._numeric_columns(rows)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = ["  " + "  ".join(map(_aligned, line, widths, right)).rstrip() for line in lines]
@@ -189,6 +192,11 @@ def shown(cell: object) -> str:
     if is_number(cell):
         return f"{cell:.6g}"
     return brief(cell, 80)
+
+
+def _in_one_line(text: str) -> str:
+    line = printable(text).replace("\n", " ").replace("\t", " ")
+    return line if len(line) <= _MOST_IN_A_CELL else f"{line[: _MOST_IN_A_CELL - 1]}…"
 
 
 def escaped(text: str) -> str:
