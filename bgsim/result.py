@@ -166,6 +166,36 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
             )
         return self.simulation.replay(self.parameters, self.seed, int(index))
 
+    def plot(self, output: str | None = None, *, ax: Any = None, confidence: float = 0.95) -> Any:
+        """Draw what the replicates have come to, by matplotlib.
+
+        A number is a histogram, an integer by whole bins; a boolean two proportions with Wilson's interval; a row of
+        numbers a fan of quantiles over its elements; a plane the mean of each element.
+
+        Parameters
+        ----------
+        output : str, optional
+            By default all that are real numbers, each in axes of its own. A field of a structure is ``output.field``.
+        ax : matplotlib.axes.Axes, or array of them, optional
+            Where to draw; by default a new figure.
+        confidence : float
+            Of the intervals, between 0 and 1.
+
+        Returns
+        -------
+        matplotlib.axes.Axes, or array of them
+
+        Raises
+        ------
+        InvalidInputError
+            If the output cannot be drawn, or `ax` has another number of places.
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        from bgsim.analysis.plots import plot_result  # noqa: PLC0415 - an extra
+
+        return plot_result(self, output, ax, confidence)
+
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame with a row a replicate; elements of arrays and fields of structures have columns.
 

@@ -23,6 +23,9 @@ from bgsim.tables import Table, Tabular
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MOST_CHANGES = 3
+"""Changed parameters that a new figure names in its title."""
+
 MISSING: Any = None
 """Stands for the value of a parameter that one of the two results does not have."""
 
@@ -81,13 +84,50 @@ class Comparison(Tabular):
     outputs: Mapping[str, Difference]
     confidence: float
 
+    def plot(self, output: str | None = None, *, ax: Any = None) -> Any:
+        """Draw the differences of means with their intervals, beside the line of no difference.
+
+        Parameters
+        ----------
+        output : str, optional
+            By default all that are a number, or a row of them, which is drawn over its elements.
+        ax : matplotlib.axes.Axes, or array of them, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes, or array of them
+
+        Raises
+        ------
+        InvalidInputError
+            If the output cannot be drawn, or `ax` has another number of places.
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        from bgsim.analysis import drawing  # noqa: PLC0415 - an extra
+
+        found = {name: d for name, d in self.outputs.items() if np.ndim(d.mean) <= 1}
+        names = drawing.chosen(list(found), output, "a real number, or a row of them, in both results")
+        axes = drawing.panels(len(names), ax)
+        for panel, name in zip(axes, names, strict=True):
+            d = found[name]
+            label = f"{100 * self.confidence:g} % interval, {'paired' if d.paired else 'independent'}"
+            drawing.difference(panel, name, d.mean, d.low, d.high, label)
+        changes = self._changes()
+        if ax is None and 0 < len(changes) <= _MOST_CHANGES:
+            axes[0].figure.suptitle("\n".join(changes), fontsize="medium")
+        return drawing.as_given(axes)
+
+    def _changes(self) -> list[str]:
+        return [f"{name} {brief(a, 30)} instead of {brief(b, 30)}" for name, (a, b) in self.parameters.items()]
+
     def _table(self) -> Table:
         rows = []
         for name, d in self.outputs.items():
             interval = ("an array each", None, None) if np.ndim(d.mean) else (d.mean, d.low, d.high)
             rows.append((name, *interval, d.replicates))
-        differing = [f"{name} {brief(a, 30)} instead of {brief(b, 30)}" for name, (a, b) in self.parameters.items()]
-        return Table(("output", "difference", "low", "high", "replicates"), rows, title=", ".join(differing))
+        return Table(("output", "difference", "low", "high", "replicates"), rows, title=", ".join(self._changes()))
 
 
 def compared(

@@ -1,9 +1,9 @@
-"""What a batch of jobs has come to, for the tools that a scientist has: xarray and pandas."""
+"""What a batch of jobs has come to, for the tools that a scientist has: xarray, pandas and matplotlib."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
@@ -20,6 +20,39 @@ class Tabulated(ABC):
     @abstractmethod
     def _points(self, *, wait: bool) -> Points:
         """Return what each job has come to, after waiting for all if that is asked for."""
+
+    def plot(self, output: str | None = None, *, ax: Any = None, confidence: float = 0.95, wait: bool = True) -> Any:
+        """Draw the means of outputs over the one or two parameters that vary, by matplotlib.
+
+        Over one parameter it is a line with the interval of each mean, and of a row of numbers a curve for each value;
+        over two a heat map, or, where the points are no grid, coloured points. Axes are labelled with the units of the
+        parameters. Points without a result are marked, or hatched. A boolean output is drawn as a proportion.
+
+        Parameters
+        ----------
+        output : str, optional
+            By default all that are a real number, each in axes of its own.
+        ax : matplotlib.axes.Axes, or array of them, optional
+            Where to draw; by default a new figure.
+        confidence : float
+            Of the intervals, between 0 and 1.
+        wait : bool
+            Whether to wait until all jobs have ended. If not, the figure has what is there now.
+
+        Returns
+        -------
+        matplotlib.axes.Axes, or array of them
+
+        Raises
+        ------
+        InvalidInputError
+            If the output cannot be drawn, none or more than two parameters vary, or `ax` has another number of places.
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        from bgsim.analysis.plots import plot_points  # noqa: PLC0415 - an extra
+
+        return plot_points(self._points(wait=wait), output, ax, confidence)
 
     def to_xarray(self, statistic: str = "mean", *, wait: bool = True) -> xarray.Dataset:
         """Return a dataset over the points: of a sweep one dimension for each parameter, else the dimension ``point``.

@@ -1,0 +1,214 @@
+"""What a figure is drawn of, by matplotlib: each function draws one thing into given axes.
+
+Colours are those of the style in force, so that a figure fits into a paper or onto a dark slide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.analysis import statistics
+from bgsim.analysis.extras import load
+from bgsim.analysis.intervals import interval
+from bgsim.analysis.provenance import described
+from bgsim.errors import InvalidInputError, nearest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from bgsim.simulation import Simulation
+
+NO_RESULT = "no result"
+
+_MOST_BINS = 60
+_LONGEST_LABEL = 32
+_OUTER, _INNER = (0.05, 0.95), (0.25, 0.75)
+
+
+def panels(count: int, ax: Any) -> list[Axes]:
+    """Return axes for so many panels: of a new figure, or those that the caller gives.
+
+    Raises
+    ------
+    InvalidInputError
+        If the caller gives another number of them.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    pyplot = load("matplotlib.pyplot", "plot()")
+    if ax is not None:
+        given = list(np.ravel(np.asarray(ax, object)))
+        if len(given) != count:
+            raise InvalidInputError(
+                f"ax must have a place for each of {count} outputs; got {len(given)}. Name one output",
+                field="ax",
+                value=ax,
+            )
+        return given
+    columns = min(3, count)
+    rows = math.ceil(count / columns)
+    size = None if count == 1 else (4.2 * columns, 3.4 * rows)
+    _, grid = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for spare in grid.ravel()[count:]:
+        spare.remove()
+    return list(grid.ravel()[:count])
+
+
+def chosen(names: Sequence[str], output: str | None, kind: str) -> list[str]:
+    """Return the outputs to draw: the named one, or all that can be drawn.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if output is not None and output not in names:
+        raise InvalidInputError(
+            f"{output!r} cannot be drawn{nearest(output, names)}; an output must be {kind}: "
+            f"{', '.join(names) or 'none is'}",
+            field="output",
+            value=output,
+        )
+    if not names:
+        raise InvalidInputError(f"there is nothing to draw: no output is {kind}", field="output")
+    return [output] if output is not None else list(names)
+
+
+def as_given(axes: list[Axes]) -> Any:
+    """Return axes as a caller wants them: the only ones, or an array."""
+    return axes[0] if len(axes) == 1 else np.array(axes, object)
+
+
+def parameter_label(simulation: Simulation, name: str) -> str:
+    """Return a parameter with its unit: by its description, if that is short, else by its name."""
+    attributes = described(simulation).get(name, {})
+    text, unit = attributes.get("long_name", ""), attributes.get("units", "")
+    return (text if 0 < len(text) <= _LONGEST_LABEL else name) + (f" [{unit}]" if unit else "")
+
+
+def histogram(ax: Axes, name: str, column: NDArray[Any]) -> None:
+    """Draw the distribution of a scalar output, with its mean; integers by whole bins."""
+    values = statistics.numbers(column)
+    values = values[np.isfinite(values)]
+    ax.set(xlabel=name, ylabel="replicates")
+    if not len(values):
+        return
+    ax.hist(values, list(_bins(values, whole=column.dtype.kind in "iu")), color="C0", alpha=0.85)
+    mean, error = values.mean(), statistics.standard_error(values)
+    ax.axvline(mean, color="C1", label=f"mean {mean:.4g} ± {error:.2g}")
+    ax.margins(x=0.02)
+    ax.legend(frameon=False)
+
+
+def proportion(ax: Axes, name: str, column: NDArray[Any], confidence: float) -> None:
+    """Draw how often a boolean output is false and true, with Wilson's interval."""
+    for place, side in enumerate((~column, column)):
+        low, high = interval(side, confidence)
+        ax.bar(place, side.mean(), 0.6, color="C0", alpha=0.85)
+        _error_bar(ax, place, side.mean(), low, high)
+    ax.set(xlabel=name, ylabel="proportion of replicates", ylim=(0, 1.02), xlim=(-0.7, 1.7))
+    ax.set_xticks([0, 1], ["false", "true"])
+
+
+def fan(ax: Axes, name: str, axis: str, column: NDArray[Any], confidence: float) -> None:
+    """Draw an array output over its axis: median and quantiles, or the proportion of a boolean one."""
+    places = np.arange(column.shape[1])
+    if column.dtype.kind == "b":
+        band(ax, places, column.mean(axis=0), *interval(column, confidence))
+        ax.set(xlabel=axis, ylabel=f"proportion of {name}", ylim=(0, 1.02))
+    else:
+        with statistics.quiet():
+            cuts = statistics.quantiles(statistics.numbers(column), (*_OUTER, *_INNER, 0.5))
+        ax.fill_between(places, cuts[0], cuts[1], color="C0", alpha=0.2, lw=0, label="5 to 95 %")
+        ax.fill_between(places, cuts[2], cuts[3], color="C0", alpha=0.35, lw=0, label="25 to 75 %")
+        ax.plot(places, cuts[4], color="C0", label="median")
+        ax.set(xlabel=axis, ylabel=name)
+        ax.legend(frameon=False)
+    ax.margins(x=0)
+
+
+def band(ax: Axes, places: Any, center: Any, low: Any, high: Any, color: str = "C0", **line: Any) -> None:
+    """Draw a line with its interval."""
+    ax.fill_between(places, low, high, color=color, alpha=0.25, lw=0)
+    ax.plot(places, center, color=color, **line)
+
+
+def marks(ax: Axes, places: Any, center: Any, low: Any, high: Any) -> None:
+    """Draw single points with their intervals."""
+    for place, mean, *bounds in zip(places, center, low, high, strict=True):
+        _error_bar(ax, place, mean, *bounds)
+    ax.plot(places, center, "o", color="C0")
+
+
+def heat_map(ax: Axes, label: str, x: Any, y: Any, values: NDArray[Any]) -> None:
+    """Draw values over a plane, ``values[i, j]`` at ``x[j]`` and ``y[i]``; what is NaN is hatched."""
+    mesh = ax.pcolormesh(x, y, np.ma.masked_invalid(values), shading="nearest", rasterized=True)
+    ax.figure.colorbar(mesh, ax=ax, label=label)
+    missing = np.isnan(values)
+    if missing.any():
+        hatch_missing(ax, _edges(x), _edges(y), missing)
+    ax.set(xlim=_edges(x)[[0, -1]], ylim=_edges(y)[[0, -1]])
+
+
+def hatch_missing(ax: Axes, x: NDArray[Any], y: NDArray[Any], missing: NDArray[np.bool_]) -> None:
+    """Hatch the cells without a result, and say what that means above the axes."""
+    patches = load("matplotlib.patches", "plot()")
+    color = ax.xaxis.label.get_color()
+    style = {"facecolor": "none", "edgecolor": color, "hatch": "////", "lw": 0.0, "alpha": 0.7}
+    for i, j in np.argwhere(missing):
+        ax.add_patch(patches.Rectangle((x[j], y[i]), x[j + 1] - x[j], y[i + 1] - y[i], **style))
+    proxy = patches.Patch(**{**style, "label": NO_RESULT})
+    ax.legend(handles=[proxy], loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.2)
+
+
+def mark_missing(ax: Axes, places: Any) -> None:
+    """Mark where points have no result, at the foot of the axes."""
+    if len(places):
+        style: dict[str, Any] = {"color": "C3", "ls": "none", "marker": "x", "clip_on": False, "label": NO_RESULT}
+        ax.plot(places, [0.02] * len(places), transform=ax.get_xaxis_transform(), **style)
+        ax.legend(frameon=False)
+
+
+def difference(ax: Axes, name: str, mean: Any, low: Any, high: Any, label: str) -> None:
+    """Draw a difference with its interval, beside the line of no difference."""
+    none = {"color": ax.xaxis.label.get_color(), "lw": 0.8, "ls": "--", "zorder": 0}
+    if np.ndim(mean):
+        band(ax, np.arange(len(mean)), mean, low, high, label=label)
+        ax.axhline(0, **none)
+        ax.set(xlabel=f"{name}, element", ylabel=f"difference of {name}")
+        ax.margins(x=0)
+    else:
+        ax.errorbar(mean, 0, xerr=[[mean - low], [high - mean]], fmt="o", color="C0", capsize=4, label=label)
+        ax.axvline(0, **none)
+        ax.set(xlabel=f"difference of {name}", yticks=[], ylim=(-1, 1))
+    ax.legend(frameon=False, fontsize="small")
+
+
+def _error_bar(ax: Axes, place: float, mean: float, low: float, high: float) -> None:
+    around = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
+    ax.errorbar(place, mean, around, color=ax.xaxis.label.get_color(), capsize=3, lw=1.2)
+
+
+def _bins(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
+    """Return the edges of bins: by the rule of Freedman and Diaconis (1981), but at most 60; of integers whole ones."""
+    low, high = values.min(), values.max()
+    if whole:
+        width = max(1, math.ceil((high - low + 1) / _MOST_BINS))
+        return np.arange(low, high + width + 1, width) - 0.5
+    quarter, three = np.quantile(values, _INNER)
+    width = 2 * (three - quarter) / len(values) ** (1 / 3)
+    count = min(_MOST_BINS, max(1, math.ceil((high - low) / width))) if width > 0 else _MOST_BINS // 6
+    return np.linspace(low, high, count + 1) if high > low else np.array([low - 0.5, low + 0.5])
+
+
+def _edges(centers: Any) -> NDArray[np.float64]:
+    """Return the edges of cells around centers, half-way between neighbours, as matplotlib draws them."""
+    centers = np.asarray(centers, float)
+    if len(centers) == 1:
+        return np.array([centers[0] - 0.5, centers[0] + 0.5])
+    middles = (centers[1:] + centers[:-1]) / 2
+    return np.array([2 * centers[0] - middles[0], *middles, 2 * centers[-1] - middles[-1]])

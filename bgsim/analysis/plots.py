@@ -1,0 +1,183 @@
+"""Figures of results and of sweeps; `bgsim.analysis.drawing` draws the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgsim.analysis import drawing, statistics
+from bgsim.analysis.dataset import cube_of, labels, variables_of
+from bgsim.analysis.extras import load
+from bgsim.analysis.intervals import check_confidence, interval
+from bgsim.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from bgsim.analysis.dataset import Variable
+    from bgsim.analysis.points import Points, Result
+
+_MOST_TICKS = 8
+"""Values of a grid that are written beside the axis; of more, matplotlib chooses round ones."""
+
+_MOST_LINES = 10
+"""With more lines a colour bar says which is which, in place of a legend."""
+
+
+def plot_result(result: Result, output: str | None, ax: Any, confidence: float) -> Any:
+    """Draw outputs of a result; see `SimulationResult.plot`."""
+    check_confidence(confidence)
+    found = _drawable(result.simulation.outputs, most=2)
+    names = drawing.chosen(list(found), output, "real, with two dimensions at most")
+    axes = drawing.panels(len(names), ax)
+    for panel, name in zip(axes, names, strict=True):
+        _draw_output(panel, found[name], found[name].column(result), confidence)
+    return drawing.as_given(axes)
+
+
+def plot_points(points: Points, output: str | None, ax: Any, confidence: float) -> Any:
+    """Draw outputs over the points of a batch; see `bgsim.jobs.tabulated.Tabulated.plot`."""
+    check_confidence(confidence)
+    varied = points.varied()
+    if len(varied) not in (1, 2):
+        raise InvalidInputError(
+            f"a figure has one or two parameters; this batch varies {', '.join(varied) or 'none'}. "
+            "Choose from to_xarray() or to_pandas()",
+            field="batch",
+        )
+    found = _drawable(points.simulation.outputs, most=2 - len(varied))
+    scalars = [name for name, variable in found.items() if not (variable.output.shape or variable.inner)]
+    kind = "a real number, or a row of them" if len(varied) == 1 else "a real number"
+    names = drawing.chosen(list(found) if output is not None else scalars or list(found), output, kind)
+    axes = drawing.panels(len(names), ax)
+    draw = _draw_line if len(varied) == 1 else _draw_plane
+    for panel, name in zip(axes, names, strict=True):
+        draw(panel, points, varied, found[name], confidence)
+    return drawing.as_given(axes)
+
+
+def _drawable(outputs: Any, *, most: int) -> dict[str, Variable]:
+    """Return the outputs of real numbers with so many dimensions at most."""
+    return {
+        variable.label: variable
+        for variable in variables_of(outputs)
+        if variable.dtype.kind in "biuf" and len(variable.output.shape) + len(variable.inner) <= most
+    }
+
+
+def _draw_output(ax: Axes, variable: Variable, column: NDArray[Any], confidence: float) -> None:
+    name, axes = variable.label, _axis_names(variable)
+    if column.ndim == 1:
+        if column.dtype.kind == "b":
+            drawing.proportion(ax, name, column, confidence)
+        else:
+            drawing.histogram(ax, name, column)
+    elif column.ndim == 2:
+        drawing.fan(ax, name, axes[0], column, confidence)
+    else:
+        with statistics.quiet():
+            mean = statistics.mean(statistics.numbers(column))
+        drawing.heat_map(ax, f"mean of {name}", np.arange(mean.shape[1]), np.arange(mean.shape[0]), mean)
+        ax.set(xlabel=axes[1], ylabel=axes[0])
+
+
+def _draw_line(
+    ax: Axes, points: Points, varied: Mapping[str, Sequence[Any]], variable: Variable, confidence: float
+) -> None:
+    """Draw a mean over one parameter with its interval, or a curve for each of its values."""
+    (name, values), *_ = varied.items()
+    places, ticks = _places(values)
+    label = drawing.parameter_label(points.simulation, name)
+    if variable.output.shape or variable.inner:
+        _draw_curves(ax, points, variable, labels(values), label)
+        return
+    order = np.argsort(places, kind="stable")
+    estimates = np.full((3, len(points)), np.nan)
+    with statistics.quiet():
+        for i, point in enumerate(points):
+            if point.result is not None:
+                column = variable.column(point.result)
+                estimates[:, i] = statistics.mean(statistics.numbers(column)), *interval(column, confidence)
+    x, (mean, low, high) = places[order], estimates[:, order]
+    if ticks is None:
+        drawing.band(ax, x, mean, low, high, marker="o", ms=4)
+    else:
+        drawing.marks(ax, x, mean, low, high)
+        ax.set_xticks(range(len(ticks)), ticks)
+        ax.set_xlim(-0.5, len(ticks) - 0.5)
+    drawing.mark_missing(ax, [place for place, point in zip(places, points, strict=True) if point.result is None])
+    ax.set(xlabel=label, ylabel=_title(variable))
+
+
+def _draw_curves(ax: Axes, points: Points, variable: Variable, values: NDArray[Any], label: str) -> None:
+    """Draw the mean of an array output over its axis, a line for each value of a parameter."""
+    means = cube_of(points, variable, "mean")
+    pyplot = load("matplotlib.pyplot", "plot()")
+    colors = pyplot.get_cmap()(np.linspace(0.05, 0.9, len(means)))
+    for mean, value, color in zip(means, values, colors, strict=True):
+        if not np.isnan(mean).all():
+            ax.plot(np.arange(len(mean)), mean, color=color, label=f"{value:g}" if values.dtype.kind == "f" else value)
+    if len(means) <= _MOST_LINES or values.dtype.kind not in "iuf":
+        ax.legend(title=label, frameon=False)
+    else:
+        matplotlib = load("matplotlib", "plot()")
+        scale = matplotlib.colors.Normalize(values.min(), values.max())
+        ax.figure.colorbar(matplotlib.cm.ScalarMappable(scale), ax=ax, label=label)
+    ax.set(xlabel=_axis_names(variable)[0], ylabel=_title(variable))
+    ax.margins(x=0)
+
+
+def _draw_plane(ax: Axes, points: Points, varied: Mapping[str, Sequence[Any]], variable: Variable, _: float) -> None:
+    """Draw a mean over two parameters: as a heat map of a grid, else as coloured points."""
+    means = cube_of(points, variable, "mean")
+    (x_name, x_values), (y_name, y_values) = varied.items()
+    if points.grid:
+        (x, x_ticks), (y, y_ticks) = (_places(values) for values in points.grid.values())
+        plane = means.reshape(len(x), len(y)).T
+        across, up = np.argsort(x, kind="stable"), np.argsort(y, kind="stable")
+        drawing.heat_map(ax, _title(variable), x[across], y[up], plane[np.ix_(up, across)])
+    else:
+        (x, x_ticks), (y, y_ticks) = _places(x_values), _places(y_values)
+        there = ~np.isnan(means)
+        shown = ax.scatter(x[there], y[there], c=means[there])
+        ax.figure.colorbar(shown, ax=ax, label=_title(variable))
+        if not there.all():
+            ax.plot(x[~there], y[~there], "x", color="C3", label=drawing.NO_RESULT)
+            ax.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.2)
+    for axis, places, ticks in ((ax.xaxis, x, x_ticks), (ax.yaxis, y, y_ticks)):
+        if ticks is not None:
+            axis.set_ticks(range(len(ticks)), ticks)
+        elif points.grid and _has_room(places):
+            axis.set_ticks(np.sort(places), [f"{place:g}" for place in np.sort(places)])
+    ax.set_xlabel(drawing.parameter_label(points.simulation, x_name))
+    ax.set_ylabel(drawing.parameter_label(points.simulation, y_name))
+
+
+def _places(values: Sequence[Any]) -> tuple[NDArray[np.float64], list[str] | None]:
+    """Return where values stand on an axis: numbers where they are, all else side by side, with its texts."""
+    found = labels(values)
+    if found.dtype.kind in "iuf":
+        return found.astype(float), None
+    names = list(dict.fromkeys(map(str, found)))
+    return np.array([names.index(str(value)) for value in found], float), names
+
+
+def _has_room(places: NDArray[np.float64]) -> bool:
+    """Tell whether each value can have a tick."""
+    apart = np.diff(np.sort(places))
+    return len(places) <= _MOST_TICKS and bool((apart * 2 * _MOST_TICKS > apart.sum()).all())
+
+
+def _title(variable: Variable) -> str:
+    return f"{'proportion' if variable.dtype.kind == 'b' else 'mean'} of {variable.label}"
+
+
+def _axis_names(variable: Variable) -> list[str]:
+    """Return how the axes of an array are called: by the parameter that gives the length, or by number."""
+    declared = (*variable.output.shape, *variable.inner)
+    return [
+        length if isinstance(length, str) else f"{variable.label}, axis {axis}" for axis, length in enumerate(declared)
+    ]
