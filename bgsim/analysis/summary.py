@@ -24,8 +24,8 @@ FAN = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Those of a fan."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnSummary:
+@dataclass(frozen=True, slots=True, repr=False)
+class ColumnSummary(Tabular):
     """Statistics of one output over the replicates; each has the shape of one replicate's value.
 
     NaN is left out: `valid` counts the rest. Those of a complex output that need an order are NaN. An output that is no
@@ -60,6 +60,13 @@ class ColumnSummary:
     valid: Any = None
     low: Any = None
     high: Any = None
+
+    def _table(self) -> Table:
+        names = ("count", "valid", "mean", "standard_error", "sd", "minimum", "maximum", "low", "high")
+        found = [(name.replace("_", " "), getattr(self, name)) for name in names]
+        found += [(f"{100 * q:g} %", cut) for q, cut in self.quantiles.items()]
+        rows = [(name, span(value) if np.ndim(value) else value) for name, value in found if value is not None]
+        return Table((), rows, most=None)
 
     @property
     def has_nan(self) -> bool:

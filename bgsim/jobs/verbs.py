@@ -156,7 +156,7 @@ class JobVerbs(HasCard):
             How many jobs to submit ahead of the one that is yielded; by default twice ``max_concurrent_simulations``.
         """
         found = find_if_named(simulation)
-        count = 2 * self.config.max_concurrent_simulations if ahead is None else ahead
+        count = 2 * self.config.max_concurrent_simulations if ahead is None else check_integer("ahead", ahead, least=0)
         remaining = iter(parameter_sets)
         jobs: list[Job] = []
 

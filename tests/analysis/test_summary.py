@@ -127,6 +127,15 @@ def test_a_table_without_nan_has_no_column_for_it() -> None:
     assert rows[3][1] == ""
 
 
+def test_one_output_shows_itself(result: Any) -> None:
+    text = repr(result.summary(confidence=0.9)["x"])
+    assert "standard error" in text
+    assert "1,000" in text
+    assert [line.split()[0] for line in text.splitlines()][-5:] == ["low", "high", "5", "50", "95"]
+    assert " .. " in repr(result.summary()["curve"])
+    assert repr(result.summary()["word"]).split() == ["count", "1,000"]
+
+
 def test_a_fan_has_quantiles_for_each_element(result: Any) -> None:
     fan = result.fan("curve")
     assert list(fan) == [0.05, 0.25, 0.5, 0.75, 0.95]
