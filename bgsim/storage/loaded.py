@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bgsim.checks import refused
 from bgsim.errors import ParameterError, SimulationNotFoundError, StoreError
+from bgsim.kernels.outputs import Output
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.registry import find_known
 from bgsim.result import SimulationResult
@@ -17,17 +18,25 @@ if TYPE_CHECKING:
 
 
 class UnknownSimulation:
-    """Stands for a simulation that this process does not have; it can say its name alone.
+    """Stands for a simulation that this process does not have; it knows its name, and what its outputs look like.
 
     Attributes
     ----------
     name, short_name : str
+    version : str
+        Says that it is not known.
+    outputs : tuple of Output
+        Their lengths are numbers, whatever parameters give them.
+    parameters_class : None
     """
 
-    def __init__(self, name: str) -> None:
+    version = "not known here"
+    parameters_class = None
+
+    def __init__(self, name: str, columns: Columns) -> None:
         self.name = name
         self.short_name = name.rpartition(".")[2]
-        self.parameters_class = None
+        self.outputs = tuple([Output(name, c.dtype, c.shape[1:]) for name, c in columns.items()])
 
     @property
     def fingerprint(self) -> str:
@@ -62,7 +71,7 @@ def loaded_result(found: StoredResult, columns: Columns, simulation: Simulation 
         raise refused("simulation", simulation, f"the simulation {found.simulation}")
     known = simulation or find_known(found.simulation)
     parameters = _parameters_of(found, known)
-    standing: Any = known or UnknownSimulation(found.simulation)
+    standing: Any = known or UnknownSimulation(found.simulation, columns)
     return SimulationResult(standing, parameters, found.seed, columns, found.record.fingerprint)
 
 
