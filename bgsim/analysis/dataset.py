@@ -13,6 +13,7 @@ from bgsim.analysis.extras import load
 from bgsim.analysis.provenance import described, provenance
 from bgsim.analysis.statistics import STATISTICS, is_numeric, numbers, quiet
 from bgsim.checks import check_word, is_number
+from bgsim.kernels.outputs import Output
 from bgsim.parameters.fields import brief
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.analysis.points import Points, Result
-    from bgsim.kernels.outputs import Output
 
 KINDS = (*STATISTICS, "replicates")
 """What a dataset can have of each output."""
@@ -100,7 +100,7 @@ def dataset_of_result(result: Result) -> xarray.Dataset:
     """Return a dataset of every replicate of a result, whose arrays are those of the result."""
     names = Names({"replicate"})
     variables = {}
-    for variable in variables_of(result.simulation.outputs):
+    for variable in variables_of(outputs_of(result)):
         column, label = variable.column(result), names.claim(variable.label)
         variables[label] = (["replicate", *names.dimensions(variable, column.shape[1:])], column)
     attributes = provenance(
@@ -136,6 +136,19 @@ def dataset_of_points(points: Points, statistic: str) -> xarray.Dataset:
         dimensions = [*over, *replicate, *names.dimensions(variable, shape)]
         variables[label] = (dimensions, cube.reshape(*sizes, *cube.shape[1:]), about)
     return xarray.Dataset(variables, coords=coordinates, attrs=_attributes(points, statistic))
+
+
+def outputs_of(result: Result) -> list[Output]:
+    """Return the outputs as the columns of a result are, with the names of lengths that its simulation declares.
+
+    A result that was loaded from a store may have no simulation, or one that has changed.
+    """
+    declared = {output.name: output.shape for output in getattr(result.simulation, "outputs", ())}
+    found = []
+    for name, column in result.items():
+        shape, known = column.shape[1:], declared.get(name, ())
+        found.append(Output(name, column.dtype, known if len(known) == len(shape) else shape))
+    return found
 
 
 def variables_of(outputs: Iterable[Output]) -> Iterator[Variable]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.analysis import drawing, statistics
-from bgsim.analysis.dataset import cube_of, labels, variables_of
+from bgsim.analysis.dataset import cube_of, labels, outputs_of, variables_of
 from bgsim.analysis.extras import load
 from bgsim.analysis.intervals import check_confidence, interval
 from bgsim.errors import InvalidInputError
@@ -30,7 +30,7 @@ _MOST_LINES = 10
 def plot_result(result: Result, output: str | None, ax: Any, confidence: float) -> Any:
     """Draw outputs of a result; see `SimulationResult.plot`."""
     check_confidence(confidence)
-    found = _drawable(result.simulation.outputs, most=2)
+    found = _drawable(outputs_of(result), most=2)
     names = drawing.chosen(list(found), output, "real, with two dimensions at most")
     axes = drawing.panels(len(names), ax)
     for panel, name in zip(axes, names, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +26,10 @@ class Result(Protocol):
     replicates: int
     versions: Versions
 
-    def __getitem__(self, name: str) -> NDArray[Any]: ...
+    def __getitem__(self, name: str, /) -> NDArray[Any]: ...
+
+    def items(self) -> ItemsView[str, NDArray[Any]]:
+        """Return names and columns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,12 @@ def sd(values: NDArray[Any]) -> Any:
 
 def standard_error(values: NDArray[Any]) -> Any:
     """Return the standard error of the mean."""
-    return sd(values) / np.sqrt(np.maximum(valid(values), 1))
+    return of_mean(sd(values), valid(values))
+
+
+def of_mean(found_sd: Any, count: Any) -> Any:
+    """Return the standard error of a mean from the standard deviation and the number of valid values."""
+    return found_sd / np.sqrt(np.maximum(count, 1))
 
 
 def minimum(values: NDArray[Any]) -> Any:

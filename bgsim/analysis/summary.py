@@ -88,10 +88,20 @@ def summarize(
         return ColumnSummary(count, None, None, None, None, None, {})
     values = statistics.numbers(column)
     with statistics.quiet():
-        found = {name: plain(of(values)) for name, of in statistics.STATISTICS.items()}
-        cuts = map(plain, statistics.quantiles(values, quantiles))
+        valid, sd = statistics.valid(values), statistics.sd(values)
         low, high = (None, None) if confidence is None else map(plain, interval(column, confidence))
-    return ColumnSummary(count=count, **found, quantiles=dict(zip(quantiles, cuts, strict=True)), low=low, high=high)
+        return ColumnSummary(
+            count=count,
+            mean=plain(statistics.mean(values)),
+            sd=plain(sd),
+            standard_error=plain(statistics.of_mean(sd, valid)),
+            minimum=plain(statistics.minimum(values)),
+            maximum=plain(statistics.maximum(values)),
+            quantiles=dict(zip(quantiles, map(plain, statistics.quantiles(values, quantiles)), strict=True)),
+            valid=plain(valid),
+            low=low,
+            high=high,
+        )
 
 
 def check_quantiles(quantiles: Sequence[float]) -> tuple[float, ...]:

@@ -250,6 +250,26 @@ def test_a_result_is_a_dataset_without_a_copy() -> None:
     assert things["thing.place.at"].shape == (2, 2)
 
 
+def test_a_stored_result_without_its_simulation_is_a_dataset_and_a_figure() -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+
+    @bgsim.simulation(outputs={"x": "f8", "row": ("f8", "k")}, compile=False)
+    def local(p: Any, rng: Any) -> Any:
+        return rng.random(), np.zeros(p.k)
+
+    store = bgsim.MemoryStore()
+    with bgsim.Engine(store, immediate=True) as engine:
+        result = engine.submit(local, {"k": 3}, replicates=4, seed=1).result()
+    loaded = store.load_result(store.results()[0])
+    data = loaded.to_xarray()
+    assert data["row"].dims == ("replicate", "row_0")
+    assert data["x"].values.tolist() == result["x"].tolist()
+    assert (data.attrs["simulation"], data.attrs["version"]) == (local.name, "")
+    assert loaded.compare(result).outputs["x"].mean == 0.0
+    assert len(loaded.plot()) == 2
+    pyplot.close("all")
+
+
 def test_only_what_is_asked_for_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("a mean needs no quantiles")

@@ -12,6 +12,7 @@ import bgsim
 from bgsim.analysis.intervals import interval, wilson
 from bgsim.analysis.summary import Summary, summarize
 from bgsim.errors import InvalidInputError
+from bgsim.ui.terminal import summary_table
 
 CUTS = (0.0, 0.05, 0.5, 0.95, 1.0)
 
@@ -125,6 +126,19 @@ def test_a_table_without_nan_has_no_column_for_it() -> None:
     assert headings[:3] == ["output", "mean", "standard error"]
     assert rows[2][:3] == ["same (2,)", "1", "0"]
     assert rows[3][1] == ""
+
+
+def test_the_command_line_says_what_is_valid(result: Any) -> None:
+    table = summary_table(result)
+    names, means = (list(table.columns[i].cells) for i in (0, 1))
+    assert names == [
+        f"x, {result.summary()['x'].valid_text}",
+        "won",
+        f"curve, {result.summary()['curve'].valid_text} (3,)",
+        "word",
+    ]
+    assert "±" in means[0]
+    assert " .. " in means[2]
 
 
 def test_one_output_shows_itself(result: Any) -> None:
