@@ -214,6 +214,7 @@ class Scheduler:
 
     def finished(self, job: Job) -> Columns | None:
         """Return the replicates of a job that are finished; see `Job.partial`."""
+        self.check_process()
         return self.reader.finished(job)
 
     def updates(self, job: Job, maxlen: int) -> Subscription:

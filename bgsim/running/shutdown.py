@@ -149,7 +149,7 @@ def open_engines() -> list[Any]:
     One that nobody refers to any more is another object with the same parts.
     """
     found = []
-    for reference, kind, parts in list(_open.values()):
+    for reference, kind, parts in filter(None, map(_open.get, _begun_here())):  # one may close meanwhile
         engine: Any = reference()
         if engine is None:
             engine = object.__new__(kind)
@@ -158,12 +158,17 @@ def open_engines() -> list[Any]:
     return found
 
 
+def _begun_here() -> list[Scheduler]:
+    """Return those of this process, not those of which a fork has made copies."""
+    return [scheduler for scheduler in list(_open) if not scheduler.is_forked()]
+
+
 def rivals_of(scheduler: Scheduler) -> list[Scheduler]:
     """Return the engines of this process that are open, and have opened the same file."""
     if not scheduler.close_store or isinstance(scheduler.store, MemoryStore):
         return []
     path = os.path.realpath(scheduler.store.location)
-    others = [other for other in list(_open) if other is not scheduler and other.close_store]
+    others = [other for other in _begun_here() if other is not scheduler and other.close_store]
     return [o for o in others if not o.state.closed and os.path.realpath(o.store.location) == path]
 
 

@@ -332,6 +332,8 @@ def test_a_forked_child_is_told_and_the_parent_goes_on(tmp_path: Path, hold: Gat
                 lambda: job.set_priority("high"),
                 job.status,
                 job.updates,
+                job.partial,
+                lambda: job.estimate("x"),
                 job.result,
                 job.exception,
             ):
@@ -342,6 +344,7 @@ def test_a_forked_child_is_told_and_the_parent_goes_on(tmp_path: Path, hold: Gat
                 else:
                     raise AssertionError("it was not refused")
             assert engine.close() == []
+            assert engine not in bgsim.engines()
             if stored:
                 try:
                     engine.interrupted()
