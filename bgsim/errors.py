@@ -34,12 +34,25 @@ it quotes.
 from __future__ import annotations
 
 import difflib
+import os
 import pickle
 import queue
 import threading
+import traceback
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+_MOST_LINES = 7
+"""Of an error's text, where IPython shows it."""
+
+_NOT_OF_USERS = (
+    f"{os.sep}site-packages{os.sep}",
+    f"{Path(os.__file__).parent}{os.sep}",
+    f"{Path(__file__).parent}{os.sep}",
+)
+"""Parts of the paths of files that are no user's."""
 
 _MOST_SHOWN = 200
 """Characters of a value in a message."""
@@ -58,7 +71,25 @@ class BgsimError(Exception):
         return _made_again, (type(self), self.args), {name: _kept(value) for name, value in vars(self).items()}
 
 
-class InvalidInputError(BgsimError, ValueError):
+class _InShort:
+    """An error whose text says all: IPython shows that and the caller's line, and no pages of frames.
+
+    What has to be done stands in the text; ``traceback.print_last()`` prints the frames.
+    """
+
+    def _render_traceback_(self: Any) -> list[str]:
+        first, *rest = str(self).splitlines()[:_MOST_LINES] or [""]
+        frames = [("raised by", _frame_of_user(self.__cause__)), ("at", _frame_of_user(self))]
+        places = [f"{how} {place}" for how, place in frames if place]
+        return [
+            f"{type(self).__name__}: {first}",
+            *rest,
+            *places,
+            "all frames: import traceback; traceback.print_last()",
+        ]
+
+
+class InvalidInputError(_InShort, BgsimError, ValueError):
     """An input was refused before any work started.
 
     Attributes
@@ -99,8 +130,18 @@ class NotPicklableError(BgsimError, TypeError):
     """What belongs to the process that made it can be neither pickled nor copied."""
 
 
-class CompileError(BgsimError, TypeError):
-    """numba cannot compile the kernel; the message points at the line."""
+class CompileError(_InShort, BgsimError, TypeError):
+    """numba cannot compile the kernel; the message points at the line, and says what to do.
+
+    Attributes
+    ----------
+    details : str
+        All that numba says, a page or more.
+    """
+
+    def __init__(self, message: str = "", *, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class SimulationNotFoundError(BgsimError, LookupError):
@@ -130,7 +171,7 @@ class NoThreadError(BgsimError, RuntimeError):
     """The system starts no more threads: it limits them, or is short of memory."""
 
 
-class ReplicateError(BgsimError, RuntimeError):
+class ReplicateError(_InShort, BgsimError, RuntimeError):
     """A replicate raised; raised ``from`` the exception of the simulation.
 
     Attributes
@@ -242,6 +283,17 @@ def nearest(name: object, allowed: Iterable[str]) -> str:
         return ""
     close = difflib.get_close_matches(name[:_MOST_SHOWN], list(allowed), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _frame_of_user(error: BaseException | None) -> str:
+    """Return where the innermost code that is the user's own was, with the line; empty if there is none."""
+    if error is None:
+        return ""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not any(part in frame.filename for part in _NOT_OF_USERS):
+            cell = "ipykernel_" in frame.filename or frame.filename.startswith("<")
+            return printable(f"{'a cell' if cell else frame.filename}, line {frame.lineno}: {frame.line}")
+    return ""
 
 
 def _is_space(character: str) -> bool:

@@ -9,7 +9,6 @@ compiled once per layout of parameters and outputs.
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +19,18 @@ from numba.core import errors as numba_errors
 from numba.extending import overload
 
 from bgsim import control as block
-from bgsim.errors import CompileError, OutputError
+from bgsim.errors import BgsimError, CompileError, OutputError
 from bgsim.identity.look import look
 from bgsim.kernels.address import address_of, call_kernel
 from bgsim.kernels.atomics import load_slot, store_slot
 from bgsim.kernels.cache import KernelCache
+from bgsim.kernels.compile_errors import compile_error
 from bgsim.kernels.outputs import Output, check_count
 from bgsim.kernels.stream import GENERATOR, WorkerStream, generator_of, place, place_stream, placing_works
 from bgsim.streams import generator_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-_VIEW = re.compile(r"\bView:[\w,]*")
-"""The name of the type of the parameters; see `bgsim.parameters.parameter_set.view_class`."""
 
 
 def _put(columns: Any, row: Any, value: Any) -> Any:
@@ -228,13 +224,10 @@ class CompiledKernel:
         arguments = (numba.typeof(view), GENERATOR, *([control_type] if takes_control else []))
         try:
             dispatcher.compile(arguments)
-        except (numba_errors.NumbaError, numba_errors.UnsupportedBytecodeError) as error:
-            remedy = "Import at the top of the module, not in the function.\n" if "IMPORT_NAME" in str(error) else ""
-            raise CompileError(
-                f"numba cannot compile {name}: {_VIEW.sub('parameters', str(error))}\n{remedy}"
-                "Parameters reach a compiled kernel as numbers and arrays only; "
-                "@simulation(compile=False) runs plain Python."
-            ) from error
+        except (BgsimError, MemoryError):
+            raise
+        except Exception as error:  # numba lets errors of its own through, such as an AssertionError
+            raise compile_error(name, dispatcher.py_func, error)  # noqa: B904 - it has its cause
         returned = dispatcher.overloads[arguments].signature.return_type
         _check_returned(name, types.unliteral(returned), outputs)
         column_types = types.Tuple([types.Array(numba.from_dtype(o.dtype), 1 + len(o.shape), "C") for o in outputs])
@@ -247,8 +240,9 @@ class CompiledKernel:
             run_chunk.compile(layout)
         except numba_errors.NumbaError as error:
             raise CompileError(
-                f"numba cannot store what {name} returns in the declared outputs: {error}\n"
-                "Return numbers, or use @simulation(compile=False)"
+                f"numba cannot store what {name} returns in the declared outputs: return numbers, or use "
+                "@simulation(compile=False)",
+                details=str(error),
             ) from error
         self._entry = run_chunk.overloads[layout].entry_point
 

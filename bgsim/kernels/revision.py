@@ -218,10 +218,13 @@ class Revision:
                 dispatcher, self._name, view, self._definition.outputs, self._definition.takes_control
             )
         except CompileError as error:
-            remedy = unreachable_attribute(self._definition.parameters_class, str(error.__cause__))
-            if remedy is None:
+            cause = error.__cause__
+            remedy = unreachable_attribute(self._definition.parameters_class, str(cause))
+            if remedy is None or cause is None:
                 raise
-            raise CompileError(f"{remedy}\n{error}") from error.__cause__
+            from bgsim.kernels.compile_errors import compile_error  # noqa: PLC0415 - for errors
+
+            raise compile_error(self._name, self._function, cause, remedy)  # noqa: B904 - it has its cause
         self.compiled.by_layout[layout] = found
         return found
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import bgsim
+from bgsim.analysis.summary import summarize
 from bgsim.errors import CompileError, OutputError
 from bgsim.kernels.outputs import flat_columns
 from bgsim.ui.streams import say_json, show
@@ -100,13 +101,13 @@ def test_every_kind_of_output_is_shown(kind: str, rows: int, capsys: pytest.Capt
 
 def test_statistics_beside_infinities_are_right() -> None:
     inf = float("inf")
-    s = bgsim.result.summarize(np.array([1.0, 2.0, inf]), (0.0, 0.25, 0.5, 0.75, 1.0))
+    s = summarize(np.array([1.0, 2.0, inf]), (0.0, 0.25, 0.5, 0.75, 1.0))
     assert list(s.quantiles.values()) == [1.0, 1.5, 2.0, inf, inf]
     assert (s.mean, s.minimum, s.maximum) == (inf, 1.0, inf)
-    assert bgsim.result.summarize(np.array([], "f8")).count == 0
-    half = bgsim.result.summarize(np.full(5, 60000, "f2"))
+    assert summarize(np.array([], "f8")).count == 0
+    half = summarize(np.full(5, 60000, "f2"))
     assert (half.mean, half.sd) == (60000.0, 0.0)
-    text = bgsim.result.summarize(np.array(["a"]))
+    text = summarize(np.array(["a"]))
     assert (text.count, text.mean, text.quantiles) == (1, None, {})
 
 

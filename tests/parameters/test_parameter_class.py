@@ -506,7 +506,9 @@ def test_what_a_compiled_kernel_cannot_see_is_named() -> None:
     def doubles(p: Disc, rng):
         return p.doubled
 
-    with pytest.raises(CompileError, match=r"^Disc.doubled is a property, .*`doubled: float = field\(init=False\)`"):
+    with pytest.raises(
+        CompileError, match=r"(?m)^Disc.doubled is a property, .*`doubled: float = field\(init=False\)`"
+    ):
         doubles.warmup()
     for name, kind in (("method", "a method"), ("halved", "a property"), ("diameter", "an attribute of the class")):
         assert kind in (unreachable_attribute(Disc, f"Unknown attribute '{name}' of type View:area(float64)") or "")

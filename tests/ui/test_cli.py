@@ -286,4 +286,4 @@ def test_slots_are_shown(folder: Path) -> None:
     shown: Any = bgsim_command(folder, "store", "slots").stdout
     assert "primary" in shown
     assert "secondary" in shown
-    assert len(bgsim_command(folder, "store", "ls").stdout.splitlines()) == 2
+    assert len(bgsim_command(folder, "store", "ls").stdout.splitlines()) == 3
