@@ -141,9 +141,9 @@ def dataset_of_points(points: Points, statistic: str) -> xarray.Dataset:
 def outputs_of(result: Result) -> list[Output]:
     """Return the outputs as the columns of a result are, with the names of lengths that its simulation declares.
 
-    A result that was loaded from a store may have no simulation, or one that has changed.
+    A result that was loaded from a store may have a simulation that has changed since.
     """
-    declared = {output.name: output.shape for output in getattr(result.simulation, "outputs", ())}
+    declared = {output.name: output.shape for output in result.simulation.outputs}
     found = []
     for name, column in result.items():
         shape, known = column.shape[1:], declared.get(name, ())

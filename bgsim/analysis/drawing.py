@@ -15,6 +15,7 @@ from bgsim.analysis import statistics
 from bgsim.analysis.extras import load
 from bgsim.analysis.intervals import interval
 from bgsim.analysis.provenance import described
+from bgsim.analysis.summary import mean_with_error
 from bgsim.errors import InvalidInputError, nearest
 
 if TYPE_CHECKING:
@@ -92,14 +93,16 @@ def parameter_label(simulation: Simulation, name: str) -> str:
 
 def histogram(ax: Axes, name: str, column: NDArray[Any]) -> None:
     """Draw the distribution of a scalar output, with its mean; integers by whole bins."""
-    values = statistics.numbers(column)
+    values, whole = statistics.numbers(column), column.dtype.kind in "iu"
     values = values[np.isfinite(values)]
     ax.set(xlabel=name, ylabel="replicates")
     if not len(values):
         return
-    ax.hist(values, list(_bins(values, whole=column.dtype.kind in "iu")), color="C0", alpha=0.85)
+    ax.hist(values, list(_bins(values, whole=whole)), color="C0", alpha=0.85)
+    if whole:
+        integer_ticks(ax.xaxis)
     mean, error = values.mean(), statistics.standard_error(values)
-    ax.axvline(mean, color="C1", label=f"mean {mean:.4g} ± {error:.2g}")
+    ax.axvline(mean, color="C1", label=f"mean {mean_with_error(mean, error)}")
     ax.margins(x=0.02)
     ax.legend(frameon=False)
 
@@ -128,7 +131,13 @@ def fan(ax: Axes, name: str, axis: str, column: NDArray[Any], confidence: float)
         ax.plot(places, cuts[4], color="C0", label="median")
         ax.set(xlabel=axis, ylabel=name)
         ax.legend(frameon=False)
+    integer_ticks(ax.xaxis)
     ax.margins(x=0)
+
+
+def integer_ticks(axis: Any) -> None:
+    """Have an axis of whole numbers say no others."""
+    axis.set_major_locator(load("matplotlib.ticker", "plot()").MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def band(ax: Axes, places: Any, center: Any, low: Any, high: Any, color: str = "C0", **line: Any) -> None:
@@ -146,12 +155,13 @@ def marks(ax: Axes, places: Any, center: Any, low: Any, high: Any) -> None:
 
 def heat_map(ax: Axes, label: str, x: Any, y: Any, values: NDArray[Any]) -> None:
     """Draw values over a plane, ``values[i, j]`` at ``x[j]`` and ``y[i]``; what is NaN is hatched."""
-    mesh = ax.pcolormesh(x, y, np.ma.masked_invalid(values), shading="nearest", rasterized=True)
+    across, up = _edges(x), _edges(y)
+    mesh = ax.pcolormesh(across, up, np.ma.masked_invalid(values), shading="flat", rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label=label)
     missing = np.isnan(values)
     if missing.any():
-        hatch_missing(ax, _edges(x), _edges(y), missing)
-    ax.set(xlim=_edges(x)[[0, -1]], ylim=_edges(y)[[0, -1]])
+        hatch_missing(ax, across, up, missing)
+    ax.set(xlim=across[[0, -1]], ylim=up[[0, -1]])
 
 
 def hatch_missing(ax: Axes, x: NDArray[Any], y: NDArray[Any], missing: NDArray[np.bool_]) -> None:
@@ -180,6 +190,7 @@ def difference(ax: Axes, name: str, mean: Any, low: Any, high: Any, label: str) 
         band(ax, np.arange(len(mean)), mean, low, high, label=label)
         ax.axhline(0, **none)
         ax.set(xlabel=f"{name}, element", ylabel=f"difference of {name}")
+        integer_ticks(ax.xaxis)
         ax.margins(x=0)
     else:
         ax.errorbar(mean, 0, xerr=[[mean - low], [high - mean]], fmt="o", color="C0", capsize=4, label=label)
@@ -206,7 +217,7 @@ def _bins(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
 
 
 def _edges(centers: Any) -> NDArray[np.float64]:
-    """Return the edges of cells around centers, half-way between neighbours, as matplotlib draws them."""
+    """Return the edges of cells around centers, half-way between neighbours."""
     centers = np.asarray(centers, float)
     if len(centers) == 1:
         return np.array([centers[0] - 0.5, centers[0] + 0.5])

@@ -69,7 +69,9 @@ def _drawable(outputs: Any, *, most: int) -> dict[str, Variable]:
 
 
 def _draw_output(ax: Axes, variable: Variable, column: NDArray[Any], confidence: float) -> None:
-    name, axes = variable.label, _axis_names(variable)
+    name, names = variable.label, _axis_names(variable)
+    axes = [axis for axis, length in zip(names, column.shape[1:], strict=True) if length != 1]
+    column = column.reshape(len(column), *(length for length in column.shape[1:] if length != 1))
     if column.ndim == 1:
         if column.dtype.kind == "b":
             drawing.proportion(ax, name, column, confidence)
@@ -82,6 +84,8 @@ def _draw_output(ax: Axes, variable: Variable, column: NDArray[Any], confidence:
             mean = statistics.mean(statistics.numbers(column))
         drawing.heat_map(ax, f"mean of {name}", np.arange(mean.shape[1]), np.arange(mean.shape[0]), mean)
         ax.set(xlabel=axes[1], ylabel=axes[0])
+        drawing.integer_ticks(ax.xaxis)
+        drawing.integer_ticks(ax.yaxis)
 
 
 def _draw_line(
@@ -127,6 +131,7 @@ def _draw_curves(ax: Axes, points: Points, variable: Variable, values: NDArray[A
         scale = matplotlib.colors.Normalize(values.min(), values.max())
         ax.figure.colorbar(matplotlib.cm.ScalarMappable(scale), ax=ax, label=label)
     ax.set(xlabel=_axis_names(variable)[0], ylabel=_title(variable))
+    drawing.integer_ticks(ax.xaxis)
     ax.margins(x=0)
 
 

@@ -44,7 +44,7 @@ def provenance(
     return {
         "simulation": simulation.name,
         "fingerprint": fingerprint,
-        "version": getattr(simulation, "version", ""),  # it is not known of a result that was loaded without its code
+        "version": simulation.version,
         "parameters": json.dumps({name: _jsonable(value) for name, value in parameters.items()}),
         "seed": seed if seed < 2**63 else str(seed),
         "replicates": replicates,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -197,6 +198,16 @@ class Summary(Tabular, Mapping[str, ColumnSummary]):
     def _table(self) -> Table:
         headings, rows = self.table()
         return Table(headings, rows, remark=self.remark, most=None)
+
+
+def mean_with_error(mean: Any, error: Any, *, percent: bool = False) -> str:
+    """Return a mean with its standard error, to two digits of the standard error."""
+    scale, unit = (100.0, " %") if percent else (1.0, "")
+    mean, error = scale * mean, scale * error
+    if not (math.isfinite(error) and error > 0):
+        return f"{mean:.6g}{unit}"
+    digits = min(12, max(0, 1 - math.floor(math.log10(error))))
+    return f"{mean:.{digits}f} ± {error:.{digits}f}{unit}"
 
 
 def span(values: Any, style: str = ".6g") -> str:

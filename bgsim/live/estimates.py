@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.analysis.summary import mean_with_error
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -45,16 +47,6 @@ class Estimate:
         if np.ndim(self.mean):
             return f"an array of {np.shape(self.mean)} each, from {replicates}"
         return f"{mean_with_error(self.mean, self.standard_error)}, from {replicates}"
-
-
-def mean_with_error(mean: Any, error: float, *, percent: bool = False) -> str:
-    """Return a mean with its standard error, to two digits of the standard error."""
-    scale, unit = (100.0, " %") if percent else (1.0, "")
-    mean, error = scale * mean, scale * error
-    if not (math.isfinite(error) and error > 0):
-        return f"{mean:.6g}{unit}"
-    digits = min(12, max(0, 1 - math.floor(math.log10(error))))
-    return f"{mean:.{digits}f} ± {error:.{digits}f}{unit}"
 
 
 @dataclass(frozen=True, slots=True)

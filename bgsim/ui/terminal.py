@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from bgsim.analysis.summary import example, span
+from bgsim.analysis.summary import example, mean_with_error, span
 from bgsim.errors import printable
-from bgsim.live.estimates import mean_with_error
 from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
 from bgsim.ui.streams import cell
 

@@ -264,7 +264,7 @@ def test_a_stored_result_without_its_simulation_is_a_dataset_and_a_figure() -> N
     data = loaded.to_xarray()
     assert data["row"].dims == ("replicate", "row_0")
     assert data["x"].values.tolist() == result["x"].tolist()
-    assert (data.attrs["simulation"], data.attrs["version"]) == (local.name, "")
+    assert (data.attrs["simulation"], data.attrs["version"]) == (local.name, "not known here")
     assert loaded.compare(result).outputs["x"].mean == 0.0
     assert len(loaded.plot()) == 2
     pyplot.close("all")

@@ -133,6 +133,14 @@ def test_a_plane_is_the_mean_of_each_element(result: Any) -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("plane, axis 1", "days")
 
 
+def test_an_axis_with_one_element_is_none(engine: Any) -> None:
+    one = engine.submit(model, {"days": 1}, replicates=20).result()
+    assert legend(drawn(one.plot("curve")))[0].startswith("mean ")
+    ax = drawn(one.plot("plane"))
+    assert ax.lines[0].get_ydata().tolist() == one.fan("plane")[0.5][0].tolist()
+    assert ax.get_xlabel() == "plane, axis 1"
+
+
 def test_what_cannot_be_drawn_is_refused(result: Any) -> None:
     for name in ("word", "z", "cube", "point"):
         with pytest.raises(InvalidInputError, match=f"'{name}' cannot be drawn"):
@@ -219,6 +227,8 @@ def test_two_parameters_are_a_heat_map_with_hatches(engine: Any) -> None:
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "3"]
     one = drawn(engine.sweep(model, {"a": [1.0], "kind": ["x", "y"]}, replicates=5).plot("won"))
     assert [tick.get_text() for tick in one.get_yticklabels()] == ["x", "y"]
+    assert one.get_xlim() == (0.5, 1.5)
+    assert one.collections[0].get_coordinates()[0, :, 0].tolist() == [0.5, 1.5]
 
 
 def test_points_that_are_no_grid_are_coloured(engine: Any) -> None:

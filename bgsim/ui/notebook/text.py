@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from bgsim.analysis.summary import mean_with_error
 from bgsim.errors import brief
-from bgsim.live.estimates import mean_with_error
 from bgsim.progress import format_duration
 from bgsim.tables import shown
 
