@@ -46,7 +46,7 @@ def panels(count: int, ax: Any) -> list[Axes]:
         given = list(np.ravel(np.asarray(ax, object)))
         if len(given) != count:
             raise InvalidInputError(
-                f"ax must have a place for each of {count} outputs; got {len(given)}. Name one output",
+                f"ax must have a place for each of {count} panels; got {len(given)}. A named output has fewer",
                 field="ax",
                 value=ax,
             )
@@ -121,7 +121,8 @@ def fan(ax: Axes, name: str, axis: str, column: NDArray[Any], confidence: float)
     """Draw an array output over its axis: median and quantiles, or the proportion of a boolean one."""
     places = np.arange(column.shape[1])
     if column.dtype.kind == "b":
-        band(ax, places, column.mean(axis=0), *interval(column, confidence))
+        band(ax, places, column.mean(axis=0), *interval(column, confidence), f"{100 * confidence:g} % interval")
+        ax.legend(frameon=False)
         ax.set(xlabel=axis, ylabel=f"proportion of {name}", ylim=(0, 1.02))
     else:
         with statistics.quiet():
@@ -136,21 +137,29 @@ def fan(ax: Axes, name: str, axis: str, column: NDArray[Any], confidence: float)
 
 
 def integer_ticks(axis: Any) -> None:
-    """Have an axis of whole numbers say no others."""
-    axis.set_major_locator(load("matplotlib.ticker", "plot()").MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    """Have an axis of whole numbers say no others, unless the caller has chosen ticks."""
+    ticker = load("matplotlib.ticker", "plot()")
+    if isinstance(axis.get_major_locator(), ticker.AutoLocator):
+        axis.set_major_locator(ticker.MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
-def band(ax: Axes, places: Any, center: Any, low: Any, high: Any, color: str = "C0", **line: Any) -> None:
+def few_ticks(axis: Any) -> None:
+    """Have an axis so few ticks that their numbers do not meet, unless the caller has chosen them."""
+    locator = axis.get_major_locator()
+    if isinstance(locator, load("matplotlib.ticker", "plot()").AutoLocator):
+        locator.set_params(nbins=6)
+
+
+def band(ax: Axes, places: Any, center: Any, low: Any, high: Any, label: str, **line: Any) -> None:
     """Draw a line with its interval."""
-    ax.fill_between(places, low, high, color=color, alpha=0.25, lw=0)
-    ax.plot(places, center, color=color, **line)
+    ax.fill_between(places, low, high, color="C0", alpha=0.25, lw=0, label=label)
+    ax.plot(places, center, color="C0", **line)
 
 
-def marks(ax: Axes, places: Any, center: Any, low: Any, high: Any) -> None:
+def marks(ax: Axes, places: Any, center: Any, low: Any, high: Any, label: str) -> None:
     """Draw single points with their intervals."""
-    for place, mean, *bounds in zip(places, center, low, high, strict=True):
-        _error_bar(ax, place, mean, *bounds)
-    ax.plot(places, center, "o", color="C0")
+    around = np.maximum(0.0, [center - low, high - center])
+    ax.errorbar(places, center, around, fmt="o", color="C0", ecolor=ax.xaxis.label.get_color(), capsize=3, label=label)
 
 
 def heat_map(ax: Axes, label: str, x: Any, y: Any, values: NDArray[Any]) -> None:
@@ -172,7 +181,12 @@ def hatch_missing(ax: Axes, x: NDArray[Any], y: NDArray[Any], missing: NDArray[n
     for i, j in np.argwhere(missing):
         ax.add_patch(patches.Rectangle((x[j], y[i]), x[j + 1] - x[j], y[i + 1] - y[i], **style))
     proxy = patches.Patch(**{**style, "label": NO_RESULT})
-    ax.legend(handles=[proxy], loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.2)
+    legend_above(ax, handles=[proxy])
+
+
+def legend_above(ax: Axes, **more: Any) -> None:
+    """Put the legend above the axes, where it covers nothing."""
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderaxespad=0.2, **more)
 
 
 def mark_missing(ax: Axes, places: Any) -> None:
@@ -180,14 +194,13 @@ def mark_missing(ax: Axes, places: Any) -> None:
     if len(places):
         style: dict[str, Any] = {"color": "C3", "ls": "none", "marker": "x", "clip_on": False, "label": NO_RESULT}
         ax.plot(places, [0.02] * len(places), transform=ax.get_xaxis_transform(), **style)
-        ax.legend(frameon=False)
 
 
 def difference(ax: Axes, name: str, mean: Any, low: Any, high: Any, label: str) -> None:
     """Draw a difference with its interval, beside the line of no difference."""
     none = {"color": ax.xaxis.label.get_color(), "lw": 0.8, "ls": "--", "zorder": 0}
     if np.ndim(mean):
-        band(ax, np.arange(len(mean)), mean, low, high, label=label)
+        band(ax, np.arange(len(mean)), mean, low, high, label)
         ax.axhline(0, **none)
         ax.set(xlabel=f"{name}, element", ylabel=f"difference of {name}")
         integer_ticks(ax.xaxis)

@@ -42,20 +42,30 @@ def plot_points(points: Points, output: str | None, ax: Any, confidence: float) 
     """Draw outputs over the points of a batch; see `bgsim.jobs.tabulated.Tabulated.plot`."""
     check_confidence(confidence)
     varied = points.varied()
-    if len(varied) not in (1, 2):
+    if not varied or (points.grid and len(varied) > 2):
         raise InvalidInputError(
-            f"a figure has one or two parameters; this batch varies {', '.join(varied) or 'none'}. "
+            f"a figure of a grid has one or two parameters; this batch varies {', '.join(varied) or 'none'}. "
             "Choose from to_xarray() or to_pandas()",
             field="batch",
         )
-    found = _drawable(points.simulation.outputs, most=2 - len(varied))
+    found = _drawable(points.simulation.outputs, most=1 if len(varied) == 1 else 0)
     scalars = [name for name, variable in found.items() if not (variable.output.shape or variable.inner)]
     kind = "a real number, or a row of them" if len(varied) == 1 else "a real number"
     names = drawing.chosen(list(found) if output is not None else scalars or list(found), output, kind)
+    if len(varied) > 2:
+        if len(names) > 1:
+            raise InvalidInputError(
+                f"name one output, to be drawn over each parameter: {', '.join(names)}", field="output"
+            )
+        axes = drawing.panels(len(varied), ax)
+        _draw_effects(axes, points, varied, found[names[0]])
+        return drawing.as_given(axes)
     axes = drawing.panels(len(names), ax)
-    draw = _draw_line if len(varied) == 1 else _draw_plane
     for panel, name in zip(axes, names, strict=True):
-        draw(panel, points, varied, found[name], confidence)
+        if len(varied) == 1:
+            _draw_line(panel, points, varied, found[name], confidence)
+        else:
+            _draw_plane(panel, points, varied, found[name])
     return drawing.as_given(axes)
 
 
@@ -106,14 +116,20 @@ def _draw_line(
                 column = variable.column(point.result)
                 estimates[:, i] = statistics.mean(statistics.numbers(column)), *interval(column, confidence)
     x, (mean, low, high) = places[order], estimates[:, order]
+    interval_label = f"{100 * confidence:g} % interval"
     if ticks is None:
-        drawing.band(ax, x, mean, low, high, marker="o", ms=4)
+        drawing.band(ax, x, mean, low, high, interval_label, marker="o", ms=4)
+        drawing.few_ticks(ax.xaxis)
     else:
-        drawing.marks(ax, x, mean, low, high)
+        drawing.marks(ax, x, mean, low, high, interval_label)
         ax.set_xticks(range(len(ticks)), ticks)
         ax.set_xlim(-0.5, len(ticks) - 0.5)
     drawing.mark_missing(ax, [place for place, point in zip(places, points, strict=True) if point.result is None])
     ax.set(xlabel=label, ylabel=_title(variable))
+    if ticks is None:
+        ax.legend(frameon=False)
+    else:
+        drawing.legend_above(ax)
 
 
 def _draw_curves(ax: Axes, points: Points, variable: Variable, values: NDArray[Any], label: str) -> None:
@@ -135,7 +151,25 @@ def _draw_curves(ax: Axes, points: Points, variable: Variable, values: NDArray[A
     ax.margins(x=0)
 
 
-def _draw_plane(ax: Axes, points: Points, varied: Mapping[str, Sequence[Any]], variable: Variable, _: float) -> None:
+def _draw_effects(
+    axes: Sequence[Axes], points: Points, varied: Mapping[str, Sequence[Any]], variable: Variable
+) -> None:
+    """Draw the mean of each point over each parameter in turn."""
+    means = cube_of(points, variable, "mean")
+    for ax, (name, values) in zip(axes, varied.items(), strict=True):
+        places, ticks = _places(values)
+        ax.plot(places, means, "o", ms=4, alpha=0.7, color="C0")
+        drawing.mark_missing(ax, places[np.isnan(means)])
+        if ticks is not None:
+            ax.set_xticks(range(len(ticks)), ticks)
+        else:
+            drawing.few_ticks(ax.xaxis)
+        ax.set(xlabel=drawing.parameter_label(points.simulation, name), ylabel=_title(variable))
+        if ax.get_legend_handles_labels()[1]:
+            ax.legend(frameon=False)
+
+
+def _draw_plane(ax: Axes, points: Points, varied: Mapping[str, Sequence[Any]], variable: Variable) -> None:
     """Draw a mean over two parameters: as a heat map of a grid, else as coloured points."""
     means = cube_of(points, variable, "mean")
     (x_name, x_values), (y_name, y_values) = varied.items()
@@ -151,7 +185,7 @@ def _draw_plane(ax: Axes, points: Points, varied: Mapping[str, Sequence[Any]], v
         ax.figure.colorbar(shown, ax=ax, label=_title(variable))
         if not there.all():
             ax.plot(x[~there], y[~there], "x", color="C3", label=drawing.NO_RESULT)
-            ax.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.2)
+            drawing.legend_above(ax)
     for axis, places, ticks in ((ax.xaxis, x, x_ticks), (ax.yaxis, y, y_ticks)):
         if ticks is not None:
             axis.set_ticks(range(len(ticks)), ticks)

@@ -22,11 +22,12 @@ class Tabulated(ABC):
         """Return what each job has come to, after waiting for all if that is asked for."""
 
     def plot(self, output: str | None = None, *, ax: Any = None, confidence: float = 0.95, wait: bool = True) -> Any:
-        """Draw the means of outputs over the one or two parameters that vary, by matplotlib.
+        """Draw the means of outputs over the parameters that vary, by matplotlib.
 
         Over one parameter it is a line with the interval of each mean, and of a row of numbers a curve for each value;
-        over two a heat map, or, where the points are no grid, coloured points. Axes are labelled with the units of the
-        parameters. Points without a result are marked, or hatched. A boolean output is drawn as a proportion.
+        over two a heat map, or, where the points are no grid, coloured points. Over more, of points that are no grid,
+        one output has a panel for each parameter. Axes are labelled with the units of the parameters. Points without a
+        result are marked, or hatched. A boolean output is drawn as a proportion.
 
         Parameters
         ----------
@@ -46,7 +47,8 @@ class Tabulated(ABC):
         Raises
         ------
         InvalidInputError
-            If the output cannot be drawn, none or more than two parameters vary, or `ax` has another number of places.
+            If the output cannot be drawn, no parameter varies or more than two of a grid, or `ax` has another number
+            of places.
         MissingExtraError
             If matplotlib is not installed.
         """

@@ -147,7 +147,7 @@ def test_what_cannot_be_drawn_is_refused(result: Any) -> None:
             result.plot(name)
     with pytest.raises(InvalidInputError, match="did you mean 'size'"):
         result.plot("sise")
-    with pytest.raises(InvalidInputError, match=r"a place for each of 9 outputs; got 1\. Name one output"):
+    with pytest.raises(InvalidInputError, match="a place for each of 9 panels; got 1"):
         result.plot(ax=pyplot.subplots()[1])
     with pytest.raises(InvalidInputError, match="confidence"):
         result.plot("won", confidence=95)
@@ -184,14 +184,26 @@ def test_one_parameter_is_a_line_with_its_interval(engine: Any) -> None:
     assert line.get_xdata().tolist() == [0.5, 1.0, 2.0]
     by_b = {job.parameters["b"]: job.result().summary(confidence=0.9)["size"] for job in sweep}
     assert line.get_ydata().tolist() == [by_b[b].mean for b in (0.5, 1.0, 2.0)]
+    assert legend(axes[0]) == ["90 % interval"]
     heights = axes[0].collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (min(s.low for s in by_b.values()), max(s.high for s in by_b.values()))
     assert {ax.get_xlabel() for ax in axes} == {"rate of growth [per day]"}
 
 
+def test_a_scale_that_the_caller_has_chosen_stays(engine: Any, result: Any) -> None:
+    _, (one, two, three) = pyplot.subplots(1, 3)
+    for ax in (one, two, three):
+        ax.set_xscale("log")
+    engine.sweep(model, {"b": [0.1, 1.0, 10.0]}, replicates=5).plot("size", ax=one)
+    drawn(result.plot("number", ax=two))
+    drawn(result.plot("curve", ax=three))
+    assert [ax.get_xscale() for ax in (one, two, three)] == ["log"] * 3
+    assert isinstance(one.xaxis.get_major_locator(), matplotlib.ticker.LogLocator)
+
+
 def test_points_without_a_result_are_marked(engine: Any) -> None:
     ax = drawn(engine.sweep(model, {"a": [1, 2, 3, 4]}, {"b": 1.0}, replicates=5).plot("size"))
-    assert legend(ax) == ["no result"]
+    assert legend(ax) == ["95 % interval", "no result"]
     assert ax.lines[-1].get_xdata().tolist() == [3.0]
     assert np.isnan(ax.lines[0].get_ydata()[2])
     assert ax.get_xlabel() == "a [m]"
@@ -238,6 +250,20 @@ def test_points_that_are_no_grid_are_coloured(engine: Any) -> None:
     assert legend(ax) == ["no result"]
     alone = drawn(engine.submit_many(model, [{"b": 0.3}, {"b": 0.1}], replicates=5).plot("size"))
     assert alone.lines[0].get_xdata().tolist() == [0.1, 0.3]
+
+
+def test_more_parameters_have_a_panel_each(engine: Any) -> None:
+    sets = [{"a": 1.0, "b": 0.1, "kind": "x"}, {"a": 3.0, "b": 0.9, "kind": "y"}, {"a": 2.0, "b": 0.3, "kind": "x"}]
+    batch = engine.submit_many(model, sets, replicates=5)
+    axes = drawn(batch.plot("size"))
+    assert [ax.get_xlabel() for ax in axes] == ["a [m]", "rate of growth [per day]", "kind"]
+    means = [job.result()["size"].mean() for job in (batch[0], batch[2])]
+    assert axes[0].lines[0].get_xdata()[[0, 2]].tolist() == [1.0, 2.0]
+    assert axes[0].lines[0].get_ydata()[[0, 2]].tolist() == means
+    assert axes[1].lines[1].get_xdata().tolist() == [0.9]
+    assert [tick.get_text() for tick in axes[2].get_xticklabels()] == ["x", "y"]
+    with pytest.raises(InvalidInputError, match="name one output, to be drawn over each parameter: size, number, won"):
+        batch.plot()
 
 
 def test_what_a_sweep_cannot_draw_is_refused(engine: Any) -> None:
