@@ -3,10 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two processes, each with whole modules: what a module compiles is compiled once. One that dies ends the run.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+# What installs a package of the system.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # How long a soak takes.
 SECONDS ?= 600
 
-.PHONY: demo test test-fast soak lint bench docs clean
+.PHONY: demo test test-fast test-ui soak lint bench docs clean
 
 demo: .venv/core
 	@BGSIM=$(BIN)/bgsim sh examples/demo.sh
@@ -16,6 +18,10 @@ test: .venv/test
 
 test-fast: .venv/test
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+# Kernels of Jupyter, JupyterLab and marimo in Chromium; pictures of the cards are in .screens.
+test-ui: .venv/ui-test .venv/ipykernel6 /usr/bin/chromium
+	$(BIN)/python -m pytest tests/browser
 
 soak: .venv/test
 	rm -rf .soak
@@ -36,7 +42,7 @@ docs: .venv/docs
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv .demo .soak dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .screens .soak dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -45,6 +51,16 @@ clean:
 .venv/core: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
+
+# The kernel before ipykernel 7, beside it: all else that it needs is there.
+.venv/ipykernel6: .venv/ui-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $@ "ipykernel>=6.29,<7"
+	@touch $@
+
+# Debian's, for Playwright's own is for no package manager to find.
+/usr/bin/chromium:
+	$(SUDO) apt-get update --quiet --quiet
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends chromium
 
 .venv/%: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"

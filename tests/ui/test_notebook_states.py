@@ -113,6 +113,7 @@ def test_a_failed_job_says_why_and_acts_on_no_page() -> None:
         assert isinstance(job.exception(HANDSHAKE_S), bgsim.errors.ReplicateError)
         state = job_state(job)
     assert states_in(state) == [("failed", "failed", [])]
+    assert (state["outputs"], state["histogram"]) == ([], None)
     assert "<b>scale</b>" in state["error"]
     assert "<b>scale" not in card(state)
     assert "<b>scale" not in page(state)
@@ -163,11 +164,9 @@ def test_compiling_counts_the_seconds_and_moves(monkeypatch: pytest.MonkeyPatch)
     compiling |= {"state": bgsim.JobState.RUNNING, "elapsed_s": 3.7}
     monkeypatch.setattr(type(job), "status", lambda _: bgsim.JobStatus(**compiling))
     state = job_state(job)
-    assert (state["word"], state["detail"], state["moving"]) == (
-        "compiling",
-        "3 s (first run; cached from then on)",
-        True,
-    )
+    assert [state[key] for key in ("word", "detail", "left", "moving")] == [
+        "compiling", "3 s", "first run; then cached", True,
+    ]  # fmt: skip
     assert "moving" in card(state)
     monkeypatch.undo()
     engine.close()

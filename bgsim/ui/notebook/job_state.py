@@ -59,6 +59,7 @@ def job_state(job: Job, note: str = "") -> dict[str, Any]:
     status = job.status()
     word = _word(job, status)
     ended = status.state.is_terminal
+    is_empty = ended and not status.replicates_completed
     return {
         "kind": "job",
         "name": job.simulation.short_name,
@@ -70,9 +71,9 @@ def job_state(job: Job, note: str = "") -> dict[str, Any]:
         "moving": word in ("compiling", "storing"),
         "count": f"{status.replicates_completed:,} of {status.total_replicates:,}",
         "rate": text.rate(status.rate),
-        "left": text.left(status.estimated_time_remaining_s),
-        "outputs": outputs(job, ended=ended),
-        "histogram": histogram(job, ended=ended),
+        "left": "first run; then cached" if word == "compiling" else text.left(status.estimated_time_remaining_s),
+        "outputs": [] if is_empty else outputs(job, ended=ended),
+        "histogram": None if is_empty else histogram(job, ended=ended),
         "note": "" if ended or word == "paused" else note,
         "error": status.error or "",
         "actions": _actions(word),
@@ -92,7 +93,7 @@ def _detail(job: Job, status: JobStatus, word: str) -> str:
             return _wait(status)
         case "compiling":
             began = job.started_at or job.submitted_at
-            return f"{text.seconds(job.submitted_at + status.elapsed_s - began)} (first run; cached from then on)"
+            return text.seconds(job.submitted_at + status.elapsed_s - began)
         case "suspended":
             return "more urgent jobs run"
         case "cancelling":
