@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from bgsim.checks import check_integer, check_number, check_word, normal_names, refused
 from bgsim.errors import InvalidInputError, nearest
@@ -13,12 +13,40 @@ from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
 from bgsim.storage.limits import checked_max_age, checked_max_bytes
 from bgsim.tables import Table, Tabular
 
-IDENTITY_MODES = ("warn", "strict")
+IdentityMode: TypeAlias = Literal["warn", "strict"]
+IDENTITY_MODES = get_args(IdentityMode)
 
 
 def _cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class EngineSettings(TypedDict, total=False):
+    """The attributes of `EngineConfig` as keywords of an engine, for checkers of types."""
+
+    workers: int
+    max_concurrent_simulations: int
+    max_queue_size: int
+    chunk_target_ms: float
+    progress_update_interval_ms: float
+    max_completed_age_seconds: float
+    max_result_bytes: int
+    auto_store_completed: bool
+    checkpoint_interval_s: float | None
+    max_storage_bytes: int
+    max_age_seconds: float
+    limits: Mapping[str, int]
+    rate_limits: Mapping[str, tuple[int, float]]
+    age_after_s: float | None
+    stalled_after_s: float
+    alert_failed: int
+    alert_waiting: int
+    journal: bool
+    recover: bool
+    run_schedules: bool
+    identity: IdentityMode
+    immediate: bool
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,7 +122,7 @@ class EngineConfig(Tabular):
     journal: bool = True
     recover: bool = False
     run_schedules: bool = True
-    identity: str = "warn"
+    identity: IdentityMode = "warn"
     immediate: bool = False
 
     def __post_init__(self) -> None:

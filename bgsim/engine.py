@@ -23,18 +23,18 @@ import weakref
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bgsim.checks import NotPicklable
 from bgsim.clock import Clock, ManualClock
-from bgsim.config import EngineConfig
+from bgsim.config import EngineConfig, EngineSettings
 from bgsim.job import Job, JobStatus
 from bgsim.jobs.recovery import Heartbeat, Recovery
 from bgsim.jobs.verbs import JobVerbs
-from bgsim.priority import Priority
+from bgsim.priority import Priority, PriorityName
 from bgsim.progress import ProgressUpdate
 from bgsim.registry import find_if_named
-from bgsim.request import Request
+from bgsim.request import CacheMode, Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
 from bgsim.running.shutdown import abandon, close, dropped, open_engines, opened, warn_of_rivals
@@ -95,7 +95,7 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         *,
         config: EngineConfig | None = None,
         clock: Clock | None = None,
-        **settings: Any,
+        **settings: Unpack[EngineSettings],
     ) -> None:
         self.config = EngineConfig.of(config, settings)
         self.clock = clock or (ManualClock() if self.config.immediate else Clock())
@@ -147,9 +147,9 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         *,
         replicates: int,
         seed: int = 0,
-        priority: Priority | str | None = None,
+        priority: Priority | PriorityName | None = None,
         allow_deduplication: bool = True,
-        cache: str = "use",
+        cache: CacheMode = "use",
         workspace: str | None = None,
         supersede: str | None = None,
         debounce_s: float | None = None,
@@ -350,7 +350,7 @@ def run(
     replicates: int,
     seed: int = 0,
     store: str | Path | Store | None = None,
-    **settings: Any,
+    **settings: Unpack[EngineSettings],
 ) -> SimulationResult:
     """Run a simulation and return its result; Ctrl-C cancels.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bgsim.bus.subscription import Subscription
     from bgsim.parameters.parameter_set import ParameterSet
-    from bgsim.priority import Priority
+    from bgsim.priority import Priority, PriorityName
     from bgsim.request import Request
     from bgsim.result import SimulationResult
     from bgsim.simulation import Simulation
@@ -48,7 +48,7 @@ class Controls(Protocol):
     def updates(self, job: Job, maxlen: int) -> Subscription:
         """Return a job's updates."""
 
-    def set_priority(self, job: Job, priority: Priority | str | int) -> None:
+    def set_priority(self, job: Job, priority: Priority | PriorityName | int) -> None:
         """Change a job's priority."""
 
     def cancel(self, job: Job) -> bool:
@@ -225,7 +225,7 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
             return self.deadline if self.run_deadline is None else self.run_deadline
         return min(self.run_deadline, self.deadline)
 
-    def set_priority(self, priority: Priority | str | int) -> None:
+    def set_priority(self, priority: Priority | PriorityName | int) -> None:
         """Change the priority; a queued job moves, a running one is overtaken or overtakes at the next chunk.
 
         Raises

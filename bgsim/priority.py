@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import enum
+from typing import Literal, TypeAlias
 
 from bgsim.checks import one_of, refused
+
+PriorityName: TypeAlias = Literal["low", "normal", "high", "critical"]
+"""What a checker of types takes for a name; `Priority.of` takes it in any case."""
 
 
 class Priority(enum.IntEnum):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from operator import attrgetter, is_not
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from bgsim.defaults import check_retry
 from bgsim.errors import InvalidInputError, NotStoredError, brief, nearest
 from bgsim.parameters.nesting import read_json
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
-from bgsim.priority import Priority
+from bgsim.priority import Priority, PriorityName
 from bgsim.queue.request import check_debounce
 from bgsim.retry import Retry
 from bgsim.storage.journal import PendingRequest
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-CACHE_MODES = ("use", "refresh", "off", "only")
+CacheMode: TypeAlias = Literal["use", "refresh", "off", "only"]
+CACHE_MODES = get_args(CacheMode)
 
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 """No caller waits longer, and no later time can be written down."""
@@ -39,6 +40,33 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _FROM_ZERO = ("delay_s", "debounce_s", "max_wait_s")
 _SECONDS = (*_FROM_ZERO, "timeout_s", "queue_timeout_s", "deadline_s")
 _TIMES = ("at", *_SECONDS[1:])
+
+
+class JobOptions(TypedDict, total=False):
+    """The options of a job, for checkers of types: what `submit_many`, `sweep`, `map` and `schedule` take as well."""
+
+    seed: int
+    priority: Priority | PriorityName | None
+    allow_deduplication: bool
+    cache: CacheMode
+    workspace: str | None
+    supersede: str | None
+    debounce_s: float | None
+    max_wait_s: float | None
+    group: str | None
+    delay_s: float
+    at: datetime | None
+    timeout_s: float | None
+    queue_timeout_s: float | None
+    deadline_s: float | None
+    retry: Retry | None
+
+
+class ChangedOptions(JobOptions, total=False):
+    """What `Engine.retry` may change."""
+
+    parameters: Any
+    replicates: int
 
 
 @dataclass(slots=True, eq=False)

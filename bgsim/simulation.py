@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bgsim.identity.report import IdentityReport, ResultsByCode
     from bgsim.kernels.revision import Compiled, Revision
-    from bgsim.priority import Priority
+    from bgsim.priority import Priority, PriorityName
     from bgsim.retry import Retry
 
 _MOST_COMPILED = 4
@@ -77,7 +77,7 @@ class Simulation:
         version: str = "",
         depends_on: tuple[Any, ...] | None = None,
         compile: bool = True,
-        priority: Priority | str = "normal",
+        priority: Priority | PriorityName = "normal",
         timeout_s: float | None = None,
         group: str | None = None,
         retry: Retry | None = None,
@@ -311,7 +311,7 @@ def simulation(
     version: str = ...,
     depends_on: tuple[Any, ...] | None = ...,
     compile: bool = ...,
-    priority: Priority | str = ...,
+    priority: Priority | PriorityName = ...,
     timeout_s: float | None = ...,
     group: str | None = ...,
     retry: Retry | None = ...,
@@ -326,7 +326,7 @@ def simulation(
     version: str = ...,
     depends_on: tuple[Any, ...] | None = ...,
     compile: bool = ...,
-    priority: Priority | str = ...,
+    priority: Priority | PriorityName = ...,
     timeout_s: float | None = ...,
     group: str | None = ...,
     retry: Retry | None = ...,
@@ -340,7 +340,7 @@ def simulation(
     version: str = "",
     depends_on: tuple[Any, ...] | None = None,
     compile: bool = True,
-    priority: Priority | str = "normal",
+    priority: Priority | PriorityName = "normal",
     timeout_s: float | None = None,
     group: str | None = None,
     retry: Retry | None = None,

@@ -25,7 +25,7 @@ from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 from bgsim.checks import NotPicklable, check_integer, is_integer, refused
 from bgsim.job import is_users
 from bgsim.jobs.chunks import call_each, in_chunks, results_of
-from bgsim.priority import Priority
+from bgsim.priority import Priority, PriorityName
 from bgsim.threads import locks
 from bgsim.threads.locks import Condition, Lock
 from bgsim.threads.noted import NotedWaiters
@@ -104,7 +104,7 @@ class EngineExecutor(NotPicklable, Executor):
         call_back: CallBack,
         waits: Waits,
         *,
-        priority: Priority | str = Priority.NORMAL,
+        priority: Priority | PriorityName = Priority.NORMAL,
         group: str | None = None,
     ) -> None:
         self._enqueue = enqueue

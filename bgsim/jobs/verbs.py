@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from bgsim.checks import check_integer, check_word, normal_names, refused
 from bgsim.jobs.batch import ORDERS, Batch
@@ -16,10 +16,10 @@ from bgsim.jobs.executor import EngineExecutor
 from bgsim.jobs.sweep import Sweep
 from bgsim.jobs.watch import Watch
 from bgsim.parameters.parameter_set import ParameterSet
-from bgsim.priority import Priority
+from bgsim.priority import Priority, PriorityName
 from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.registry import find_if_named
-from bgsim.request import Request, make_request
+from bgsim.request import ChangedOptions, JobOptions, Request, make_request
 from bgsim.streams import check_seed
 from bgsim.tables import HasCard
 
@@ -68,7 +68,12 @@ class JobVerbs(HasCard):
     # ---- many jobs -----------------------------------------------------------------------------------
 
     def submit_many(
-        self, simulation: Simulation | str, parameter_sets: Iterable[Any], *, replicates: int, **options: Any
+        self,
+        simulation: Simulation | str,
+        parameter_sets: Iterable[Any],
+        *,
+        replicates: int,
+        **options: Unpack[JobOptions],
     ) -> Batch:
         """Submit a job for each parameter set, all with the same options, as the queue has room.
 
@@ -90,9 +95,9 @@ class JobVerbs(HasCard):
         parameters: Mapping[str, Any] | None = None,
         *,
         replicates: int,
-        design: str | None = None,
+        design: Literal["sobol", "latin"] | None = None,
         points: int | None = None,
-        **options: Any,
+        **options: Unpack[JobOptions],
     ) -> Sweep:
         """Submit a job for each combination of values, or for each point of a design, as the queue has room.
 
@@ -142,7 +147,7 @@ class JobVerbs(HasCard):
         *,
         replicates: int,
         ahead: int | None = None,
-        **options: Any,
+        **options: Unpack[JobOptions],
     ) -> Iterator[SimulationResult]:
         """Yield the result for each parameter set, in their order; the first failure is raised.
 
@@ -177,7 +182,10 @@ class JobVerbs(HasCard):
 
     @staticmethod
     def as_completed(
-        jobs: Iterable[Job], *, order: str = "completion", timeout_s: float | None = None
+        jobs: Iterable[Job],
+        *,
+        order: Literal["completion", "submission"] = "completion",
+        timeout_s: float | None = None,
     ) -> Iterator[Job]:
         """Yield jobs as they end, or in the order given.
 
@@ -209,7 +217,9 @@ class JobVerbs(HasCard):
                 raise TimeoutError(f"{job.id} did not end within {timeout_s} s")
             yield job
 
-    def executor(self, *, priority: Priority | str = Priority.NORMAL, group: str | None = None) -> EngineExecutor:
+    def executor(
+        self, *, priority: Priority | PriorityName = Priority.NORMAL, group: str | None = None
+    ) -> EngineExecutor:
         """Return a `concurrent.futures.Executor` whose plain callables wait for this engine's workers.
 
         Parameters
@@ -288,7 +298,7 @@ class JobVerbs(HasCard):
         """Return the jobs that failed for good, with parameters, attempts and tracebacks; the newest first."""
         return self._recovery.dead_letters()
 
-    def retry(self, letter_id: str, **changes: Any) -> Job:
+    def retry(self, letter_id: str, **changes: Unpack[ChangedOptions]) -> Job:
         """Submit a dead letter again and take it out.
 
         Parameters
@@ -305,7 +315,7 @@ class JobVerbs(HasCard):
         InvalidInputError, SimulationNotFoundError
             If it cannot be submitted so, or this process has not imported its simulation; it is kept.
         """
-        return self._recovery.retry(letter_id, changes)
+        return self._recovery.retry(letter_id, dict(changes))
 
     def discard(self, letter_id: str) -> DeadLetter:
         """Take a dead letter out and return it.

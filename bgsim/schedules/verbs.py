@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from bgsim.registry import find_if_named
-from bgsim.request import make_request
+from bgsim.request import JobOptions, make_request
 
 if TYPE_CHECKING:
     from bgsim.schedules.recurring import RecurringJobs
@@ -27,9 +27,9 @@ class ScheduleVerbs:
         cron: str,
         name: str | None = None,
         timezone: str = "UTC",
-        misfire: str = "once",
+        misfire: Literal["once", "skip", "all"] = "once",
         replace: bool = False,
-        **options: Any,
+        **options: Unpack[JobOptions],
     ) -> Schedule:
         """Submit a job again and again; kept in the store, and run by any engine on it.
 

@@ -129,7 +129,7 @@ def run(
             parameters,
             replicates=replicates,
             seed=seed,
-            priority=priority,
+            priority=Priority.of(priority),
             timeout_s=timeout_s,
             workspace=workspace,
             cache="refresh" if refresh else "use",
