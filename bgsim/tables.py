@@ -20,9 +20,6 @@ MOST_ROWS = 20
 
 _MOST_IN_SHORT = 200
 
-_MOST_IN_A_CELL = 60
-"""Characters, in text."""
-
 _LARGEST = 10**18
 """Integers below it are written in full."""
 
@@ -69,8 +66,8 @@ class Table:
     most: int | None = MOST_ROWS
 
     def __str__(self) -> str:
-        rows = [[_in_one_line(shown(cell)) for cell in row] for row in self._shown_rows()]
-        lines = [[_in_one_line(heading) for heading in self.headings], *rows] if self.headings else rows
+        rows = [_cut(row) for row in self._shown_rows()]
+        lines = [_cut(self.headings), *rows] if self.headings else rows
         right = self._numeric_columns(rows)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = ["  " + "  ".join(map(_aligned, line, widths, right)).rstrip() for line in lines]
@@ -194,9 +191,15 @@ def shown(cell: object) -> str:
     return brief(cell, 80)
 
 
-def _in_one_line(text: str) -> str:
+def _cut(row: Sequence[Any]) -> list[str]:
+    """Return the texts of a row; the last of them may be long."""
+    last = len(row) - 1
+    return [_in_one_line(shown(cell), 120 if i == last else 60) for i, cell in enumerate(row)]
+
+
+def _in_one_line(text: str, most: int) -> str:
     line = printable(text).replace("\n", " ").replace("\t", " ")
-    return line if len(line) <= _MOST_IN_A_CELL else f"{line[: _MOST_IN_A_CELL - 1]}…"
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def escaped(text: str) -> str:

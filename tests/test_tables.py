@@ -76,3 +76,9 @@ def test_an_object_is_shown_by_its_table() -> None:
 
     assert repr(Thing()) == str(Thing()) == "  a  b"
     assert Thing()._repr_html_() == Table((), [("a", "b")])._repr_html_()
+
+
+def test_what_is_long_is_cut_in_text_and_whole_in_html() -> None:
+    table = Table(("name", "why"), [("n" * 100, "w" * 100), ("a", "w" * 200)])
+    assert str(table).splitlines()[1:] == [f"  {'n' * 59}…  {'w' * 100}", f"  {'a'.ljust(60)}  {'w' * 119}…"]
+    assert "w" * 200 in table._repr_html_()
