@@ -20,7 +20,9 @@ from bgsim.threads.locks import Lock
 MAX_RECORDS = 1000
 """How many records of a job are kept, the newest."""
 
-LOGGERS = ("bgsim.engine", "bgsim.jobs.executor", "bgsim.kernels.compiled", "bgsim.progress", "bgsim.storage")
+LOGGERS = (
+    "bgsim.engine", "bgsim.jobs.executor", "bgsim.kernels.compiled", "bgsim.notebook", "bgsim.progress", "bgsim.storage"
+)  # fmt: skip
 """All loggers of bgsim."""
 
 _log: ContextVar[JobLog | None] = ContextVar("bgsim_job_log", default=None)
