@@ -99,9 +99,10 @@ class Names:
 def dataset_of_result(result: Result) -> xarray.Dataset:
     """Return a dataset of every replicate of a result, whose arrays are those of the result."""
     names = Names({"replicate"})
+    named = [(names.claim(variable.label), variable) for variable in variables_of(outputs_of(result))]
     variables = {}
-    for variable in variables_of(outputs_of(result)):
-        column, label = variable.column(result), names.claim(variable.label)
+    for label, variable in named:
+        column = variable.column(result)
         variables[label] = (["replicate", *names.dimensions(variable, column.shape[1:])], column)
     attributes = provenance(
         result.simulation, result.fingerprint, result.seed, result.replicates, result.parameters, [result.versions]

@@ -135,17 +135,18 @@ def _draw_line(
 def _draw_curves(ax: Axes, points: Points, variable: Variable, values: NDArray[Any], label: str) -> None:
     """Draw the mean of an array output over its axis, a line for each value of a parameter."""
     means = cube_of(points, variable, "mean")
-    pyplot = load("matplotlib.pyplot", "plot()")
-    colors = pyplot.get_cmap()(np.linspace(0.05, 0.9, len(means)))
-    for mean, value, color in zip(means, values, colors, strict=True):
+    pyplot, matplotlib = load("matplotlib.pyplot", "plot()"), load("matplotlib", "plot()")
+    few = len(means) <= _MOST_LINES or values.dtype.kind not in "iuf"
+    shades = np.argsort(np.argsort(values, kind="stable")) if few else values
+    seen = matplotlib.colors.ListedColormap(pyplot.get_cmap()(np.linspace(0.15, 0.9, 256)))  # also on white and black
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(shades.min(), shades.max()), seen)
+    for mean, value, color in zip(means, values, scale.to_rgba(shades), strict=True):
         if not np.isnan(mean).all():
             ax.plot(np.arange(len(mean)), mean, color=color, label=f"{value:g}" if values.dtype.kind == "f" else value)
-    if len(means) <= _MOST_LINES or values.dtype.kind not in "iuf":
+    if few:
         ax.legend(title=label, frameon=False)
     else:
-        matplotlib = load("matplotlib", "plot()")
-        scale = matplotlib.colors.Normalize(values.min(), values.max())
-        ax.figure.colorbar(matplotlib.cm.ScalarMappable(scale), ax=ax, label=label)
+        ax.figure.colorbar(scale, ax=ax, label=label)
     ax.set(xlabel=_axis_names(variable)[0], ylabel=_title(variable))
     drawing.integer_ticks(ax.xaxis)
     ax.margins(x=0)

@@ -246,6 +246,10 @@ def test_a_result_is_a_dataset_without_a_copy() -> None:
     assert np.shares_memory(data["path"].values, result["path"])
     assert json.loads(data.attrs["parameters"]) == {"steps": 3, "scale": 1.0, "label": ""}
     assert (data.attrs["seed"], data.attrs["replicates"]) == (2, 5)
+    steps = bgsim.simulation(
+        lambda p, rng: (np.zeros(p.steps), 1), outputs={"row": ("f8", "steps"), "steps": "i8"}, compile=False
+    )
+    assert bgsim.run(steps, {"steps": 3}, replicates=2).to_xarray()["row"].dims == ("replicate", "steps_")
     things = bgsim.run(mixed, {"x": 1}, replicates=2).to_xarray()
     assert things["thing.place.at"].shape == (2, 2)
 

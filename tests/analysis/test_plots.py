@@ -220,6 +220,10 @@ def test_curves_have_a_line_for_each_value(engine: Any) -> None:
     assert few.get_legend().get_title().get_text() == "a [m]"
     many = drawn(engine.sweep(model, {"b": np.linspace(0.1, 0.4, 12)}, replicates=5).plot("curve"))
     assert len(many.lines) == 12
+    turned = drawn(engine.sweep(model, {"a": [2, 1]}, {"b": 1.0}, replicates=5).plot("curve"))
+    straight = drawn(engine.sweep(model, {"a": [1, 2]}, {"b": 1.0}, replicates=5).plot("curve"))
+    colors = [[tuple(line.get_color()) for line in ax.lines] for ax in (turned, straight)]
+    assert colors[0] == colors[1][::-1]
     assert many.figure.axes[1].get_ylabel() == "rate of growth [per day]"
     assert (many.get_xlabel(), many.get_ylabel()) == ("days", "mean of curve")
 
