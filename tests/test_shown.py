@@ -80,6 +80,7 @@ def test_one_object_is_shown_in_a_few_lines_and_as_html(engine: bgsim.Engine, na
 LISTS: dict[str, tuple[Look, str]] = {
     "results": (lambda e: e.store.results(), "  result        simulation     replicates  strike  stored\n"),
     "letters": (lambda e: e.dead_letters(), "  dead letter "),
+    "recent": (lambda e: e.recent(), "  job "),
 }
 
 

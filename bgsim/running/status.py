@@ -75,20 +75,18 @@ def ended_status(job_id: str, ended: tuple[Any, ...]) -> JobStatus:
 
 def jobs_table(jobs: Sequence[Job]) -> Table:
     """Return a table of what jobs are doing now."""
+    return statuses_table([job.status() for job in jobs])
+
+
+def statuses_table(statuses: Sequence[JobStatus]) -> Table:
+    """Return a table of what jobs were doing."""
     rows = []
-    for status in (job.status() for job in jobs):
-        left = status.estimated_time_remaining_s
-        rows.append(
-            (
-                status.id,
-                status.simulation.rpartition(".")[2],
-                status.state.value,
-                f"{status.fraction:.1%}",
-                status.total_replicates,
-                None if left is None else format_duration(1000 * left),
-            )
-        )
-    return Table(("job", "simulation", "state", "done", "replicates", "left"), rows).trimmed()
+    for status in statuses:
+        left, what = status.estimated_time_remaining_s, status.simulation.rpartition(".")[2]
+        remaining = None if left is None else format_duration(1000 * left)
+        done = f"{status.fraction:.1%}"
+        rows.append((status.id, what, status.state.value, done, status.total_replicates, remaining, status.error))
+    return Table(("job", "simulation", "state", "done", "replicates", "left", "error"), rows).trimmed()
 
 
 class StatusReader:
@@ -121,7 +119,7 @@ class StatusReader:
             raise RequestNotFoundError(f"no job {job_id!r}; it is unknown, or finished long ago")
         return ended_status(job_id, ended)
 
-    def recent(self, most: int) -> list[JobStatus]:
+    def recent(self, most: int) -> Listing[JobStatus]:
         """Return what the newest jobs are doing, or how they ended; the newest first."""
         with self._lock:
             live = list(islice(reversed(self._state.jobs.values()), most))
@@ -129,7 +127,7 @@ class StatusReader:
             found = [(job.submitted_at, self._live_status(job)) for job in live]
         found += [(outcome[0] - outcome[6], ended_status(job_id, outcome)) for job_id, outcome in ended]
         found.sort(key=lambda pair: -pair[0])
-        return [status for _, status in found[:most]]
+        return Listing((status for _, status in found[:most]), statuses_table)
 
     def status(self, job: Job) -> JobStatus:
         """Return what a job is doing, or how it ended."""
