@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import HANDSHAKE_S
 from kernels import Walk, fragile, one_draw, walk
+from new_process import printed
 
 import bgsim
 from bgsim.errors import (
@@ -251,3 +252,30 @@ def test_a_sweep_is_every_combination_with_the_last_varying_fastest() -> None:
         assert {job.parameters["label"] for job in sweep} == {"x"}
         alone = engine.submit(walk, Walk(steps=2, scale=1.5, label="x"), replicates=3)
         assert sweep[4].result()["end"].tolist() == alone.result()["end"].tolist()
+
+
+def test_the_thread_that_waits_for_a_sweep_imports_xarray() -> None:
+    """Then the first dataset takes no second; where there is nothing to wait for, no time goes into it."""
+    code = """
+        import sys, bgsim
+        from bgsim.testing import gate, gated
+
+        with bgsim.Engine(workers=1) as engine, gate("a") as a:
+
+            class Opens:
+                def find_spec(self, name, *_):
+                    if name == "xarray":
+                        a.open()
+
+            sys.meta_path.insert(0, Opens())
+            ended = engine.sweep(gated, {"name": ["b"]}, replicates=1)
+            assert ended[0].exception() is None
+            assert ended.wait() and ended.results()
+            sweep = engine.sweep(gated, {"name": ["a"]}, replicates=1)
+            a.wait_until_reached()
+            assert not sweep.wait(0.0)
+            print("xarray" in sys.modules)
+            sweep.results()
+            print("xarray" in sys.modules)
+        """
+    assert printed(code) == "False\nTrue\n"
