@@ -181,11 +181,13 @@ def _leaves(variable: Variable) -> Iterator[Variable]:
 def cube_of(points: Points, variable: Variable, statistic: str) -> NDArray[Any]:
     """Return what a variable has at each point, the points first; missing where there is no result.
 
-    Shapes that differ between points, as where a length is swept, are filled up to the longest.
+    Shapes that differ between points, as where a length is swept, are filled up to the longest; so are the replicates
+    of a job that has not ended.
     """
     shapes = [variable.shape(point.parameters) for point in points]
     shape = tuple(map(max, zip(*shapes, strict=True)))
     ragged = any(one != shape for one in shapes)
+    ragged = ragged or (statistic == "replicates" and any(r.replicates < points.replicates for r in points.results))
     whole = not ragged and all(point.result is not None for point in points)
     of: Callable[[Result], Any] = variable.column
     if statistic == "replicates":

@@ -110,9 +110,9 @@ def histogram(ax: Axes, name: str, column: NDArray[Any]) -> None:
 def proportion(ax: Axes, name: str, column: NDArray[Any], confidence: float) -> None:
     """Draw how often a boolean output is false and true, with Wilson's interval."""
     for place, side in enumerate((~column, column)):
-        low, high = interval(side, confidence)
-        ax.bar(place, side.mean(), 0.6, color="C0", alpha=0.85)
-        _error_bar(ax, place, side.mean(), low, high)
+        mean, (low, high) = _mean(side), interval(side, confidence)
+        ax.bar(place, mean, 0.6, color="C0", alpha=0.85)
+        _error_bar(ax, place, mean, low, high)
     ax.set(xlabel=name, ylabel="proportion of replicates", ylim=(0, 1.02), xlim=(-0.7, 1.7))
     ax.set_xticks([0, 1], ["false", "true"])
 
@@ -121,7 +121,7 @@ def fan(ax: Axes, name: str, axis: str, column: NDArray[Any], confidence: float)
     """Draw an array output over its axis: median and quantiles, or the proportion of a boolean one."""
     places = np.arange(column.shape[1])
     if column.dtype.kind == "b":
-        band(ax, places, column.mean(axis=0), *interval(column, confidence), f"{100 * confidence:g} % interval")
+        band(ax, places, _mean(column), *interval(column, confidence), f"{100 * confidence:g} % interval")
         ax.legend(frameon=False)
         ax.set(xlabel=axis, ylabel=f"proportion of {name}", ylim=(0, 1.02))
     else:
@@ -210,6 +210,10 @@ def difference(ax: Axes, name: str, mean: Any, low: Any, high: Any, label: str) 
         ax.axvline(0, **none)
         ax.set(xlabel=f"difference of {name}", yticks=[], ylim=(-1, 1))
     ax.legend(frameon=False, fontsize="small")
+
+
+def _mean(column: NDArray[Any]) -> Any:
+    return statistics.mean(statistics.numbers(column))
 
 
 def _error_bar(ax: Axes, place: float, mean: float, low: float, high: float) -> None:

@@ -29,7 +29,8 @@ def frame_of_points(points: Points, rows: str) -> pandas.DataFrame:
     check_word("rows", rows, ROWS)
     there = np.array([point.result is not None for point in points])
     is_long = rows == "replicate"
-    repeats = np.where(there, points.replicates, 1) if is_long else np.ones(len(points), int)
+    counts = [1 if point.result is None else point.result.replicates for point in points]
+    repeats = np.array(counts if is_long else [1] * len(points))
     varied = points.varied()
     names = Names({*varied})
     about = {names.claim(name): [getattr(p, name) for p in points] for name in ("state", "error")}
@@ -64,7 +65,7 @@ def _replicates(points: Points, there: NDArray[np.bool_], repeats: NDArray[np.in
     found = {}
     for variable in variables_of(points.simulation.outputs):
         cube = cube_of(complete, variable, "replicates") if len(complete) else np.empty((0, 0), variable.dtype)
-        flat = cube.reshape(-1, *cube.shape[2:])
+        flat = cube[np.arange(cube.shape[1]) < repeats[there, np.newaxis]]
         for element in np.ndindex(flat.shape[1:]):
             values = flat[(slice(None), *element)]
             if not whole:

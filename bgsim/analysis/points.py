@@ -44,7 +44,8 @@ class Point:
     error : str
         Why there is no result, if the job failed or was refused; else empty.
     result : SimulationResult or None
-        None unless the job is completed.
+        The replicates that are finished, of a job that has not ended; None if none is, or the job failed or was
+        cancelled.
     """
 
     parameters: ParameterSet

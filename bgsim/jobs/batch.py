@@ -307,10 +307,15 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
         parameters = self._requests[number].parameters
         if job is None:
             return Point(parameters, "not submitted", text_of(self._refused) if self._refused else "", None)
-        state = job.state
+        state, result = job.state, None
         error = job.exception(timeout=None) if state is JobState.FAILED else None
-        result = job.result() if state is JobState.COMPLETED else None
-        return Point(parameters, state.value, text_of(error) if error else "", result)
+        if state is JobState.COMPLETED:
+            result = job.result()
+        elif not state.is_terminal:
+            result = job.partial()
+        return Point(
+            parameters, state.value, text_of(error) if error else "", result if result and result.replicates else None
+        )
 
     def _varied(self) -> tuple[Mapping[str, Sequence[Any]], Mapping[str, Sequence[Any]]]:
         """Return the values of each parameter, if the points are a grid of them; and those at each point, if known."""

@@ -38,7 +38,7 @@ class Tabulated(ABC):
         confidence : float
             Of the intervals, between 0 and 1.
         wait : bool
-            Whether to wait until all jobs have ended. If not, the figure has what is there now.
+            Whether to wait until all jobs have ended. If not, the figure has what is there now, as for `to_xarray`.
 
         Returns
         -------
@@ -74,7 +74,8 @@ class Tabulated(ABC):
             not NaN: of each output over its replicates. An output that is no number is left out. Or ``replicates``:
             every one of them, along the dimension ``replicate``.
         wait : bool
-            Whether to wait until all jobs have ended. If not, the dataset has what is there now.
+            Whether to wait until all jobs have ended. If not, the dataset has what is there now: also the finished
+            replicates of a job that runs. ``valid`` says how many they are.
 
         Raises
         ------
@@ -101,7 +102,7 @@ class Tabulated(ABC):
             are not NaN, of each output of numbers. A row a replicate has the column ``replicate``, and each output.
             Elements of arrays and fields of structures have columns, as in `SimulationResult.to_pandas`.
         wait : bool
-            Whether to wait until all jobs have ended. If not, the frame has what is there now.
+            Whether to wait until all jobs have ended. If not, the frame has what is there now, as for `to_xarray`.
 
         Raises
         ------

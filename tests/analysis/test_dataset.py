@@ -16,7 +16,7 @@ from kernels import Walk, one_draw, walk
 
 import bgsim
 from bgsim.errors import InvalidInputError, MissingExtraError
-from bgsim.testing import GATES, Gate, gated
+from bgsim.testing import GATES, Gate, SteppedEngine, gated, run_all
 
 xarray = pytest.importorskip("xarray")
 
@@ -137,6 +137,36 @@ def test_what_is_there_now_needs_no_wait() -> None:
     finally:
         for name in names:
             GATES.pop(name).go_on.set()
+
+
+def test_the_finished_replicates_of_a_running_job_are_there_now() -> None:
+    pytest.importorskip("pandas")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    with SteppedEngine(max_concurrent_simulations=1) as engine:
+        sweep = engine.sweep(walk, {"scale": [1.0, 2.0]}, {"steps": 2}, replicates=5000, seed=3)
+        while not sweep[0].partial().replicates:
+            engine.step()
+        done = sweep[0].partial()
+        assert 0 < done.replicates < 5000
+        data, each = sweep.to_xarray(wait=False), sweep.to_xarray("replicates", wait=False)
+        assert data["state"].values.tolist() == ["running", "queued"]
+        assert data["end"].values[0] == done["end"].mean()
+        assert np.isnan(data["end"].values[1])
+        assert sweep.to_xarray("valid", wait=False)["end"].values[0] == done.replicates
+        assert data.attrs["missing"] == 1
+        assert each["end"].values[0, : done.replicates].tolist() == done["end"].tolist()
+        assert np.isnan(each["end"].values[0, done.replicates :]).all()
+        frame, long = sweep.to_pandas(wait=False), sweep.to_pandas("replicate", wait=False)
+        assert frame["end_valid"].tolist() == [done.replicates, 0]
+        assert len(long) == done.replicates + 1
+        assert long["end"].to_numpy()[:-1].tolist() == done["end"].tolist()
+        assert long["replicate"].iloc[-2] == done.replicates - 1
+        line = sweep.plot("end", wait=False).lines[0]
+        assert line.get_ydata()[0] == done["end"].mean()
+        pyplot.close("all")
+        sweep.cancel()
+        assert sweep.to_xarray(wait=False).attrs["missing"] == 2
+        run_all(engine)
 
 
 def test_what_was_never_submitted_is_listed() -> None:
