@@ -311,11 +311,9 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
         error = job.exception(timeout=None) if state is JobState.FAILED else None
         if state is JobState.COMPLETED:
             result = job.result()
-        elif not state.is_terminal:
-            result = job.partial()
-        return Point(
-            parameters, state.value, text_of(error) if error else "", result if result and result.replicates else None
-        )
+        elif not state.is_terminal and (finished := job.partial()).replicates:
+            result = finished
+        return Point(parameters, state.value, text_of(error) if error else "", result)
 
     def _varied(self) -> tuple[Mapping[str, Sequence[Any]], Mapping[str, Sequence[Any]]]:
         """Return the values of each parameter, if the points are a grid of them; and those at each point, if known."""

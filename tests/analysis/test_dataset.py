@@ -165,8 +165,8 @@ def test_the_finished_replicates_of_a_running_job_are_there_now() -> None:
         assert line.get_ydata()[0] == done["end"].mean()
         pyplot.close("all")
         sweep.cancel()
-        assert sweep.to_xarray(wait=False).attrs["missing"] == 2
         run_all(engine)
+        assert sweep.to_xarray(wait=False).attrs["missing"] == 2
 
 
 def test_what_was_never_submitted_is_listed() -> None:
