@@ -161,8 +161,8 @@ class Summary(Tabular, Mapping[str, ColumnSummary]):
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return headings and rows of text.
 
-        An array output has the least and the greatest of each statistic over its elements. Where values are NaN, a
-        column says how many are not.
+        An array output has the least and the greatest of each statistic over its elements, and no interval, since each
+        element has its own. Where values are NaN, a column says how many are not.
         """
         has_nan = any(s.has_nan for s in self.values())
         headings = ["output", "mean", "standard error", "sd", *(f"{100 * q:g} %" for q in self._quantiles)]
@@ -177,7 +177,7 @@ class Summary(Tabular, Mapping[str, ColumnSummary]):
                 continue
             cells = [*map(span, (s.mean, s.standard_error, s.sd, *s.quantiles.values()))]
             if self.confidence is not None:
-                cells.insert(1, f"{span(s.low)} to {span(s.high)}")
+                cells.insert(1, "" if np.ndim(s.low) else f"{span(s.low)} to {span(s.high)}")
             if has_nan:
                 cells.insert(0, s.valid_text.removeprefix("valid "))
             rows.append([f"{name} {np.shape(s.mean)}" if np.ndim(s.mean) else name, *cells])

@@ -115,6 +115,8 @@ def test_the_table_has_arrays_intervals_and_what_is_valid(result: Any) -> None:
     x = summary["x"]
     assert f"{x.low:.6g} to {x.high:.6g}" in repr(summary)
     assert x.low < x.mean < x.high
+    assert summary["curve"].low.shape == (3,)
+    assert repr(summary).count(" to ") == 2
     html = summary._repr_html_()
     assert "text-align:right" in html
     assert "padding" in html
