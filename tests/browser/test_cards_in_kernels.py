@@ -139,3 +139,30 @@ def test_a_kernel_that_is_closed_ends_within_a_second(found: Kernel) -> None:
     while found.manager.is_alive():
         assert time.monotonic() < began + 10
     assert time.monotonic() - began < 2.0  # a second, and what a busy machine takes
+
+
+def test_a_cell_that_is_a_simulation_shows_its_card(found: Kernel) -> None:
+    found.run("%load_ext bgsim")
+    cell = "%%simulate walk_job -n 1e8 --set drift=0.5\ndef walk(p, rng):\n    end = p.drift + rng.random()\n    return end"
+    messages = found.run(cell)
+    (shown,) = [m for m in messages if m["msg_type"] == "display_data"]
+    assert WIDGET in shown["content"]["data"]
+    assert "drift 0.5" in shown["content"]["data"]["text/html"]
+    found.html("running")
+    found.run("assert walk_job.simulation is walk\nassert walk_job.parameters['drift'] == 0.5\nfirst = walk_job")
+    found.run(cell.replace("0.5", "0.7"))
+    found.run("import concurrent.futures\nassert concurrent.futures.wait([first], 30).done\nassert first.cancelled()")
+
+
+def test_a_hundred_cards_at_once_can_be_used(found: Kernel) -> None:
+    found.run(
+        "from IPython.display import display\n"
+        "for seed in range(100):\n    display(engine.submit(asian_call, replicates=50_000_000, seed=seed))"
+    )
+    opened = [m for m in found.seen if m["msg_type"] == "comm_open" and "html" in m["content"]["data"]["state"]]
+    assert len(opened) == 100
+    for _ in range(10):
+        found.until(lambda m: m["msg_type"] == "comm_msg", "updates")
+    last = opened[-1]["content"]["comm_id"]
+    found.press(last, "cancel")
+    found.until(lambda m: m["content"].get("comm_id") == last and "cancelled" in (html_in(m) or ""), "the last card")

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import kernels
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,7 +175,7 @@ def test_compiling_counts_the_seconds_and_moves(monkeypatch: pytest.MonkeyPatch)
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=600))
 def test_a_histogram_keeps_the_bulk_in_few_bars(counts: list[int]) -> None:
-    bars, edges = bulk(counts, [float(i) for i in range(len(counts) + 1)])
+    bars, edges = bulk(np.array(counts), np.arange(len(counts) + 1.0))
     assert len(bars) <= BARS
     if sum(counts):
         assert len(edges) == len(bars) + 1

@@ -42,6 +42,13 @@ class CardWidget(anywidget.AnyWidget):  # type: ignore[misc] # which mypy does n
         self.html = html
         self._let_the_front_end_choose()
 
+    def send_state(self, key: Any = None) -> None:
+        """Send the front end what has changed; of the HTML, without a look at all other traits."""
+        if key == "html":
+            self._send({"method": "update", "state": {"html": self.html}, "buffer_paths": []})
+        else:
+            super().send_state(key)
+
     def _let_the_front_end_choose(self) -> None:
         """Have the kernel take what a button says where the front end sends it: in a subshell, beside a busy cell.
 

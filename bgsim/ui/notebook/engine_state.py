@@ -23,14 +23,10 @@ def engine_state(engine: Engine) -> dict[str, Any]:
     """Return what a card says of an engine now: all that runs, and beside it what is newest; JSON alone."""
     jobs = engine.jobs()
     running = [job for job in jobs if job.moved_to in _STARTED]
-    shown = {job.id for job in running[-MOST_ROWS:]}
-    found = engine.recent(max(MOST_ROWS, len(jobs)))
-    kept = [status for status in found if status.id in shown]
-    for status in found:
-        if len(kept) < MOST_ROWS and status.id not in shown:
-            kept.append(status)
-    place = {status.id: number for number, status in enumerate(found)}
-    kept.sort(key=lambda status: place[status.id])
+    newest = engine.recent(MOST_ROWS)
+    listed = {status.id for status in newest}
+    older = [job.status() for job in reversed(running[-MOST_ROWS:]) if job.id not in listed]
+    kept = newest[: MOST_ROWS - len(older)] + older
     return {
         "kind": "engine",
         "name": "engine",

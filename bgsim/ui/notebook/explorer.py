@@ -14,7 +14,7 @@ from bgsim.registry import find_if_named
 from bgsim.tables import HasCard
 from bgsim.threads.locks import Lock
 from bgsim.ui.notebook import text
-from bgsim.ui.notebook.job_state import job_state
+from bgsim.ui.notebook.job_state import Results, job_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,12 +171,13 @@ class ExplorerSource:
     def __init__(self, explorer: Explorer) -> None:
         self._explorer = explorer
         self._error = ""
+        self._results = Results()
         self._kept: dict[str, Any] = {"outputs": [], "histogram": None}
 
-    def state(self, now: float, note: str) -> dict[str, Any]:  # noqa: ARG002 - a job has a clock of its own
+    def state(self, now: float, note: str) -> dict[str, Any]:
         """Return what the card says now; results of the values before stay until there are new ones."""
         explorer = self._explorer
-        state = job_state(explorer.job, note)
+        state = job_state(explorer.job, note, self._results, now)
         filled = state["histogram"] is None or bool(state["histogram"]["heights"])
         if filled or not self._kept["outputs"]:
             self._kept = {"outputs": state["outputs"], "histogram": state["histogram"]}
@@ -197,7 +198,7 @@ class ExplorerSource:
 
     def is_over(self) -> bool:
         """Tell whether nothing changes until a slider moves."""
-        return self._explorer.job.done()
+        return self._explorer.job.moved_to.is_terminal
 
     def do(self, message: Mapping[str, Any]) -> None:
         """Move sliders."""

@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.ui.notebook.engine_state import engine_state
-from bgsim.ui.notebook.job_state import job_state
+from bgsim.ui.notebook.job_state import Results, job_state
 from bgsim.ui.notebook.sweep_state import BatchReader
 
 if TYPE_CHECKING:
@@ -38,14 +38,15 @@ class JobSource:
 
     def __init__(self, job: Job) -> None:
         self._job: Job | None = job
+        self._results = Results()
         self._last: dict[str, Any] = {}
 
-    def state(self, now: float, note: str) -> dict[str, Any]:  # noqa: ARG002 - a job has a clock of its own
+    def state(self, now: float, note: str) -> dict[str, Any]:
         """Return what the card says now."""
         job = self._job
         if job is None:
             return self._last
-        state = job_state(job, note)
+        state = job_state(job, note, self._results, now)
         if state["ended"]:
             self._last, self._job = state, None
         return state
@@ -53,7 +54,7 @@ class JobSource:
     def is_over(self) -> bool:
         """Tell whether it has ended."""
         job = self._job
-        return job is None or job.done()
+        return job is None or job.moved_to.is_terminal
 
     def do(self, message: Mapping[str, Any]) -> None:
         """Pause, resume or cancel it."""

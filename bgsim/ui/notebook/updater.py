@@ -24,8 +24,8 @@ logger = logging.getLogger("bgsim.notebook")
 INTERVAL_S = 0.1
 """Between two rounds, at the least."""
 
-IDLE_S = 0.5
-"""Between two rounds while nothing changes."""
+IDLE_S = 1.0
+"""Between two looks at a card that does not change, and between two rounds if none does."""
 
 SHARE = 0.008
 """The part of a core that the thread may take."""
@@ -81,7 +81,7 @@ class Card:
         self._front: Front | None = None
         self._note = ""
         self._views: set[str] | None = None  # those on the screen; None until one has said so
-        self._is_due_at = -math.inf
+        self._is_due_at, self._wait_s = -math.inf, 0.0
         self.first = self._shown = self._saved = source.state(clock(), "")
         self.ended = self.rests = bool(self.first["ended"])
 
@@ -110,8 +110,10 @@ class Card:
     def _update(self, front: Front, now: float, *, over: bool) -> bool:
         state = self._source.state(now, self._note)
         changed = state != self._shown
+        self._wait_s = front.interval_s if changed else min(IDLE_S, max(front.interval_s, 1.5 * self._wait_s))
+        self._is_due_at = now + self._wait_s
         if changed:
-            self._shown, self._is_due_at = state, now + front.interval_s
+            self._shown = state
             front.show(state)
         if state["ended"]:
             self.ended = True
