@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # How long a soak takes.
 SECONDS ?= 600
 
-.PHONY: demo test test-fast test-ui soak lint bench docs clean
+.PHONY: demo test test-fast test-ui soak lint bench tutorial docs clean
 
 demo: .venv/core
 	@BGSIM=$(BIN)/bgsim sh examples/demo.sh
@@ -37,6 +37,11 @@ lint: .venv/lint
 
 bench: .venv/bench
 	$(BIN)/python -m benchmarks
+
+# Runs the notebooks of docs/tutorial again, in place.
+tutorial: .venv/ui-test
+	rm -f docs/tutorial/*.db* docs/tutorial/*.nc
+	$(BIN)/jupyter execute --inplace docs/tutorial/*.ipynb
 
 docs: .venv/docs
 	$(BIN)/mkdocs build --strict
