@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import secrets
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -45,6 +45,7 @@ from bgsim.schedules.verbs import ScheduleVerbs
 from bgsim.simulation import Simulation
 from bgsim.storage import Store, open_store
 from bgsim.storage.memory_journal import MemoryJournal
+from bgsim.tables import Listing, Table
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
@@ -334,13 +335,19 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         )
 
 
+def _engines_table(engines: Sequence[Engine]) -> Table:
+    counts = [(engine, engine.stats().queue) for engine in engines]
+    rows = [(e.config.workers, queue.processing, queue.waiting, e.store.location) for e, queue in counts]
+    return Table(("workers", "running", "waiting", "store"), rows)
+
+
 def engines() -> list[Engine]:
     """Return the engines of this process whose threads have not ended, the oldest first.
 
     Also one that no name refers to any more, while it ends its jobs: a cell of a notebook that is run again leaves the
     engine of the first time behind. ``engine.jobs()`` says what each does, ``engine.close(cancel=True)`` ends it.
     """
-    return open_engines()
+    return Listing(open_engines(), _engines_table)
 
 
 def run(

@@ -56,12 +56,18 @@ RUN = st.one_of(
     flags("--json", "--refresh", "--nonsense", "--help"), STORE,
 )  # fmt: skip
 JSON = flags("--json") | STORE
+LS = st.one_of(
+    option("--set", SETTINGS | st.sampled_from(["strike=90..100", "strike=..", "strike=1..x", "seed=1"])),
+    option("--simulation", TEXTS | st.just("european_call")), option("--seed", NUMBERS), option("-n", NUMBERS),
+    option("--since", TEXTS | NUMBERS | st.sampled_from(["1 h", "2 days ago", "1e400 s", "-1 d", "0001-01-01", "9999-12-31"])),
+    JSON,
+)  # fmt: skip
 HASHES = st.sampled_from(["{hash}", "", "0", "f"]) | TEXTS
 COMMANDS = st.one_of(
     command(["run"], st.sampled_from(["european_call"] * 6 + ["european_cal", "os:path", ":", "a..b", "\0"]), options=RUN),
     command(["describe"], TEXTS | st.just("european_call"), options=flags("--help", "--x")),
     command(["explain"], st.just("european_call"), options=option("--result", HASHES) | JSON),
-    command(["store", "ls"], options=JSON),
+    command(["store", "ls"], options=LS),
     command(["store", "show"], HASHES, options=JSON),
     command(["store", "slots"], options=JSON),
     command(["store", "compare"], WORKSPACES, options=option("--confidence", NUMBERS) | JSON),

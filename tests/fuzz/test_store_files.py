@@ -205,6 +205,11 @@ def used(path: Path, whole: Whole) -> set[str] | None:
         attempt(lambda: store.compare("w"))
         attempt(lambda: store.explain(free, replicates=3))
         attempt(lambda: store.most_similar({"x": 2.5}))
+        for question in ({}, {"x": 2.5}, {"x": (0, 3), "seed": 0}, {"simulation": "free", "since": "1 h", "limit": 2}):
+            for stored in attempt(lambda question=question: store.find(**question)) or []:
+                assert repr(stored)
+                attempt(lambda stored=stored: repr(store.load_result(stored)))
+        attempt(lambda: store.results()._repr_html_())
         attempt(store.size)
         attempt(lambda: [store.journal.interrupted(), store.journal.dead_letters(), store.journal.schedules()])
         with contextlib.suppress(BgsimError, sqlite3.Error), store.database() as database:  # the caller's own SQL
