@@ -79,7 +79,7 @@ class _InShort:
 
     def _render_traceback_(self: Any) -> list[str]:
         first, *rest = str(self).splitlines()[:_MOST_LINES] or [""]
-        frames = [("raised by", _frame_of_user(self.__cause__)), ("at", _frame_of_user(self))]
+        frames = [("raised in", _frame_of_user(self.__cause__)), ("asked for in", _frame_of_user(self))]
         places = [f"{how} {place}" for how, place in frames if place]
         return [
             f"{type(self).__name__}: {first}",

@@ -311,7 +311,7 @@ def test_an_error_of_a_wrong_input_is_short_in_a_notebook() -> None:
         assert f"{Path(__file__).name}, line " in lines[-2]
         if kind is ReplicateError:
             assert (
-                f'raised by {__file__}, line {fails.__code__.co_firstlineno + 1}: raise ValueError("no such thing")'
+                f'raised in {__file__}, line {fails.__code__.co_firstlineno + 1}: raise ValueError("no such thing")'
                 in lines
             )
         else:
