@@ -13,12 +13,6 @@ from jupyter_client.manager import AsyncKernelManager
 from kernels_of_jupyter import NAMES, write_specs
 from lab import chromium, shot
 
-# nbclient leaves its sockets to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 CELLS = [
     "import bgsim\nfrom bgsim.models.options import asian_call\nengine = bgsim.Engine()",
     "job = engine.submit(asian_call, replicates=30_000, seed=1)\njob",
