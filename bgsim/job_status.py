@@ -118,7 +118,8 @@ class JobStatus(Tabular):
             text += f", starts in about {format_duration(1000 * self.estimated_wait_s)}"
         phase = self.phase if self.compiling_s is None else f"compiling for {format_duration(1000 * self.compiling_s)}"
         if self.state in (JobState.RUNNING, JobState.SUSPENDED, JobState.CANCELLING):
-            text += f" ({phase}) {self.fraction:.1%} of {self.total_replicates:,}"
+            text += "" if phase == self.state.value else f" ({phase})"
+            text += f" {self.fraction:.1%} of {self.total_replicates:,}"
         if self.estimated_time_remaining_s is not None:
             text += f", {format_duration(1000 * self.estimated_time_remaining_s)} left"
         if self.overdue_s is not None:

@@ -104,9 +104,10 @@ class Bins:
 
     def histogram(self, bins: int) -> Histogram:
         """Return the counts in at most so many bins, 2 or more."""
-        found = self
-        while len(found.counts) > bins:
-            found = found.wider(found.exponent + 1)
+        exponent, last = self.exponent, self.first + len(self.counts) - 1
+        while (last >> exponent - self.exponent) - (self.first >> exponent - self.exponent) >= bins:
+            exponent += 1
+        found = self.wider(exponent)
         edges = np.arange(found.first, found.first + len(found.counts) + 1, dtype=np.float64)
         with np.errstate(over="ignore"):  # behind the largest double the edge is infinity
             return Histogram(np.ldexp(edges, found.exponent), found.counts, self.rows)
