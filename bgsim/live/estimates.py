@@ -87,12 +87,12 @@ class Moments:
         """Return the mean and its standard error."""
         if isinstance(self.mean, float):
             n = self.valid
-            error = math.sqrt(self.squares / (n - 1) / n) if n > 1 else math.nan
-            return Estimate(self.mean if n else math.nan, error, self.rows, n)
+            deviation = math.sqrt(self.squares / (n - 1) / n) if n > 1 else math.nan
+            return Estimate(self.mean if n else math.nan, deviation, self.rows, n)
         few = self.valid < 2
         variance = np.asarray(self.squares) / np.where(few, 1, self.valid - 1)
         error = np.where(few, np.nan, np.sqrt(variance / np.maximum(self.valid, 1)))
-        mean = np.where(self.valid > 0, self.mean, np.nan)
+        mean: NDArray[Any] = np.where(self.valid > 0, self.mean, np.nan)
         if not np.ndim(mean):  # of complex or of long doubles
             return Estimate(mean.item(), error.item(), self.rows, int(self.valid))
         return Estimate(mean, error, self.rows, self.valid)
