@@ -62,6 +62,8 @@ class BgsimError(Exception):
     """The root of the tree.
 
     It can be pickled and copied with its attributes. What of them cannot be pickled is kept as the text that shows it.
+    The text says what has to be done, so IPython shows that and the caller's line, and no pages of frames;
+    ``traceback.print_last()`` prints those.
     """
 
     def __str__(self) -> str:
@@ -70,14 +72,7 @@ class BgsimError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return _made_again, (type(self), self.args), {name: _kept(value) for name, value in vars(self).items()}
 
-
-class _InShort:
-    """An error whose text says all: IPython shows that and the caller's line, and no pages of frames.
-
-    What has to be done stands in the text; ``traceback.print_last()`` prints the frames.
-    """
-
-    def _render_traceback_(self: Any) -> list[str]:
+    def _render_traceback_(self) -> list[str]:
         first, *rest = str(self).splitlines()[:_MOST_LINES] or [""]
         frames = [("raised in", _frame_of_user(self.__cause__)), ("asked for in", _frame_of_user(self))]
         places = [f"{how} {place}" for how, place in frames if place]
@@ -89,7 +84,7 @@ class _InShort:
         ]
 
 
-class InvalidInputError(_InShort, BgsimError, ValueError):
+class InvalidInputError(BgsimError, ValueError):
     """An input was refused before any work started.
 
     Attributes
@@ -130,7 +125,7 @@ class NotPicklableError(BgsimError, TypeError):
     """What belongs to the process that made it can be neither pickled nor copied."""
 
 
-class CompileError(_InShort, BgsimError, TypeError):
+class CompileError(BgsimError, TypeError):
     """numba cannot compile the kernel; the message points at the line, and says what to do.
 
     Attributes
@@ -171,7 +166,7 @@ class NoThreadError(BgsimError, RuntimeError):
     """The system starts no more threads: it limits them, or is short of memory."""
 
 
-class ReplicateError(_InShort, BgsimError, RuntimeError):
+class ReplicateError(BgsimError, RuntimeError):
     """A replicate raised; raised ``from`` the exception of the simulation.
 
     Attributes
@@ -290,7 +285,9 @@ def _frame_of_user(error: BaseException | None) -> str:
     if error is None:
         return ""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not any(part in frame.filename for part in _NOT_OF_USERS):
+        if frame.line and not any(
+            part in frame.filename for part in _NOT_OF_USERS
+        ):  # what dataclasses makes has no line
             cell = "ipykernel_" in frame.filename or frame.filename.startswith("<")
             return printable(f"{'a cell' if cell else frame.filename}, line {frame.lineno}: {frame.line}")
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -287,12 +288,14 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
             If a function that a worker of the engine runs would wait for ever.
         """
         wait = self._engine.before_waiting(self, timeout)
-        if wait is None:
-            return super().result(timeout)
         try:
             return super().result(timeout)
+        except CancelledError:
+            told = f"{self.id} was cancelled; partial() has the replicates that were finished"
+            raise CancelledError(told) from None
         finally:
-            wait.end()
+            if wait is not None:
+                wait.end()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the job to end, and return why it failed, or None."""

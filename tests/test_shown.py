@@ -6,6 +6,7 @@ import copy
 import logging
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +95,29 @@ def test_a_list_is_shown_as_a_table_and_is_a_list(engine: bgsim.Engine, name: st
     assert repr(found[:1]).count("\n") == 1
     assert "<table" in found[:1]._repr_html_()
     assert (repr(found[:0]), found[:0]) == ("[]", [])
+
+
+def test_what_is_known_of_a_job_is_a_line() -> None:
+    with bgsim.Engine(immediate=True) as engine:
+        job = engine.submit(european_call, replicates=100)
+        assert repr(job.estimate("payoff")).startswith("<Estimate: ")
+        assert repr(job.estimate("payoff")).endswith(", from 100 replicates>")
+        found = job.histogram("payoff", bins=10)
+        first, last = found.edges[[0, -1]]
+        assert repr(found) == f"<Histogram: {len(found.counts)} bins from {first:g} to {last:g}, 100 replicates>"
+        engine.pause()
+        waiting = engine.submit(european_call, {"strike": 1.0}, replicates=100)
+        assert repr(waiting.histogram("payoff")) == "<Histogram: no bins, 0 replicates>"
+        waiting.cancel()
+        told = rf"{waiting.id} was cancelled; partial\(\) has the replicates"
+        for timeout in (None, 60.0):
+            with pytest.raises(CancelledError, match=told):
+                waiting.result(timeout)
+
+
+def test_a_single_stored_result_is_shown_with_all_its_parameters(engine: bgsim.Engine) -> None:
+    found = engine.store.find(european_call, strike=90.0)
+    assert repr(found).startswith("  result        simulation     replicates  maturity  rate  spot  strike  volatility")
 
 
 def test_what_a_job_has_logged_is_a_table() -> None:

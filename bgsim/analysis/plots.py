@@ -50,7 +50,9 @@ def plot_points(points: Points, output: str | None, ax: Any, confidence: float) 
         )
     found = _drawable(points.simulation.outputs, most=1 if len(varied) == 1 else 0)
     scalars = [name for name, variable in found.items() if not (variable.output.shape or variable.inner)]
-    kind = "a real number, or a row of them" if len(varied) == 1 else "a real number"
+    kind = "a real number, or a row of them"
+    if len(varied) > 1:
+        kind = "a real number over more than one parameter (choose from an array's by to_xarray())"
     names = drawing.chosen(list(found) if output is not None else scalars or list(found), output, kind)
     if len(varied) > 2:
         if len(names) > 1:

@@ -72,6 +72,8 @@ def designed(
         If scipy is not installed.
     """
     check_word("design", design, DESIGNS)
+    if points is None:
+        raise refused("points", points, "given for a design, as in points=64")
     count = check_integer("points", points, most=_MOST_POINTS)
     if design == "sobol" and count & (count - 1):
         below = 1 << (count.bit_length() - 1)

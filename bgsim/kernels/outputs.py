@@ -114,7 +114,9 @@ def _read_output(simulation: str, name: str, kind: Any) -> Output:
         dtype = np.dtype(dtype)
     except Exception as error:  # an object that is given may raise anything
         raise OutputError(
-            f"output {name!r} of {simulation} has no such dtype, {brief(kind)}: {brief(error)}", field=name, value=kind
+            f"output {name!r} of {simulation} must have a dtype of NumPy, such as 'f8', 'i8' or '?'; got {brief(kind)}",
+            field=name,
+            value=kind,
         ) from error
     if dtype.subdtype is not None:
         dtype, inner = dtype.subdtype

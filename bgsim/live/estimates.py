@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.analysis.summary import mean_with_error
+from bgsim.tables import in_short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,9 @@ class Estimate:
     standard_error: Any
     count: int
     valid: Any
+
+    def __repr__(self) -> str:
+        return in_short("Estimate", str(self))
 
     def __str__(self) -> str:
         replicates = f"{self.count:,} replicate{'' if self.count == 1 else 's'}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.live.estimates import BLOCK
+from bgsim.tables import in_short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +45,12 @@ class Histogram:
     edges: NDArray[np.float64]
     counts: NDArray[np.int64]
     count: int
+
+    def __repr__(self) -> str:
+        bins = (
+            f"{len(self.counts)} bins from {self.edges[0]:g} to {self.edges[-1]:g}" if len(self.counts) else "no bins"
+        )
+        return in_short("Histogram", f"{bins}, {self.count:,} replicates")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ def listing(results: Iterable[StoredResult]) -> Listing[StoredResult]:
 
 
 def results_table(results: Sequence[StoredResult], *, most: int | None = 20) -> Table:
-    """Return a table of stored results, with the parameters that differ among those of a simulation."""
-    names = differing(results)
+    """Return a table of stored results, with the parameters that differ, or all of a single one."""
+    names = differing(results) if len(results) > 1 else [name for result in results for name in result.parameters]
     seeds = len({result.record.seed for result in results}) > 1
     rows = []
     for result in results:
@@ -33,7 +33,7 @@ def results_table(results: Sequence[StoredResult], *, most: int | None = 20) -> 
         rows.append([*what, *seed, *values, ago(result.created_at)])
     headings = ["result", "simulation", "replicates", *(["seed"] if seeds else []), *names[:MOST_PARAMETERS], "stored"]
     more = len(names) - MOST_PARAMETERS
-    return Table(headings, rows, remark=f"{more} more parameters differ" if more > 0 else "", most=most)
+    return Table(headings, rows, remark=f"{more} more parameters" if more > 0 else "", most=most)
 
 
 def differing(results: Iterable[StoredResult]) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bgsim.checks import refused
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
+from bgsim.storage.records import StoredResult
 
 if TYPE_CHECKING:
     from bgsim.analysis.comparison import Comparison
@@ -16,9 +18,11 @@ if TYPE_CHECKING:
     from bgsim.storage.explain import Explanation
     from bgsim.storage.finding import Moment, Query
     from bgsim.storage.nearest import Wanted
-    from bgsim.storage.records import StoredResult
     from bgsim.storage.slots import SlotPair
     from bgsim.tables import Listing
+
+_SHOWN = 5
+"""Workspaces that an error names."""
 
 
 class Questions:
@@ -31,6 +35,7 @@ class Questions:
     resolve: Callable[[str], str]
     results: Callable[[], list[StoredResult]]
     slots: Callable[[str], SlotPair]
+    workspaces: Callable[[], list[str]]
 
     def find(
         self,
@@ -98,12 +103,14 @@ class Questions:
         Raises
         ------
         InvalidInputError
-            If the simulation has another name than the result's.
+            If it is none of the two, or the simulation has another name than the result's.
         StoreError
             If the result is gone or cannot be read.
         """
         from bgsim.storage.loaded import loaded_result  # noqa: PLC0415 - for people
 
+        if not isinstance(result, str | StoredResult):
+            raise refused("result", result, "one stored result, such as found[0], or the first digits of its hash")
         found = self.get(self.resolve(result)) if isinstance(result, str) else result
         columns = None if found is None else self.load(found.hash, found.replicates)
         if found is None or columns is None:
@@ -127,8 +134,11 @@ class Questions:
         check_confidence(confidence)
         pair = self.slots(workspace)
         if pair.primary is None or pair.secondary is None:
+            known = self.workspaces()
+            others = "" if workspace in known else f"; the store has {', '.join(known[:_SHOWN]) or 'no workspaces'}"
             raise StoreError(
                 f"workspace {workspace!r} has {len(list(pair))} of 2 slots in use; run it with two sets of parameters"
+                + others
             )
         found = []
         for slot in (pair.primary, pair.secondary):

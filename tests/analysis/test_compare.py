@@ -100,11 +100,13 @@ def test_parameters_that_differ_are_named() -> None:
 
 def test_compare_takes_the_slots() -> None:
     store = MemoryStore()
-    with pytest.raises(StoreError, match="0 of 2 slots"):
+    with pytest.raises(StoreError, match="0 of 2 slots.*the store has no workspaces"):
         store.compare("w")
     store_now(store, key(1), 100, "w")
-    with pytest.raises(StoreError, match="1 of 2 slots"):
+    with pytest.raises(StoreError, match="1 of 2 slots in use; run it with two sets of parameters$"):
         store.compare("w")
+    with pytest.raises(StoreError, match="0 of 2 slots.*the store has w$"):
+        store.compare("W")
     store_now(store, key(2), 80, "w")
     found = store.compare("w")
     assert dict(found.parameters) == {"x": (2.0, 1.0)}

@@ -276,7 +276,9 @@ def test_what_a_sweep_cannot_draw_is_refused(engine: Any) -> None:
         three.plot()
     with pytest.raises(InvalidInputError, match="varies none"):
         engine.submit_many(model, [None], replicates=1).plot()
-    with pytest.raises(InvalidInputError, match="'curve' cannot be drawn.*must be a real number"):
+    with pytest.raises(
+        InvalidInputError, match="'curve' cannot be drawn.*a real number over more than one parameter.*to_xarray"
+    ):
         engine.sweep(model, {"a": [1], "b": [0.1]}, replicates=1).plot("curve")
 
 

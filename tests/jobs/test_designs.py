@@ -85,9 +85,9 @@ def test_a_dataset_of_a_design_is_along_point() -> None:
     [
         ({"x": (0, 1)}, {"design": "sobel"}, "design must be one of sobol, latin; did you mean 'sobol'"),
         ({"x": (0, 1)}, {"design": None}, "design must be one of sobol, latin"),
+        ({"x": (0, 1)}, {"points": None}, "points must be given for a design, as in points=64; got None"),
         ({"x": (0, 1)}, {"points": 100}, "a power of 2 for a Sobol' sequence, such as 64 or 128; got 100"),
         ({"x": (0, 1)}, {"points": 0}, "points must be an integer from 1 to"),
-        ({"x": (0, 1)}, {"points": None}, "points must be an integer from 1 to"),
         ({"x": (1, 1)}, {}, r"grid\['x'\] must be a pair \(low, high\) with low below high"),
         ({"x": (0, 1, "log")}, {}, "with both above 0"),
         ({"x": (1, 2, "lin")}, {}, "low, high"),

@@ -14,7 +14,7 @@ import pytest
 from numba import njit
 
 import bgsim
-from bgsim.errors import CompileError, OutputError, ParameterError, ReplicateError
+from bgsim.errors import CompileError, InvalidInputError, OutputError, ParameterError, ReplicateError, StoreError
 from bgsim.models.options import european_call
 
 
@@ -293,7 +293,7 @@ def test_an_error_of_a_wrong_input_is_short_in_a_notebook() -> None:
             "decorate it with @numba.njit",
         ),
         (lambda: european_call.bind({"strik": 1.0}), ParameterError, "did you mean 'strike'"),
-        (lambda: bgsim.simulation(fails, outputs={"a": "?x"}), OutputError, "no such dtype"),
+        (lambda: bgsim.simulation(fails, outputs={"a": "?x"}), OutputError, "such as 'f8', 'i8' or '?'; got '?x'"),
         (
             lambda: bgsim.run(bgsim.simulation(fails, outputs={"a": "f8"}, compile=False), replicates=1),
             ReplicateError,
@@ -351,3 +351,19 @@ def test_what_a_script_and_a_notebook_print_last_is_the_remedy(tmp_path: Path) -
     begin = shown.index(f"CompileError: {told[0]}")
     assert shown[begin + 1 : begin + 3] == told[1:]
     assert len(shown) - begin <= 10
+
+
+def test_every_error_of_bgsim_is_shown_with_the_line_that_asked_for_it(tmp_path: Path) -> None:
+    def refused() -> None:  # in the `__init__` of a dataclass, which has no source
+        bgsim.Engine(immediate=True).submit(european_call, replicates=1, priority="hihg")  # type: ignore[arg-type]
+
+    def lost() -> None:
+        bgsim.ResultStore(tmp_path / "none" / "s.db")
+
+    for attempt, kind, line in ((refused, InvalidInputError, ".submit("), (lost, StoreError, "bgsim.ResultStore(")):
+        with pytest.raises(kind) as caught:
+            attempt()
+        lines = caught.value._render_traceback_()
+        assert len(lines) == 3
+        assert f"{Path(__file__).name}, line " in lines[1]
+        assert line in lines[1]

@@ -218,3 +218,10 @@ def test_parameters_of_a_class_that_has_changed_stay_as_they_were(store) -> None
     loaded = store.load_result(store.find(kernels.walk)[0])
     assert dict(loaded.parameters) == {"gone": 1.0}
     assert loaded.parameters.parameters_class is None
+
+
+def test_a_list_of_results_is_no_result(tmp_path):
+    with closing(ResultStore(tmp_path / "s.db")) as store:
+        for wrong in (store.find("european_call"), None):
+            with pytest.raises(InvalidInputError, match=r"must be one stored result, such as found\[0\]"):
+                store.load_result(wrong)
