@@ -40,7 +40,7 @@ def frame_of_points(points: Points, rows: str) -> pandas.DataFrame:
     for name, column in (_replicates(points, there, repeats) if is_long else _estimates(points)).items():
         columns[names.claim(name)] = column
     columns |= {name: np.repeat(np.array(texts, object), repeats) for name, texts in about.items()}
-    index = module.Index(np.repeat(np.arange(len(points)), repeats), name="point")
+    index = module.Index(np.repeat(np.arange(len(points)), repeats), name=names.claim("point"))
     found: pandas.DataFrame = module.DataFrame(columns, index=index)
     return found
 

@@ -87,8 +87,9 @@ def _rows(source: Any, fields: Mapping[str, Field]) -> Iterator[tuple[str, dict[
 def _text_rows(lines: Iterable[Any], fields: Mapping[str, Field], file: str) -> Iterator[tuple[str, dict[str, Any]]]:
     remaining = iter(lines)
     heading = next(remaining, None)
-    if not isinstance(heading, str):
+    if not isinstance(heading, str) or not heading.strip("\ufeff \t\r\n"):
         raise refused("source", heading, "lines of text, the first with the names of the parameters")
+    heading = heading.removeprefix("\ufeff")  # of a file that was read as plain UTF-8
     delimiter = next((mark for mark in _DELIMITERS if mark in heading), ",")
     names = _checked_names(next(csv.reader([heading], delimiter=delimiter), []))
     reader = csv.reader(remaining, delimiter=delimiter, skipinitialspace=True)

@@ -91,9 +91,9 @@ class Tabulated(ABC):
     def to_pandas(self, rows: str = "point", *, wait: bool = True) -> pandas.DataFrame:
         """Return a DataFrame with a row for each point, or for each replicate of each point.
 
-        The index ``point`` counts the jobs. First come the parameters in which points differ, last ``state`` and
-        ``error``. A point without a result, because its job failed, was cancelled, or has not ended, is one row with
-        NaN.
+        The index ``point`` counts the jobs; where a column has that name, it is ``point_``. First come the parameters
+        in which points differ, last ``state`` and ``error``. A point without a result, because its job
+        failed, was cancelled, or has not ended, is one row with NaN.
 
         Parameters
         ----------

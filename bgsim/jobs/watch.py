@@ -63,7 +63,7 @@ class Watch(Iterator[Snapshot], AsyncIterator[Snapshot]):
         self._scheduler = scheduler
         self._next_at: float | None = None
         self._is_over = False
-        self._ended: asyncio.Event | None = None
+        self._ended: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None  # of the loop that waited last
 
     def __iter__(self) -> Watch:
         return self
@@ -108,9 +108,10 @@ class Watch(Iterator[Snapshot], AsyncIterator[Snapshot]):
         return self._look()
 
     async def _wait_in_loop(self) -> None:
-        if self._ended is None:
-            self._ended = ended = asyncio.Event()
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self._ended is None or self._ended[0] is not loop:
+            ended = asyncio.Event()
+            self._ended = loop, ended
 
             def tell(_: object) -> None:
                 with suppress(RuntimeError):  # the loop is closed
@@ -118,4 +119,4 @@ class Watch(Iterator[Snapshot], AsyncIterator[Snapshot]):
 
             self._job.when_done(tell)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), self._left_s())
+            await asyncio.wait_for(self._ended[1].wait(), self._left_s())

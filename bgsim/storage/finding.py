@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.analysis.comparison import parameter_differences
-from bgsim.checks import check_integer, check_text, is_number, normal_name
+from bgsim.checks import check_integer, check_text, is_number, normal_name, normal_names, refused
 from bgsim.errors import InvalidInputError, brief, nearest
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.storage.explain import json_of
@@ -118,14 +118,18 @@ class Query:
             Naming the argument, what was given, and what is allowed.
         """
         name = getattr(simulation, "name", simulation)
+        began = "" if since is None else time_text(moment_of("since", since))
+        ended = "~" if until is None else time_text(moment_of("until", until))  # after all digits
+        if ended < began:
+            raise refused("until", until, f"no earlier than since, which is {brief(since)}")
         return cls(
             None if name is None else normal_name(check_text("simulation", name, allowed="a simulation or its name")),
-            {normal_name(name): Wanted.of(normal_name(name), value) for name, value in values.items()},
+            {name: Wanted.of(name, value) for name, value in normal_names("parameters", values).items()},
             None if seed is None else check_integer("seed", seed, least=0),
-            check_integer("replicates", replicates, least=0),
-            "" if since is None else time_text(moment_of("since", since)),
-            "~" if until is None else time_text(moment_of("until", until)),  # after all digits
-            None if limit is None else check_integer("limit", limit),
+            min(check_integer("replicates", replicates, least=0), _MOST),
+            began,
+            ended,
+            None if limit is None else min(check_integer("limit", limit), _MOST),
         )
 
     def is_of(self, simulation: str) -> bool:
@@ -171,6 +175,9 @@ class Query:
         ]
         return newest_first(found)
 
+
+_MOST = 2**63 - 1
+"""Replicates of a result, and results of a store; SQLite compares with no larger integer."""
 
 _MOST_NAMES = 30
 """Names in an error."""

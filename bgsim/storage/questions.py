@@ -79,6 +79,8 @@ class Questions:
         from bgsim.storage.finding import Query  # noqa: PLC0415 - most callers never ask
         from bgsim.storage.listing import listing  # noqa: PLC0415
 
+        if not isinstance(parameters, Mapping | None):
+            raise refused("parameters", parameters, "a mapping of names to values")
         wanted = {**(parameters or {}), **values}
         times = {"since": since, "until": until}
         query = Query.of(simulation, wanted, seed=seed, replicates=replicates, limit=limit, **times)

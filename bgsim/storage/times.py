@@ -14,6 +14,10 @@ from bgsim.errors import brief
 
 _MONTH_S = 30 * 86_400.0
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+_LAST_S = datetime(_LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()
+"""Of a moment that is asked for; one near an end of the calendar is in none of its years in some time zone."""
+
 
 def time_text(seconds: float) -> str:
     """Return a time since the epoch as text."""
@@ -46,6 +50,8 @@ _UNITS = {
 def moment_of(field: str, given: datetime | timedelta | str) -> float:
     """Return the time since the epoch that a caller means; a time without a zone is by the local clock.
 
+    One before the epoch, or in the year 9999 or later, is taken for the first or the last that a store can have.
+
     Raises
     ------
     InvalidInputError
@@ -58,10 +64,12 @@ def moment_of(field: str, given: datetime | timedelta | str) -> float:
             found = timedelta(seconds=float(number) * _UNITS[unit]) if unit in _UNITS else datetime.fromisoformat(given)
     try:
         if isinstance(found, timedelta):
-            return max(0.0, time.time() - found.total_seconds())
+            return min(max(0.0, time.time() - found.total_seconds()), _LAST_S)
         if isinstance(found, datetime):
-            return found.timestamp()
-    except (OverflowError, ValueError, OSError):  # at the ends of the calendar
+            if found.year < _FIRST_YEAR:
+                return 0.0
+            return _LAST_S if found.year > _LAST_YEAR else max(0.0, found.timestamp())
+    except ValueError:  # NaT of pandas
         pass
     raise refused(field, given, 'a datetime, a timedelta, or a text such as "2026-10-01", "3 h" or "2 days"')
 

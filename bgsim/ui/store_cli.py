@@ -94,11 +94,11 @@ def store_group(context: click.Context) -> None:
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="With this parameter; KEY=LOW..HIGH is a range. May be given many times.",
+    help="With this parameter; KEY=LOW..HIGH is a range, KEY=LOW.. one without an end. May be given many times.",
 )
-@click.option("--seed", type=int, help="With this seed alone.")
+@click.option("--seed", type=Count(), help="With this seed alone.")
 @click.option("--since", metavar="TIME", help='First stored since then: "2026-10-01", "3 h", "2 days".')
-@click.option("-n", "--limit", type=click.IntRange(min=1), help="The newest so many.")
+@click.option("-n", "--limit", type=Count(), help="The newest so many.")
 @_options
 def store_ls(
     simulation: str | None,
@@ -125,13 +125,25 @@ def _conditions(settings: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        low, dots, high = text.partition("..")
+        name = normal_name(name)
         if not equals:
             raise click.UsageError(f"--set takes KEY=VALUE or KEY=LOW..HIGH; got {setting!r}")
-        bounds = parsed(low), parsed(high)
-        is_range = bool(dots) and all(is_number(bound) for bound in bounds)
-        found[name] = bounds if is_range else parsed(text)
+        if name in found:
+            raise click.UsageError(f"--set gives {name} twice")
+        bounds = _bounds(text)
+        if bounds is not None and None not in bounds and bounds[0] > bounds[1]:
+            raise click.UsageError(f"--set takes KEY=LOW..HIGH with LOW at most HIGH; got {setting!r}")
+        found[name] = parsed(text) if bounds is None else bounds
     return found
+
+
+def _bounds(text: str) -> tuple[Any, Any] | None:
+    """Return the ends of a range, None for one that is open; None if a text is no range."""
+    low, dots, high = text.partition("..")
+    ends = [parsed(end) if end else None for end in (low, high)]
+    if not dots or ends == [None, None] or not all(end is None or is_number(end) for end in ends):
+        return None
+    return ends[0], ends[1]
 
 
 @store_group.command("show")

@@ -46,6 +46,24 @@ def test_a_row_a_point_has_estimates() -> None:
         assert set(frame["state"]) == {"completed"}
 
 
+@bgsim.simulation(outputs={"point": "f8"}, compile=False)
+def located(p: Any, rng: Any) -> float:
+    return float(p.point_mean)
+
+
+def test_the_index_has_a_name_of_its_own() -> None:
+    """Else pandas can neither reset it nor group by it."""
+    with bgsim.Engine(immediate=True) as engine:
+        sweep = engine.sweep(located, {"point_mean": [1.0, 2.0]}, replicates=3)
+        assert sweep.to_pandas("replicate").index.name == "point_"
+        assert sweep.to_pandas().index.name == "point"
+        sweep = engine.sweep(mixed, {"k": [1, 2], "point": [5, 6]}, replicates=3)
+        for rows in ("point", "replicate"):
+            frame = sweep.to_pandas(rows)
+            assert frame.reset_index().columns[0] == frame.index.name == "point_"
+            assert frame.groupby("point")["k"].nunique().tolist() == [2, 2]
+
+
 def test_a_row_a_replicate_is_long() -> None:
     with bgsim.Engine(immediate=True) as engine:
         batch = engine.submit_many(walk, [Walk(steps=2), Walk(steps=2, scale=3.0)], replicates=4)

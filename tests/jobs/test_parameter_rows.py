@@ -46,6 +46,16 @@ def test_lines_are_parameter_sets() -> None:
     assert [dict(p) for p in found] == [{"on": True, "word": "a b", "x": 1}, {"x": 2.5}]
 
 
+def test_a_mark_of_byte_order_belongs_to_no_name() -> None:
+    assert bgsim.parameter_sets(row, ["\ufeffstrike", "1"])[0]["strike"] == 1.0
+
+
+@pytest.mark.parametrize("lines", [[], [""], ["\n", "1\n"], ["\ufeff \r\n", "1"]])
+def test_lines_without_a_heading_are_refused(lines: list[str]) -> None:
+    with pytest.raises(InvalidInputError, match="source must be lines of text, the first with the names of the param"):
+        bgsim.parameter_sets(row, lines)
+
+
 def test_a_file_is_parameter_sets(tmp_path: Path) -> None:
     path = tmp_path / "sets.csv"
     path.write_text("\n".join(LINES), encoding="utf-8-sig")

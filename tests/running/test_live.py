@@ -272,6 +272,27 @@ def test_watch_can_be_awaited() -> None:
     assert found[-1] is JobState.COMPLETED
 
 
+def test_a_watch_goes_on_in_another_event_loop() -> None:
+    """As where each cell of a program has an `asyncio.run` of its own; the end of the job reaches the newest."""
+    with bgsim.Engine(workers=1) as engine, gate("g") as g:
+        job = engine.submit(gated, {"name": "g"}, replicates=1)
+        g.wait_until_reached()
+        watch = engine.watch(job, every_s=0.001)
+
+        async def two() -> list[JobState]:
+            return [(await anext(watch)).status.state for _ in range(2)]
+
+        async def last() -> JobState:
+            await anext(watch)
+            g.open()
+            *_, snapshot = [snapshot async for snapshot in watch]
+            return snapshot.status.state
+
+        assert asyncio.run(two()) == [JobState.RUNNING] * 2
+        assert next(watch).status.state is JobState.RUNNING  # and in none
+        assert asyncio.run(last()) is JobState.COMPLETED
+
+
 def test_watch_says_that_nothing_is_due() -> None:
     with SteppedEngine() as engine:
         job = engine.submit(one_draw, replicates=1, delay_s=1.0)

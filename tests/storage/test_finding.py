@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import itertools
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -156,6 +156,46 @@ def test_by_when_it_was_first_stored(store, clock) -> None:
             InvalidInputError, match=r'since must be a datetime, a timedelta, or a text such as "2026-10-01"'
         ):
             store.find(since=bad)
+
+
+def test_a_moment_at_an_end_of_the_calendar_is_before_or_after_all_results(store, clock) -> None:
+    """In some time zone it is in no year of the calendar."""
+    store_now(store, key(1.0), 10)
+    east, west = (timezone(timedelta(hours=h)) for h in (14, -14))
+    for first in (datetime.min, datetime(1, 1, 1, tzinfo=east), timedelta.max, "0001-01-01", datetime(1960, 1, 1)):
+        assert len(store.find(since=first)) == 1, first
+        assert store.find(until=first) == [], first
+    for last in (datetime.max, datetime(9999, 12, 31, 23, tzinfo=west), timedelta.min, "9999-12-31T23:59-12:00"):
+        assert store.find(since=last) == [], last
+        assert len(store.find(until=last)) == 1, last
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"since": "1 h", "until": "3 h"}, "until must be no earlier than since, which is '1 h'; got '3 h'"),
+        ({"parameters": 5}, "parameters must be a mapping of names to values; got 5"),
+        ({"parameters": [("strike", 1)]}, "parameters must be a mapping of names to values"),
+        ({"parameters": {1: 1}}, "parameter names must be Python names"),
+    ],
+)
+def test_what_is_no_question_is_refused(store, given, text) -> None:
+    with pytest.raises(InvalidInputError, match=text):
+        store.find(**given)
+
+
+def test_no_result_has_more_replicates_than_an_integer_of_64_bits(store) -> None:
+    store_now(store, key(1.0), 10)
+    assert store.find(replicates=2**70) == store.find(replicates=2**70, strike=1.0) == []
+    assert len(store.find(limit=2**70)) == 1
+
+
+@pytest.mark.parametrize("given", [5, None, b"ab"])
+def test_what_names_no_result_is_not_loaded(store, given) -> None:
+    with pytest.raises(
+        InvalidInputError, match="result must be a StoredResult, or the first digits of a result's hash"
+    ):
+        store.load_result(given)
 
 
 def test_many_parameters_are_found(store) -> None:

@@ -57,8 +57,14 @@ def test_ls(path) -> None:
     [
         (["--set", "x=2"], [2.0]),
         (["--set", "x=1.5..3"], [3.0, 2.0]),
+        (["--set", "x=2.."], [3.0, 2.0]),
+        (["--set", "x=..2"], [2.0, 1.0]),
+        (["--set", "x=1e-400..1e400"], [3.0, 2.0, 1.0]),
+        (["--set", "x=.."], []),
         (["--seed", "0"], [2.0, 1.0]),
+        (["--seed", "0e0"], [2.0, 1.0]),
         (["-n", "1"], [3.0]),
+        (["-n", "2k"], [3.0, 2.0, 1.0]),
         (["--simulation", "model", "--since", "1 h"], [3.0, 2.0, 1.0]),
         (["--since", "2999-01-01"], []),
         (["--simulation", "other"], []),
@@ -71,6 +77,9 @@ def test_ls_shows_what_is_asked_for(path, arguments, expected) -> None:
 
 def test_ls_refuses_what_it_cannot_read(path) -> None:
     assert "--set takes KEY=VALUE or KEY=LOW..HIGH; got 'x'" in run(path, "ls", "--set", "x", code=2)
+    reversed_range = run(path, "ls", "--set", "x=3..1", code=2)
+    assert "--set takes KEY=LOW..HIGH with LOW at most HIGH; got 'x=3..1'" in reversed_range
+    assert "--set gives x twice" in run(path, "ls", "--set", "x=1", "--set", "x=2", code=2)
     for arguments, text in (
         (["--set", "y=1"], "has a parameter 'y'"),
         (["--since", "soon"], "since must be a datetime"),
