@@ -190,14 +190,6 @@ def test_no_result_has_more_replicates_than_an_integer_of_64_bits(store) -> None
     assert len(store.find(limit=2**70)) == 1
 
 
-@pytest.mark.parametrize("given", [5, None, b"ab"])
-def test_what_names_no_result_is_not_loaded(store, given) -> None:
-    with pytest.raises(
-        InvalidInputError, match="result must be a StoredResult, or the first digits of a result's hash"
-    ):
-        store.load_result(given)
-
-
 def test_many_parameters_are_found(store) -> None:
     """Beyond those that the index of points has."""
     for last in (1.0, 2.0):
