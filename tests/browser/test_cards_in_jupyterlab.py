@@ -113,7 +113,7 @@ def test_the_last_state_takes_the_place_of_the_widget_and_stays(found: tuple[Lab
 
 def test_sweeps_engines_and_sliders(found: tuple[Lab, str, str]) -> None:
     lab, kernel, theme = found
-    lab.open("all.ipynb", [BEGIN, SWEEP, FAILED, "engine", EXPLORE], kernel)
+    lab.open("all.ipynb", [BEGIN, SWEEP, FAILED, "engine", EXPLORE, "1 + 1"], kernel)
     lab.run_cell(0)
     lab.run_cell(1)
     cells = lab.card().locator(".cells i")
@@ -141,6 +141,10 @@ def test_sweeps_engines_and_sliders(found: tuple[Lab, str, str]) -> None:
     until(lambda: "up to date" in explorer.inner_text(), "the newest values")
     until(lambda: explorer.locator(".output .value").inner_text() != before, "their mean")
     shot(explorer, f"explore-{theme}")
+    lab.run_cell(5)  # the end of a cell brings up to date what is saved
+    explorer.locator("input").first.fill("110")
+    until(lambda: explorer.locator(".slider .value").first.inner_text() == "110", "the slider after another cell")
+    until(lambda: "up to date" in explorer.inner_text(), "its values")
     lab.page.set_viewport_size({"width": 620, "height": 1800})
     until(lambda: (lab.card().bounding_box() or {})["width"] < 400, "the narrow card")
     shot(lab.card(), f"sweep-narrow-{theme}")

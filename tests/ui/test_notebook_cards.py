@@ -137,11 +137,14 @@ def test_what_is_saved_is_brought_up_to_date_at_the_end_of_a_cell_unless_a_view_
     said.word = "c"
     card.cell_ended(" interrupted")
     assert front.sent[3:] == [("show", "c interrupted")]
+    said.over = True
+    card.cell_ended("")
+    assert front.sent[4:] == [("save", "c interrupted")]  # it rests, as sliders do
     said.word, said.ended = "d", True
     card.update()
     card.cell_ended("")
     card.cell_ended("")
-    assert front.sent[4:] == [("show", "d interrupted"), ("end", "d"), ("save", "d interrupted")]
+    assert front.sent[5:] == [("show", "d interrupted"), ("end", "d"), ("save", "d interrupted")]
 
 
 def test_a_card_whose_front_end_is_gone_ends(card: Card, said: Said, front: Front, clock: Clock) -> None:

@@ -17,7 +17,7 @@ from bgsim.testing import HANDSHAKE_S, SteppedEngine, run_all
 from bgsim.ui.notebook import magic
 from bgsim.ui.notebook.default import engine as default_engine
 from bgsim.ui.notebook.explorer import ExplorerSource
-from bgsim.ui.notebook.render import card
+from bgsim.ui.notebook.render import card, page
 
 
 @bgsim.simulation(outputs={"y": "f8"}, compile=False)
@@ -85,6 +85,8 @@ def test_the_results_of_older_values_stay_until_there_are_new_ones() -> None:
     html = card(after)
     assert 'type="range"' in html
     assert 'max="10.0"' in html
+    assert "<input" not in page(after)  # what is saved has no sliders that do nothing
+    assert '<span class="key">a</span> <span class="value">9</span>' in page(after)
     engine.close()
 
 

@@ -190,6 +190,7 @@ class ExplorerSource:
             "word": word,
             "detail": state["detail"],
             "sliders": explorer.sliders(),
+            "moves": True,
             "error": self._error or state["error"],
             "note": state["note"],
             "actions": [],

@@ -35,16 +35,20 @@ class Display:
         handle = display(bundle, raw=True, display_id=True)
         self._id = handle.display_id if handle is not None else None
 
-    def replace(self, bundle: dict[str, Any], *, here: bool = False) -> None:
-        """Show something else in its place: as part of the cell that runs in this thread, or of the first one."""
+    def replace(self, bundle: dict[str, Any]) -> None:
+        """Show something else in its place."""
         from IPython.display import update_display  # noqa: PLC0415
 
-        if self._id is None:
-            return
-        if here:
-            update_display(bundle, raw=True, display_id=self._id)
-        else:
+        if self._id is not None:
             self._context.run(update_display, bundle, raw=True, display_id=self._id)
+
+    def save(self, bundle: dict[str, Any]) -> None:
+        """Do the same, and once more as part of the cell that runs in this thread: nbconvert takes no other."""
+        from IPython.display import update_display  # noqa: PLC0415
+
+        self.replace(bundle)
+        if self._id is not None:
+            update_display(bundle, raw=True, display_id=self._id)
 
 
 class HtmlFront:
@@ -68,8 +72,8 @@ class HtmlFront:
         """Do nothing: it has been shown."""
 
     def save(self, state: dict[str, Any]) -> None:
-        """Show it as part of the cell that ends, for nbconvert takes no other."""
-        self._display.replace(bundle(state, self._text), here=True)
+        """Show it as part of the cell that ends."""
+        self._display.save(bundle(state, self._text))
 
 
 class WidgetFront:
@@ -109,7 +113,7 @@ class WidgetFront:
     def save(self, state: dict[str, Any]) -> None:
         """Bring up to date what is saved."""
         if self._display is not None:
-            self._display.replace(self._bundle(state), here=True)
+            self._display.save(self._bundle(state))
 
     def _bundle(self, state: dict[str, Any]) -> dict[str, Any]:
         html = bundle(state, self._text)

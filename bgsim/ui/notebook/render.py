@@ -34,10 +34,11 @@ def page(state: dict[str, Any], as_of: str = "") -> str:
     ----------
     state : dict
     as_of : str
-        The time by the clock; said where the job goes on and the card does not.
+        The time by the clock; said where things go on and the card does not.
     """
-    remarks = [state["note"], f"State of {as_of}; the job goes on." if as_of and not state["ended"] else ""]
-    still = {**state, "actions": [], "note": " ".join(filter(None, remarks))}
+    rest = {"job": "; the job goes on.", "batch": "; the jobs go on."}.get(state["kind"], ".")
+    remarks = [state["note"], f"State of {as_of}{rest}" if as_of and not state["ended"] else ""]
+    still = {**state, "actions": [], "moves": False, "note": " ".join(filter(None, remarks))}
     return f"<div><style>{style()}</style>{card(still)}</div>"
 
 
@@ -54,7 +55,8 @@ def _job(state: dict[str, Any]) -> str:
 
 
 def _explore(state: dict[str, Any]) -> str:
-    sliders = "".join([_slider(slider) for slider in state["sliders"]])
+    shown = _slider if state["moves"] else _setting
+    sliders = "".join([shown(slider) for slider in state["sliders"]])
     error = _line("error", state["error"]) if state["error"] else ""
     return f'{_head(state)}<div class="sliders">{sliders}</div>{_bar(state)}{_numbers(state)}{_results(state)}{error}'
 
@@ -166,6 +168,10 @@ def _row(row: dict[str, Any]) -> str:
         f'<span class="bar"><span class="fill" style="width:{100 * row["fraction"]:.1f}%"></span></span> '
         f'<span class="word">{escaped(row["word"])}</span> <span class="left">{escaped(row["time"])}</span></div>'
     )
+
+
+def _setting(state: dict[str, Any]) -> str:
+    return _output(state["name"], state["text"])
 
 
 def _slider(state: dict[str, Any]) -> str:

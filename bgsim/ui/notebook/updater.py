@@ -124,7 +124,7 @@ class Card:
     def cell_ended(self, note: str) -> None:
         """Bring up to date what is saved, at the end of a cell and in its thread.
 
-        A view on the screen would be made anew, so a card that has one waits for its end.
+        A view on the screen would be made anew, so a card that moves and has one waits until it rests.
 
         Parameters
         ----------
@@ -136,8 +136,8 @@ class Card:
             self._is_due_at = -math.inf
         self.update()
         with self._lock:
-            has_no_view = self.ended or self._views is None
-            if self._front is not None and has_no_view and self._shown is not self._saved:
+            may = self.rests or self._views is None
+            if self._front is not None and may and self._shown is not self._saved:
                 self._saved = self._shown
                 self._front.save(self._shown)
 
