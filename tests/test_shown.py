@@ -105,6 +105,8 @@ def test_what_is_known_of_a_job_is_a_line() -> None:
         found = job.histogram("payoff", bins=10)
         first, last = found.edges[[0, -1]]
         assert repr(found) == f"<Histogram: {len(found.counts)} bins from {first:g} to {last:g}, 100 replicates>"
+        (now,) = engine.watch(job)
+        assert repr(now).startswith("<Snapshot: bgsim.models.options.european_call: completed")
         engine.pause()
         waiting = engine.submit(european_call, {"strike": 1.0}, replicates=100)
         assert repr(waiting.histogram("payoff")) == "<Histogram: no bins, 0 replicates>"
@@ -118,6 +120,26 @@ def test_what_is_known_of_a_job_is_a_line() -> None:
 def test_a_single_stored_result_is_shown_with_all_its_parameters(engine: bgsim.Engine) -> None:
     found = engine.store.find(european_call, strike=90.0)
     assert repr(found).startswith("  result        simulation     replicates  maturity  rate  spot  strike  volatility")
+
+
+def test_a_comparison_names_its_confidence_and_whether_it_is_paired(engine: bgsim.Engine) -> None:
+    found = engine.store.compare("w", confidence=0.9)
+    _, headings, row = repr(found).splitlines()
+    assert [h.strip() for h in headings.split("  ") if h.strip()] == [
+        "output",
+        "difference",
+        "90 % interval",
+        "replicates",
+    ]
+    assert row.endswith("  paired")
+    assert " to " in row
+    payoff = found.outputs["payoff"]
+    assert (
+        repr(payoff)
+        == f"<Difference: {payoff.mean:.6g}, {payoff.low:.6g} to {payoff.high:.6g}, 100 replicates, paired>"
+    )
+    other = bgsim.run(european_call, replicates=10, seed=5)
+    assert repr(other.compare(bgsim.run(european_call, replicates=10, seed=6))).endswith("independent")
 
 
 def test_what_a_job_has_logged_is_a_table() -> None:

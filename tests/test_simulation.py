@@ -96,7 +96,7 @@ def test_a_length_must_be_an_integer_parameter() -> None:
 
     with pytest.raises(ParameterError, match="'a' is a length of output 'x'"):
         bad.bind()
-    with pytest.raises(ParameterError, match="got None"):
+    with pytest.raises(ParameterError, match="parameter of 0 or more; there is none"):
         bgsim.simulation(bad.function, outputs={"x": ("f8", "nowhere")}).bind()
 
 

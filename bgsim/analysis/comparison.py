@@ -15,10 +15,10 @@ import numpy as np
 
 from bgsim.analysis import statistics
 from bgsim.analysis.intervals import half_width
-from bgsim.analysis.summary import plain
+from bgsim.analysis.summary import plain, span
 from bgsim.errors import brief
 from bgsim.parameters.alike import are_equal
-from bgsim.tables import Table, Tabular
+from bgsim.tables import Table, Tabular, in_short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +56,18 @@ class Difference:
     replicates: int
     paired: bool
     valid: Any
+
+    def __repr__(self) -> str:
+        how = "paired" if self.paired else "independent"
+        return in_short("Difference", f"{span(self.mean)}, {self._interval()}, {self.replicates:,} replicates, {how}")
+
+    def _interval(self) -> str:
+        return "an interval each" if np.ndim(self.mean) else f"{span(self.low)} to {span(self.high)}"
+
+    def row(self, name: str) -> tuple[object, ...]:
+        """Return its cells in the table of a comparison."""
+        mean = span(self.mean) if np.ndim(self.mean) else self.mean
+        return name, mean, self._interval(), self.replicates, "paired" if self.paired else "independent"
 
     @property
     def significant(self) -> Any:
@@ -123,11 +135,9 @@ class Comparison(Tabular):
         return [f"{name} {brief(a, 30)} instead of {brief(b, 30)}" for name, (a, b) in self.parameters.items()]
 
     def _table(self) -> Table:
-        rows = []
-        for name, d in self.outputs.items():
-            interval = ("an array each", None, None) if np.ndim(d.mean) else (d.mean, d.low, d.high)
-            rows.append((name, *interval, d.replicates))
-        return Table(("output", "difference", "low", "high", "replicates"), rows, title=", ".join(self._changes()))
+        headings = "output", "difference", f"{100 * self.confidence:g} % interval", "replicates", ""
+        rows = [d.row(name) for name, d in self.outputs.items()]
+        return Table(headings, rows, title=", ".join(self._changes()))
 
 
 def compared(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bgsim.checks import check_seconds, refused
 from bgsim.errors import JobTimeoutError
 from bgsim.job import Job, JobStatus
+from bgsim.tables import in_short
 
 if TYPE_CHECKING:
     from bgsim.live.estimates import Estimate
@@ -44,6 +45,9 @@ class Snapshot:
     def histogram(self, output: str, bins: int = 64) -> Histogram:
         """Return the distribution of an output over the replicates of `partial`."""
         return self.job.reader.histogram(self.partial, output, bins)
+
+    def __repr__(self) -> str:
+        return in_short("Snapshot", str(self))
 
     def __str__(self) -> str:
         return str(self.status)

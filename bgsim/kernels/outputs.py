@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.checks import is_integer, normal_name, normal_names
-from bgsim.errors import OutputError, ParameterError, brief
+from bgsim.errors import OutputError, ParameterError, brief, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,9 +74,9 @@ class Output:
     def _length_from(self, parameters: Mapping[str, Any], name: str) -> int:
         length = parameters.get(name)
         if not is_integer(length) or length < 0:
+            got = f"got {length!r}" if name in parameters else f"there is none{nearest(name, parameters)}"
             raise ParameterError(
-                f"{name!r} is a length of output {self.name!r}, so it must be an integer parameter of 0 or more; "
-                f"got {length!r}",
+                f"{name!r} is a length of output {self.name!r}, so it must be an integer parameter of 0 or more; {got}",
                 field=name,
                 value=length,
             )
