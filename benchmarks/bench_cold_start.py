@@ -1,12 +1,15 @@
-"""Cold start: importing bgsim, and a second process's first result of a built-in simulation."""
+"""Cold start: importing bgsim, a second process's first result, and the first compilation of each simulation."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
 
 from benchmarks.harness import Case, compare, report
+from bgsim.registry import BUILT_IN
 
 FIRST_RESULT = """
 import time
@@ -27,8 +30,44 @@ SIMULATIONS = (
 )
 
 
-def in_new_process(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+FIRST_COMPILATION = """
+import time
+import numba
+from bgsim.registry import find_simulation
+simulation = find_simulation({name!r})
+parameters = simulation.bind({parameters})
+began = time.process_time()
+simulation.warmup(parameters)
+print(time.process_time() - began)
+assert simulation.revision().compiled.by_layout
+"""
+
+PARAMETERS = {
+    "battle": "simulation.parameters_class.from_file('examples/encounters/ogre_bridge.json')",
+    "reactions": "simulation.parameters_class.from_file('examples/networks/dimerisation.toml', [1.0])",
+    "tau_leaping": "simulation.parameters_class.from_file('examples/networks/dimerisation.toml', [1.0])",
+}
+"""Of those that have no default for all."""
+
+
+def in_new_process(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    return done.stdout
+
+
+def first_compilations(rounds: int = 3) -> None:
+    """Print the processor time to compile each simulation in a new process that finds nothing on disk."""
+    cases = []
+    for name in BUILT_IN:
+        case = Case(name, lambda: None)
+        code = FIRST_COMPILATION.format(name=name, parameters=PARAMETERS.get(name))
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                case.seconds.append(float(in_new_process(code, NUMBA_CACHE_DIR=folder)))
+        cases.append(case)
+    report("the first compilation, processor time", cases, unit="s")
 
 
 def main() -> None:
@@ -45,7 +84,7 @@ def main() -> None:
     cases = []
     for module, name, parameters in SIMULATIONS:
         code = FIRST_RESULT.format(module=module, name=name, parameters=parameters)
-        in_new_process(code.split("from bgsim import kernel")[0])  # fills the cache
+        in_new_process(code.split("from bgsim.kernels")[0])  # fills the cache
         case = Case(f"{name}: from `import numba` done to the first result", lambda: None)
         for _ in range(10):
             case.seconds.append(float(in_new_process(code)))
@@ -56,6 +95,7 @@ def main() -> None:
         in_new_process("import numba")
         case.seconds.append(time.perf_counter() - began)
     report("a second process, with numba's cache", [*cases, case], unit="ms")
+    first_compilations()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numba import njit, types
 from numba.core import errors as numba_errors
-from numba.extending import overload
+from numba.extending import intrinsic
 
 from bgsim import control as block
 from bgsim.errors import BgsimError, CompileError, OutputError
@@ -26,6 +26,7 @@ from bgsim.kernels.atomics import load_slot, store_slot
 from bgsim.kernels.cache import KernelCache
 from bgsim.kernels.compile_errors import compile_error
 from bgsim.kernels.outputs import Output, check_count
+from bgsim.kernels.parts import Part, WholeCompiler
 from bgsim.kernels.stream import GENERATOR, WorkerStream, generator_of, place, place_stream, placing_works
 from bgsim.streams import generator_at
 
@@ -33,42 +34,46 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def _put(columns: Any, row: Any, value: Any) -> Any:
-    """Store what one replicate returned; compiled only."""
-    raise NotImplementedError
+@intrinsic
+def _put(typingctx: Any, columns: Any, row: Any, value: Any) -> Any:
+    """Store what one replicate returned in a row of the columns."""
+    values = list(value) if isinstance(value, types.BaseTuple) else [value]
+    stores = [_store_for(typingctx, column, row, part) for column, part in zip(columns, values, strict=True)]
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        columns, row, given = args
+        for i, (store, types_) in enumerate(stores):
+            part = builder.extract_value(given, i) if isinstance(value, types.BaseTuple) else given
+            context.get_function(store, types_)(builder, (builder.extract_value(columns, i), row, part))
+        return context.get_dummy_value()
+
+    return types.void(columns, row, value), codegen
 
 
-@overload(_put)
-def _compiled_put(columns: Any, row: Any, value: Any) -> Any:
-    if not isinstance(value, types.BaseTuple):
+@intrinsic
+def _put_one(typingctx: Any, column: Any, row: Any, value: Any) -> Any:
+    """Store one value in a row of its column."""
+    store, signature = _store_for(typingctx, column, row, value)
 
-        def compiled_alone(columns: Any, row: Any, value: Any) -> Any:
-            _put_one(columns[0], row, value)
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_function(store, signature)(builder, args)
 
-        return compiled_alone
-    if len(value) == 1:
+    return signature, codegen
 
-        def compiled_last(columns: Any, row: Any, value: Any) -> Any:
-            _put_one(columns[0], row, value[0])
 
-        return compiled_last
-
-    if len(value) > 4:
-
-        def compiled_four(columns: Any, row: Any, value: Any) -> Any:
-            _put_one(columns[0], row, value[0])
-            _put_one(columns[1], row, value[1])
-            _put_one(columns[2], row, value[2])
-            _put_one(columns[3], row, value[3])
-            _put(columns[4:], row, value[4:])  # four at a time: a slice costs two reference counts a column
-
-        return compiled_four
-
-    def compiled(columns: Any, row: Any, value: Any) -> Any:
-        _put_one(columns[0], row, value[0])
-        _put(columns[1:], row, value[1:])
-
-    return compiled
+def _store_for(typingctx: Any, column: Any, row: Any, value: Any) -> tuple[Any, Any]:
+    """Return what stores all of a value of this type, or raises, and its signature; a float may be rounded."""
+    value = types.unliteral(value)
+    if isinstance(value, types.Array):
+        store = _put_array
+    elif isinstance(value, types.Integer) and isinstance(column.dtype, types.Integer) and column.dtype != value:
+        store = _put_narrowed
+    elif _is_narrower(column.dtype, value):
+        store = _put_rounded
+    else:
+        store = _put_alike
+    kind = types.Dispatcher(store)
+    return kind, kind.get_call_type(typingctx, (column, row, value), {})
 
 
 def _is_narrower(kept: Any, given: Any) -> bool:
@@ -76,53 +81,35 @@ def _is_narrower(kept: Any, given: Any) -> bool:
     return isinstance(kept, floats) and isinstance(given, floats) and kept.bitwidth < given.bitwidth
 
 
-def _put_one(column: Any, row: Any, value: Any) -> Any:
-    """Store one value in one column; compiled only."""
-    raise NotImplementedError
+@Part
+def _put_array(column: Any, row: Any, value: Any) -> None:
+    target = column[row]
+    if target.shape != value.shape:
+        raise OutputError("an array output does not have the declared shape")
+    for i in range(len(value)):
+        _put_one(target, i, value[i])
 
 
-@overload(_put_one)
-def _compiled_put_one(column: Any, row: Any, value: Any) -> Any:
-    if isinstance(value, types.Array):
-
-        def compiled_array(column: Any, row: Any, value: Any) -> Any:
-            target = column[row]
-            if target.shape != value.shape:
-                raise OutputError("an array output does not have the declared shape")
-            into, elements = target.ravel(), value.ravel()  # the first is a view, for columns are contiguous
-            for i in range(into.size):
-                _put_one(into, i, elements[i])
-
-        return compiled_array
-    return _put_scalar(column, value)
+@Part
+def _put_narrowed(column: Any, row: Any, value: Any) -> None:
+    column[row] = value
+    if column[row] != value:
+        raise OutputError("an integer output does not fit its declared dtype")
 
 
-def _put_scalar(column: Any, value: Any) -> Any:
-    """Return what stores a scalar: all of it, or it raises; a float may be rounded."""
-    if isinstance(value, types.Integer) and isinstance(column.dtype, types.Integer) and column.dtype != value:
-
-        def compiled_narrowing(column: Any, row: Any, value: Any) -> Any:
-            column[row] = value
-            if column[row] != value:
-                raise OutputError("an integer output does not fit its declared dtype")
-
-        return compiled_narrowing
-    if _is_narrower(column.dtype, value):
-
-        def compiled_rounding(column: Any, row: Any, value: Any) -> Any:
-            column[row] = value
-            if np.isinf(column[row]) and not np.isinf(value):
-                raise OutputError("a float output does not fit its declared dtype")
-
-        return compiled_rounding
-
-    def compiled(column: Any, row: Any, value: Any) -> Any:
-        column[row] = value
-
-    return compiled
+@Part
+def _put_rounded(column: Any, row: Any, value: Any) -> None:
+    column[row] = value
+    if np.isinf(column[row]) and not np.isinf(value):
+        raise OutputError("a float output does not fit its declared dtype")
 
 
-@njit(nogil=True)
+@Part
+def _put_alike(column: Any, row: Any, value: Any) -> None:
+    column[row] = value
+
+
+@njit(nogil=True, no_cfunc_wrapper=True, pipeline_class=WholeCompiler)
 def run_chunk(
     kernel: Any,
     p: Any,
@@ -166,7 +153,9 @@ def make_dispatcher(function: Any, kept_as: str | None, approve: Callable[[bool]
     approve : callable
         Called before new machine code is kept, with whether it draws from numba's own random streams; raises to refuse.
     """
-    dispatcher = njit(nogil=True)(function)
+    dispatcher = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=WholeCompiler)(
+        function
+    )
     dispatcher._cache = KernelCache(kept_as, lambda compiled: approve(_draws(compiled)))  # noqa: SLF001 - numba has no setting for it
     return dispatcher
 

@@ -110,7 +110,8 @@ class _Copies:
             return self._made[id(dispatcher)][1]
         function = self._empty(dispatcher.py_func)
         options = {name: option for name, option in dispatcher.targetoptions.items() if name != "cache"}
-        copy = type(dispatcher)(function, dispatcher.locals, options, dispatcher._compiler.pipeline_class)  # noqa: SLF001 - numba has no public name for it
+        kind = _kind_of_copy(dispatcher)
+        copy = kind(function, dispatcher.locals, options, dispatcher._compiler.pipeline_class)  # noqa: SLF001 - numba has no public name for it
         self._made[id(dispatcher)] = (dispatcher, copy)  # it may call itself
         self._fill(dispatcher.py_func, function)
         if not dispatcher._can_compile:  # noqa: SLF001 - numba has no public name for it
@@ -146,6 +147,15 @@ class _Copies:
 
     def _holds_jitted(self, module: types.ModuleType, names: set[str]) -> bool:
         return any(isinstance(vars(module)[name], self._jitted) for name in names & vars(module).keys())
+
+
+def _kind_of_copy(dispatcher: Any) -> Any:
+    """Return the class of a copy: of numba's own functions for the processor, those that only compiled code calls."""
+    from numba.core.registry import CPUDispatcher  # noqa: PLC0415 - it is there
+
+    from bgsim.kernels.parts import Part  # noqa: PLC0415 - imports numba
+
+    return Part if isinstance(dispatcher, CPUDispatcher) else type(dispatcher)
 
 
 def _class_of_numba(module: str, name: str) -> Any:

@@ -48,7 +48,7 @@ def place_stream(typingctx: Any, state: Any, key0: Any, key1: Any, index: Any) -
     return types.void(types.uint64, types.uint64, types.uint64, types.uint64), codegen
 
 
-@njit
+@njit(no_cfunc_wrapper=True)
 def place(state: int, key0: int, key1: int, index: int) -> None:
     """Call `place_stream` from Python."""
     place_stream(state, key0, key1, index)

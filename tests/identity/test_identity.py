@@ -913,7 +913,7 @@ GOLDEN_IDENTITIES = {
     "asian_call": "c29437f5db0a362db46512427d5193b3",
     "asian_option": "81d1dfc8cd07511fdff63e29530053a9",
     "barrier_option": "7cb8c93857722f3921eef4d7a15e7d9f",
-    "battle": "13098a390008e6f1d039dcbe2f06a381",
+    "battle": "97b5b5a9b9941960f3253e815d4b9eec",
     "european_call": "9f478d00e19a35e48e9c21714097002f",
     "european_option": "af2619edefbfc56699691fa9c491cfee",
     "heston_option": "3660b66479f4847e351cbcd891306ff1",

@@ -48,6 +48,7 @@ from bgsim.models.battle.state import (
     INITIATIVE_NOW,
     LENGTH,
     LIFE,
+    ONCE,
     ORDER,
     OUTCOME,
     PARTY,
@@ -59,8 +60,8 @@ from bgsim.models.battle.state import (
     STABLE,
     STATE_COLUMNS,
     TAKEN_HP,
+    as_rows,
     compiled,
-    compiled_into,
     d20,
     new_day,
     note,
@@ -163,13 +164,16 @@ def battle(p: Battle, rng: Any) -> Any:
     - ``damage_dealt`` and ``damage_taken`` by each creature: hit points lost, temporary ones included.
     - ``died``: 1 for a creature that is dead at the end; under the SRD a member of the party at 0 hit points may live.
     """
-    day = new_day(p)
-    live_through(p, day, rng)
-    creatures, results = day.state[: p.creatures], day.state[p.creatures + 1 :]
+    arrays = new_day(p)
+    addresses = np.empty(len(p.rows) + len(p.numbers) + len(arrays[0]) + len(arrays[1]) + len(arrays[2]), np.int64)
+    field, day = as_rows(p, arrays, addresses)
+    live_through(field, day, rng, (p, arrays, addresses))
+    state = arrays[0]
+    creatures, results = state[: p.creatures], state[p.creatures + 1 :]
     rounds = down = left = 0
     for i in range(p.creatures):
         creatures[i, DIED] = 1 if creatures[i, LIFE] == DEAD else 0
-        if i < day.counters[PARTY]:
+        if i < state[p.creatures, PARTY]:
             left += creatures[i, HP]
             down += 1 if creatures[i, HP] == 0 else 0
     for encounter in range(p.encounters):
@@ -189,27 +193,27 @@ def battle(p: Battle, rng: Any) -> Any:
 
 
 @compiled
-def live_through(p: Any, day: Any, rng: Any) -> None:
-    """Go through the timeline, and record how each encounter ends."""
-    while day.counters[PARTY] < p.creatures and p.rows[day.counters[PARTY], ENCOUNTER] < 0:
+def live_through(p: Any, day: Any, rng: Any, _held: Any) -> None:
+    """Go through the timeline, and record how each encounter ends. `_held` are the arrays that the rows are of."""
+    while day.counters[PARTY] < p.creatures and p.rows[day.counters[PARTY]][ENCOUNTER] < 0:
         day.counters[PARTY] += 1
-    for step in range(p.first_step, len(p.rows)):
-        if p.rows[step, KIND] != Step.COMBAT:
-            rest(p, day, p.rows[step, KIND] == Step.LONG_REST, rng)
+    for step in range(p.first_step, p.end_step):
+        if p.rows[step][KIND] != Step.COMBAT:
+            rest(p, day, p.rows[step][KIND] == Step.LONG_REST, rng)
             continue
         fight(p, day, step, rng)
         encounter = day.counters[FOUGHT]
         up, foes = day.counters[PARTY_UP] > 0, day.counters[FOES_UP] > 0
-        outcome = int(up) - int(foes)
-        day.state[p.creatures + 1 + encounter, OUTCOME] = outcome
-        day.state[p.creatures + 1 + encounter, LENGTH] = day.counters[ROUND]
+        outcome = (1 if up else 0) - (1 if foes else 0)
+        day.state[p.creatures + 1 + encounter][OUTCOME] = outcome
+        day.state[p.creatures + 1 + encounter][LENGTH] = day.counters[ROUND]
         note(Event.RESULT, encounter, outcome, day.counters[ROUND], 0.0, 0.0)
         for i in range(p.creatures):
-            day.state[i, STATE_COLUMNS + encounter] = day.state[i, HP]
+            day.state[i][STATE_COLUMNS + encounter] = day.state[i][HP]
         day.counters[FOUGHT] += 1
 
 
-@compiled_into
+@compiled
 def fight(p: Any, day: Any, step: int, rng: Any) -> None:
     """Fight an encounter until one side is down or it has lasted too long."""
     prepare(p, day, step, rng)
@@ -225,10 +229,10 @@ def fight(p: Any, day: Any, step: int, rng: Any) -> None:
         if day.counters[ROUND] > 0:
             note(Event.ROUND, day.counters[ROUND], 0, 0, 0.0, 0.0)
         for k in range(day.counters[FIGHTERS]):
-            creature = day.state[k, ORDER]
+            creature = day.state[k][ORDER]
             if p.srd and day.counters[ROUND] > 0:
                 begin_turn(p, day, creature, rng)
-            if day.state[creature, HP] <= 0:
+            if day.state[creature][HP] <= 0:
                 continue
             turns += 1
             take_turn(p, day, creature, rng)
@@ -237,15 +241,15 @@ def fight(p: Any, day: Any, step: int, rng: Any) -> None:
     day.counters[ROUND] = max(day.counters[ROUND], 0)
     if p.srd and day.counters[FOES_UP] == 0:
         for i in range(day.counters[PARTY]):
-            if day.state[i, LIFE] == DYING:
-                day.state[i, LIFE] = STABLE
+            if day.state[i][LIFE] == DYING:
+                day.state[i][LIFE] = STABLE
                 note(Event.STABLE, i, i, 0, 0.0, 0.0)
 
 
-@compiled_into
+@compiled
 def prepare(p: Any, day: Any, step: int, rng: Any) -> None:
     """Set up an encounter: effects of the last one end, initiative is rolled, the order of turns found."""
-    party, first, end = day.counters[PARTY], p.rows[step, FIRST_MONSTER], p.rows[step, END_MONSTER]
+    party, first, end = day.counters[PARTY], p.rows[step][FIRST_MONSTER], p.rows[step][END_MONSTER]
     note(Event.ENCOUNTER, day.counters[FOUGHT], first, end, 0.0, 0.0)
     day.counters[FIRST_FOE], day.counters[END_FOE] = first, end
     day.counters[ACTIVE] = day.counters[PARTY_UP] = day.counters[FOES_UP] = 0
@@ -254,38 +258,38 @@ def prepare(p: Any, day: Any, step: int, rng: Any) -> None:
         if party <= i < first:
             continue
         monster = i >= party
-        day.state[i, BOUND] = day.state[i, ROLLED] = day.state[i, REACTED] = 0
-        day.values[i, ARMOR_NOW], day.values[i, SAVE_NOW] = p.numbers[i, ARMOR], p.numbers[i, SAVES]
+        day.state[i][BOUND] = day.state[i][ROLLED] = day.state[i][REACTED] = 0
+        day.values[i][ARMOR_NOW], day.values[i][SAVE_NOW] = p.numbers[i][ARMOR], p.numbers[i][SAVES]
         if p.srd:
-            day.state[i, FOCUS] = 0
-            day.state[i, DAZED] = p.rows[step, SURPRISED] >> (1 if monster else 0) & 1
+            day.state[i][FOCUS] = 0
+            day.state[i][DAZED] = p.rows[step][SURPRISED] >> (1 if monster else 0) & 1
             give_back(p, day, i, Reset.TURN, Reset.FIGHT)
-        day.state[i, FOCUSED_BEFORE] = day.state[i, FOCUS]
+        day.state[i][FOCUSED_BEFORE] = day.state[i][FOCUS]
         if monster or p.srd or day.counters[FOUGHT] == 0:
             throw = d20(rng)
-            if p.rows[i, TRAITS] & QUICK:
+            if p.rows[i][TRAITS] & QUICK:
                 throw = max(throw, d20(rng))
-            day.values[i, INITIATIVE_NOW] = throw + roll(p, p.rows[i, INITIATIVE], 1, rng)
-        if day.state[i, HP] > 0:
+            day.values[i][INITIATIVE_NOW] = throw + roll(p, p.rows[i][INITIATIVE], ONCE, rng)
+        if day.state[i][HP] > 0:
             day.counters[FOES_UP if monster else PARTY_UP] += 1
         place = fighters  # insertion sort: few creatures, and no allocation
-        while place > 0 and _turn_comes_before(p, day, i, day.state[place - 1, ORDER]):
-            day.state[place, ORDER] = day.state[place - 1, ORDER]
+        while place > 0 and _turn_comes_before(p, day, i, day.state[place - 1][ORDER]):
+            day.state[place][ORDER] = day.state[place - 1][ORDER]
             place -= 1
-        day.state[place, ORDER] = i
+        day.state[place][ORDER] = i
         fighters += 1
     day.counters[FIGHTERS] = fighters
     for k in range(fighters):
-        creature = day.state[k, ORDER]
-        if day.state[creature, HP] > 0:
-            note(Event.INITIATIVE, creature, creature, 0, day.values[creature, INITIATIVE_NOW], 0.0)
+        creature = day.state[k][ORDER]
+        if day.state[creature][HP] > 0:
+            note(Event.INITIATIVE, creature, creature, 0, day.values[creature][INITIATIVE_NOW], 0.0)
 
 
 @compiled
 def _turn_comes_before(p: Any, day: Any, a: int, b: int) -> bool:
     """Tell whose turn comes first: the higher initiative, the party, the lower id."""
-    if day.values[a, INITIATIVE_NOW] != day.values[b, INITIATIVE_NOW]:
-        return bool(day.values[a, INITIATIVE_NOW] > day.values[b, INITIATIVE_NOW])
+    if day.values[a][INITIATIVE_NOW] != day.values[b][INITIATIVE_NOW]:
+        return bool(day.values[a][INITIATIVE_NOW] > day.values[b][INITIATIVE_NOW])
     if (a < day.counters[PARTY]) != (b < day.counters[PARTY]):
         return bool(a < day.counters[PARTY])
-    return bool(p.rows[a, ID_RANK] < p.rows[b, ID_RANK])
+    return bool(p.rows[a][ID_RANK] < p.rows[b][ID_RANK])

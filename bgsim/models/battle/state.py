@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
+from numba.core import cgutils
 from numba.core.registry import CPUDispatcher
 from numba.extending import lower_builtin, type_callable
 
@@ -26,6 +27,7 @@ from bgsim.models.battle.tables import (
     SAVES,
     SIDES,
 )
+from bgsim.models.battle.terms import int64s
 
 # ---- creatures: int64, one row a creature ------------------------------------------------------------
 
@@ -61,49 +63,54 @@ ACTIVE_COLUMNS = 5
 ends (0: no limit), and whether it counts: under the SRD one of several with the same name does."""
 
 
+ONCE, NO, YES, NOBODY = int64s((1, 0, 1, -1))
+"""What functions are called with."""
+
+
 class _Both(CPUDispatcher):  # type: ignore[misc]
-    """A function that compiled code calls compiled and Python calls plain: its wrapper for Python is not made."""
+    """A function that compiled code calls compiled and Python calls plain."""
 
     def __call__(self, *args: Any) -> Any:
         return self.py_func(*args)
 
 
-def _both(function: Any, **options: Any) -> Any:
-    made = njit(**options)(function)
+def compiled(function: Any) -> Any:
+    """Let compiled functions call a function. There are no array expressions in it for numba to look for."""
+    made = njit(no_rewrites=True)(function)
     if not hasattr(made, "py_func"):
         return made  # numba is switched off
     return _Both(made.py_func, made.locals, made.targetoptions)
 
 
-def compiled(function: Any) -> Any:
-    """Let compiled functions call a function, without reference counts, which cost half of the time.
-
-    The caller holds the arrays; the function may make none.
-    """
-    return _both(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+# ---- what a day is fought with -----------------------------------------------------------------------
 
 
-def compiled_into(function: Any) -> Any:
-    """Let a large function with one caller become one with it: so it is compiled once, not at each level."""
-    return _both(function, inline="always")
+class Field(NamedTuple):
+    """What stays as it is during a day: parameters, with their tables as `rows_of` has them."""
+
+    srd: Any
+    creatures: Any
+    encounters: Any
+    first_step: Any
+    end_step: Any
+    rows: Any
+    numbers: Any
 
 
 class Day(NamedTuple):
-    """All that changes during a day.
-
-    Few arrays: each one that is handed from function to function costs time, above all to compile.
+    """All that changes during a day, as `rows_of` has it.
 
     Attributes
     ----------
-    state : ndarray of int64, shape (creatures + 1 + encounters, STATE_COLUMNS + encounters)
+    state : rows of int64
         The creatures, then the counters, then the encounters' results. The last columns are the creatures' hit points
         at the end of each encounter.
-    values : ndarray of float64, shape (creatures + resources, 5)
+    values : rows of float64
         Of a creature armor class, bonus to saves and initiative; of a resource the rest of it, and turns until it
         recharges.
-    active : ndarray of int64, shape (room, ACTIVE_COLUMNS)
+    active : rows of int64
         Active effects.
-    counters : ndarray of int64, shape (STATE_COLUMNS + encounters,)
+    counters : row of int64
         A row of `state`.
     """
 
@@ -111,6 +118,35 @@ class Day(NamedTuple):
     values: Any
     active: Any
     counters: Any
+
+
+def rows_of(table: Any, addresses: Any, start: int) -> Any:
+    """Return a table as its rows. Compiled they are addresses, which stand in `addresses` from `start` on.
+
+    The caller holds both arrays. An array is seven numbers and more, which numba writes down wherever one is handed on
+    or looked into: that is a third of the time to compile. No index may be negative.
+    """
+    return table
+
+
+@type_callable(rows_of)
+def _rows_type(context: Any) -> Any:
+    def typed(table: Any, addresses: Any, start: Any) -> Any:
+        return types.CPointer(types.CPointer(table.dtype)) if table.layout == addresses.layout == "C" else None
+
+    return typed
+
+
+@lower_builtin(rows_of, types.Array, types.Array, types.Integer)
+def _rows_code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    table = context.make_array(signature.args[0])(context, builder, args[0])
+    addresses = context.make_array(signature.args[1])(context, builder, args[1])
+    rows, columns = cgutils.unpack_tuple(builder, table.shape, 2)
+    first = builder.bitcast(builder.gep(addresses.data, [args[2]]), context.get_value_type(signature.return_type))
+    with cgutils.for_range(builder, rows) as loop:
+        row = builder.gep(table.data, [builder.mul(loop.index, columns)])
+        builder.store(row, builder.gep(first, [loop.index]))
+    return first
 
 
 def note(event: int, creature: int, other: int, row: int, first: float, second: float) -> None:
@@ -136,9 +172,9 @@ def d20(rng: Any) -> int:
 @compiled
 def roll(p: Any, formula: int, times: int, rng: Any) -> float:
     """Return the value of a formula with its dice thrown `times` times."""
-    total = float(p.numbers[formula, CONSTANT])
-    for die in range(int(p.numbers[formula, FIRST_DIE]), int(p.numbers[formula, END_DIE])):
-        count, sides = p.rows[die, NUMBER], p.rows[die, SIDES]
+    total = float(p.numbers[formula][CONSTANT])
+    for die in range(int(p.numbers[formula][FIRST_DIE]), int(p.numbers[formula][END_DIE])):
+        count, sides = p.rows[die][NUMBER], p.rows[die][SIDES]
         thrown = 0
         if sides == 1:
             thrown = abs(count) * times
@@ -149,12 +185,12 @@ def roll(p: Any, formula: int, times: int, rng: Any) -> float:
     return total
 
 
-@njit
-def new_day(p: Any) -> Day:
-    """Return the state of a day before anything has happened."""
+@compiled
+def new_day(p: Any) -> tuple[Any, Any, Any]:
+    """Return state, values and active effects of a day before anything has happened, as arrays; see `Day`."""
     state = np.zeros((p.creatures + 1 + p.encounters, STATE_COLUMNS + p.encounters), np.int64)
     values = np.zeros((p.end_resources, VALUE_COLUMNS))
-    active = np.empty((p.room, ACTIVE_COLUMNS), np.int64) if p.room > 0 else state[:0]
+    active = np.zeros((p.room, ACTIVE_COLUMNS), np.int64)
     for i in range(p.creatures):
         state[i, HP] = p.rows[i, MAXIMUM]
         values[i, ARMOR_NOW] = p.numbers[i, ARMOR]
@@ -163,4 +199,22 @@ def new_day(p: Any) -> Day:
             state[i, DICE_LEFT + size] = p.rows[i, HIT_DICE + size]
     for resource in range(p.creatures, p.end_resources):
         values[resource, LEFT_NOW] = p.numbers[resource, LIMIT]
-    return Day(state, values, active, state[p.creatures])
+    return state, values, active
+
+
+@compiled
+def as_rows(p: Any, arrays: Any, addresses: Any) -> tuple[Field, Day]:
+    """Return parameters and the arrays of `new_day` as the functions of a fight take them; the caller holds all."""
+    state, values, active = arrays
+    numbers_start = len(p.rows)
+    state_start = numbers_start + len(p.numbers)
+    values_start = state_start + len(state)
+    rows, numbers = rows_of(p.rows, addresses, 0), rows_of(p.numbers, addresses, numbers_start)
+    creatures = rows_of(state, addresses, state_start)
+    day = Day(
+        creatures,
+        rows_of(values, addresses, values_start),
+        rows_of(active, addresses, values_start + len(values)),
+        creatures[p.creatures],
+    )
+    return Field(p.srd, p.creatures, p.encounters, p.first_step, len(p.rows), rows, numbers), day

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bgsim.models.battle.terms import Reset
+from bgsim.models.battle.terms import Reset, int64s
 from bgsim.models.dice import Formula
 
 NONE = -1
@@ -52,8 +52,8 @@ whether it is not chosen while concentrating."""
 
 # ---- effects: int64, one row an effect that an action may put on a creature --------------------------
 
-TITLE, LASTS, ROUNDS, FLAGS, CONCENTRATES, AC_BONUS, HIT_BONUS, DAMAGE_BONUS, SAVE_BONUS, REDUCTION = range(10)
-DEALT, TAKEN, DC_BONUS, EFFECT_DC, EFFECT_ABILITY = range(10, 15)
+TITLE, LASTS, ROUNDS, FLAGS, CONCENTRATES, AC_BONUS, HIT_BONUS, DAMAGE_BONUS, SAVE_BONUS, REDUCTION = int64s(range(10))
+DEALT, TAKEN, DC_BONUS, EFFECT_DC, EFFECT_ABILITY = int64s(range(10, 15))
 EFFECT_COLUMNS = 15
 EFFECT_FORMULAS = (*range(AC_BONUS, DC_BONUS + 1), EFFECT_DC)
 """Number of its name, its end (`Lasts`) and limit of rounds (0: none), bits of what it does, whether it takes

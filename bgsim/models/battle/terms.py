@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
+
+
+def int64s(numbers: Iterable[int]) -> Any:
+    """Return numbers that numba takes as int64; for a plain constant it compiles a function that is given it anew."""
+    return map(np.int64, numbers)
+
 
 RULES = ("srd", "reference")
 """``srd``: the System Reference Document 5.1. ``reference``: as the application that the format comes from."""
@@ -146,7 +155,7 @@ STATES = {
 """Conditions of the SRD, as far as a fight without positions knows them."""
 
 ABILITIES = ("any", "str", "dex", "con", "int", "wis", "cha")
-DEX, CON = 2, 3
+DEX, CON = int64s((2, 3))
 
 DAMAGE_TYPES = (
     "untyped", "acid", "bludgeoning", "cold", "fire", "force", "lightning", "necrotic", "piercing", "poison",
