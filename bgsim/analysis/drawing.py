@@ -98,10 +98,13 @@ def histogram(ax: Axes, name: str, column: NDArray[Any]) -> None:
     ax.set(xlabel=name, ylabel="replicates")
     if not len(values):
         return
-    ax.hist(values, list(_bins(values, whole=whole)), color="C0", alpha=0.85)
+    with statistics.quiet():
+        edges = list(_bins(values, whole=whole))
+    ax.hist(values, edges, color="C0", alpha=0.85)
     if whole:
         integer_ticks(ax.xaxis)
-    mean, error = values.mean(), statistics.standard_error(values)
+    with statistics.quiet():
+        mean, error = values.mean(), statistics.standard_error(values)
     ax.axvline(mean, color="C1", label=f"mean {mean_with_error(mean, error)}")
     ax.margins(x=0.02)
     ax.legend(frameon=False)
@@ -136,6 +139,12 @@ def fan(ax: Axes, name: str, axis: str, column: NDArray[Any], confidence: float)
     ax.margins(x=0)
 
 
+def as_text(value: str) -> str:
+    """Return a text as matplotlib writes it: a dollar begins no formula, and an underscore hides no line's label."""
+    plain = value.replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain
+
+
 def integer_ticks(axis: Any) -> None:
     """Have an axis of whole numbers say no others, unless the caller has chosen ticks."""
     ticker = load("matplotlib.ticker", "plot()")
@@ -164,6 +173,8 @@ def marks(ax: Axes, places: Any, center: Any, low: Any, high: Any, label: str) -
 
 def heat_map(ax: Axes, label: str, x: Any, y: Any, values: NDArray[Any]) -> None:
     """Draw values over a plane, ``values[i, j]`` at ``x[j]`` and ``y[i]``; what is NaN is hatched."""
+    if not values.size:
+        return
     across, up = _edges(x), _edges(y)
     mesh = ax.pcolormesh(across, up, np.ma.masked_invalid(values), shading="flat", rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label=label)
@@ -229,14 +240,15 @@ def _bins(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
         return np.arange(low, high + width + 1, width) - 0.5
     quarter, three = np.quantile(values, _INNER)
     width = 2 * (three - quarter) / len(values) ** (1 / 3)
-    count = min(_MOST_BINS, max(1, math.ceil((high - low) / width))) if width > 0 else _MOST_BINS // 6
+    count = math.ceil(np.clip((high - low) / width, 1, _MOST_BINS)) if width > 0 else _MOST_BINS // 6
     return np.linspace(low, high, count + 1) if high > low else np.array([low - 0.5, low + 0.5])
 
 
 def _edges(centers: Any) -> NDArray[np.float64]:
     """Return the edges of cells around centers, half-way between neighbours."""
     centers = np.asarray(centers, float)
-    if len(centers) == 1:
-        return np.array([centers[0] - 0.5, centers[0] + 0.5])
+    if (centers == centers[0]).all():
+        half = max(0.5, abs(centers[0]) * 1e-6)  # beside a large number 0.5 is nothing
+        return np.linspace(centers[0] - half, centers[0] + half, len(centers) + 1)
     middles = (centers[1:] + centers[:-1]) / 2
     return np.array([2 * centers[0] - middles[0], *middles, 2 * centers[-1] - middles[-1]])

@@ -144,10 +144,11 @@ def _draw_curves(ax: Axes, points: Points, variable: Variable, values: NDArray[A
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(shades.min(), shades.max()), seen)
     for mean, value, color in zip(means, values, scale.to_rgba(shades), strict=True):
         if not np.isnan(mean).all():
-            ax.plot(np.arange(len(mean)), mean, color=color, label=f"{value:g}" if values.dtype.kind == "f" else value)
-    if few:
+            text = f"{value:g}" if values.dtype.kind == "f" else drawing.as_text(str(value))
+            ax.plot(np.arange(len(mean)), mean, color=color, label=text)
+    if few and ax.get_legend_handles_labels()[1]:
         ax.legend(title=label, frameon=False)
-    else:
+    elif not few:
         ax.figure.colorbar(scale, ax=ax, label=label)
     ax.set(xlabel=_axis_names(variable)[0], ylabel=_title(variable))
     drawing.integer_ticks(ax.xaxis)
@@ -204,7 +205,7 @@ def _places(values: Sequence[Any]) -> tuple[NDArray[np.float64], list[str] | Non
     if found.dtype.kind in "iuf":
         return found.astype(float), None
     names = list(dict.fromkeys(map(str, found)))
-    return np.array([names.index(str(value)) for value in found], float), names
+    return np.array([names.index(str(value)) for value in found], float), list(map(drawing.as_text, names))
 
 
 def _has_room(places: NDArray[np.float64]) -> bool:

@@ -228,6 +228,47 @@ def test_curves_have_a_line_for_each_value(engine: Any) -> None:
     assert (many.get_xlabel(), many.get_ylabel()) == ("days", "mean of curve")
 
 
+def test_texts_are_no_formulas_and_name_their_curves(engine: Any) -> None:
+    words = ["_low", "$\\frac$", "a$b$c"]
+    curves = drawn(engine.sweep(model, {"kind": words}, replicates=3).plot("curve"))
+    assert legend(curves) == [" _low", r"\$\frac\$", r"a\$b\$c"]
+    ticks = drawn(engine.sweep(model, {"kind": words}, replicates=3).plot("size")).get_xticklabels()
+    assert [tick.get_text() for tick in ticks] == [" _low", r"\$\frac\$", r"a\$b\$c"]
+
+
+def test_curves_of_no_number_need_no_legend(engine: Any) -> None:
+    failed = drawn(engine.sweep(model, {"b": [0.6, 0.7]}, {"a": 3.0}, replicates=1).plot("curve"))
+    assert failed.get_legend() is None
+    assert not failed.lines
+
+
+def test_values_on_one_place_have_a_width(engine: Any) -> None:
+    for places in ([2.0, 2.0], [1e300]):
+        drawn(engine.sweep(model, {"a": places, "b": [0.1, 0.2]}, replicates=2).plot("number"))
+
+
+def test_a_plane_without_elements_is_empty(engine: Any) -> None:
+    ax = drawn(engine.submit(model, {"days": 0}, replicates=3).result().plot("plane"))
+    assert not ax.collections
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("plane, axis 1", "days")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1e-320] * 40 + [2e-320] * 40 + [1e300],
+        [1e300, 1.0000000000000002e300],
+        [1e300],
+        [5e-324, 0.0],
+    ],
+)
+def test_numbers_at_the_ends_of_doubles_are_drawn(values: list[float]) -> None:
+    figure, ax = pyplot.subplots()
+    drawing.histogram(ax, "x", np.array(values))
+    assert sum(bar.get_height() for bar in ax.patches) == len(values)
+    figure.canvas.draw()
+
+
 def test_two_parameters_are_a_heat_map_with_hatches(engine: Any) -> None:
     sweep = engine.sweep(model, {"a": [1.0, 3.0, 2.0], "b": [0.4, 1.0]}, replicates=5)
     ax = drawn(sweep.plot("size"))
