@@ -20,6 +20,7 @@ from bgsim.errors import (
 )
 from bgsim.job import Job, JobState
 from bgsim.jobs.failures import Failures
+from bgsim.jobs.listed import listed
 from bgsim.jobs.tabulated import Tabulated
 from bgsim.tables import HasCard
 from bgsim.threads.locks import Condition, Lock, Thread
@@ -211,7 +212,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
 
     def results(self) -> list[SimulationResult]:
         """Wait for all and return their results, in the order of submission; the first failure is raised."""
-        return [job.result() for job in self.as_completed(order="submission")]
+        return listed([job.result() for job in self.as_completed(order="submission")])
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until every job has ended, in whatever way; return whether that came in time."""

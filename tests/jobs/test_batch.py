@@ -254,6 +254,21 @@ def test_a_sweep_is_every_combination_with_the_last_varying_fastest() -> None:
         assert sweep[4].result()["end"].tolist() == alone.result()["end"].tolist()
 
 
+def test_results_are_a_list_that_shows_what_differs_and_what_came_of_it() -> None:
+    with bgsim.Engine(immediate=True) as engine:
+        sweep = engine.sweep(walk, {"steps": list(range(1, 23))}, replicates=5)
+        results = sweep.results()
+        assert results == [job.result() for job in sweep]
+        title, head, *rows = repr(results).split("\n")
+        assert title == "22 results of kernels.walk"
+        assert head.split() == ["job", "steps", "end", "ups", "high"]
+        assert len(rows) == 21
+        assert rows[-1] == "... and 2 more"
+        assert rows[1].split()[:2] == ["1", "2"]
+        assert repr(results[:1]).startswith("1 result of kernels.walk\n")
+        assert engine.submit_many(walk, [], replicates=5).results() == []
+
+
 def test_the_thread_that_waits_for_a_sweep_imports_xarray() -> None:
     """Then the first dataset takes no second; where there is nothing to wait for, no time goes into it."""
     code = """
