@@ -201,7 +201,7 @@ class Broken(Store):
     def _raise(self, *_: Any, **__: Any) -> Any:
         raise RuntimeError("it is broken")
 
-    find = load = parts = store = results = size = get = delete = place = slots = workspaces = swap = clear = _raise
+    count = find = load = parts = store = results = size = get = delete = place = slots = workspaces = swap = clear = _raise
     change_slots = evict = cleanup = check = flush = _raise
 
     def close(self) -> None:
