@@ -201,8 +201,8 @@ class Broken(Store):
     def _raise(self, *_: Any, **__: Any) -> Any:
         raise RuntimeError("it is broken")
 
-    count = find = load = parts = store = results = size = get = delete = place = slots = workspaces = swap = clear = _raise
-    change_slots = evict = cleanup = check = flush = _raise
+    find = load = parts = store = results = size = get = delete = place = slots = workspaces = swap = clear = _raise
+    change_slots = evict = cleanup = check = flush = count = _raise
 
     def close(self) -> None:
         """Never called: the engine did not open it."""
