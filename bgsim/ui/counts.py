@@ -31,7 +31,7 @@ class Count(click.ParamType):  # type: ignore[type-arg] # at run time it takes o
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number, or refuse what is none."""
-        found = value if isinstance(value, int) else _read(str(value))
+        found = value if isinstance(value, int) else read(str(value))
         if found is None:
             self.fail(f"{brief(value)} is not a valid integer; write it as 2000000, 2_000_000, 2e6 or 2M.", param, ctx)
         if (self._least is not None and found < self._least) or (self._most is not None and found > self._most):
@@ -39,7 +39,7 @@ class Count(click.ParamType):  # type: ignore[type-arg] # at run time it takes o
         return found
 
 
-def _read(text: str) -> int | None:
+def read(text: str) -> int | None:
     """Return the integer that a text stands for; None if it is none."""
     try:
         return int(text)

@@ -138,7 +138,7 @@ def test_the_default_engine_is_the_newest_open_one() -> None:
 # ---- %%simulate --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "count"), [("1000", 1000), ("1_000", 1000), ("1e6", 10**6)])
+@pytest.mark.parametrize(("text", "count"), [("1000", 1000), ("1_000", 1000), ("1e6", 10**6), ("2M", 2 * 10**6)])
 def test_a_count_may_be_written_as_people_write_it(text: str, count: int) -> None:
     assert magic.read_count(text) == count
 

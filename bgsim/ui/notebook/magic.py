@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from bgsim.errors import InvalidInputError, OutputError, brief
 from bgsim.parameters.fields import parsed
 from bgsim.simulation import Simulation
+from bgsim.ui.counts import read
 from bgsim.ui.notebook.default import engine
 
 if TYPE_CHECKING:
@@ -48,16 +48,13 @@ def register(shell: Any) -> None:
 
 
 def read_count(text: str) -> int:
-    """Return a number of replicates: ``1000``, ``1_000`` or ``1e6``."""
-    try:
-        count = float(text)
-    except ValueError:
-        count = math.nan
-    if not count.is_integer():
+    """Return a number of replicates, as the command line takes it: ``1000``, ``1_000``, ``1e6`` or ``2M``."""
+    count = read(text)
+    if count is None:
         raise InvalidInputError(
-            f"--replicates must be an integer, such as 1e6; got {text!r}", field="replicates", value=text
+            f"--replicates must be an integer, such as 1e6 or 2M; got {text!r}", field="replicates", value=text
         )
-    return int(count)
+    return count
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, Any]:
