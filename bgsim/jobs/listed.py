@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from bgsim.analysis import statistics
 from bgsim.analysis.points import Point, Points
 from bgsim.analysis.summary import mean_with_error
-from bgsim.tables import Listing, Table
+from bgsim.tables import MOST_ROWS, Listing, Table
 
 if TYPE_CHECKING:
     from bgsim.result import SimulationResult
 
 MOST_OUTPUTS = 4
 """Outputs that a row shows the mean of."""
-
-_MOST_ROWS = 20
 
 
 def listed(results: Sequence[SimulationResult]) -> Listing[SimulationResult]:
@@ -28,10 +26,10 @@ def _table(results: Sequence[SimulationResult]) -> Table:
     first = results[0]
     points = [Point(result.parameters, "completed", "", result) for result in results]
     varied = Points(first.simulation, first.fingerprint, first.seed, first.replicates, points, {}, {}).varied()
-    names = [name for name, column in first.items() if column.ndim == 1 and column.dtype.kind in "biuf"][:MOST_OUTPUTS]
+    names = [output.name for output in first.simulation.outputs if output.is_real_number][:MOST_OUTPUTS]
     rows = [
         [number, *(values[number] for values in varied.values()), *(_mean(result, name) for name in names)]
-        for number, result in enumerate(results[:_MOST_ROWS])
+        for number, result in enumerate(results[:MOST_ROWS])
     ]
     left_out = len(results) - len(rows)
     title = f"{len(results):,} {'result' if len(results) == 1 else 'results'} of {first.simulation.name}"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bgsim.checks import check_seconds, refused
-from bgsim.errors import JobTimeoutError
 from bgsim.job import Job, JobStatus
+from bgsim.running.status import nothing_due
 from bgsim.tables import in_short
 
 if TYPE_CHECKING:
@@ -82,10 +82,7 @@ class Watch(Iterator[Snapshot], AsyncIterator[Snapshot]):
     def _wait(self) -> None:
         if self._scheduler.config.immediate:
             if not self._scheduler.step():
-                raise JobTimeoutError(
-                    f"{self._job.id} is {self._job.state.value} in an immediate engine, and nothing is due; advance "
-                    "its clock, or resume it"
-                )
+                raise nothing_due(self._job)
             return
         concurrent.futures.wait([self._job], self._left_s())
 

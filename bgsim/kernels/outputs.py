@@ -35,6 +35,11 @@ class Output:
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...] = ()
 
+    @property
+    def is_real_number(self) -> bool:
+        """Whether a replicate has one real number here."""
+        return not self.shape and self.dtype.kind in "biuf"
+
     def concrete_shape(self, parameters: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the shape with the parameters' values in it.
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.checks import check_seconds
 from bgsim.clock import ManualClock
-from bgsim.errors import DeadlockError, EngineClosedError, JobTimeoutError, QueueFullError
+from bgsim.errors import DeadlockError, EngineClosedError, QueueFullError
 from bgsim.job import Job, JobState, JobStatus
 from bgsim.priority import Priority
 from bgsim.progress import ProgressBus
@@ -42,7 +42,7 @@ from bgsim.running.job_table import JobTable
 from bgsim.running.lifecycle import Lifecycle
 from bgsim.running.run import Run
 from bgsim.running.state import State
-from bgsim.running.status import StatusReader
+from bgsim.running.status import StatusReader, nothing_due
 from bgsim.running.stepper import Stepper
 from bgsim.running.storing import Storing
 from bgsim.running.timers import Released, Timers
@@ -280,10 +280,7 @@ class Scheduler:
         if get_ident() in WORKERS and (timeout_s is None or timeout_s > 0):  # most waits are no worker's
             wait = self.waits.begin(job.id, (job,))
         if self.config.immediate and job.finished_at is None:
-            raise JobTimeoutError(
-                f"{job.id} is {self.reader.state(job).value} in an immediate engine, and nothing is due; "
-                "advance its clock, or resume it"
-            )
+            raise nothing_due(job)
         return wait
 
     def call_back(self, callback: Callable[..., object], *arguments: Any) -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bgsim.checks import check_text
-from bgsim.errors import RequestNotFoundError
+from bgsim.errors import JobTimeoutError, RequestNotFoundError
 from bgsim.job import JobState, JobStatus
 from bgsim.logs import records_table
 from bgsim.progress import format_duration
@@ -32,6 +32,13 @@ def state_of(job: Job) -> JobState:
     if state is JobState.DELAYED and job.run is not None and job.run.state is not EntryState.DELAYED:
         return JobState.QUEUED
     return state
+
+
+def nothing_due(job: Job) -> JobTimeoutError:
+    """Return the error of a wait, in an immediate engine, that only its caller could end."""
+    return JobTimeoutError(
+        f"{job.id} is {job.state.value} in an immediate engine, and nothing is due; advance its clock, or resume it"
+    )
 
 
 def outcome(job: Job) -> tuple[Any, ...]:

@@ -162,7 +162,7 @@ def test_compiling_counts_the_seconds_and_moves(monkeypatch: pytest.MonkeyPatch)
     job = engine.submit(draw, replicates=10)
     status = job.status()
     compiling = {**{name: getattr(status, name) for name in status.__slots__}, "phase": "compiling"}
-    compiling |= {"state": bgsim.JobState.RUNNING, "elapsed_s": 3.7}
+    compiling |= {"state": bgsim.JobState.RUNNING, "elapsed_s": 3.7, "compiling_s": 3.7}
     monkeypatch.setattr(type(job), "status", lambda _: bgsim.JobStatus(**compiling))
     state = job_state(job)
     assert [state[key] for key in ("word", "detail", "left", "moving")] == [

@@ -121,7 +121,7 @@ def job_state(job: Job, note: str = "", results: Results | None = None, now: flo
         "about": results.about(job),
         "word": word,
         "colour": COLOURS.get(word, "running"),
-        "detail": _detail(job, status, word),
+        "detail": _detail(status, word),
         "fraction": 1.0 if status.state is JobState.COMPLETED else round(status.fraction, 4),
         "moving": word in ("compiling", "storing"),
         "count": f"{status.replicates_completed:,} of {status.total_replicates:,}",
@@ -141,13 +141,12 @@ def _word(job: Job, status: JobStatus) -> str:
     return status.phase if status.state is JobState.RUNNING else status.state.value
 
 
-def _detail(job: Job, status: JobStatus, word: str) -> str:
+def _detail(status: JobStatus, word: str) -> str:
     match word:
         case "queued":
             return _wait(status)
         case "compiling":
-            began = job.started_at or job.submitted_at
-            return text.seconds(job.submitted_at + status.elapsed_s - began)
+            return text.seconds(status.compiling_s or 0.0)
         case "suspended":
             return "more urgent jobs run"
         case "cancelling":
@@ -183,7 +182,7 @@ def _actions(word: str) -> list[str]:
 
 def scalar_outputs(simulation: Simulation) -> list[str]:
     """Return the names of the outputs that are a real number a replicate."""
-    return [o.name for o in simulation.outputs if not o.shape and o.dtype.kind in "biuf"]
+    return [o.name for o in simulation.outputs if o.is_real_number]
 
 
 def _outputs(job: Job, found: dict[str, Any], *, ended: bool) -> int:
