@@ -13,6 +13,10 @@ from typing import Any, ClassVar, TypeGuard
 
 from bgsim.errors import InvalidInputError, NotPicklableError, brief, nearest
 
+MOST_TAGS = 16
+LONGEST_TAG = 100
+"""Characters of a tag, and of a tenant's name."""
+
 
 class NotPicklable:
     """What belongs to the process that made it: pickling and copying it are refused."""
@@ -173,6 +177,39 @@ def check_name(field: str, value: object) -> str:
     InvalidInputError
     """
     return normal_name(check_text(field, value))
+
+
+def check_tags(value: object) -> tuple[str, ...]:
+    """Return the tags of a job, each once, or refuse them.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    allowed = f"at most {MOST_TAGS} texts of 1 to {LONGEST_TAG} characters"
+    if not isinstance(value, list | tuple):
+        raise refused("tags", value, allowed)
+    found = tuple(dict.fromkeys([check_name("tags", tag) for tag in value]))
+    if len(found) > MOST_TAGS:
+        raise refused("tags", value, allowed)
+    for tag in found:
+        if not 0 < len(tag) <= LONGEST_TAG:
+            raise refused("tags", tag, allowed)
+    return found
+
+
+def check_tenant(value: object) -> str:
+    """Return the name of a tenant, or refuse it.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    allowed = f"a text of 1 to {LONGEST_TAG} characters without /"
+    name = normal_name(check_text("tenant", value, allowed=allowed))
+    if "/" in name or not 0 < len(name) <= LONGEST_TAG:
+        raise refused("tenant", value, allowed)
+    return name
 
 
 def normal_name(name: str) -> str:

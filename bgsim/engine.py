@@ -162,6 +162,8 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         queue_timeout_s: float | None = None,
         deadline_s: float | None = None,
         retry: Retry | None = None,
+        tags: Sequence[str] = (),
+        tenant: str | None = None,
         on_progress: Callable[[ProgressUpdate], Any] | None = None,
         block: bool = False,
         block_timeout_s: float | None = None,
@@ -202,6 +204,11 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
         retry : Retry, optional
             When a failure is tried again; by default what the simulation declares, else never. Of jobs that share a run
             the most retries count.
+        tags : sequence of str
+            Words to find the job by: at most 16, each of 100 characters at most.
+        tenant : str, optional
+            For whom it is: a name without ``/``. Runs, results and slots are shared within a tenant only, and its
+            workspaces and words of `supersede` begin with ``tenant/``.
         on_progress : callable, optional
             Called with each `ProgressUpdate`, as by `subscribe`.
         block : bool
@@ -244,6 +251,8 @@ class Engine(NotPicklable, JobVerbs, ScheduleVerbs):
             queue_timeout_s=queue_timeout_s,
             deadline_s=deadline_s,
             retry=retry,
+            tags=tags,
+            tenant=tenant,
         )
         return self._submitter.submit(
             request, on_progress=on_progress, block=block, block_timeout_s=block_timeout_s, durable=durable

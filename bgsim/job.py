@@ -187,6 +187,16 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
         return self.request.workspace
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """The words to find it by."""
+        return tuple(self.request.tags)
+
+    @property
+    def tenant(self) -> str | None:
+        """For whom it is."""
+        return self.request.tenant
+
+    @property
     def debounce_s(self) -> float | None:
         """As submitted; the queue reads it."""
         return self.request.debounce_s

@@ -74,6 +74,8 @@ class JobStatus(Tabular):
         How many jobs are served before it, while it is queued.
     estimated_wait_s : float or None
         Until it starts, while it is queued; None until there is something to estimate from.
+    waiting_for : str or None
+        Why it does not run, while it is queued, delayed or suspended.
     rate : float or None
         Replicates a second, while it runs.
     estimated_time_remaining_s : float or None
@@ -101,6 +103,7 @@ class JobStatus(Tabular):
     from_store: int
     position: int | None
     estimated_wait_s: float | None
+    waiting_for: str | None
     rate: float | None
     estimated_time_remaining_s: float | None
     elapsed_s: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, g
 
 import numpy as np
 
-from bgsim.checks import check_integer, check_name, check_seconds, check_word, refused
+from bgsim.checks import check_integer, check_name, check_seconds, check_tags, check_tenant, check_word, refused
 from bgsim.defaults import check_retry
 from bgsim.errors import InvalidInputError, NotStoredError, brief, nearest
 from bgsim.parameters.nesting import read_json
@@ -60,6 +60,8 @@ class JobOptions(TypedDict, total=False):
     queue_timeout_s: float | None
     deadline_s: float | None
     retry: Retry | None
+    tags: Sequence[str]
+    tenant: str | None
 
 
 class ChangedOptions(JobOptions, total=False):
@@ -116,6 +118,8 @@ class Request:
     queue_timeout_s: float | None = None
     deadline_s: float | None = None
     retry: Retry | None = None
+    tags: Sequence[str] = ()
+    tenant: str | None = None
     urgency: Priority = field(init=False)
     size_bytes: int = field(init=False)
     revision: Revision = field(init=False)
@@ -131,9 +135,7 @@ class Request:
         if type(self.seed) is not int or self.seed < 0:
             self.seed = check_seed(self.seed)
         if self.allow_deduplication is not True:
-            if not isinstance(self.allow_deduplication, bool | np.bool_):
-                raise refused("allow_deduplication", self.allow_deduplication, "True or False")
-            self.allow_deduplication = bool(self.allow_deduplication)
+            self.allow_deduplication = _as_bool("allow_deduplication", self.allow_deduplication)
         if type(self.cache) is not str or self.cache not in CACHE_MODES:
             check_word("cache", self.cache, CACHE_MODES)
         self._take_defaults()
@@ -146,11 +148,14 @@ class Request:
                 setattr(self, name, check_name(name, getattr(self, name)))
         if self.workspace is None and self.urgency > Priority.LOW:
             self.workspace = self.simulation.name
+        if self.tags != () or self.tenant is not None:
+            self._take_ownership()
         self.size_bytes = self.replicates * self.simulation.replicate_bytes(self.parameters)
         self.revision = self.simulation.revision()
         self._check_revision()
         identity = self.revision.identity
-        self.key = ResultKey(self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts)
+        of = self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts
+        self.key = ResultKey(*of, self.tenant or "")
         self.queue_key = f"{self.key.identity} {self.cache}" if self.allow_deduplication else None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -170,6 +175,17 @@ class Request:
             self.retry = defaults.retry
         else:
             check_retry(self.retry)
+
+    def _take_ownership(self) -> None:
+        """Check tags and tenant; keep workspace and supersede within the tenant, as a name that begins with it is."""
+        self.tags = check_tags(self.tags)
+        if self.tenant is None:
+            return
+        self.tenant = check_tenant(self.tenant)
+        for name in ("workspace", "supersede"):
+            word = getattr(self, name)
+            if word is not None and not word.startswith(f"{self.tenant}/"):
+                setattr(self, name, f"{self.tenant}/{word}")
 
     def _check_times(self) -> None:
         for name in _SECONDS:
@@ -285,6 +301,12 @@ def make_request(simulation: Simulation, parameters: Any, **options: Any) -> Req
     return Request(simulation, simulation.bind(parameters), **options)
 
 
+def _as_bool(name: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise refused(name, value, "True or False")
+    return bool(value)
+
+
 def _asked_again(given: dict[str, Any]) -> Request:
     """Return a request that was pickled."""
     return Request(**given)
@@ -358,7 +380,7 @@ def _kept(name: str, value: Any, read: Callable[[Any], _T]) -> _T:
 
 _OPTIONS = (
     "allow_deduplication", "workspace", "supersede", "debounce_s", "max_wait_s", "group", "delay_s", "timeout_s",
-    "queue_timeout_s", "deadline_s",
+    "queue_timeout_s", "deadline_s", "tags", "tenant",
 )  # fmt: skip
 _DEFAULTS: Mapping[str, Any] = {name: Request.__dataclass_fields__[name].default for name in _OPTIONS}
 _values_of = attrgetter(*_OPTIONS)

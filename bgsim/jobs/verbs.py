@@ -20,6 +20,8 @@ from bgsim.priority import Priority, PriorityName
 from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.registry import find_if_named
 from bgsim.request import ChangedOptions, JobOptions, Request, make_request
+from bgsim.running.at_work import WorkerStatus, workers_of
+from bgsim.running.submissions import Submissions
 from bgsim.streams import check_seed
 from bgsim.tables import HasCard
 
@@ -260,6 +262,30 @@ class JobVerbs(HasCard):
             While iterating, in an immediate engine in which nothing is due.
         """
         return Watch(self._scheduler, job, every_s)
+
+    def on_submit(self, callback: Callable[[Job], Any]) -> Submissions:
+        """Have a function called with each job that the engine takes from now on, whoever or whatever asks for it.
+
+        Also with those that the store answers, and those of schedules, sweeps, dead letters and recovery. It comes in
+        the callback thread, in the order of submission; what it raises is logged.
+
+        Returns
+        -------
+        Submissions
+            Its ``unsubscribe()`` ends it. A callback of `subscribe` that needs to know each job before its updates
+            calls ``tell()`` first.
+
+        Raises
+        ------
+        InvalidInputError
+            If `callback` is not callable.
+        """
+        self._scheduler.check_process()
+        return Submissions(self._scheduler.state, self._scheduler.bus, callback)
+
+    def at_work(self) -> list[WorkerStatus]:
+        """Return what each worker does at this moment, in the order of their numbers."""
+        return workers_of(self._scheduler)
 
     def subscribe(
         self,

@@ -238,8 +238,10 @@ class ResultKey:
     parts : mapping of str to str
         What the fingerprint was made of: the label of each dependency, and a short hash of it. Empty if unknown. It
         counts in no comparison, nor in the identity: the store keeps it so that a user can see which one changed.
+    scope : str
+        Within which a result is shared: the tenant. Empty for all that have none.
     identity : str
-        SHA-256 over simulation, fingerprint, seed and parameters, 64 hexadecimal digits.
+        SHA-256 over simulation, fingerprint, seed, parameters and, unless it is empty, scope: 64 hexadecimal digits.
     """
 
     simulation: str
@@ -247,12 +249,15 @@ class ResultKey:
     seed: int
     parameters: ParameterSet
     parts: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    scope: str = ""
     identity: str = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         parts = [_encoded_names(self.simulation, self.fingerprint)]
         encode(self.seed, parts)
         parts.append(self.parameters.encoding)
+        if self.scope:  # one text more than the pairs of name and value before it, so no other key meets it
+            encode(self.scope, parts)
         object.__setattr__(self, "identity", hashlib.sha256(b"".join(parts)).hexdigest())
 
     @property

@@ -42,7 +42,21 @@ class JobTable:
         self._state.jobs[job.id] = job
         if run.log is not None:
             self._state.logs[job.id] = run.log
+        if self._state.submissions:
+            self._tell_of(job)
         self._events.entered(job)
+
+    def answer(self, job: Job, columns: Columns, now: float) -> None:
+        """Take a new job, and complete it with what the store had."""
+        job.from_store = job.replicates
+        self._state.counts["from_store"] += 1
+        self._tell_of(job)
+        self.start(job, now)
+        self.end(job, _COMPLETED, now, columns=columns, message="from the store")
+
+    def _tell_of(self, job: Job) -> None:
+        for note in self._state.submissions:
+            note(job)
 
     def start(self, job: Job, now: float, *messages: str) -> None:
         """Let a job be running, for the first time or again."""

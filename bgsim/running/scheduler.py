@@ -169,10 +169,7 @@ class Scheduler:
             for old in list(state.jobs.values()) if word is not None else ():
                 if old.request.supersede == word:
                     self.lifecycle.stop_job(old, None, now)
-            job.from_store = job.replicates
-            state.counts["from_store"] += 1
-            self.job_table.start(job, now)
-            self.job_table.end(job, JobState.COMPLETED, now, columns=columns, message="from the store")
+            self.job_table.answer(job, columns, now)
 
     def call(self, task: Callable[[], None], *, priority: Priority, group: str | None) -> Callable[[], bool]:
         """Have a worker call something, in its turn by priority; return what takes it back while it waits.

@@ -52,6 +52,8 @@ class State:
         Stopping or storing, by the identity of their keys.
     stored_at : OrderedDict of str to float
         When the runs of the last seconds ended, by the identity of their keys, the oldest first.
+    submissions : tuple of callable
+        Each is called with a job that comes, before anything is told of it.
     jobs : dict of str to Job
         Those that have not ended, by id, in the order of submission.
     leaving : int
@@ -113,6 +115,7 @@ class State:
         self.to_checkpoint: deque[Run] = deque()
         self.by_key: dict[str, Run] = {}
         self.stored_at: OrderedDict[str, float] = OrderedDict()  # a dict takes long to find its first after deletions
+        self.submissions: tuple[Callable[[Job], None], ...] = ()
         self.jobs: dict[str, Job] = {}
         self.leaving = 0
         self.resolving: dict[str, Job] = {}

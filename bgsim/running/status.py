@@ -15,6 +15,7 @@ from bgsim.logs import records_table
 from bgsim.progress import format_duration
 from bgsim.queue.entry import EntryState
 from bgsim.running.finished import finished_columns
+from bgsim.running.waiting import WAITING, waiting_for
 from bgsim.tables import Listing, Table
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def ended_status(job_id: str, ended: tuple[Any, ...]) -> JobStatus:
         from_store=from_store,
         position=None,
         estimated_wait_s=None,
+        waiting_for=None,
         rate=None,
         estimated_time_remaining_s=None,
         elapsed_s=elapsed_s,
@@ -186,6 +188,7 @@ class StatusReader:
             from_store=min(run.from_store, job.replicates) if run is not None else 0,
             position=position,
             estimated_wait_s=wait,
+            waiting_for=waiting_for(job, self._state, state, now) if state in WAITING else None,
             rate=rate,
             estimated_time_remaining_s=remaining,
             elapsed_s=now - job.submitted_at,

@@ -74,6 +74,8 @@ class Worker:
         The kernel reads it with atomic loads. The lock's holder writes the order, while the worker has a chunk.
     busy_s : float
         Seconds in kernels.
+    task : (callable, object) or None
+        What it does now: a method, and what that was called with.
     chunk : Chunk or None
         The one that it computes now, or has just computed.
     batch : list of (Run, Chunk)
@@ -87,6 +89,7 @@ class Worker:
     def __init__(self, tasks: Tasks, number: int) -> None:
         self.control = block.new_control_block()
         self.busy_s = 0.0
+        self.task: Any = None
         self.chunk: Chunk | None = None
         self.is_on_small_batch = False
         self.batch: list[tuple[Run, Chunk]] = []
@@ -128,9 +131,13 @@ class Worker:
                 WORKERS[ident] = outer
 
     def _do(self, task: Any) -> None:
-        while task is not None:
-            do, subject = task
-            task = do(subject)
+        try:
+            while task is not None:
+                self.task = task
+                do, subject = task
+                task = do(subject)
+        finally:
+            self.task = None  # it would keep a result alive
 
     def _run(self) -> None:
         self._in_main = False
