@@ -119,7 +119,9 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
     asked_to_stop_at : float
         Infinity until then.
     paused : bool
-        By `pause`.
+        By `pause`, or with its simulation.
+    held : bool
+        Whether it was paused with its simulation.
     pending_error : BaseException or None
         What ends it as FAILED once its kernel has stopped.
     kept : Columns or None
@@ -146,7 +148,7 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
     run_left_s: float | None = None
     run_deadline: float | None = None
     asked_to_stop_at = math.inf
-    paused = False
+    paused = held = False
     pending_error: BaseException | None = None
     kept: Columns | None = None
     replicates_done = from_store = attempts = 0

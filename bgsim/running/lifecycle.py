@@ -54,14 +54,14 @@ class Lifecycle:
         if job.request.is_timed:
             job.due_at += job.request.start_delay_s(state.clock.time())
             job.expires_at = now + job.request.latest_start_s
-        has_place = len(state.running) < self._config.max_concurrent_simulations and not state.paused
+        held = bool(state.held) and state.holds(job)
+        has_place = len(state.running) < self._config.max_concurrent_simulations and not (state.paused or held)
         placed = self._queue.put(job, run, now, at_once=has_place)
         if placed is None:
             return False
         there, superseded = placed
-        joined = there is not run
         assert isinstance(there, Run)
-        if joined:
+        if there is not run:
             self._join(job, there)
         elif state.by_key or run.key is None:
             self._follow(run)
@@ -72,11 +72,17 @@ class Lifecycle:
             self._start_job(job, there, now)
         elif there.state is _DELAYED:
             self._delay(job, there, now)
-        if job.deadline is not None or job.run_deadline is not None:
-            state.alarms.watch(job)
+        if held or job.deadline is not None or job.run_deadline is not None:
+            self._hold_or_watch(job, now, held=held)
         if self._queue.order.waiting:
             self.admit(now)
         return True
+
+    def _hold_or_watch(self, job: Job, now: float, *, held: bool) -> None:
+        """Pause a job with its simulation; note when it will have lived for too long."""
+        if held:
+            job.held = self.pause_job(job, now)
+        self._state.alarms.watch(job)
 
     def _start_job(self, job: Job, run: Run, now: float) -> None:
         """Start a job whose run has a place: a new one, or one in progress."""
@@ -220,7 +226,7 @@ class Lifecycle:
         if run is None or not job.paused or run.stage >= Stage.STOPPING:
             return False
         was_held = run.is_paused
-        job.paused = False
+        job.paused = job.held = False
         if run.state is _PROCESSING:
             self._jobs.start(job, now, "resumed")
             self._state.alarms.watch(job)
@@ -247,6 +253,7 @@ class Lifecycle:
     def resume_all(self, now: float) -> None:
         """End every pause: what was submitted is to end."""
         self._state.paused = False
+        self._state.held.clear()
         for job in list(self._state.jobs.values()):
             self.resume_job(job, now)
         self.admit(now)

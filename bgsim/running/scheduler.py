@@ -8,6 +8,7 @@ in this list::
     finish      the end of a run
     checkpoints what is stored of runs that go on
     lifecycle   which runs wait, run and stop
+    holds       the simulations whose jobs are paused
     storing     runs and the store
     workers     what a worker does next
     waits       which waits of what workers run would have no end
@@ -38,6 +39,7 @@ from bgsim.running.calls import Call
 from bgsim.running.checkpoints import Checkpoints
 from bgsim.running.events import Events
 from bgsim.running.finish import Finish
+from bgsim.running.holds import Holds
 from bgsim.running.job_table import JobTable
 from bgsim.running.lifecycle import Lifecycle
 from bgsim.running.run import Run
@@ -99,6 +101,7 @@ class Scheduler:
         self.finish = Finish(self.state, self.job_table)
         self.checkpoints = Checkpoints(self.state, self.events)
         self.lifecycle = Lifecycle(self.state, self.job_table, self.finish, self.checkpoints)
+        self.holds = Holds(self.state, self.lifecycle)
         self.storing = Storing(self.state, self.events, self.finish)
         self.workers = Workers(self.state, self.lifecycle, self.finish, self.storing, self.checkpoints)
         self.waits = Waits(self.state, self.workers.all)

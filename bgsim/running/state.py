@@ -54,6 +54,8 @@ class State:
         When the runs of the last seconds ended, by the identity of their keys, the oldest first.
     submissions : tuple of callable
         Each is called with a job that comes, before anything is told of it.
+    held : set of (str, str or None)
+        Names of simulations whose jobs are paused, also those to come: of one tenant, or of all.
     jobs : dict of str to Job
         Those that have not ended, by id, in the order of submission.
     leaving : int
@@ -116,6 +118,7 @@ class State:
         self.by_key: dict[str, Run] = {}
         self.stored_at: OrderedDict[str, float] = OrderedDict()  # a dict takes long to find its first after deletions
         self.submissions: tuple[Callable[[Job], None], ...] = ()
+        self.held: set[tuple[str, str | None]] = set()
         self.jobs: dict[str, Job] = {}
         self.leaving = 0
         self.resolving: dict[str, Job] = {}
@@ -152,6 +155,12 @@ class State:
     def next_event_at(self) -> float:
         """When a queue changes by itself; infinity for never."""
         return min(self.queue.order.timetable.look_at, self.calls.order.timetable.look_at)
+
+    def holds(self, job: Job) -> bool:
+        """Tell whether the job's simulation is paused."""
+        request = job.request
+        name = request.simulation.name
+        return (name, None) in self.held or (name, request.tenant) in self.held
 
     @property
     def is_idle(self) -> bool:

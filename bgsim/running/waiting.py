@@ -23,7 +23,7 @@ def waiting_for(job: Job, state: State, where: JobState, now: float) -> str | No
     if run is None:
         return None
     if job.paused:
-        return "paused by hand"
+        return "its simulation is paused" if job.held else "paused by hand"
     if where is JobState.DELAYED:
         return _delay(job, run, now)
     if state.paused:
