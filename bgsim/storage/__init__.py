@@ -5,17 +5,19 @@
 engine is given. ``large_values`` keeps large parameters apart, ``points`` and ``nearest`` find similar ones.
 ``questions`` has what people ask a store: ``finding`` says which results are meant, ``listing`` shows them, ``loaded``
 makes one what a job returns, ``explain`` says why a request hits or misses. ``transfer`` exports and imports, by
-``npz`` for that kind of file. ``journal`` defines the journal of requests, ``memory_journal`` keeps it without a
-file, ``owners`` tells which engines live.
+``npz`` for that kind of file. ``journal`` defines the journal of requests, ``memory_journal`` keeps it without a file,
+``owners`` tells which engines live. ``history`` defines the history of jobs, with tokens, deliveries and an audit log;
+``history_tables`` has its statements, ``sql_history`` its methods, ``memory_history`` keeps it without a file. ``rows``
+reads rows of any values as dataclasses, ``bulk`` writes many at once.
 
 ``codec`` turns columns into blocks of bytes: ``columns``, ``segments``, ``codec``, ``filters``, ``parallel``.
 
 ``sqlite`` is the store in a file. ``store`` has its methods; ``file`` the file in use, ``writer`` the thread that
-writes, ``readers`` the connections that read, ``upkeep`` the end of each transaction. ``database`` opens files,
-``schema`` makes and migrates them, ``forks`` closes them while the process forks. ``tables``, ``journal_tables``,
-``loading``, ``listings``, ``search``, ``values``, ``eviction`` and ``bulk`` have the statements. ``check`` reads
-everything, ``salvage`` saves what it can read of a damaged file. ``permissions`` keeps what is beside a file as
-private.
+writes, ``readers`` the connections that read, ``upkeep`` the end of each transaction. ``file_journal`` and
+``file_history`` collect what need not be waited for. ``database`` opens files, ``schema`` makes and migrates them,
+``forks`` closes them while the process forks. ``tables``, ``journal_tables``, ``loading``, ``listings``, ``search``,
+``values`` and ``eviction`` have the statements. ``check`` reads everything, ``salvage`` saves what it can read of a
+damaged file. ``permissions`` keeps what is beside a file as private.
 """
 
 from bgsim.storage.base import Store

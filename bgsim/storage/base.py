@@ -12,6 +12,7 @@ import abc
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.checks import NotPicklable, check_file_path, check_text
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.storage.codec.columns import Columns
+    from bgsim.storage.history import History
     from bgsim.storage.journal import Journal
     from bgsim.storage.records import Record, StoredResult
 
@@ -53,6 +55,8 @@ class Store(Questions, NotPicklable, abc.ABC):
         A result that was last used longer ago goes as well; infinite by default.
     journal : Journal
         The requests that have not ended, those that have failed, and schedules. `MemoryJournal` keeps them in memory.
+    history : History
+        Jobs also after their end, and what a service keeps; by default in memory.
     """
 
     instead = "open the same file in each process: ResultStore(path)"
@@ -60,6 +64,14 @@ class Store(Questions, NotPicklable, abc.ABC):
     journal: Journal
     max_storage_bytes: int = DEFAULT_MAX_BYTES
     max_age_s: float = DEFAULT_MAX_AGE_S
+
+    @cached_property
+    def history(self) -> History:
+        """Jobs also after their end, and what a service keeps."""
+        from bgsim.storage.memory_history import MemoryHistory  # noqa: PLC0415 - imports sqlite3; few stores need one
+
+        found: History = vars(self).setdefault("history", MemoryHistory())  # one, also for threads that ask at once
+        return found
 
     # ---- results -------------------------------------------------------------------------------------
 

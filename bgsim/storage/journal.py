@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgsim.parameters.nesting import read_json
+from bgsim.storage.rows import NO_COLUMN
 from bgsim.storage.times import ago
 from bgsim.tables import Table, Tabular, in_short
 
@@ -60,7 +61,7 @@ class PendingRequest(Tabular):
     started: bool = False
     crashes: int = 0
     owner: str = ""
-    stored: int = 0
+    stored: int = field(default=0, metadata=NO_COLUMN)
 
     def __repr__(self) -> str:
         return in_short(f"PendingRequest {self.id}", _what(self))

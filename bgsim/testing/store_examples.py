@@ -13,6 +13,7 @@ import numpy as np
 from bgsim.environment import joined
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
 from bgsim.storage import Columns, DeadLetter, PendingRequest, Record, ScheduledRequest, Store
+from bgsim.storage.history import Delivery, JobRow
 from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
@@ -81,6 +82,22 @@ def example_schedule(name: str = "s", **more: Any) -> ScheduledRequest:
     given = ScheduledRequest(
         name, "m", "{}", "0", 1, "{}", "0 3 * * *", "Europe/Zurich", "run", False, None, time_text(0)
     )
+    return replace(given, **more)
+
+
+def example_job(number: int, **more: Any) -> JobRow:
+    """Return a job of a history that has not ended; a higher number was submitted later."""
+    given = JobRow(
+        f"j{number}", "", "", "", "", "tests.model", '{"x": 1.0}', "0", 10, "{}", "[]", "", time_text(number)
+    )
+    return replace(given, **more)
+
+
+def example_delivery(number: int, **more: Any) -> Delivery:
+    """Return a pending delivery; a higher number was made, and is due, later."""
+    when = time_text(number)
+    url, secret = "https://example.com/hook", "whsec_c2VjcmV0"
+    given = Delivery(f"msg_{number:024x}", "j0", "job.completed", url, secret, "{}", when, 0, when)
     return replace(given, **more)
 
 

@@ -1,6 +1,7 @@
 """The tests that every store passes, for authors of stores.
 
-Derive from `StoreContract` and `JournalContract`, and say how a store is made. pytest collects the tests:
+Derive from `StoreContract`, `JournalContract` and `HistoryContract`, and say how a store is made. pytest collects the
+tests:
 
     from bgsim.testing import stores
 
@@ -23,6 +24,7 @@ import numpy as np
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage import Record
+from bgsim.testing.histories import HistoryContract
 from bgsim.testing.journals import JournalContract
 from bgsim.testing.store_examples import (
     NEW,
@@ -38,7 +40,7 @@ from bgsim.testing.store_examples import (
     versioned_columns,
 )
 
-__all__ = ["JournalContract", "StoreContract"]
+__all__ = ["HistoryContract", "JournalContract", "StoreContract"]
 
 
 class StoreContract(StoreMaker):

@@ -7,7 +7,7 @@ from pathlib import Path
 from store_dict import DictStore
 
 from bgsim.storage import MemoryStore, ResultStore, Store
-from bgsim.testing.stores import JournalContract, StoreContract
+from bgsim.testing.stores import HistoryContract, JournalContract, StoreContract
 
 
 class InFile:
@@ -33,6 +33,10 @@ class TestFileJournal(InFile, JournalContract):
     pass
 
 
+class TestFileHistory(InFile, HistoryContract):
+    pass
+
+
 class TestMemory(InMemory, StoreContract):
     pass
 
@@ -41,11 +45,19 @@ class TestMemoryJournal(InMemory, JournalContract):
     pass
 
 
+class TestMemoryHistory(InMemory, HistoryContract):
+    pass
+
+
 class TestDict(InDict, StoreContract):
     pass
 
 
 class TestDictJournal(InDict, JournalContract):
+    pass
+
+
+class TestDictHistory(InDict, HistoryContract):
     pass
 
 

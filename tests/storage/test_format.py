@@ -17,14 +17,16 @@ import numpy as np
 import pytest
 from paths import GOLDEN
 from read_store import read_store
-from store_helpers import columns, key, request, same, store_now
+from store_helpers import columns, delivery, history_job, key, request, same, store_now
 from test_store_processes import finish, start
 
 from bgsim.parameters.fields import parameter
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
 from bgsim.storage import ResultStore
+from bgsim.storage.history import AuditRow, JobQuery, TokenRow
 from bgsim.storage.journal import DeadLetter, ScheduledRequest
 from bgsim.storage.sqlite.schema import SCHEMA_VERSION
+from bgsim.storage.times import time_text
 
 PARAMETERS = {
     "none": {"x": None},
@@ -108,6 +110,17 @@ GOLDEN_JOURNAL = (
 )
 """What the golden stores have in their journals, from version 2 on."""
 
+GOLDEN_HISTORY = (
+    [
+        history_job(0, token="0a1b2c3d", idempotency_key="k", request_hash="f" * 64, tags='["first"]'),
+        history_job(1, tenant="lab", state="failed", ended_at=time_text(9), error="it raised", retries=2),
+    ],
+    [TokenRow("0a1b2c3d", "e" * 64, "admin", "", "golden", time_text(0), time_text(99))],
+    [delivery(0, job="j1", event="job.failed")],
+    [AuditRow(time_text(1), "0a1b2c3d", "", "admin", "POST /v1/jobs", "j0", 202, "", 1)],
+)
+"""What the golden stores have in their histories, from version 5 on."""
+
 
 def test_a_reader_that_knows_bgsim_not_reads_every_result(tmp_path) -> None:
     path = tmp_path / "s.db"
@@ -154,6 +167,9 @@ def test_golden_stores_open_for_ever(tmp_path, file) -> None:
     assert (pair.primary.hash, pair.secondary.hash) == (golden_key("empty").hash, golden_key("two").hash)
     found = store.journal.interrupted(), store.journal.dead_letters(), store.journal.schedules()
     assert found == (([], [], []) if file.name == "store-1.db" else GOLDEN_JOURNAL)
+    history = store.history
+    kept = history.jobs(JobQuery())[::-1], history.tokens(), history.deliveries(), history.audit(None, 9)
+    assert kept == (GOLDEN_HISTORY if file.name >= "store-5.db" else ([], [], [], []))
     known = file.name not in ("store-1.db", "store-2.db")
     for name in PARAMETERS:
         expected = GOLDEN_VERSIONS if known and name == "int" else ((0, 40 + len(name), ""),)

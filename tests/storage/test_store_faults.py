@@ -587,7 +587,7 @@ def test_the_file_shrinks(store, path) -> None:
     store.cleanup()
     store.delete(key(1).hash)
     assert store.cleanup().file_bytes > 1_000_000
-    assert path.stat().st_size < 272 * 2**10
+    assert path.stat().st_size < 408 * 2**10
     assert Path(f"{path}-wal").stat().st_size == 0
 
 

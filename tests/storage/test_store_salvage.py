@@ -14,13 +14,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from store_helpers import columns, key, letter, request, same, schedule, store_now
+from store_helpers import columns, delivery, history_job, key, letter, request, same, schedule, store_now
 
 from bgsim.errors import StoreError
 from bgsim.storage import ResultStore
+from bgsim.storage.history import AuditRow, JobQuery, TokenRow
 from bgsim.storage.sqlite import schema
 from bgsim.storage.sqlite.entries import ForeignEntriesError, check_entries
 from bgsim.storage.sqlite.salvage import repair
+from bgsim.storage.times import time_text
 
 SIZE = schema.PAGE_BYTES
 RESULTS = 12
@@ -38,8 +40,19 @@ def whole(tmp_path_factory) -> Path:
     store.journal.add_dead_letter(letter(1))
     store.journal.put_schedule(schedule())
     store.journal.flush()
+    history = store.history
+    history.add_job(history_job(0, token="t", idempotency_key="k"))
+    history.end_job(history_job(1, state="failed", ended_at=time_text(9)), [delivery(0)])
+    history.add_token(TokenRow("t", "d" * 64, "admin", "", "", time_text(0), revoked_at=time_text(5)))
+    history.add_token(TokenRow("u", "d" * 64, "admin", "", "", time_text(1)))
+    history.add_audit(AuditRow(time_text(0), "t", "", "admin", "POST", "j0", 202, "", 1))
     store.close()
     return path
+
+
+def history_of(store: ResultStore) -> tuple[list, ...]:
+    history = store.history
+    return history.jobs(JobQuery()), history.tokens(), history.deliveries(), history.audit(None, 9)
 
 
 @pytest.fixture
@@ -136,11 +149,14 @@ def test_a_repair_keeps_slots_journal_times_and_the_rights_to_read(path) -> None
         before = {r.hash: (r.created_at, r.used_at) for r in store.results()}
         slots, journal = store.slots("w"), store.journal
         kept = journal.interrupted(), journal.dead_letters(), journal.schedules()
+        history = history_of(store)
+        assert [len(rows) for rows in history] == [2, 2, 1, 1]
     overwritten(1, lambda _: bytes(SIZE))(path)
     with closing(mended(path)) as store:
         assert {r.hash: (r.created_at, r.used_at) for r in store.results()} == before
         assert store.slots("w") == slots
         assert (store.journal.interrupted(), store.journal.dead_letters(), store.journal.schedules()) == kept
+        assert history_of(store) == history
     assert {p.stat().st_mode & 0o777 for p in path.parent.iterdir()} == {0o640}
 
 

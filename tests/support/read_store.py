@@ -38,7 +38,7 @@ def read_store(path):
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     found, schema = (connection.execute(f"PRAGMA {n}").fetchone()[0] for n in ("application_id", "user_version"))
-    assert found == 0x42475349 and schema in (1, 2, 3, 4)
+    assert found == 0x42475349 and schema in (1, 2, 3, 4, 5)
     large = dict(connection.execute("SELECT * FROM parameter_values").fetchall() if schema > 3 else [])
     parts = dict(connection.execute("SELECT * FROM identities").fetchall() if schema > 2 else [])
     for result in map(dict, connection.execute("SELECT * FROM results").fetchall()):

@@ -10,6 +10,8 @@ from bgsim.storage import Store
 from bgsim.testing.store_examples import NEW, OLD, store_now
 from bgsim.testing.store_examples import equal_columns as same
 from bgsim.testing.store_examples import example_columns as columns
+from bgsim.testing.store_examples import example_delivery as delivery
+from bgsim.testing.store_examples import example_job as history_job
 from bgsim.testing.store_examples import example_key as key
 from bgsim.testing.store_examples import example_letter as letter
 from bgsim.testing.store_examples import example_request as request
@@ -20,6 +22,8 @@ __all__ = [
     "NEW",
     "OLD",
     "columns",
+    "delivery",
+    "history_job",
     "key",
     "letter",
     "opened_by",

@@ -1,4 +1,4 @@
-"""Another process that uses a store, for the tests: ``python store_process.py write|open|fill|crash|own|claim|mark ...``."""
+"""Another process that uses a store, for the tests: ``python store_process.py write|open|fill|crash|own|claim|mark|add|add-for-ever ...``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import warnings
-from itertools import pairwise
+from itertools import count, pairwise
 
-from store_helpers import columns, key, request, same
+from store_helpers import columns, delivery, history_job, key, request, same
 
 from bgsim.storage import ResultStore
 
@@ -45,13 +45,13 @@ def open_damaged(path: str) -> None:
 
 
 def fill(path: str) -> None:
-    """Store, with files that may not grow beyond 400 kB, until that fails for good; say what was durable and why."""
+    """Store, with files that may not grow beyond 540 kB, until that fails for good; say what was durable and why."""
     import resource
 
     durable, failed = {}, []
     store = ResultStore(path)
     store.journal.register("a")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (540_000, 540_000))
     for x in range(200):
         of, errors = key(x), []
         store.store(of, columns(of, 300), workspace=f"w{x}", on_stored=errors.append)
@@ -115,26 +115,49 @@ def own(path: str, name: str) -> None:
     os._exit(0)  # without closing, as if it was killed
 
 
-def claim(path: str, name: str, count: int = 0) -> None:
+def claim(path: str, name: str, most: int = 0) -> None:
     """Wait for a line, claim a number of requests one by one, or all at once, print them, and wait for a line."""
     store = ResultStore(path)
     store.journal.register(name)
     print("ready", flush=True)
     sys.stdin.readline()
-    wanted = [[f"r{number}"] for number in range(count)] or [None]
+    wanted = [[f"r{number}"] for number in range(most)] or [None]
     print(" ".join(request.id for some in wanted for request in store.journal.claim(name, some)), flush=True)
     sys.stdin.readline()
     store.close()
 
 
-def mark(path: str, count: int) -> None:
+def mark(path: str, most: int) -> None:
     """Wait for a line, then run the times of a schedule that no other process has run; print them."""
     store = ResultStore(path)
     print("ready", flush=True)
     sys.stdin.readline()
-    times: list[str | None] = [None, *(f"t{number}" for number in range(count))]
+    times: list[str | None] = [None, *(f"t{number}" for number in range(most))]
     print(" ".join(now for before, now in pairwise(times) if store.journal.mark_schedule_run("s", now, before)))
     store.close()
+
+
+def add(path: str, name: str, most: int) -> None:
+    """Wait for a line, then add jobs to the history, each with a key that other processes use too; print those added."""
+    store = ResultStore(path)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    rows = [history_job(0, id=f"{name}{number}", token="t", idempotency_key=f"k{number}") for number in range(most)]
+    found = [store.history.add_job(row) for row in rows]
+    print(" ".join(row.id if other is None else f"!{other.id}" for row, other in zip(rows, found, strict=True)))
+    store.close()
+
+
+def add_for_ever(path: str) -> None:
+    """Add jobs to the history, and print each when it is durable, until the process is killed."""
+    history = ResultStore(path).history
+    for number in count():
+        assert history.add_job(history_job(number, token="t", idempotency_key=f"k{number}")) is None
+        history.note_job(history_job(number, id=f"noted{number}"))
+        history.end_job(
+            history_job(number, state="completed", ended_at="2026-01-01T00:00:00+00:00"), [delivery(number)]
+        )
+        print(number, flush=True)
 
 
 def _check(store: ResultStore, durable: dict[int, int]) -> None:
@@ -183,5 +206,7 @@ if __name__ == "__main__":
         "own": own,
         "claim": claim,
         "mark": mark,
+        "add": add,
+        "add-for-ever": add_for_ever,
     }
     verbs[sys.argv[1]](sys.argv[2], *(int(a) if a.isdigit() else a for a in sys.argv[3:]))

@@ -287,6 +287,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, survive_power_loss: 
         "count(*), total(crashes) FROM requests",
         "count(*), total(pid) FROM owners",
         "count(*) FROM identities",
+        "max(rowid) FROM jobs",
+        "max(rowid) FROM tokens",
+        "max(rowid) FROM deliveries",
+        "max(rowid) FROM audit",
     ):
         connection.execute(f"SELECT {probe}").fetchone()
     connection.execute("DELETE FROM damaged WHERE 0")  # a damaged header may allow reading alone

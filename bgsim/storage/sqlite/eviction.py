@@ -10,12 +10,12 @@ from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from bgsim.storage import bulk
 from bgsim.storage.limits import Limits
-from bgsim.storage.sqlite import bulk
 from bgsim.storage.sqlite.tables import ROW_BYTES
 from bgsim.storage.sqlite.values import Values, sweep
 
-EMPTY_BYTES = 272 * 2**10
+EMPTY_BYTES = 408 * 2**10
 """About what the file of an empty store takes; that does not count."""
 
 _ROOM = 32

@@ -16,6 +16,7 @@ from bgsim.storage.sqlite import forks, tables
 from bgsim.storage.sqlite.check import Findings, look_at, mend_results
 from bgsim.storage.sqlite.database import DamagedFileError, file_identity, open_database, reopen_database
 from bgsim.storage.sqlite.entries import check_entries
+from bgsim.storage.sqlite.file_history import FileHistory
 from bgsim.storage.sqlite.file_journal import FileJournal
 from bgsim.storage.sqlite.readers import Readers
 from bgsim.storage.sqlite.salvage import rebuild
@@ -48,6 +49,7 @@ class StoreFile:
         None if a newer bgsim wrote the file.
     cache : SlotCache
     journal : FileJournal
+    history : FileHistory
     upkeep : Upkeep
     damaged : int
         Number of damaged results found.
@@ -65,6 +67,7 @@ class StoreFile:
         self.readers = Readers(path)
         self.cache = cache
         self.journal = FileJournal(self.readers, self)
+        self.history = FileHistory(self.readers, self)
         self.writer: Writer | None = None
         self._survive_power_loss = survive_power_loss
         self._refusal: NewerSchemaError | None = None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from bgsim.errors import StoreError
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, Journal, PendingRequest, ScheduledRequest
@@ -20,23 +20,13 @@ from bgsim.storage.owners import Owner
 from bgsim.storage.sqlite import journal_tables as tables
 from bgsim.storage.sqlite.journal_tables import Mark
 from bgsim.storage.sqlite.readers import Readers
-from bgsim.storage.sqlite.task import Task
+from bgsim.storage.sqlite.task import Task, Tasks
 from bgsim.threads.locks import Lock
 from bgsim.threads.signals import HOLD
 
 logger = logging.getLogger("bgsim.storage")
 
 T = TypeVar("T")
-
-
-class Tasks(Protocol):
-    """Hands tasks to the writer."""
-
-    def submit(self, task: Task) -> None:
-        """Hand over a task."""
-
-    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Have the writer do something, wait until it is durable, and return what it returned, or raise StoreError."""
 
 
 @dataclass(slots=True)

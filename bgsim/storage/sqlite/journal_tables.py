@@ -9,28 +9,26 @@ from __future__ import annotations
 import enum
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from bgsim.errors import brief
-from bgsim.parameters.nesting import read_json
+from bgsim.storage import bulk, history_tables
 from bgsim.storage.journal import MAX_DEAD_LETTERS, DeadLetter, PendingRequest, ScheduledRequest
 from bgsim.storage.large_values import shortened
 from bgsim.storage.owners import Owner
-from bgsim.storage.sqlite import bulk, values
-from bgsim.storage.times import seconds_of
+from bgsim.storage.rows import as_text, columns_of, names_of, typed, values_of, what_is_wrong
+from bgsim.storage.sqlite import values
 
 ROWS: dict[str, type] = {
     "owners": Owner,
     "requests": PendingRequest,
     "dead_letters": DeadLetter,
     "schedules": ScheduledRequest,
+    **history_tables.ROWS,
 }
 """The class of each table's rows; its fields are the columns."""
 
 _Entry = TypeVar("_Entry", PendingRequest, DeadLetter, ScheduledRequest)
-
-_JSON = {"parameters": dict, "options": dict, "attempts": list}
 
 
 class Mark(enum.Enum):
@@ -40,26 +38,13 @@ class Mark(enum.Enum):
     REMOVED = "removed"
 
 
-def _columns(of: type) -> list[str]:
-    """Return the columns of a class's table; `PendingRequest.stored` stands in the table of the checkpoints."""
-    return [field.name for field in fields(of) if field.name != "stored"]
-
-
-def _names(of: type) -> str:
-    return ", ".join(_columns(of))
-
-
-def _row(entry: Any) -> tuple[Any, ...]:
-    return tuple(getattr(entry, name) for name in _columns(type(entry)))
-
-
 def _short(connection: sqlite3.Connection, entry: Any) -> tuple[Any, ...]:
     """Return the row of an entry, whose large parameters are written beside it."""
     if not hasattr(entry, "parameters"):
-        return _row(entry)
+        return values_of(entry)
     short, found = shortened(entry.parameters)
     values.write(connection, found)
-    return _row(replace(entry, parameters=short) if found else entry)
+    return values_of(replace(entry, parameters=short) if found else entry)
 
 
 def _select(
@@ -69,34 +54,12 @@ def _select(
     of = ROWS[table]
     names = ", ".join(field.name for field in fields(of))
     place = "requests LEFT JOIN checkpoints USING (id)" if of is PendingRequest else table
-    connection.text_factory = _text
+    connection.text_factory = as_text
     try:
         rows = connection.execute(f"SELECT {table}.rowid, {names} FROM {place} {tail}", arguments).fetchall()
     finally:
         connection.text_factory = str
-    return [(number, _typed(of(*row), f"row {number} of {table}")) for number, *row in rows]
-
-
-def _text(raw: bytes) -> str | bytes:
-    """Return text that can be decoded as such."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
-
-
-def _typed(entry: Any, key: str) -> Any:
-    """Return an entry with each value of its field's type; one whose key is no text gets this key."""
-    changes: dict[str, Any] = {}
-    for field in fields(entry):
-        value = getattr(entry, field.name)
-        if field.type == "bool":
-            changes[field.name] = bool(value)
-        elif field.type == "int" and type(value) is not int:
-            changes[field.name] = 0
-        elif field.type != "int" and not (isinstance(value, str) or (value is None and field.type == "str | None")):
-            changes[field.name] = brief(value) if changes or field.name != entry.__slots__[0] else key
-    return replace(entry, **changes) if changes else entry
+    return [(number, typed(of(*row), f"row {number} of {table}")) for number, *row in rows]
 
 
 def _whole(connection: sqlite3.Connection, entries: Iterable[_Entry]) -> list[_Entry]:
@@ -109,21 +72,21 @@ def _find(connection: sqlite3.Connection, table: str, key: str) -> tuple[int, An
     """Return the number and the entry of the row with this key, None if there is none."""
     column = ROWS[table].__slots__[0]  # type: ignore[attr-defined]
     found = _select(connection, table, f"WHERE {column} = ?", (key,))
-    if not found:  # it may have got its key from `_typed`
+    if not found:  # it may have got its key from `typed`
         found = [pair for pair in _select(connection, table) if getattr(pair[1], column) == key]
     return next(iter(found), None)
 
 
 def _rewrite(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[int, Any]]) -> None:
     """Write rows that `_select` has returned, and that were changed: all columns, of which SQLite checks the types."""
-    changed = ", ".join(f"{name} = ?" for name in _columns(ROWS[table]))
+    changed = ", ".join(f"{name} = ?" for name in columns_of(ROWS[table]))
     statement = f"UPDATE {table} SET {changed} WHERE rowid = ?"
-    connection.executemany(statement, [(*_row(entry), number) for number, entry in rows])
+    connection.executemany(statement, [(*values_of(entry), number) for number, entry in rows])
 
 
 def _put(of: type, table: str, key: str) -> tuple[str, str]:
     """Return the text before and after the values of a statement that inserts or replaces rows."""
-    names = _columns(of)
+    names = columns_of(of)
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
     return f"INSERT INTO {table} ({', '.join(names)})", f"ON CONFLICT ({key}) DO UPDATE SET {changed}"
 
@@ -139,7 +102,7 @@ _MOST_CRASHES = 2**31
 def write_owners(connection: sqlite3.Connection, owners: Mapping[str, Owner | None]) -> None:
     """Write owners; None deletes one."""
     head, tail = _PUT_OWNER
-    bulk.insert(connection, head, [_row(owner) for owner in owners.values() if owner is not None], tail)
+    bulk.insert(connection, head, [values_of(owner) for owner in owners.values() if owner is not None], tail)
     released = [name for name, owner in owners.items() if owner is None]
     bulk.for_keys(connection, "DELETE FROM owners WHERE owner IN", released)
 
@@ -201,7 +164,7 @@ def claim(connection: sqlite3.Connection, owner: str, ids: set[str] | None, now:
 
 def write_dead_letters(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> None:
     """Add dead letters, and delete the oldest beyond the bound."""
-    insert = f"INSERT OR REPLACE INTO dead_letters ({_names(DeadLetter)})"
+    insert = f"INSERT OR REPLACE INTO dead_letters ({names_of(DeadLetter)})"
     bulk.insert(connection, insert, [_short(connection, letter) for letter in letters])
     connection.execute(
         "DELETE FROM dead_letters WHERE rowid IN "
@@ -236,7 +199,7 @@ def put_schedule(connection: sqlite3.Connection, schedule: ScheduledRequest) -> 
         if (old.cron, old.timezone) == (schedule.cron, schedule.timezone):
             schedule = replace(schedule, last_run_at=old.last_run_at)
         connection.execute("DELETE FROM schedules WHERE rowid = ?", (number,))
-    insert = f"INSERT INTO schedules ({_names(ScheduledRequest)})"
+    insert = f"INSERT INTO schedules ({names_of(ScheduledRequest)})"
     bulk.insert(connection, insert, [_short(connection, schedule)])
 
 
@@ -268,37 +231,19 @@ def mark_schedule_run(connection: sqlite3.Connection, name: str, last_run_at: st
 def add_rows(connection: sqlite3.Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add the valid ones of rows that were found in a damaged file, given by column."""
     of = ROWS[table]
-    insert = f"INSERT OR IGNORE INTO {table} ({_names(of)}) VALUES ({', '.join('?' * len(_columns(of)))})"
+    insert = f"INSERT OR IGNORE INTO {table} ({names_of(of)}) VALUES ({', '.join('?' * len(columns_of(of)))})"
     for row in rows:
         entry = of(**row)
-        if _wrong(entry) is None:
-            connection.execute(insert, _row(entry))
+        if what_is_wrong(entry) is None:
+            connection.execute(insert, values_of(entry))
 
 
 def find_wrong(connection: sqlite3.Connection) -> list[tuple[str, int, str]]:
     """Return table, row and reason of each invalid row."""
     found = []
     for table, of in ROWS.items():
-        for rowid, *row in connection.execute(f"SELECT rowid, {_names(of)} FROM {table}"):
-            reason = _wrong(of(*row))
+        for rowid, *row in connection.execute(f"SELECT rowid, {names_of(of)} FROM {table}"):
+            reason = what_is_wrong(of(*row))
             if reason is not None:
                 found.append((table, rowid, reason))
     return found
-
-
-def _wrong(row: Any) -> str | None:
-    """Return what is invalid in a row, None if nothing is."""
-    typed = asdict(_typed(row, ""))
-    for name, value in asdict(row).items():
-        if value != typed[name]:
-            return f"{name} is {brief(value)}"
-        try:
-            if name in _JSON and not isinstance(read_json(value), _JSON[name]):
-                return f"{name} is no {_JSON[name].__name__}"
-            if name.endswith("_at") and value is not None:
-                seconds_of(value)
-            if name == "seed":
-                int(value)
-        except (ValueError, TypeError) as error:
-            return f"{name} cannot be read: {error}"
-    return None

@@ -98,6 +98,7 @@ class ResultStore(LimitedStore):
         self._file = StoreFile(self.path, self._upkeep, self._cache, survive_power_loss=survive_power_loss)
         self._readers = self._file.readers
         self.journal = self._file.journal
+        self.history = self._file.history
 
     @property
     def damaged(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.parameters.nesting import read_json
+from bgsim.storage import bulk
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.codec import parse_dtype
 from bgsim.storage.codec.columns import Columns, kinds, other_columns
@@ -17,7 +18,7 @@ from bgsim.storage.large_values import shortened
 from bgsim.storage.points import point_of
 from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.slots import Slot, SlotPair, pair_of
-from bgsim.storage.sqlite import bulk, values
+from bgsim.storage.sqlite import values
 from bgsim.storage.times import now_text, time_text
 
 RECORD = "hash, identity, simulation, fingerprint, seed, parameters"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from bgsim.storage.base import OnStored
 
 Work = Callable[[Any], None]
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -40,3 +43,13 @@ class Task:
     closed: bool = False
     patient: bool = False
     ends: tuple[str, ...] = ()
+
+
+class Tasks(Protocol):
+    """Hands tasks to the writer."""
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task."""
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Have the writer do something, wait until it is durable, and return what it returned, or raise StoreError."""

@@ -10,16 +10,17 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from bgsim.storage import large_values
+from bgsim.storage import bulk, large_values
 from bgsim.storage.large_values import MARK
 from bgsim.storage.points import point_of
-from bgsim.storage.sqlite import bulk
 
-TABLES = ("results", "requests", "dead_letters", "schedules")
+_TABLES_OF_VERSION_4 = ("results", "requests", "dead_letters", "schedules")
+
+TABLES = (*_TABLES_OF_VERSION_4, "jobs")
 """Tables whose column `parameters` may refer to values."""
 
 REFERS = f"instr(parameters, '{MARK}')"
-"""True of a row that does; an index has these rows of the results."""
+"""True of a row that does; an index has these rows of the results, and one of the jobs."""
 
 _MOST_CHARACTERS = 10**9
 """Of whole parameters: SQLite stores no longer text."""
@@ -94,7 +95,7 @@ def sweep_alone(connection: sqlite3.Connection) -> None:
 
 def move_all(connection: sqlite3.Connection) -> None:
     """Move the large values of a file of version 3 into their table, and give each result its point."""
-    for table in TABLES:
+    for table in _TABLES_OF_VERSION_4:
         found = connection.execute(f"SELECT rowid FROM {table}").fetchall()
         for (rowid,) in found:
             (text,) = connection.execute(f"SELECT parameters FROM {table} WHERE rowid = ?", (rowid,)).fetchone()

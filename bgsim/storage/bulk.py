@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 _MOST = 64
-"""Rows a statement: an SQLite with strict tables takes 32,766 values, and no table here has more than 16 columns."""
+"""Rows a statement: an SQLite with strict tables takes 32,766 values, and no table here has more than 32 columns."""
 
 
 def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]], then: str = "") -> None:
