@@ -100,13 +100,39 @@ class EngineStats(Tabular):
         return Table((), [*self._lines(), ("queue", str(self.queue))])
 
 
+class Alert(str):
+    """A sentence about what needs attention.
+
+    Attributes
+    ----------
+    kind : str
+        ``failed``, ``waiting``, ``stalled``, ``overdue``, ``store``, ``limit``, ``simulation`` or ``schedule``.
+    job : str
+        The id of the job that it is about; empty for none.
+    """
+
+    kind: str
+    job: str
+
+    def __new__(cls, text: str, kind: str = "", job: str = "") -> Alert:
+        """Make one of a text."""
+        self = super().__new__(cls, text)
+        self.kind, self.job = kind, job
+        return self
+
+    @property
+    def is_error(self) -> bool:
+        """Whether something does not work; else it is a warning."""
+        return self.kind in ("store", "schedule")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Health(Tabular):
     """Whether an engine needs attention.
 
     Attributes
     ----------
-    alerts : tuple of str
+    alerts : tuple of Alert
         A sentence each; empty when all is well.
     failed, waiting : int
         Jobs that failed and are not forgotten; jobs that wait for their start.
@@ -118,7 +144,7 @@ class Health(Tabular):
         Results that the limits of the store have removed since it was opened.
     """
 
-    alerts: tuple[str, ...]
+    alerts: tuple[Alert, ...]
     failed: int
     waiting: int
     stalled: tuple[str, ...]
@@ -131,6 +157,11 @@ class Health(Tabular):
         """Whether there is no alert."""
         return not self.alerts
 
+    @property
+    def healthy(self) -> bool:
+        """Whether everything works: an alert may warn all the same."""
+        return not any(alert.is_error for alert in self.alerts)
+
     def __str__(self) -> str:
         told = self.alerts or ("all is well",)
         evicted = (f"the store's limits have removed {self.evicted:,} results",) if self.evicted else ()
@@ -140,7 +171,7 @@ class Health(Tabular):
         return in_short("Health", str(self))
 
     def _table(self) -> Table:
-        alerts = [("alert", alert) for alert in self.alerts] or [("", "all is well")]
+        alerts: list[tuple[str, str]] = [("alert", alert) for alert in self.alerts] or [("", "all is well")]
         counts = [("jobs that failed", self.failed), ("jobs that wait", self.waiting)]
         return Table((), [*alerts, *counts, ("removed by the store's limits", self.evicted)])
 
@@ -199,21 +230,23 @@ def health_of(scheduler: Scheduler) -> Health:
         store_error = state.store_error or state.journal_error
     alerts = []
     if failed > config.alert_failed:
-        alerts.append(f"{failed} jobs failed; engine.dead_letters() says which, and why")
+        alerts.append(Alert(f"{failed} jobs failed; engine.dead_letters() says which, and why", "failed"))
     if waiting > config.alert_waiting:
-        alerts.append(f"{waiting} jobs are waiting")
-    alerts += [f"{job_id} has stalled: no progress for {config.stalled_after_s:g} s or more" for job_id in stalled]
-    alerts += [f"{job_id} was asked to stop and has not let go" for job_id in overdue]
+        alerts.append(Alert(f"{waiting} jobs are waiting", "waiting"))
+    late = f"has stalled: no progress for {config.stalled_after_s:g} s or more"
+    alerts += [Alert(f"{job_id} {late}", "stalled", job_id) for job_id in stalled]
+    alerts += [Alert(f"{job_id} was asked to stop and has not let go", "overdue", job_id) for job_id in overdue]
     if store_error is not None:
-        alerts.append(f"the store refuses: {store_error}")
+        alerts.append(Alert(f"the store refuses: {store_error}", "store"))
+    unknown = "which the store names, is unknown here; import its module, then engine.recover()"
+    alerts += [Alert(f"the simulation {name!r}, {unknown}", "simulation") for name in sorted(state.unknown)]
     alerts += [
-        f"the simulation {name!r}, which the store names, is unknown here; import its module, then engine.recover()"
-        for name in sorted(state.unknown)
-    ]
-    alerts += [
-        f"the schedule {name!r}, as the store has it, is not run: {why}; engine.schedule(..., name={name!r}, "
-        "replace=True) takes its place"
+        Alert(
+            f"the schedule {name!r}, as the store has it, is not run: {why}; engine.schedule(..., name={name!r}, "
+            "replace=True) takes its place",
+            "schedule",
+        )
         for name, why in sorted(state.unreadable.items())
     ]
-    alerts += scheduler.store.alerts()
+    alerts += [Alert(text, "limit") for text in scheduler.store.alerts()]
     return Health(tuple(alerts), failed, waiting, stalled, overdue, store_error, scheduler.store.evicted)

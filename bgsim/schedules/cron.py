@@ -93,6 +93,11 @@ class Cron:
         if self.after(0) is None:
             raise _refused(expression, "no day matches it")
 
+    @property
+    def words(self) -> str:
+        """The expression in English: ``"At 02:30 every day"``."""
+        return str(self._fields.explain())
+
     def after(self, instant: float) -> int | None:
         """Return the first instant later than this one, or None if the next 50 years have none."""
         day = _local_date(instant, self.zone)

@@ -139,6 +139,21 @@ class Schedule(Tabular):
         found = self._times().after(start)
         return None if found is None else _utc(found)
 
+    def upcoming(self, now: dt.datetime | float, count: int) -> list[dt.datetime]:
+        """Return the next runs, `count` at most, the earliest first; none while it is paused."""
+        found: list[dt.datetime] = []
+        following = self.next_at(now)
+        while following is not None and len(found) < count:
+            found.append(following)
+            after = self._times().after(following.timestamp())
+            following = None if after is None else _utc(after)
+        return found
+
+    @property
+    def words(self) -> str:
+        """When it runs, in English: ``"At 02:30 every day"``."""
+        return self._times().words
+
     def ran(self, nominal: dt.datetime) -> Schedule:
         """Return the schedule after a run was handed out."""
         return dataclasses.replace(self, since=nominal, last_run_at=nominal)

@@ -116,6 +116,8 @@ def test_failures_and_waiting_jobs_alert_above_their_limits(allowed: int) -> Non
     assert len(health.alerts) == (2 if allowed == 1 else 0)
     if allowed == 1:
         assert str(health) == "2 jobs failed; engine.dead_letters() says which, and why; 2 jobs are waiting"
+        assert [(alert.kind, alert.is_error) for alert in health.alerts] == [("failed", False), ("waiting", False)]
+    assert health.healthy, "a warning is no error"
     world.resume_engine()
     world.advance(1.0)
     assert world.engine.clean() == 2
@@ -141,6 +143,7 @@ def test_a_job_that_does_not_move_is_stalled_until_it_does(caplog: pytest.LogCap
     assert messages == ("stalled: no progress for 1 min 00 s",)
     assert world.engine.health().stalled == (asked.job.id,)
     assert world.engine.health().alerts == (f"{asked.job.id} has stalled: no progress for 60 s or more",)
+    assert world.engine.health().alerts[0].job == asked.job.id
     world.advance(60.0)
     tick()  # it is said once
     world.step()
@@ -227,6 +230,7 @@ def test_a_store_that_refuses_is_an_alert_until_it_takes_a_result() -> None:
         assert job.result().replicates == 1
         assert job.status().store_error == "the disk is full"
         assert engine.health().store_error == "the disk is full"
+        assert not engine.health().healthy
         assert engine.health().alerts == ("the store refuses: the disk is full",)
         store.refuses = False
         engine.submit(one_draw, replicates=1).result()

@@ -54,6 +54,16 @@ def test_a_run_is_due_when_its_time_has_come_and_once() -> None:
     assert ran.last_run_at == utc(when)
 
 
+def test_the_next_runs_are_listed_and_the_expression_put_in_words() -> None:
+    schedule, when = nightly(berlin(2026, 3, 28)), berlin(2026, 3, 28, 12)
+    expected = [berlin(2026, 3, 29, 3, 0), berlin(2026, 3, 30, 2, 30), berlin(2026, 3, 31, 2, 30)]
+    assert [at.timestamp() for at in schedule.upcoming(when - DAY, 4)] == [berlin(2026, 3, 28, 2, 30), *expected]
+    assert schedule.upcoming(when, 2) == [utc(berlin(2026, 3, 28, 2, 30)), utc(expected[0])], "one is due already"
+    assert dataclasses.replace(schedule, paused=True).upcoming(when, 3) == []
+    assert schedule.words == "At 02:30 every day"
+    assert dataclasses.replace(schedule, cron="@hourly").words == "At the start of every hour"
+
+
 def test_now_may_be_a_datetime_of_any_zone() -> None:
     schedule, when = nightly(berlin(2026, 6, 1)), dt.datetime(2026, 6, 1, 2, 30, tzinfo=BERLIN)
     tokyo = when.astimezone(zoneinfo.ZoneInfo("Asia/Tokyo"))
