@@ -7,8 +7,8 @@ engine is given. ``large_values`` keeps large parameters apart, ``points`` and `
 makes one what a job returns, ``explain`` says why a request hits or misses. ``transfer`` exports and imports, by
 ``npz`` for that kind of file. ``journal`` defines the journal of requests, ``memory_journal`` keeps it without a file,
 ``owners`` tells which engines live. ``history`` defines the history of jobs, with tokens, deliveries and an audit log;
-``history_tables`` has its statements, ``sql_history`` its methods, ``memory_history`` keeps it without a file. ``rows``
-reads rows of any values as dataclasses, ``bulk`` writes many at once.
+``history_schema`` has its tables, ``history_tables`` the statements, ``sql_history`` the methods, ``memory_history``
+keeps it without a file. ``rows`` reads rows of any values as dataclasses, ``bulk`` writes many at once.
 
 ``codec`` turns columns into blocks of bytes: ``columns``, ``segments``, ``codec``, ``filters``, ``parallel``.
 

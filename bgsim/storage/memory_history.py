@@ -11,6 +11,7 @@ from typing import TypeVar
 from bgsim.errors import StoreError
 from bgsim.storage import history_tables as tables
 from bgsim.storage.history import AuditRow, Delivery, JobRow
+from bgsim.storage.history_schema import STATEMENTS
 from bgsim.storage.sql_history import SqlHistory
 from bgsim.threads.locks import Lock
 
@@ -25,7 +26,7 @@ class MemoryHistory(SqlHistory):
         self._lock = Lock()
         self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._connection.close)
-        for statement in tables.STATEMENTS:
+        for statement in STATEMENTS:
             self._connection.execute(statement)
 
     def note_job(self, row: JobRow) -> None:

@@ -49,6 +49,16 @@ class SqlHistory(History):
         found = tables.job(connection, id)
         return None if found is None else self._whole(connection, [found])[0]
 
+    def job_by_key(self, token: str, idempotency_key: str, now: str) -> JobRow | None:
+        def read(connection: sqlite3.Connection) -> JobRow | None:
+            found = tables.job_by_key(connection, token, idempotency_key, now)
+            return None if found is None else self._whole(connection, [found])[0]
+
+        return self._read(read) if idempotency_key else None
+
+    def remove_job(self, id: str) -> None:
+        self._write(lambda connection: tables.remove_job(connection, id))
+
     def jobs(self, query: JobQuery) -> list[JobRow]:
         return self._read(lambda connection: self._whole(connection, tables.jobs(connection, query)))
 

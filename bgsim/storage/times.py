@@ -47,6 +47,23 @@ _UNITS = {
 }
 
 
+def duration_of(field: str, given: str) -> float:
+    """Return the seconds that a text such as "90 d" or "12h" names.
+
+    Raises
+    ------
+    InvalidInputError
+        If it names no time longer than 0.
+    """
+    text = given.strip()
+    digits = len(text) - len(text.lstrip("0123456789."))
+    with suppress(ValueError, KeyError):
+        seconds = float(text[:digits]) * _UNITS[text[digits:].strip()]
+        if 0 < seconds < _LAST_S:
+            return seconds
+    raise refused(field, given, 'a time such as "90 d", "12 h" or "30 min"')
+
+
 def moment_of(field: str, given: datetime | timedelta | str) -> float:
     """Return the time since the epoch that a caller means; a time without a zone is by the local clock.
 

@@ -103,6 +103,10 @@ class HistoryContract(StoreMaker):
             first = example_job(0, token="t", idempotency_key="k")
             assert history.add_job(first) is None
             assert history.add_job(example_job(1, token="t", idempotency_key="k")) == first
+            assert history.job_by_key("t", "k", time_text(KEY_AGE_S)) == first
+            assert history.job_by_key("t", "k", time_text(KEY_AGE_S + 1)) is None
+            for token, key in (("other", "k"), ("t", "other"), ("t", "")):
+                assert history.job_by_key(token, key, time_text(1)) is None
             assert history.add_job(example_job(2, token="other", idempotency_key="k")) is None
             assert history.add_job(example_job(3, token="t")) is None
             assert history.add_job(example_job(4, token="t")) is None
@@ -208,6 +212,17 @@ class HistoryContract(StoreMaker):
             assert _ids(history.jobs(JobQuery())) == ["j10", "j3", "j2", "j1", "j0"]
             assert history.forget_jobs(time_text(1000), 0) == 4
             assert _ids(history.jobs(JobQuery())) == ["j10"]
+
+    def test_a_job_that_came_to_nothing_is_removed(self, tmp_path: Path) -> None:
+        """Its key is free then; an unknown id is ignored."""
+        with self.opened(tmp_path) as store:
+            history = store.history
+            history.add_job(example_job(0, token="t", idempotency_key="k"))
+            history.note_job(example_job(1))
+            for id in ("j0", "j1", "unknown"):  # noqa: A001
+                history.remove_job(id)
+            assert history.jobs(JobQuery()) == []
+            assert history.job_by_key("t", "k", time_text(1)) is None
 
     # ---- tokens --------------------------------------------------------------------------------------
 

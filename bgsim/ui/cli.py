@@ -59,6 +59,7 @@ from bgsim.ui.streams import (
     show,
 )
 from bgsim.ui.terminal import show_progress, summary_table
+from bgsim.ui.token_cli import token_group
 
 EXIT_CODES = """
 \b
@@ -224,6 +225,7 @@ def _why_not_used(simulation: Simulation, store: Store, result_hash: str) -> str
 
 
 cli.add_command(store_group)
+cli.add_command(token_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

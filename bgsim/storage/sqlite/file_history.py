@@ -159,6 +159,13 @@ class FileHistory(SqlHistory):
             return found or ended
         return replace(found, **{name: getattr(ended, name) for name in OF_END})
 
+    def job_by_key(self, token: str, idempotency_key: str, now: str) -> JobRow | None:
+        if not idempotency_key:
+            return None
+        with self._readers.reading() as connection:
+            found = tables.job_by_key(connection, token, idempotency_key, now)
+            return None if found is None else self._whole(connection, [found])[0]
+
     def token(self, id: str) -> TokenRow | None:
         with self._readers.reading() as connection:
             return tables.token(connection, id)

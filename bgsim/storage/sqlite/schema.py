@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bgsim.storage import history_tables
+from bgsim.storage import history_schema
 from bgsim.storage.sqlite import values
 from bgsim.storage.sqlite.permissions import make_like
 from bgsim.threads.signals import HOLD
@@ -312,7 +312,7 @@ _CHECKPOINTS = (
 )
 
 
-STATEMENTS = (_RESULTS, _JOURNAL, _ORIGINS, (*_VALUES, *_CHECKPOINTS), history_tables.STATEMENTS)
+STATEMENTS = (_RESULTS, _JOURNAL, _ORIGINS, (*_VALUES, *_CHECKPOINTS), history_schema.STATEMENTS)
 """What each version adds: a file of version n has the entries of the first n."""
 
 
@@ -330,7 +330,7 @@ MIGRATIONS: dict[int, Callable[[Database], object]] = {
     1: partial(_execute, _JOURNAL),
     2: partial(_execute, _ORIGINS),
     3: _keep_values_once,
-    4: partial(_execute, history_tables.STATEMENTS),
+    4: partial(_execute, history_schema.STATEMENTS),
 }
 """From a schema version, the step to the next one; a step to a released one never changes.
 

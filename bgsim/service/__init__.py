@@ -1,0 +1,1 @@
+"""An engine behind HTTP, in its own process."""
