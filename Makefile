@@ -8,10 +8,14 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # How long a soak takes.
 SECONDS ?= 600
 
-.PHONY: demo test test-fast test-ui soak lint bench tutorial docs clean
+.PHONY: demo demo-service test test-fast test-ui soak lint bench tutorial docs clean
 
 demo: .venv/core
 	@BGSIM=$(BIN)/bgsim sh examples/demo.sh
+
+# The HTTP service and its page, with jobs at work; it prints the address.
+demo-service: .venv/service
+	@$(BIN)/python examples/service/demo.py
 
 test: .venv/test
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -29,6 +29,7 @@ from bgsim.checks import NotPicklable
 from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig, EngineSettings
 from bgsim.job import Job, JobStatus
+from bgsim.jobs.hosting import HostVerbs
 from bgsim.jobs.pauses import PauseVerbs
 from bgsim.jobs.recovery import Heartbeat, Recovery
 from bgsim.jobs.verbs import JobVerbs
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bgsim.engine")
 
 
-class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs):
+class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
     """Runs simulations in the background of this process.
 
     Use it in a ``with`` block: leaving it waits for what was submitted; leaving it by an exception or Ctrl-C cancels,

@@ -6,6 +6,7 @@ import ast
 import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -210,6 +211,15 @@ def test_the_reference_has_every_public_name() -> None:
         assert [n for n, home in homes.items() if not {home, f"{home}.{n}"} & listed] == []
 
 
+def serves(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """Start a service, as in the documents but for its port, and end it."""
+    with subprocess.Popen([*command, "--port", "0"], stdout=-1, text=True, cwd=folder, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://")
+        process.terminate()
+        assert process.wait() == 0
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_every_command_exists(path: Path, tmp_path: Path) -> None:
     """Each `bgsim` command in a console block runs, on a store of its own."""
@@ -217,7 +227,10 @@ def test_every_command_exists(path: Path, tmp_path: Path) -> None:
     for block in snippets(path, "console"):
         for line in block.splitlines():
             if line.startswith("$ bgsim "):
-                command = [sys.executable, "-m", "bgsim", *line.removeprefix("$ bgsim ").split()]
+                command = [sys.executable, "-m", "bgsim", *shlex.split(line.removeprefix("$ bgsim "))]
+                if "serve" in command:
+                    serves(command, tmp_path, environment)
+                    continue
                 done = subprocess.run(
                     command, capture_output=True, text=True, timeout=170, cwd=ROOT, env=environment, check=False
                 )

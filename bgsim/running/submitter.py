@@ -53,6 +53,7 @@ class Submitter:
         self.scheduler = scheduler
         self._store = scheduler.store
         self._numbers = itertools.count(1)
+        self._named = 0  # the newest of them
         self._token = secrets.token_hex(4)  # job ids are unique in a store, for ever
         self._simulations: dict[str, Simulation] = {}  # by name: those submitted here, wherever they were defined
         self._is_strict = scheduler.config.identity == "strict"
@@ -127,7 +128,14 @@ class Submitter:
 
     def new_id(self, simulation: Simulation) -> str:
         """Return an id for a job."""
-        return f"{simulation.short_name}-{self._token}-{next(self._numbers)}"
+        self._named = number = next(self._numbers)
+        return f"{simulation.short_name}-{self._token}-{number}"
+
+    def has_named(self, job_id: str) -> bool:
+        """Tell whether `new_id` has returned an id."""
+        name, _, number = job_id.rpartition("-")
+        is_ours = name.endswith(f"-{self._token}") and number.isascii() and number.isdecimal() and len(number) < 20
+        return is_ours and 0 < int(number) <= self._named
 
     def find(self, name: str) -> Simulation | None:
         """Return a simulation that the store names, if it was submitted here or this process has imported it.

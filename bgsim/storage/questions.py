@@ -90,7 +90,9 @@ class Questions:
         """Return the results that a query means, the newest first; those beyond its limit may be among them."""
         return query.chosen(self.results())
 
-    def load_result(self, result: StoredResult | str, simulation: Simulation | None = None) -> SimulationResult:
+    def load_result(
+        self, result: StoredResult | str, simulation: Simulation | None = None, *, replicates: int | None = None
+    ) -> SimulationResult:
         """Load a stored result as a job returns it, with summary and replay.
 
         Parameters
@@ -101,6 +103,8 @@ class Questions:
             By default the one of this name among bgsim's own models and the modules that this process has imported: a
             store does not choose what is imported. Without one the result has columns and summary, and its `replay`
             says what is missing.
+        replicates : int, optional
+            The first so many, or as many as there are; by default all of them.
 
         Raises
         ------
@@ -114,7 +118,7 @@ class Questions:
         if not isinstance(result, str | StoredResult):
             raise refused("result", result, "one stored result, such as found[0], or the first digits of its hash")
         found = self.get(self.resolve(result)) if isinstance(result, str) else result
-        columns = None if found is None else self.load(found.hash, found.replicates)
+        columns = None if found is None else self.load(found.hash, replicates or found.replicates)
         if found is None or columns is None:
             name = result if isinstance(result, str) else result.hash
             raise StoreError(f"result {name} is no longer in {self.location}; run it again")

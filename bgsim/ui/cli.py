@@ -45,6 +45,7 @@ from bgsim.storage.explain import why_not_used
 from bgsim.storage.npz import write_arrays
 from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import STOPPING, end_at_once, exit_code, handle_signals
+from bgsim.ui.serve_cli import serve
 from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
 from bgsim.ui.streams import (
     FilePath,
@@ -226,6 +227,7 @@ def _why_not_used(simulation: Simulation, store: Store, result_hash: str) -> str
 
 cli.add_command(store_group)
 cli.add_command(token_group)
+cli.add_command(serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,0 +1,263 @@
+"""The history of jobs: each job that the engine gets has a row in the store, and the row says how it ended.
+
+The row of a job that is asked for over HTTP is written before the engine gets the job, so no crash loses it: at the
+next start, a row without an end whose job the journal no longer has is submitted again. That is right whatever
+happened, for a result is a pure function, and what was finished of it is in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bgsim.errors import BgsimError, RequestNotFoundError
+from bgsim.request import read_request
+from bgsim.service.rows import ended_row, row_of
+from bgsim.storage import ResultStore
+from bgsim.storage.times import time_text
+from bgsim.threads.locks import Condition, Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bgsim.engine import Engine
+    from bgsim.job import Job
+    from bgsim.progress import ProgressUpdate
+    from bgsim.service.names import Simulations
+    from bgsim.storage.history import Delivery, History, JobRow
+
+logger = logging.getLogger("bgsim.service")
+
+_MOST_UNSTORED, _MOST_UNSTORED_BYTES = 100, 256 * 2**20
+"""Results that no store has are kept in memory: so many of the newest, and so many bytes."""
+
+_MOST_UNWRITTEN = 10_000
+"""Ends that the store refuses are kept in memory."""
+
+
+@dataclass(slots=True)
+class Live:
+    """A job that has not ended, or whose end is not in the store yet."""
+
+    job: Job
+    row: JobRow
+
+
+class Recorder:
+    """Keeps the history of an engine's jobs, and finds their handles. Any thread may call any method.
+
+    Parameters
+    ----------
+    engine : Engine
+    history : History
+    simulations : Simulations
+    deliveries : callable
+        ``deliveries(row)`` returns what webhooks are to be told of a job that has ended.
+    tell : callable
+        ``tell(name, live)`` is told what happened to a job.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        history: History,
+        simulations: Simulations,
+        deliveries: Callable[[JobRow], Sequence[Delivery]],
+        tell: Callable[[str, Live], None],
+    ) -> None:
+        self._engine = engine
+        self._history = history
+        self._simulations = simulations
+        self._deliveries = deliveries
+        self._tell = tell
+        # Guards the next three; nothing is called under it.
+        self._lock = Lock()
+        self._written = Condition(self._lock.raw)
+        self._live: dict[str, Live] = {}
+        self._expected: dict[str, JobRow] = {}  # rows that are written, of jobs that are about to be submitted
+        self._unstored: OrderedDict[str, Job] = OrderedDict()
+        self._handles: list[Any] = []
+
+    def begin(self) -> None:
+        """Take over what the engine has, and see to what earlier services have left."""
+        self._handles = [self._engine.on_submit(self._submitted), self._engine.subscribe(self._updated)]
+        for job in self._engine.jobs():
+            row = self._history.job(job.id)
+            if row is not None:
+                self._expect(row)
+            self._submitted(job)
+            live = self.live(job.id)
+            if live is not None and job.moved_to.is_terminal:
+                self._end(live)  # while this thread looked
+            elif row is not None and row.cancel_asked:  # by somebody whom the earlier service has answered
+                job.cancel()
+        self._settle_open_rows()
+
+    def close(self) -> None:
+        """Look no longer at the engine."""
+        for handle in self._handles:
+            handle.unsubscribe()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until the end of every job is written; return whether that came in time."""
+        with self._lock:
+            return self._written.wait_for(lambda: not self._live, timeout_s)
+
+    # ---- finding -------------------------------------------------------------------------------------
+
+    def live(self, job_id: str) -> Live | None:
+        """Return a job that has not ended, or whose end is not in the store yet."""
+        with self._lock:
+            return self._live.get(job_id)
+
+    def all_live(self) -> list[Live]:
+        """Return all of them, the newest last."""
+        with self._lock:
+            return list(self._live.values())
+
+    def row(self, job_id: str) -> JobRow | None:
+        """Return the row of a job."""
+        live = self.live(job_id)
+        return self._history.job(job_id) if live is None else live.row
+
+    def unstored(self, job_id: str) -> Job | None:
+        """Return a job whose result no store has, while memory has it."""
+        with self._lock:
+            return self._unstored.get(job_id)
+
+    def changed(self, row: JobRow) -> None:
+        """Take note of a row that was changed."""
+        with self._lock:
+            if row.id in self._live:
+                self._live[row.id].row = row
+
+    # ---- submitting ----------------------------------------------------------------------------------
+
+    def submit(self, row: JobRow, submit: Callable[[], Job]) -> Live:
+        """Have a job submitted whose row is written, and return it; if it is not taken, its row goes."""
+        self._expect(row)
+        try:
+            job = submit()
+        except BaseException:
+            with self._lock:
+                self._expected.pop(row.id, None)
+            self._history.remove_job(row.id)
+            raise
+        self._submitted(job)
+        return self.live(job.id) or Live(job, self._history.job(job.id) or row)
+
+    def _expect(self, row: JobRow) -> None:
+        with self._lock:
+            self._expected[row.id] = row
+
+    def _submitted(self, job: Job) -> None:
+        """Note a job that the engine has taken; again does no harm.
+
+        The thread of the callbacks and the one that has submitted it may both come here.
+        """
+        with self._lock:
+            if job.id in self._live:
+                return
+            known = self._expected.pop(job.id, None)
+            if known is not None:
+                self._live[job.id] = live = Live(job, known)
+        if known is None:
+            row = self._history.job(job.id)
+            if row is not None and job.finished_at is not None:
+                return  # its end is written
+            live = Live(job, row or row_of(job))
+            if row is None:
+                self._history.note_job(live.row)
+            with self._lock:
+                self._live[job.id] = live
+        self._tell("job.submitted", live)
+
+    def _updated(self, update: ProgressUpdate) -> None:
+        live = self.live(update.simulation_id)
+        if live is None:
+            return
+        if not update.update_type.is_terminal:
+            name = "job.started" if update.update_type.name == "STARTED" else "job.progress"
+            self._tell(name, live)
+            return
+        self._end(live)
+
+    def _end(self, live: Live) -> None:
+        job, row = live.job, ended_row(live.row, live.job)
+        if row.state == "cancelled" and not row.cancel_asked and self._engine.closed and not self._engine.is_durable:
+            return  # a closing engine has left it in the journal, for the next one
+        if row.state == "completed" and not self._is_stored(job):
+            self._keep_unstored(job)
+
+        def written(error: Exception | None) -> None:
+            with self._lock:
+                if error is None or len(self._live) > _MOST_UNWRITTEN:
+                    self._live.pop(job.id, None)
+                self._written.notify_all()
+
+        live.row = row
+        self._history.end_job(row, self._deliveries(row), written)
+        self._tell(f"job.{row.state}", live)
+
+    def _is_stored(self, job: Job) -> bool:
+        return job.request.cache != "off" and job.store_error is None and self._engine.config.auto_store_completed
+
+    def _keep_unstored(self, job: Job) -> None:
+        with self._lock:
+            self._unstored[job.id] = job
+            while self._unstored and (
+                len(self._unstored) > _MOST_UNSTORED
+                or sum(kept.request.size_bytes for kept in self._unstored.values()) > _MOST_UNSTORED_BYTES
+            ):
+                self._unstored.popitem(last=False)
+
+    # ---- what earlier services have left ---------------------------------------------------------------
+
+    def _settle_open_rows(self) -> None:
+        pending = self._pending_ids()
+        letters = {letter.id: letter for letter in self._engine.dead_letters()}
+        for row in self._history.open_jobs():
+            if self.live(row.id) is not None or row.id in pending:
+                continue
+            try:
+                self._settle(row, letters.get(row.id))
+            except BgsimError as error:
+                logger.warning("%s cannot go on: %s", row.id, error)
+
+    def _settle(self, row: JobRow, letter: Any) -> None:
+        now = time_text(self._engine.clock.time())
+        status = None
+        with suppress(RequestNotFoundError):
+            status = self._engine.status(row.id)
+        if letter is not None:
+            ended = replace(row, state="failed", ended_at=letter.failed_at, error=letter.error)
+        elif status is not None and status.state.is_terminal:
+            done = status.replicates_completed
+            ended = replace(row, state=status.state.value, ended_at=now, replicates_completed=done)
+        elif row.cancel_asked:
+            ended = replace(row, state="cancelled", ended_at=now)
+        else:
+            self._submit_again(row)
+            return
+        self._history.end_job(ended, self._deliveries(ended))
+
+    def _submit_again(self, row: JobRow) -> None:
+        simulation = self._simulations.known(row.simulation)
+        if simulation is None:
+            logger.warning("%s waits: its simulation %s is not served here", row.id, row.simulation)
+            return
+        request = read_request(simulation, row.parameters, row.seed, row.replicates, row.options)
+        self.submit(row, lambda: self._engine.submit_request(request, job_id=row.id))
+
+    def _pending_ids(self) -> set[str]:
+        """Return the ids of the requests that the journal of the file has, whichever process runs them."""
+        store = self._engine.store
+        if not isinstance(store, ResultStore):
+            return set()
+        store.flush()
+        with store.database() as database:
+            return {row[0] for row in database.execute("SELECT id FROM requests")}

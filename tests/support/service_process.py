@@ -1,0 +1,40 @@
+"""A service in a process that kills itself: ``python service_process.py POINT STORE``.
+
+The points are those of one submission: ``row`` when its row is written and the engine does not have it, ``submitted``
+when the engine has it, ``answered`` when all is done but the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import bgsim.service.core
+import bgsim.service.jobs
+from bgsim.ui.cli import main
+
+
+def die(*_: Any, **__: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after(function: Any) -> Any:
+    def dies(*arguments: Any, **more: Any) -> Any:
+        function(*arguments, **more)
+        return die()
+
+    return dies
+
+
+if __name__ == "__main__":
+    point, store = sys.argv[1:]
+    service = bgsim.service.core.Service
+    if point == "row":
+        service.take = die  # type: ignore[method-assign]
+    elif point == "submitted":
+        service.take = after(service.take)  # type: ignore[method-assign]
+    else:
+        bgsim.service.jobs._accepted = die
+    main(["serve", store, "--port", "0", "--simulation", "kernels:walk"])
