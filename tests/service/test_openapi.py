@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
+from paths import ROOT
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -60,3 +61,10 @@ def test_every_route_is_described() -> None:
 def test_the_document_is_served_to_anybody(one: Served) -> None:
     with one.client() as anybody:
         assert anybody.get("/v1/openapi.json").json() == DOCUMENT
+
+
+def test_the_page_of_the_documents_is_made_of_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import api
+
+    assert api.PAGE.read_text("utf-8") == api.page(), "run: python docs/api.py"
