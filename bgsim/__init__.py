@@ -19,7 +19,7 @@ The map of the package, lowest first; a module imports nothing from a line below
     running/                                  runs, workers, timers, under one lock
     jobs/  schedules/                         many jobs; jobs by the clock
     engine                                    the facade
-    ui/  testing/  models/                    what uses bgsim as a user does
+    service/  testing/  models/  ui/          what uses bgsim as a user does: HTTP, tests, models, people
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ _PUBLIC = {
 }
 """Public name to the module that defines it; each is imported when it is first used."""
 
-_MODULES = {name: name for name in ("errors", "models", "progress", "registry", "storage")} | {
+_MODULES = {name: name for name in ("errors", "models", "progress", "registry", "service", "storage")} | {
     "notebook": "ui.notebook"
 }
 """Public name to module, likewise."""
