@@ -24,7 +24,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.routing import Route as StarletteRoute
 
-from bgsim.service import jobs, public, results
+from bgsim.service import (
+    audits,
+    bulk,
+    engine_verbs,
+    jobs,
+    letters,
+    public,
+    results,
+    schedules,
+    slot_views,
+    statistics,
+    sweeps,
+)
 from bgsim.service.access import Caller, check_origin, check_verb
 from bgsim.service.gate import Gate
 from bgsim.service.openapi import document
@@ -42,7 +54,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("bgsim.service")
 
-ROUTES: tuple[Route, ...] = (*jobs.routes, *results.routes, *public.routes)
+ROUTES: tuple[Route, ...] = (
+    *jobs.routes, *results.routes, *public.routes, *statistics.routes, *engine_verbs.routes, *sweeps.routes,
+    *schedules.routes, *letters.routes, *bulk.routes, *slot_views.routes, *audits.routes,
+)  # fmt: skip
 """Every route of the API."""
 
 _NOBODY = Caller("", "")

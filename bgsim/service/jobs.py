@@ -227,10 +227,10 @@ def list_jobs(call: Call) -> Answer:
     rows = call.service.search(
         call.caller,
         states=query.state, simulation=query.simulation, tag=query.tag, parameters=call.parameters,
-        since=query.since, until=query.until, limit=query.limit + 1, before=_read_cursor(query.cursor),
+        since=query.since, until=query.until, limit=query.limit + 1, before=read_cursor(query.cursor),
     )  # fmt: skip
     page = rows[: query.limit]
-    following = _cursor(page[-1]) if len(rows) > query.limit else None
+    following = cursor_of(page[-1]) if len(rows) > query.limit else None
     headers = {}
     if following is not None:
         headers["Link"] = f'<{call.link("/jobs")}?{_query_of(call, following)}>; rel="next"'
@@ -242,11 +242,18 @@ def _listed(call: Call, row: JobRow) -> JobView:
     return view_of(row, None if live is None or row.state else live.job, call.prefix, whole=False)
 
 
-def _cursor(row: JobRow) -> str:
+def cursor_of(row: JobRow) -> str:
+    """Return where a page that ends with this job goes on."""
     return f"{row.submitted_at}~{row.id}"
 
 
-def _read_cursor(text: str) -> tuple[str, str] | None:
+def read_cursor(text: str) -> tuple[str, str] | None:
+    """Return what a page comes after, None for nothing.
+
+    Raises
+    ------
+    InvalidInputError
+    """
     if not text:
         return None
     at, tilde, job_id = text.partition("~")

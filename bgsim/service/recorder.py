@@ -24,9 +24,11 @@ from bgsim.threads.locks import Condition, Lock
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bgsim.bus.subscription import Subscription
     from bgsim.engine import Engine
     from bgsim.job import Job
     from bgsim.progress import ProgressUpdate
+    from bgsim.running.submissions import Submissions
     from bgsim.service.names import Simulations
     from bgsim.storage.history import Delivery, History, JobRow
 
@@ -80,11 +82,13 @@ class Recorder:
         self._live: dict[str, Live] = {}
         self._expected: dict[str, JobRow] = {}  # rows that are written, of jobs that are about to be submitted
         self._unstored: OrderedDict[str, Job] = OrderedDict()
-        self._handles: list[Any] = []
+        self._submissions: Submissions | None = None
+        self._updates: Subscription | None = None
 
     def begin(self) -> None:
         """Take over what the engine has, and see to what earlier services have left."""
-        self._handles = [self._engine.on_submit(self._submitted), self._engine.subscribe(self._updated)]
+        self._submissions = self._engine.on_submit(self._submitted)
+        self._updates = self._engine.subscribe(self._updated)
         for job in self._engine.jobs():
             row = self._history.job(job.id)
             if row is not None:
@@ -99,8 +103,9 @@ class Recorder:
 
     def close(self) -> None:
         """Look no longer at the engine."""
-        for handle in self._handles:
-            handle.unsubscribe()
+        for handle in (self._submissions, self._updates):
+            if handle is not None:
+                handle.unsubscribe()
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until the end of every job is written; return whether that came in time."""
@@ -177,6 +182,8 @@ class Recorder:
         self._tell("job.submitted", live)
 
     def _updated(self, update: ProgressUpdate) -> None:
+        if self._submissions is not None:
+            self._submissions.tell()  # first: the callbacks take turns, and this one's may come before the job's own
         live = self.live(update.simulation_id)
         if live is None:
             return

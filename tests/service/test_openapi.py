@@ -51,7 +51,7 @@ def test_the_service_keeps_what_the_document_says(case: Any, one: Served) -> Non
 
 def test_every_route_is_described() -> None:
     described = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert described == {(route.method, route.path) for route in ROUTES}
+    assert described == {(route.method, route.path.replace(":path}", "}")) for route in ROUTES}
     for methods in DOCUMENT["paths"].values():
         for operation in methods.values():
             assert operation["summary"]

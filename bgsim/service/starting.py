@@ -1,0 +1,43 @@
+"""Jobs that a route starts by itself: of sweeps, schedules and dead letters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgsim.service.jobs import current_view
+from bgsim.service.routing import Answer
+from bgsim.service.rows import row_of_request
+
+if TYPE_CHECKING:
+    from bgsim.request import Request
+    from bgsim.service.recorder import Live
+    from bgsim.service.routing import Call
+    from bgsim.storage.history import JobRow
+
+
+def new_row(call: Call, request: Request, *, webhook: str = "") -> JobRow:
+    """Return the row of a job that the caller asks for."""
+    engine = call.service.engine
+    job_id = engine.new_job_id(request.simulation)
+    return row_of_request(request, job_id, engine.clock.time(), token=call.caller.token, webhook=webhook)
+
+
+def start(call: Call, request: Request, *, webhook: str = "") -> Live:
+    """Submit a job for the caller; return when no crash loses it.
+
+    Raises
+    ------
+    ProblemError
+        If the caller may not, or the service takes no more jobs.
+    """
+    service = call.service
+    service.check_limits(call.caller, request)
+    with service.submitting(call.caller, ""):
+        row = new_row(call, request, webhook=webhook)
+        service.history.add_job(row)
+        return service.take(row, request)
+
+
+def accepted(call: Call, job_id: str) -> Answer:
+    """Answer with a job that has been submitted, and where it is."""
+    return Answer(current_view(call, job_id), 202, {"Location": call.link(f"/jobs/{job_id}"), "Retry-After": "1"})
