@@ -73,7 +73,7 @@ class Service:
         self.events = EventLog()
         self._webhooks = [self.checked_webhook(webhook) for webhook in settings.webhooks]
         self.metrics = Metrics(engine, lambda: self.events.streams)
-        self.sender = Sender(self.history, allow_private=settings.allow_private_webhooks)
+        self.sender = Sender(self.history, settings.allow_private_webhooks, clock=engine.clock)
         self.recorder = Recorder(engine, self.history, self.simulations, self._deliveries, self._tell)
         self.replays = Replays()
         self.draining = False

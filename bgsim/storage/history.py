@@ -333,7 +333,11 @@ class History(abc.ABC):
 
     @abc.abstractmethod
     def due_deliveries(self, now: str, limit: int) -> list[Delivery]:
-        """Return pending deliveries that are due, the first due first."""
+        """Return pending deliveries that are due, the first due first; of those to one `url`, the first alone."""
+
+    @abc.abstractmethod
+    def next_delivery_at(self, now: str) -> str | None:
+        """Return when the next pending delivery is due that is not due yet, None if there is none."""
 
     @abc.abstractmethod
     def claim_delivery(self, id: str, due_at_seen: str, new_due_at: str) -> bool:
@@ -349,7 +353,7 @@ class History(abc.ABC):
 
     @abc.abstractmethod
     def forget_deliveries(self, before: str) -> int:
-        """Delete what was made before a time and is not pending; return how many."""
+        """Delete what was made before a time, also what could not be delivered since; return how many."""
 
     # ---- audit ---------------------------------------------------------------------------------------
 

@@ -261,9 +261,19 @@ def add_deliveries(connection: sqlite3.Connection, rows: Sequence[Delivery]) -> 
 
 
 def due_deliveries(connection: sqlite3.Connection, now: str, limit: int) -> list[Delivery]:
-    """Return pending deliveries that are due, the first due first."""
-    tail = "WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, rowid LIMIT ?"
+    """Return pending deliveries that are due, the first due first; one for each address."""
+    due = (
+        "SELECT rowid AS number, row_number() OVER (PARTITION BY url ORDER BY due_at, rowid) AS place FROM deliveries "
+    )
+    chosen = f"SELECT number FROM ({due} WHERE state = 'pending' AND due_at <= ?) WHERE place = 1"
+    tail = f"WHERE rowid IN ({chosen}) ORDER BY due_at, rowid LIMIT ?"
     return _select(connection, Delivery, "deliveries", tail, (now, limit))
+
+
+def next_delivery_at(connection: sqlite3.Connection, now: str) -> str | None:
+    """Return when the next pending delivery is due that is not due yet, None if there is none."""
+    tail = "WHERE state = 'pending' AND due_at > ? ORDER BY due_at LIMIT 1"
+    return next((row.due_at for row in _select(connection, Delivery, "deliveries", tail, (now,))), None)
 
 
 def claim_delivery(connection: sqlite3.Connection, id: str, seen: str, due_at: str) -> bool:
@@ -288,8 +298,8 @@ def deliveries(connection: sqlite3.Connection, job: str | None, state: str | Non
 
 
 def forget_deliveries(connection: sqlite3.Connection, before: str) -> int:
-    """Delete some of the deliveries that were made before a time and are not pending; return how many."""
-    return _forget(connection, "deliveries", "state != 'pending' AND created_at < ?", before)
+    """Delete some of the deliveries that were made before a time; return how many."""
+    return _forget(connection, "deliveries", "created_at < ?", before)
 
 
 # ---- audit -----------------------------------------------------------------------------------------

@@ -106,6 +106,9 @@ class SqlHistory(History):
     def due_deliveries(self, now: str, limit: int) -> list[Delivery]:
         return self._read(lambda connection: tables.due_deliveries(connection, now, limit))
 
+    def next_delivery_at(self, now: str) -> str | None:
+        return self._read(lambda connection: tables.next_delivery_at(connection, now))
+
     def claim_delivery(self, id: str, due_at_seen: str, new_due_at: str) -> bool:
         return self._write(lambda connection: tables.claim_delivery(connection, id, due_at_seen, new_due_at))
 

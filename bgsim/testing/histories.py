@@ -246,29 +246,40 @@ class HistoryContract(StoreMaker):
     # ---- deliveries ----------------------------------------------------------------------------------
 
     def test_deliveries_are_due_in_their_order_and_taken_once(self, tmp_path: Path) -> None:
-        """Until an attempt has ended them."""
+        """The first to each address, until an attempt has ended it."""
         with self.opened(tmp_path) as store:
             history = store.history
-            rows = [example_delivery(n, due_at=time_text(9 - n)) for n in range(4)]
-            history.end_job(example_job(0, state="completed", ended_at=time_text(1)), rows)
+            rows = [example_delivery(n, due_at=time_text(9 - n), url=f"https://{n}") for n in range(4)]
+            late = example_delivery(4, due_at=time_text(7), url="https://3")
+            history.end_job(example_job(0, state="completed", ended_at=time_text(1)), [*rows, late])
             assert history.due_deliveries(time_text(8), 10) == rows[:0:-1]
             assert history.due_deliveries(time_text(8), 1) == rows[3:]
+            assert history.next_delivery_at(time_text(8)) == time_text(9)
+            assert history.next_delivery_at(time_text(9)) is None
             taken = at_once(
                 *(lambda: history.claim_delivery(rows[3].id, time_text(6), time_text(20)) for _ in range(4))
             )
             assert sorted(taken) == [False, False, False, True]
             assert not history.claim_delivery("unknown", time_text(6), time_text(20))
-            assert _ids(history.due_deliveries(time_text(8), 10)) == _ids(rows[2:0:-1])
+            assert _ids(history.due_deliveries(time_text(8), 10)) == _ids([rows[2], late, rows[1]])
             ended = replace(rows[3], attempts=1, due_at=time_text(20), state="delivered", status=204, error="x")
-            history.put_delivery(replace(ended, url="https://other"))
-            assert history.deliveries(state="delivered") == [ended]
+            history.put_delivery(replace(ended, payload="other"))
             assert not history.claim_delivery(rows[3].id, time_text(20), time_text(30))
-            assert history.deliveries(job="j0") == [ended, *rows[2::-1]]
+            assert history.next_delivery_at(time_text(9)) is None
+
+    def test_deliveries_are_listed_and_forgotten(self, tmp_path: Path) -> None:
+        """The newest first; also those that could not be delivered for long."""
+        with self.opened(tmp_path) as store:
+            history = store.history
+            rows = [example_delivery(n, state="failed" if n == 3 else "pending") for n in range(4)]
+            history.end_job(example_job(0, state="completed", ended_at=time_text(1)), rows)
+            assert history.deliveries(state="failed") == rows[3:]
+            assert history.deliveries(job="j0") == rows[::-1]
             assert history.deliveries(job="j0", state="pending", limit=1) == rows[2:3]
             assert history.deliveries(job="unknown") == []
-            assert history.forget_deliveries(time_text(3)) == 0
-            assert history.forget_deliveries(time_text(4)) == 1
-            assert len(history.deliveries()) == 3
+            assert history.forget_deliveries(time_text(0)) == 0
+            assert history.forget_deliveries(time_text(2)) == 2
+            assert history.deliveries() == rows[:1:-1]
 
     # ---- audit ---------------------------------------------------------------------------------------
 
