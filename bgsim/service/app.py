@@ -217,7 +217,10 @@ def _plain_routes(service: Service) -> Iterable[StarletteRoute]:
 
     def metrics(request: Request) -> Response:
         try:
-            check_verb(service.access.caller(request.headers), "read")
+            caller = service.access.caller(request.headers)
+            check_verb(caller, "read")
+            if caller.tenant:
+                raise ProblemError(403, "metrics are of all tenants; they take a token without a tenant")
         except ProblemError as problem:
             return problem_response(problem)
         from bgsim.service.metrics import CONTENT_TYPE  # noqa: PLC0415 - imported already

@@ -69,7 +69,7 @@ def submit(call: Call) -> Answer | Later:
             request, job_id, service.engine.clock.time(),
             token=call.caller.token, idempotency_key=key, request_hash=digest, webhook=webhook,
         )  # fmt: skip
-        known = service.history.add_job(row)
+        known = service.add_row(row)
         if known is not None:
             return _answer_again(call, known, digest)
         live = service.take(row, request)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import BgsimError, RequestNotFoundError
+from bgsim.errors import BgsimError, RequestNotFoundError, StoreError
 from bgsim.request import read_request
 from bgsim.service.rows import ended_row, row_of
 from bgsim.storage import ResultStore
@@ -150,7 +150,8 @@ class Recorder:
         except BaseException:
             with self._lock:
                 self._expected.pop(row.id, None)
-            self._history.remove_job(row.id)
+            with suppress(StoreError):
+                self._history.remove_job(row.id)
             raise
         self._submitted(job)
         return self.live(job.id) or Live(job, self._history.job(job.id) or row)

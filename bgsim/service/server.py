@@ -58,7 +58,6 @@ class RunningService(NotPicklable):
         host, port = self._socket.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{port}{settings.prefix}"
-        service.begin()
         config = uvicorn.Config(
             make_app(service), lifespan="off", log_config=None, http=_Protocol, server_header=False,
             timeout_graceful_shutdown=1, timeout_keep_alive=30,
@@ -69,13 +68,13 @@ class RunningService(NotPicklable):
         self._begun = threading.Event()
         self._server.startup = self._started(self._server.startup)  # type: ignore[method-assign]
         try:
+            service.begin()
             start_thread(self._thread)
+            if not self._begun.wait(_START_S) or self._error is not None:
+                raise InvalidInputError(f"the server did not start: {self._error or 'it took too long'}", field="host")
         except BaseException:
             self.close()
             raise
-        if not self._begun.wait(_START_S) or self._error is not None:
-            self.close()
-            raise InvalidInputError(f"the server did not start: {self._error or 'it took too long'}", field="host")
 
     @property
     def token(self) -> str:

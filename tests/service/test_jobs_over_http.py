@@ -11,6 +11,7 @@ import pytest
 from served import Served, served
 
 import bgsim
+from bgsim.errors import StoreError
 from bgsim.storage import ResultStore
 
 
@@ -211,3 +212,19 @@ def test_a_job_stays_in_the_file_of_the_store(tmp_path) -> None:
     with served(path) as one:
         assert one.http.get(f"/v1/jobs/{job['id']}").json()["state"] == "completed"
         assert one.http.get(f"/v1/jobs/{job['id']}/result").json()["count"] == 100
+
+
+def test_a_store_that_cannot_be_written_stops_no_job(one: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(one.service.history, "add_job", refuse)
+    job = one.submit(wait=30)
+    assert job["state"] == "completed"
+    keyed = one.http.post(
+        "/v1/jobs", json={"simulation": "one_draw", "replicates": 7}, headers={"Idempotency-Key": "promised"}
+    )
+    assert (keyed.status_code, "the disk is full" in keyed.text) == (503, True)
+    monkeypatch.undo()
+    assert one.submit(wait=30, seed=8)["state"] == "completed"
+    assert len(one.http.get("/v1/jobs").json()["jobs"]) == 2
