@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bgsim.errors import RequestNotFoundError, StoreError
+from bgsim.errors import RequestNotFoundError
 from bgsim.request import read_request
 from bgsim.service.access import Access, Caller
 from bgsim.service.events import EventLog
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from bgsim.request import Request
     from bgsim.service.settings import ServiceSettings
     from bgsim.storage.history import Delivery, JobRow
-
-logger = logging.getLogger("bgsim.service")
 
 ENGINE_S = 0.25
 """How often the streams are told what the whole engine does, if that has changed."""
@@ -65,8 +62,6 @@ class Service:
         Of webhooks.
     draining : bool
         Whether it takes no more jobs.
-    store_fails : bool
-        Whether the latest job could not be written down.
     """
 
     def __init__(self, engine: Engine, settings: ServiceSettings) -> None:
@@ -82,7 +77,6 @@ class Service:
         self.recorder = Recorder(engine, self.history, self.simulations, self._deliveries, self._tell)
         self.replays = Replays()
         self.draining = False
-        self.store_fails = False
         self.is_ready = False
         # Guards the next two; nothing is called under it.
         self._lock = Lock()
@@ -112,32 +106,12 @@ class Service:
 
     # ---- jobs ----------------------------------------------------------------------------------------
 
-    def take(self, row: JobRow, request: Request) -> Live:
-        """Have the engine run a request whose row is written; return when no crash loses it."""
-        durable = self.engine.is_durable and not self.store_fails
-        return self.recorder.submit(row, lambda: self.engine.submit_request(request, job_id=row.id, durable=durable))
+    def take(self, row: JobRow, request: Request) -> Live | JobRow:
+        """Have the engine run a request, and return the job when no crash loses it.
 
-    def add_row(self, row: JobRow) -> JobRow | None:
-        """Write the row of a job, and return None; or return the row that its key stands for.
-
-        A store that cannot be written stops no job: it runs all the same, and says so as its `store_error`. A key would
-        promise too much then.
-
-        Raises
-        ------
-        StoreError
-            If the row has a key, and cannot be written.
+        If its idempotency key stands for another job, return the row of that.
         """
-        try:
-            known = self.history.add_job(row)
-        except StoreError as error:
-            if row.idempotency_key:
-                raise
-            self.store_fails = True
-            logger.warning("%s runs without being written down: %s", row.id, error)
-            return None
-        self.store_fails = False
-        return known
+        return self.recorder.submit(row, lambda: self.engine.submit_request(request, job_id=row.id))
 
     def run_again(self, caller: Caller, row: JobRow, changes: Mapping[str, Any]) -> Live:
         """Run a job that has ended again, with changes; a dead letter of its id goes."""
@@ -148,8 +122,8 @@ class Service:
             job_id = self.engine.new_job_id(simulation)
             now = self.engine.clock.time()
             new = row_of_request(request, job_id, now, token=caller.token, webhook=row.webhook)
-            self.add_row(new)
             live = self.take(new, request)
+        assert isinstance(live, Live)  # it has no key
         with contextlib.suppress(RequestNotFoundError):
             self.engine.discard(row.id)
         return live

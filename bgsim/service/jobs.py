@@ -23,6 +23,7 @@ from bgsim.service.problems import FieldProblem, ProblemError
 from bgsim.service.routing import Answer, Call, Later, Routes
 from bgsim.service.rows import row_of_request
 from bgsim.service.views import JobView, read_object, view_of
+from bgsim.storage.history import JobRow
 from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from bgsim.service.core import Service
     from bgsim.service.recorder import Live
     from bgsim.simulation import Simulation
-    from bgsim.storage.history import JobRow
 
 routes = Routes()
 
@@ -69,11 +69,10 @@ def submit(call: Call) -> Answer | Later:
             request, job_id, service.engine.clock.time(),
             token=call.caller.token, idempotency_key=key, request_hash=digest, webhook=webhook,
         )  # fmt: skip
-        known = service.add_row(row)
-        if known is not None:
-            return _answer_again(call, known, digest)
-        live = service.take(row, request)
-    return _submitted(call, live)
+        taken = service.take(row, request)
+    if isinstance(taken, JobRow):
+        return _answer_again(call, taken, digest)
+    return _submitted(call, taken)
 
 
 def request_of(call: Call, body: JobBody, **more: Any) -> Request:

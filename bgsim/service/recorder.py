@@ -1,8 +1,8 @@
 """The history of jobs: each job that the engine gets has a row in the store, and the row says how it ended.
 
-The row of a job that is asked for over HTTP is written before the engine gets the job, so no crash loses it: at the
-next start, a row without an end whose job the journal no longer has is submitted again. That is right whatever
-happened, for a result is a pure function, and what was finished of it is in the store.
+The row of a job that is asked for over HTTP is written before it is answered, so no crash loses it. At the next start a
+row without an end whose job the journal no longer has is submitted again. That is right whatever happened, for a result
+is a pure function, and what was finished of it is in the store.
 """
 
 from __future__ import annotations
@@ -43,10 +43,22 @@ _MOST_UNWRITTEN = 10_000
 
 @dataclass(slots=True)
 class Live:
-    """A job that has not ended, or whose end is not in the store yet."""
+    """A job that has not ended, or whose end is not in the store yet.
+
+    Attributes
+    ----------
+    job : Job
+    row : JobRow
+    is_written : bool
+        Whether the store has its row, or cannot have it; else its end waits.
+    has_ended : bool
+        Whether the engine has told of its end.
+    """
 
     job: Job
     row: JobRow
+    is_written: bool = True
+    has_ended: bool = False
 
 
 class Recorder:
@@ -76,11 +88,12 @@ class Recorder:
         self._simulations = simulations
         self._deliveries = deliveries
         self._tell = tell
-        # Guards the next three; nothing is called under it.
+        # Guards the next four; nothing is called under it.
         self._lock = Lock()
         self._written = Condition(self._lock.raw)
         self._live: dict[str, Live] = {}
         self._expected: dict[str, JobRow] = {}  # rows that are written, of jobs that are about to be submitted
+        self._dropped: set[str] = set()  # jobs that were taken back, until the engine has told of their end
         self._unstored: OrderedDict[str, Job] = OrderedDict()
         self._submissions: Submissions | None = None
         self._updates: Subscription | None = None
@@ -90,14 +103,10 @@ class Recorder:
         self._submissions = self._engine.on_submit(self._submitted)
         self._updates = self._engine.subscribe(self._updated)
         for job in self._engine.jobs():
-            row = self._history.job(job.id)
-            if row is not None:
-                self._expect(row)
-            self._submitted(job)
-            live = self.live(job.id)
-            if live is not None and job.moved_to.is_terminal:
+            live = self._submitted(job)
+            if job.moved_to.is_terminal and not live.has_ended:
                 self._end(live)  # while this thread looked
-            elif row is not None and row.cancel_asked:  # by somebody whom the earlier service has answered
+            elif live.row.cancel_asked:  # by somebody whom the earlier service has answered
                 job.cancel()
         self._settle_open_rows()
 
@@ -125,9 +134,12 @@ class Recorder:
             return list(self._live.values())
 
     def row(self, job_id: str) -> JobRow | None:
-        """Return the row of a job."""
+        """Return the row of a job as it is now, also if the store is about to be told of its end."""
         live = self.live(job_id)
-        return self._history.job(job_id) if live is None else live.row
+        if live is None:
+            return self._history.job(job_id)
+        has_ended = not live.row.state and live.job.moved_to.is_terminal
+        return ended_row(live.row, live.job) if has_ended else live.row
 
     def unstored(self, job_id: str) -> Job | None:
         """Return a job whose result no store has, while memory has it."""
@@ -142,56 +154,90 @@ class Recorder:
 
     # ---- submitting ----------------------------------------------------------------------------------
 
-    def submit(self, row: JobRow, submit: Callable[[], Job]) -> Live:
-        """Have a job submitted whose row is written, and return it; if it is not taken, its row goes."""
-        self._expect(row)
+    def submit(self, row: JobRow, submit: Callable[[], Job]) -> Live | JobRow:
+        """Have a job submitted and written down; return it, or the row of the job that its key stands for.
+
+        The engine gets the job first, and both are one transaction: the row, and what the journal has of the job. The
+        end of a job that is not written down yet waits for that. A store that cannot be written stops no job without a
+        key; a key would promise too much then.
+
+        Raises
+        ------
+        StoreError
+            If the row has a key, and cannot be written.
+        """
+        with self._lock:
+            self._expected[row.id] = row
         try:
             job = submit()
         except BaseException:
             with self._lock:
                 self._expected.pop(row.id, None)
-            with suppress(StoreError):
-                self._history.remove_job(row.id)
             raise
-        self._submitted(job)
-        return self.live(job.id) or Live(job, self._history.job(job.id) or row)
-
-    def _expect(self, row: JobRow) -> None:
+        live = self._submitted(job)
+        try:
+            known = self._history.add_job(row)
+        except StoreError as error:
+            if row.idempotency_key:
+                self._take_back(live)
+                raise
+            logger.warning("%s runs without being written down: %s", row.id, error)
+            known = None
+        if known is not None and known.id != row.id:  # another process was asked the same
+            self._take_back(live)
+            return known
         with self._lock:
-            self._expected[row.id] = row
+            live.is_written, has_ended = True, live.has_ended
+        if has_ended:
+            self._end(live)
+        return live
 
-    def _submitted(self, job: Job) -> None:
-        """Note a job that the engine has taken; again does no harm.
+    def _take_back(self, live: Live) -> None:
+        with self._lock:
+            self._live.pop(live.row.id, None)
+            self._dropped.add(live.row.id)
+        live.job.cancel()
+
+    def _submitted(self, job: Job) -> Live:
+        """Note a job that the engine has taken, and return it; again does no harm.
 
         The thread of the callbacks and the one that has submitted it may both come here.
         """
         with self._lock:
-            if job.id in self._live:
-                return
-            known = self._expected.pop(job.id, None)
-            if known is not None:
-                self._live[job.id] = live = Live(job, known)
-        if known is None:
+            found = self._live.get(job.id)
+            if found is not None:
+                return found
+            expected = self._expected.pop(job.id, None)
+            if job.id in self._dropped:
+                return Live(job, row_of(job))
+            if expected is not None:
+                self._live[job.id] = live = Live(job, expected, is_written=False)
+        if expected is None:
             row = self._history.job(job.id)
-            if row is not None and job.finished_at is not None:
-                return  # its end is written
             live = Live(job, row or row_of(job))
             if row is None:
                 self._history.note_job(live.row)
             with self._lock:
                 self._live[job.id] = live
         self._tell("job.submitted", live)
+        return live
 
     def _updated(self, update: ProgressUpdate) -> None:
         if self._submissions is not None:
             self._submissions.tell()  # first: the callbacks take turns, and this one's may come before the job's own
         live = self.live(update.simulation_id)
         if live is None:
+            if update.update_type.is_terminal:
+                self._dropped.discard(update.simulation_id)
             return
         if not update.update_type.is_terminal:
             name = "job.started" if update.update_type.name == "STARTED" else "job.progress"
             self._tell(name, live)
             return
+        with self._lock:
+            live.has_ended = True
+            if not live.is_written:
+                return
         self._end(live)
 
     def _end(self, live: Live) -> None:

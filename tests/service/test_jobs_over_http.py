@@ -23,7 +23,7 @@ def one() -> Iterator[Served]:
 
 def test_a_job_is_taken_at_once_and_its_result_is_that_of_python(one: Served) -> None:
     answer = one.http.post(
-        "/v1/jobs", json={"simulation": "walk", "parameters": {"steps": 3}, "replicates": 50, "seed": 9}
+        "/v1/jobs", json={"simulation": "walk", "parameters": {"steps": 300}, "replicates": 5000, "seed": 9}
     )
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
@@ -33,7 +33,7 @@ def test_a_job_is_taken_at_once_and_its_result_is_that_of_python(one: Served) ->
     result = one.http.get(f"{answer.headers['location']}/result").json()
     from kernels import Walk, walk
 
-    expected = bgsim.run(walk, Walk(steps=3), replicates=50, seed=9)
+    expected = bgsim.run(walk, Walk(steps=300), replicates=5000, seed=9)
     assert result["columns"]["end"] == expected["end"].tolist()
     assert result["columns"]["path"] == expected["path"].tolist()
 

@@ -30,23 +30,22 @@ def ended(http: httpx.Client, job_id: str) -> Any:
     return job
 
 
-@pytest.mark.parametrize("point", ["row", "submitted", "answered"])
+@pytest.mark.parametrize("point", ["submitted", "written", "answered"])
 def test_kill_9_during_a_request_and_the_same_key_again_is_one_job(point: str, tmp_path: Path) -> None:
-    store = tmp_path / "runs.db"
-    key = {"Idempotency-Key": "the same"}
+    store, key = tmp_path / "runs.db", {"Idempotency-Key": "the same"}
+    with closing(ResultStore(store)) as kept:
+        text = new_token(kept.history, "admin")
     deadly = [sys.executable, str(SUPPORT / "service_process.py"), point, str(store)]
-    with serve_command(store, command=deadly) as (process, http):
+    with serve_command(store, command=deadly, token=text) as (process, http):
         with pytest.raises(httpx.TransportError):
             http.post("/v1/jobs", json=JOB, headers=key)
         assert process.wait() == -signal.SIGKILL
-    with closing(ResultStore(store)) as kept:
-        text = new_token(kept.history, "admin")
-        (row,) = kept.history.open_jobs() or kept.history.jobs(bgsim.storage.history.JobQuery())
     with serve_command(store, "--simulation", "kernels:walk", token=text) as (_, http):
-        assert ended(http, row.id)["state"] == "completed"
-        jobs = http.get("/v1/jobs").json()["jobs"]
-        assert [job["id"] for job in jobs] == [row.id]
-        found = http.get(f"/v1/jobs/{row.id}/result").json()["columns"]["end"]
+        job = http.post("/v1/jobs", json=JOB, headers=key)
+        assert job.headers.get("idempotency-replayed") == (None if point == "submitted" else "true")
+        assert ended(http, job.json()["id"])["state"] == "completed"
+        assert [found["id"] for found in http.get("/v1/jobs").json()["jobs"]] == [job.json()["id"]]
+        found = http.get(f"/v1/jobs/{job.json()['id']}/result").json()["columns"]["end"]
     assert found == bgsim.run(walk, Walk(steps=3), replicates=200, seed=5)["end"].tolist()
 
 

@@ -1,7 +1,7 @@
 """A service in a process that kills itself: ``python service_process.py POINT STORE``.
 
-The points are those of one submission: ``row`` when its row is written and the engine does not have it, ``submitted``
-when the engine has it, ``answered`` when all is done but the answer.
+The points are those of one submission: ``submitted`` when the engine has it and nothing is written, ``written`` when its
+row is written, ``answered`` when all is done but the answer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import signal
 import sys
 from typing import Any
 
-import bgsim.service.core
 import bgsim.service.jobs
+from bgsim.storage.sqlite.file_history import FileHistory
 from bgsim.ui.cli import main
 
 
@@ -30,11 +30,10 @@ def after(function: Any) -> Any:
 
 if __name__ == "__main__":
     point, store = sys.argv[1:]
-    service = bgsim.service.core.Service
-    if point == "row":
-        service.take = die  # type: ignore[method-assign]
-    elif point == "submitted":
-        service.take = after(service.take)  # type: ignore[method-assign]
+    if point == "submitted":
+        FileHistory.add_job = die  # type: ignore[method-assign]
+    elif point == "written":
+        FileHistory.add_job = after(FileHistory.add_job)  # type: ignore[method-assign]
     else:
         bgsim.service.jobs._accepted = die
     main(["serve", store, "--port", "0", "--simulation", "kernels:walk"])
