@@ -166,15 +166,7 @@ class Recorder:
         StoreError
             If the row has a key, and cannot be written.
         """
-        with self._lock:
-            self._expected[row.id] = row
-        try:
-            job = submit()
-        except BaseException:
-            with self._lock:
-                self._expected.pop(row.id, None)
-            raise
-        live = self._submitted(job)
+        live = self._handed_over(row, submit)
         try:
             known = self._history.add_job(row)
         except StoreError as error:
@@ -186,11 +178,32 @@ class Recorder:
         if known is not None and known.id != row.id:  # another process was asked the same
             self._take_back(live)
             return known
+        self._settled(live)
+        return live
+
+    def submit_soon(self, row: JobRow, submit: Callable[[], Job]) -> Live:
+        """Have a job without a key submitted, and written down soon; the caller flushes the store when all are."""
+        live = self._handed_over(row, submit)
+        self._history.note_job(row)
+        self._settled(live)
+        return live
+
+    def _handed_over(self, row: JobRow, submit: Callable[[], Job]) -> Live:
+        with self._lock:
+            self._expected[row.id] = row
+        try:
+            return self._submitted(submit())
+        except BaseException:
+            with self._lock:
+                self._expected.pop(row.id, None)
+            raise
+
+    def _settled(self, live: Live) -> None:
+        """Let a job end that is written down, or cannot be."""
         with self._lock:
             live.is_written, has_ended = True, live.has_ended
         if has_ended:
             self._end(live)
-        return live
 
     def _take_back(self, live: Live) -> None:
         with self._lock:

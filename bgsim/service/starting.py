@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from bgsim.service.jobs import current_view
 from bgsim.service.routing import Answer
 from bgsim.service.rows import row_of_request
+from bgsim.storage.history import JobRow
 
 if TYPE_CHECKING:
     from bgsim.request import Request
     from bgsim.service.recorder import Live
     from bgsim.service.routing import Call
-    from bgsim.storage.history import JobRow
 
 
 def new_row(call: Call, request: Request, *, webhook: str = "") -> JobRow:
@@ -33,9 +33,9 @@ def start(call: Call, request: Request, *, webhook: str = "") -> Live:
     service = call.service
     service.check_limits(call.caller, request)
     with service.submitting(call.caller, ""):
-        row = new_row(call, request, webhook=webhook)
-        service.history.add_job(row)
-        return service.take(row, request)
+        taken = service.take(new_row(call, request, webhook=webhook), request)
+    assert not isinstance(taken, JobRow)  # it has no key
+    return taken
 
 
 def accepted(call: Call, job_id: str) -> Answer:

@@ -169,9 +169,7 @@ def _submit_all(call: Call, requests: Sequence[Request]) -> None:
         taken = []
         try:
             for request in requests:
-                row = new_row(call, request)
-                service.history.note_job(row)
-                taken.append(_take(service, row, request))
+                taken.append(_take(service, new_row(call, request), request))
         except BaseException:
             for live in taken:
                 service.cancel(live)
@@ -198,7 +196,7 @@ def _check_room(call: Call, points: int) -> None:
 
 
 def _take(service: Service, row: JobRow, request: Request) -> Live:
-    return service.recorder.submit(row, lambda: service.engine.submit_request(request, job_id=row.id))
+    return service.recorder.submit_soon(row, lambda: service.engine.submit_request(request, job_id=row.id))
 
 
 @routes.get("/sweeps/{id}", "read", answer=SweepView, statuses=(404,))
