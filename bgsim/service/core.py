@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bgsim.errors import RequestNotFoundError
+from bgsim.job_status import JobState
 from bgsim.request import read_request
 from bgsim.service.access import Access, Caller
 from bgsim.service.events import EventLog
@@ -297,11 +298,18 @@ class Service:
 
     def engine_state(self) -> dict[str, Any]:
         """Return what the engine does, in short."""
-        states = Counter(live.job.state.value for live in self.recorder.all_live())
+        states: Counter[str] = Counter()
+        rate = 0.0
+        for live in self.recorder.all_live():
+            state = live.job.state
+            states[state.value] += 1
+            if state is JobState.RUNNING:
+                rate += live.job.status().rate or 0.0
         workers = [msgspec.to_builtins(worker) for worker in self.engine.at_work()]
         return {
             "states": dict(states),
             "workers": workers,
+            "replicates_per_second": rate,
             "paused": self.engine.paused,
             "draining": self.draining,
         }

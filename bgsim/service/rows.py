@@ -44,18 +44,19 @@ def row_of_request(request: Request, job_id: str, asked_at: float, **more: Any) 
     )
 
 
+def time_of(job: Job, moment: float | None) -> str | None:
+    """Return what a moment of a job is by the wall clock, as a row has it."""
+    return None if moment is None else time_text(job.asked_at + (moment - job.submitted_at))
+
+
 def ended_row(row: JobRow, job: Job) -> JobRow:
     """Return the row of a job that has ended."""
-
-    def at(moment: float | None) -> str | None:
-        return None if moment is None else time_text(job.asked_at + (moment - job.submitted_at))
-
     state = job.moved_to
     return replace(
         row,
         state=state.value,
-        started_at=at(job.started_at),
-        ended_at=at(job.finished_at),
+        started_at=time_of(job, job.started_at),
+        ended_at=time_of(job, job.finished_at),
         replicates_completed=job.replicates_done,
         from_store=job.from_store,
         retries=job.attempts,

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from bgsim.parameters.parameter_set import ParameterSet
-from bgsim.service.rows import ended_row
+from bgsim.service.rows import ended_row, time_of
 
 if TYPE_CHECKING:
     from bgsim.job import Job, JobStatus
@@ -149,6 +149,8 @@ def view_of(
     )
     if status is not None and not row.state:
         _show_status(view, status)
+        if job is not None:
+            view.started_at = time_of(job, job.started_at)
     elif not row.state:
         view.waiting_for = WaitingFor("this process does not run it: another one has it, or its simulation is unknown")
     return view

@@ -209,3 +209,15 @@ def test_close_ends_fifty_streams_one_of_which_is_stopped() -> None:
             stopped.kill()
             stopped.wait()
             stopped.stdout.close()
+
+
+def test_the_streams_are_told_what_the_engine_does(one: Served) -> None:
+    job = one.submit("one_draw", replicates=100_000_000)
+    with one.http.stream("GET", "/v1/events") as stream:
+        told = (data for _, name, data in events(stream.iter_lines()) if name == "engine")
+        found = next(data for data in told if data["replicates_per_second"] > 0)
+    assert found["states"] == {"running": 1}
+    assert {worker["job"] for worker in found["workers"]} == {job["id"]}
+    now = one.job(job["id"])
+    assert now["submitted_at"] <= now["started_at"]
+    one.http.post(f"/v1/jobs/{job['id']}/cancel")

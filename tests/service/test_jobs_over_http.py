@@ -101,6 +101,8 @@ def test_a_job_that_runs_shows_what_is_finished(one: Served) -> None:
     assert one.http.post(f"/v1/jobs/{job['id']}/cancel").status_code == 202
     assert one.until(job["id"])[-1][0] == "job.cancelled"
     assert one.http.get(f"/v1/jobs/{job['id']}/result").status_code == 409
+    kept = one.http.get(f"/v1/jobs/{job['id']}/summary").json()  # of the finished chunks that have no gap before them
+    assert 0 < kept["replicates"] <= one.job(job["id"])["replicates_completed"]
     assert one.http.post(f"/v1/jobs/{job['id']}/cancel").status_code == 409
 
 
