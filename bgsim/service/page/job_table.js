@@ -28,7 +28,7 @@ const COLUMNS = {
   job: {
     title: "Job",
     className: "c-job",
-    cell: (job) => html`<a href=${address(job.id)}>${job.short_name}</a><${Tags} tags=${job.tags} />`,
+    cell: (job) => html`<div class="named"><a href=${address(job.id)}>${job.short_name}</a><${Tags} tags=${job.tags} /></div>`,
   },
   parameters: { title: "Parameters", className: "c-parameters", cell: (job) => html`<span class="faint" title=${pairs(job.parameters).join("\n")}>${pairs(job.parameters).join(" · ")}</span>` },
   progress: { title: "Progress", className: "c-progress", cell: progress },

@@ -1,6 +1,6 @@
 // Whether the service needs attention, its queues, and what stops and starts the whole engine.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { get, part, post } from "../api.js";
 import { bytes, count, duration, percent } from "../format.js";
 import { address } from "../job_table.js";
@@ -42,10 +42,11 @@ const ASKED = {
   clean: { title: "Clean the history", verb: "Clean", text: "Rows of jobs that ended 7 days ago and earlier are forgotten. Stored results stay." },
 };
 
-function Audit() {
+function Audit({ turn }) {
   const load = useLoad((signal) => get("v1/audit?limit=50", { signal }));
   const again = useThrottled(load.reload, 2000);
   useEvents((name) => name !== "job.progress" && again());
+  useEffect(again, [turn]);
   if (!load.data) return html`<${Pending} load=${load} />`;
   if (!load.data.entries.length) return html`<p class="faint quiet-box">Nothing was changed over HTTP yet.</p>`;
   return html`<table class="rows audit" aria-label="Audit log"><thead><tr><th scope="col" class="c-submitted">At</th><th scope="col">Action</th><th scope="col" class="c-wide">By</th><th scope="col" class="number c-status">Status</th></tr></thead>
@@ -57,12 +58,17 @@ export function Health() {
   const again = useThrottled(load.reload, 3000);
   const engine = useEngine();
   const [asked, ask] = useState(null);
+  const [turn, setTurn] = useState(0); // of what was done here, which the audit log then shows
   const [problem, setProblem] = useState(null);
   const may = useMay("manage");
   useEvents((name) => name !== "job.progress" && name !== "resync" && again());
+  const reload = async () => {
+    await load.reload();
+    setTurn((before) => before + 1);
+  };
   const verb = (name) => async () => {
     await post(`v1/engine/${name}`, name === "clean" ? {} : undefined);
-    await load.reload();
+    await reload();
   };
   const paused = engine?.paused || engine?.draining;
   return html`<${Head} title="Health">${may && html`<${Act} className="small" act=${verb(paused ? "resume" : "pause")} onProblem=${setProblem}>${paused ? "Resume the engine" : "Pause the engine"}<//>
@@ -73,8 +79,8 @@ export function Health() {
         ["Waits", spread(load.data.stats.queue_wait_s)], ["Runs", spread(load.data.stats.run_time_s)], ["Workers busy", percent(load.data.stats.utilisation)], ["Retries", count(load.data.stats.retries)],
         ["Stored", load.data.stats.stored_results != null && `${count(load.data.stats.stored_results)} results, ${bytes(load.data.stats.stored_bytes)}`], ["Evicted", load.data.health.evicted > 0 && `${count(load.data.health.evicted)} results`], ["Version", load.data.stats.version],
       ]} /></section>
-      <section><h2>Queues</h2><${Queues} queues=${load.data.queues} reload=${load.reload} onProblem=${setProblem} /></section>`}
-    ${may && html`<section><h2>Audit log</h2><${Audit} /></section>`}
+      <section><h2>Queues</h2><${Queues} queues=${load.data.queues} reload=${reload} onProblem=${setProblem} /></section>`}
+    ${may && html`<section><h2>Audit log</h2><${Audit} turn=${turn} /></section>`}
     ${asked && html`<${Confirm} ...${ASKED[asked]} dangerous=${asked === "drain"} act=${verb(asked)} onClose=${() => ask(null)} />`}`;
 }
 

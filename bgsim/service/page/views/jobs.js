@@ -55,11 +55,9 @@ function BulkBar({ selection, query, onClear, onAct }) {
       ${Object.entries(ACTIONS).map(([action, { verb }]) => html`<button key=${action} class="small" onClick=${() => onAct(action, { ids: [...selection] }, "the rows you selected")}>${verb}…</button>`)}
       <button class="quiet small" onClick=${onClear}>Clear</button></div>`;
   }
-  if (isEmpty(query)) return null;
   const { cursor: _, ...filter } = query;
-  const actions = which(query.state ?? "");
-  if (!actions.length) return null;
-  return html`<div class="bulk" role="toolbar" aria-label="All jobs that match"><span class="faint">All that match</span>
+  const actions = isEmpty(filter) ? [] : which(filter.state ?? "");
+  return html`<div class="bulk" role="toolbar" aria-label="All jobs that match">${actions.length > 0 && html`<span class="faint">All that match</span>`}
     ${actions.map((action) => html`<button key=${action} class="small" onClick=${() => onAct(action, forBulk(filter), inWords(filter))}>${ACTIONS[action].verb}…</button>`)}</div>`;
 }
 
@@ -123,7 +121,7 @@ export function Jobs({ query }) {
       ${submit && html`<a class="button primary small" href="#/new">New job</a>`}
     <//>
     <div class="filters"><${States} query=${query} /><${Search} query=${query} simulations=${simulations} box=${box} onSearch=${(next) => replace(to(["jobs"], next))} /></div>
-    ${may && html`<${BulkBar} selection=${selection} query=${query} onClear=${() => select(new Set())} onAct=${(action, filter, words) => setBulk({ action, filter, words })} />`}
+    ${may && ids.length > 0 && html`<${BulkBar} selection=${selection} query=${query} onClear=${() => select(new Set())} onAct=${(action, filter, words) => setBulk({ action, filter, words })} />`}
     <${Spoken}>${load.data ? plural(ids.length, "row") : ""}<//>
     ${!load.data
       ? html`<${Pending} load=${load} lines=${10} />`
