@@ -23,7 +23,7 @@ test: .venv/test
 test-fast: .venv/test
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-# Kernels of Jupyter, JupyterLab and marimo in Chromium; pictures of the cards are in .screens. nbclient leaves its sockets
+# Kernels of Jupyter, JupyterLab, marimo and the service's page in Chromium; pictures are in .screens. nbclient leaves its sockets
 # to the garbage collector, which may come in any test.
 test-ui: .venv/ui-test .venv/ipykernel6 /usr/bin/chromium
 	$(BIN)/python -m pytest tests/browser -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
