@@ -33,6 +33,8 @@ SLOW = (
     "schedules/test_cron.py::test_every_minute_of_weeks_in_which_clocks_are_set",
     "schedules/test_schedule.py::TestAnyClock",
     "storage/test_codec.py::test_every_array_comes_back_bit_for_bit",
+    "storage/test_history.py::test_a_row_with_odd_values_costs_itself_alone",
+    "storage/test_history_stateful.py",
     "storage/test_store_faults.py",
     "storage/test_store_processes.py",
     "storage/test_store_stateful.py",

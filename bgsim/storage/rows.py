@@ -7,7 +7,7 @@ should have it, so that it costs itself alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -77,19 +77,34 @@ def typed(row: _Row, key: str) -> _Row:
 
 
 def what_is_wrong(row: Any) -> str | None:
-    """Return what is invalid in a row, None if nothing is."""
-    expected = asdict(typed(row, ""))
-    for name, value in asdict(row).items():
-        if value != expected[name]:
+    """Return what is invalid in a row as it was read, None if nothing is."""
+    for name, types in _types_of(type(row)):
+        value = getattr(row, name)
+        if not (type(value) in types or (types == (bool,) and value in (0, 1))):
             return f"{name} is {brief(value)}"
         try:
-            is_json = name in _JSON and type(value) is str and not (name in _MAY_BE_EMPTY and not value)
-            if is_json and not isinstance(read_json(value), _JSON[name]):
-                return f"{name} is no {_JSON[name].__name__}"
-            if (name.endswith("_at") or name == "at") and value is not None:
-                seconds_of(value)
-            if name == "seed":
-                int(value)
+            kind = _kind_missed(name, value)
         except (ValueError, TypeError) as error:
             return f"{name} cannot be read: {error}"
+        if kind is not None:
+            return f"{name} is no {kind.__name__}"
+    return None
+
+
+def _kind_missed(name: str, value: Any) -> type | None:
+    """Read what a text holds; return what it should be, and is not.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it cannot be read.
+    """
+    if type(value) is not str:
+        return None
+    if name in _JSON and (value or name not in _MAY_BE_EMPTY):
+        return None if isinstance(read_json(value), _JSON[name]) else _JSON[name]
+    if name.endswith("_at") or name == "at":
+        seconds_of(value)
+    elif name == "seed":
+        int(value)
     return None

@@ -44,6 +44,7 @@ from bgsim.storage import Store
 from bgsim.storage.explain import why_not_used
 from bgsim.storage.npz import write_arrays
 from bgsim.ui.counts import Count
+from bgsim.ui.history_cli import store_jobs
 from bgsim.ui.interrupts import STOPPING, end_at_once, exit_code, handle_signals
 from bgsim.ui.serve_cli import serve
 from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
@@ -225,6 +226,7 @@ def _why_not_used(simulation: Simulation, store: Store, result_hash: str) -> str
     return "" if described is None else why_not_used(simulation, described.parameters, columns)
 
 
+store_group.add_command(store_jobs)
 cli.add_command(store_group)
 cli.add_command(token_group)
 cli.add_command(serve)

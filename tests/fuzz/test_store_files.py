@@ -19,11 +19,16 @@ from fuzzing import MARKS, ODD_TEXTS, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from odd_rows import TABLES, execute, execute_unchecked
-from store_helpers import columns, key, letter, request, same, schedule, store_now
+from store_helpers import columns, delivery, history_job, key, letter, request, same, schedule, store_now
 
 import bgsim
 from bgsim.errors import BgsimError
+from bgsim.service.posting import Poster
+from bgsim.service.tokens import verify
+from bgsim.service.webhooks import Sender
 from bgsim.storage import ResultStore
+from bgsim.storage.history import AuditRow, JobQuery, TokenRow
+from bgsim.storage.history_tables import ROWS as HISTORY
 from bgsim.storage.sqlite import schema
 
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -31,6 +36,9 @@ pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 SIZE = schema.PAGE_BYTES
 KEYS = {found.hash: found for found in [*map(key, range(9)), key(9.0, data=np.arange(2000.0))]}
 REPLICATES = 40
+NOW = "2026-01-01T00:00:00.000000+00:00"
+NOBODY = Poster(resolve=lambda *_, **__: [])
+"""Finds no receiver."""
 free = bgsim.simulation(lambda p, rng: rng.random(), outputs={"x": "f8"}, compile=False, depends_on=())
 
 
@@ -54,11 +62,16 @@ def whole() -> Iterator[Whole]:
                 store.journal.add(request(number, simulation="no_such_module.model"))
                 store.journal.add_dead_letter(letter(number))
                 store.journal.put_schedule(schedule(f"s{number}", simulation="no_such_module.model"))
-            store.journal.flush()
+                store.history.add_job(history_job(number, token="t", idempotency_key=f"k{number}", tags='["a"]'))
+                store.history.end_job(history_job(number + 2, state="failed", ended_at=NOW), [delivery(number)])
+                store.history.add_token(TokenRow(f"{number:08x}", "d" * 64, "admin", "", "", NOW))
+                store.history.add_audit(AuditRow(NOW, "t", "", "admin", "POST", "j1", 200, ""))
+            store.flush()
+            of_results = ("results", "blocks", "slots", "damaged", "identities", "parameter_values")
             with store.database() as database:
                 cells = [
                     (table, column.name)
-                    for table in ("results", "blocks", "slots", "damaged", "identities", "parameter_values", *TABLES)
+                    for table in (*of_results, *TABLES, *HISTORY)
                     for column in database[table].columns
                 ]
         yield Whole(path, cells, {found.hash: columns(found, 4000) for found in KEYS.values()})
@@ -212,6 +225,22 @@ def used(path: Path, whole: Whole) -> set[str] | None:
         attempt(lambda: store.results()._repr_html_())
         attempt(store.size)
         attempt(lambda: [store.journal.interrupted(), store.journal.dead_letters(), store.journal.schedules()])
+        history = store.history
+        for query in (JobQuery(), JobQuery(tag="a", parameters={"x": 1.0}, states=("", "failed"), simulation="model")):
+            attempt(lambda query=query: [history.jobs(query), history.count_jobs(query)])
+        attempt(
+            lambda: [
+                history.open_jobs(),
+                history.tokens(),
+                history.deliveries(),
+                history.audit("", 9),
+                history.job("j1"),
+            ]
+        )
+        attempt(lambda: [verify(history, f"bgs_{number:08x}_{'A' * 43}", 0.0) for number in (1, 2)])
+        attempt(lambda: history.add_job(history_job(9, token="t", idempotency_key="k1")))
+        attempt(lambda: [history.forget_jobs(NOW, 1), history.forget_audit(NOW)])
+        attempt(Sender(history, poster=NOBODY).step)
         with contextlib.suppress(BgsimError, sqlite3.Error), store.database() as database:  # the caller's own SQL
             assert "ran" not in {row["simulation"] for row in database["damaged"].rows}
         for result_hash in list(KEYS)[:2]:
@@ -250,8 +279,8 @@ def assert_harmless(path: Path, whole: Whole) -> None:
 @pytest.mark.parametrize("value", [None, b"", 0, 1.5, "x", -(2**63), 2**63 - 1], ids=repr)
 def test_a_cell_of_another_type_is_served_rightly_or_refused_by_name(whole: Whole, value: object) -> None:
     for table, column in whole.cells:
-        if table in TABLES:
-            continue  # see test_journal_rows.py
+        if table in TABLES or table in HISTORY:
+            continue  # see test_journal_rows.py and test_history.py
         with tempfile.TemporaryDirectory() as name:
             path = Path(shutil.copy(whole.path, name))
             execute_unchecked(path, f"UPDATE OR IGNORE {table} SET {column} = ?", (value,))

@@ -183,7 +183,7 @@ def test_a_newer_store_shows_its_history_and_takes_nothing(path, caplog) -> None
 
 # ---- damage ----------------------------------------------------------------------------------------
 
-ODD = [None, 5, 1.5, b"\x00", "", "text", (b"\xff\xfe",)]
+ODD = [None, 5, b"\x00", "text", (b"\xff\xfe",)]
 
 
 @pytest.mark.parametrize(
