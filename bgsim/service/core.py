@@ -274,12 +274,11 @@ class Service:
             if self.events.streams:
                 self.events.show(name, row.id, row.tenant, {"job": _short(view_of(row, live.job, "", whole=False))})
             return
-        self.events.add(name, row.id, row.tenant, {"job": _short(view_of(row, live.job, "", whole=False))})
+        shown = {"job": _short(view_of(row, live.job, "", whole=False))}
+        self.events.add(name, row.id, row.tenant, shown)
         if name == "job.failed":
-            self.events.add(
-                "job.dead_lettered", row.id, row.tenant, {"job": _short(view_of(row, live.job, "", whole=False))}
-            )
-        if row.state:
+            self.events.add("job.dead_lettered", row.id, row.tenant, shown)
+        if row.state and (row.webhook or self._webhooks):
             self.sender.wake()
 
     def _tick(self) -> None:
