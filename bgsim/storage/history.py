@@ -284,10 +284,6 @@ class History(abc.ABC):
         """Return the job for which `add_job` would refuse another one with this key at a time; None if it would not."""
 
     @abc.abstractmethod
-    def remove_job(self, id: str) -> None:
-        """Delete a job that came to nothing, durably; an unknown id is ignored."""
-
-    @abc.abstractmethod
     def jobs(self, query: JobQuery) -> list[JobRow]:
         """Return the jobs that are meant, by `submitted_at` and `id`, the newest first."""
 

@@ -75,11 +75,6 @@ def job_by_key(connection: sqlite3.Connection, token: str, idempotency_key: str,
     return next(iter(_select(connection, JobRow, "jobs", where, (token, idempotency_key, oldest))), None)
 
 
-def remove_job(connection: sqlite3.Connection, id: str) -> None:
-    """Delete a job."""
-    connection.execute("DELETE FROM jobs WHERE id = ?", (id,))
-
-
 def _added(connection: sqlite3.Connection, row: JobRow) -> bool:
     return connection.execute(_ADD, values_of(row)).rowcount > 0
 

@@ -56,9 +56,6 @@ class SqlHistory(History):
 
         return self._read(read) if idempotency_key else None
 
-    def remove_job(self, id: str) -> None:
-        self._write(lambda connection: tables.remove_job(connection, id))
-
     def jobs(self, query: JobQuery) -> list[JobRow]:
         return self._read(lambda connection: self._whole(connection, tables.jobs(connection, query)))
 

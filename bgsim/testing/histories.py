@@ -213,17 +213,6 @@ class HistoryContract(StoreMaker):
             assert history.forget_jobs(time_text(1000), 0) == 4
             assert _ids(history.jobs(JobQuery())) == ["j10"]
 
-    def test_a_job_that_came_to_nothing_is_removed(self, tmp_path: Path) -> None:
-        """Its key is free then; an unknown id is ignored."""
-        with self.opened(tmp_path) as store:
-            history = store.history
-            history.add_job(example_job(0, token="t", idempotency_key="k"))
-            history.note_job(example_job(1))
-            for id in ("j0", "j1", "unknown"):  # noqa: A001
-                history.remove_job(id)
-            assert history.jobs(JobQuery()) == []
-            assert history.job_by_key("t", "k", time_text(1)) is None
-
     # ---- tokens --------------------------------------------------------------------------------------
 
     def test_tokens_are_kept_and_revoked_once(self, tmp_path: Path) -> None:
