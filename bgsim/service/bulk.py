@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from bgsim.errors import BgsimError, InvalidInputError, text_of
+from bgsim.job_status import JobState
 from bgsim.service.access import check_verb
 from bgsim.service.jobs import cursor_of, read_cursor
 from bgsim.service.problems import ProblemError
@@ -90,21 +91,22 @@ def act(call: Call) -> Answer:
     body = call.body
     if body.action == "retry":
         check_verb(call.caller, "submit")
-    found = list(itertools.islice(_matching(call, body), _MOST_COUNTED))
-    rows = found[:MOST]
+    query, wanted = _query(call, body)
+    jobs = _matching(call, query, wanted)
+    rows = list(itertools.islice(jobs, MOST))
+    others = _count_others(call, query, wanted, jobs) if len(rows) == MOST else 0
     failed: list[BulkFailure] = []
     if not body.dry_run:
         if body.action == "cancel":  # in one transaction, whatever happens then
             call.service.history.ask_cancel([row.id for row in rows])
         failed = [failure for row in rows if (failure := _try(call, row)) is not None]
-    more = len(found) > MOST
     return Answer(
         BulkView(
-            matched=len(found),
+            matched=len(rows) + others,
             done=0 if body.dry_run else len(rows) - len(failed),
             failed=failed,
-            more=more,
-            next=cursor_of(rows[-1]) if more else None,
+            more=others > 0,
+            next=cursor_of(rows[-1]) if others else None,
             dry_run=body.dry_run,
             ids=[row.id for row in rows],
         )
@@ -123,8 +125,8 @@ def _try(call: Call, row: JobRow) -> BulkFailure | None:
     return None
 
 
-def _matching(call: Call, body: BulkBody) -> Iterator[JobRow]:
-    """Yield the jobs that match and on which the action can be done, the newest first.
+def _query(call: Call, body: BulkBody) -> tuple[JobQuery, set[str]]:
+    """Return what the history is asked, and the states in which the action can be done and jobs are meant.
 
     Raises
     ------
@@ -141,7 +143,11 @@ def _matching(call: Call, body: BulkBody) -> Iterator[JobRow]:
         )
     _, asked = read_query(None, states=words)
     possible = {state for state in _STATES[body.action] if not asked or state in asked}
-    query, wanted = read_query(
+    ids: Collection[str] | None = given.ids or None
+    if possible == {"failed"}:
+        letters = {letter.id for letter in call.service.engine.dead_letters()}
+        ids = letters if ids is None else letters.intersection(ids)
+    query, _ = read_query(
         call.caller.tenant or None,
         states=",".join(possible),
         simulation=given.simulation,
@@ -149,15 +155,24 @@ def _matching(call: Call, body: BulkBody) -> Iterator[JobRow]:
         parameters=given.parameters,
         since=given.since,
         until=given.until,
-        ids=given.ids or None,
+        ids=ids,
         limit=MOST,
         before=read_cursor(body.cursor),
     )
-    return _all(call, query, wanted, _fits(call, body.action)) if possible else iter(())
+    return query, possible
 
 
-def _all(call: Call, query: JobQuery, wanted: set[str], fits: Callable[[JobRow], bool]) -> Iterator[JobRow]:
-    while True:
+def _count_others(call: Call, query: JobQuery, wanted: set[str], others: Iterator[JobRow]) -> int:
+    """Return how many jobs match beyond the first `MOST`."""
+    if "failed" in wanted or not all(JobState(state).is_terminal for state in wanted):
+        return sum(1 for _ in itertools.islice(others, _MOST_COUNTED))
+    return max(0, call.service.history.count_jobs(query) - MOST)  # all that the query means match
+
+
+def _matching(call: Call, query: JobQuery, wanted: set[str]) -> Iterator[JobRow]:
+    """Yield the jobs that match and on which the action can be done, the newest first."""
+    fits = _fits(call, call.body.action)
+    while wanted:
         page = search(call.service.history, call.service.recorder, query, wanted)
         yield from filter(fits, page)
         if len(page) < query.limit:

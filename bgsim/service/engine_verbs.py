@@ -85,7 +85,9 @@ def clean(call: Call) -> Answer:
     service, age_s = call.service, call.body.older_than_s
     before = time_text(max(0.0, service.engine.clock.time() - age_s))
     service.engine.clean(age_s)
-    return Answer(CleanView(service.history.forget_jobs(before, service.settings.history_jobs)))
+    forgotten = service.history.forget_jobs(before, service.settings.history_jobs)
+    service.recorder.tallies.changed()
+    return Answer(CleanView(forgotten))
 
 
 # ---- a queue -------------------------------------------------------------------------------------------

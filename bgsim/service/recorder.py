@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.errors import BgsimError, RequestNotFoundError, StoreError
 from bgsim.request import read_request
 from bgsim.service.rows import ended_row, row_of
+from bgsim.service.tallies import Tallies
 from bgsim.storage import ResultStore
 from bgsim.storage.times import time_text
 from bgsim.threads.locks import Condition, Lock
@@ -95,6 +96,7 @@ class Recorder:
         self._expected: dict[str, JobRow] = {}  # rows that are written, of jobs that are about to be submitted
         self._dropped: set[str] = set()  # jobs that were taken back, until the engine has told of their end
         self._unstored: OrderedDict[str, Job] = OrderedDict()
+        self.tallies = Tallies(history)
         self._submissions: Submissions | None = None
         self._updates: Subscription | None = None
 
@@ -268,6 +270,7 @@ class Recorder:
 
         live.row = row
         self._history.end_job(row, self._deliveries(row), written)
+        self.tallies.changed()
         self._tell(f"job.{row.state}", live)
 
     def _is_stored(self, job: Job) -> bool:

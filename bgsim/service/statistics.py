@@ -16,7 +16,6 @@ from bgsim import __version__
 from bgsim.job_status import TERMINAL, JobState
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.tenants import find_simulation
-from bgsim.storage.history import JobQuery
 
 if TYPE_CHECKING:
     from bgsim.running.stats import Alert, Quantiles
@@ -186,8 +185,12 @@ def _open_states(call: Call, simulation: str | None = None) -> Counter[str]:
 
 
 def _count(call: Call, state: JobState, simulation: str | None = None) -> int:
-    query = JobQuery(tenant=call.caller.tenant or None, states=(state.value,), simulation=simulation)
-    return call.service.history.count_jobs(query)
+    """Return how many jobs that the caller sees have ended in a state."""
+    return sum(
+        count
+        for (tenant, name, ended), count in call.service.recorder.tallies.counts().items()
+        if call.caller.sees(tenant) and ended == state.value and (simulation is None or name == simulation)
+    )
 
 
 # ---- health --------------------------------------------------------------------------------------------
@@ -208,7 +211,6 @@ def show_health(call: Call) -> Answer:
     counts = {"failed": failed, "waiting": waiting}
     alerts = [_alert(alert, counts) for alert in health.alerts if _concerns(call, alert, mine, counts)]
     healthy = not any(alert.severity == "error" for alert in alerts)
-    total = service.history.count_jobs(JobQuery(tenant=caller.tenant or None))
     return Answer(
         HealthView(
             ok=not alerts,
@@ -217,7 +219,7 @@ def show_health(call: Call) -> Answer:
             alerts=alerts,
             failed=failed,
             waiting=waiting,
-            total_jobs=total,
+            total_jobs=states.total() + sum(_count(call, state) for state in TERMINAL),
             stalled=[job_id for job_id in health.stalled if mine[job_id]],
             overdue=[job_id for job_id in health.overdue if mine[job_id]],
             store_error=health.store_error,

@@ -292,6 +292,10 @@ class History(abc.ABC):
         """Return how many jobs are meant, whatever the query's limit."""
 
     @abc.abstractmethod
+    def tally(self) -> dict[tuple[str, str, str], int]:
+        """Return how many jobs there are, by tenant, simulation and state; it looks at all of them."""
+
+    @abc.abstractmethod
     def open_jobs(self) -> list[JobRow]:
         """Return the jobs that have not ended, the oldest first."""
 

@@ -122,6 +122,14 @@ def count_jobs(connection: sqlite3.Connection, query: JobQuery) -> int:
     return sum(counts)
 
 
+def tally(connection: sqlite3.Connection) -> dict[tuple[str, str, str], int]:
+    """Return how many jobs there are, by tenant, simulation and state."""
+    found = connection.execute(  # in the order of the table: by an index it takes four times as long
+        "SELECT tenant, simulation, state, count(*) FROM jobs NOT INDEXED GROUP BY tenant, simulation, state"
+    )
+    return {(tenant, simulation, state): count for tenant, simulation, state, count in found}
+
+
 def _arms(connection: sqlite3.Connection, query: JobQuery) -> list[tuple[str, list[Any]]]:
     """Return conditions, and their values, that no two of which a job meets: one for each state and simulation."""
     conditions: dict[str, Any] = {

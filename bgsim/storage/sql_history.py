@@ -62,6 +62,9 @@ class SqlHistory(History):
     def count_jobs(self, query: JobQuery) -> int:
         return self._read(lambda connection: tables.count_jobs(connection, query))
 
+    def tally(self) -> dict[tuple[str, str, str], int]:
+        return self._read(tables.tally)
+
     def open_jobs(self) -> list[JobRow]:
         return self._read(lambda connection: self._whole(connection, tables.open_jobs(connection)))
 

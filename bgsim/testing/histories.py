@@ -172,6 +172,17 @@ class HistoryContract(StoreMaker):
                 if "limit" not in given:
                     assert history.count_jobs(query) == len(expected), given
 
+    def test_jobs_are_tallied(self, tmp_path: Path) -> None:
+        """By tenant, simulation and state."""
+        with self.opened(tmp_path) as store:
+            assert store.history.tally() == {}
+            for number, (tenant, simulation, state) in enumerate(
+                [("", "m.walk", ""), ("a", "m.walk", "failed"), ("a", "m.walk", "failed"), ("a", "m.call", "completed")]
+            ):
+                store.history.end_job(example_job(number, tenant=tenant, simulation=simulation, state=state))
+            expected = {("", "m.walk", ""): 1, ("a", "m.walk", "failed"): 2, ("a", "m.call", "completed"): 1}
+            assert store.history.tally() == expected
+
     def test_pages_of_jobs_miss_none_and_have_none_twice(self, tmp_path: Path) -> None:
         """Also of those that were submitted at the same moment."""
         with self.opened(tmp_path) as store:

@@ -13,16 +13,17 @@ export const ACTIONS = {
   discard: { verb: "Discard", done: "discarded", dangerous: true },
 };
 
-// The whole of it in steps: the service takes some hundreds at a time and says whether there are more.
+// The whole of it in steps: the service takes some hundreds at a time and says where the next begin.
 async function all(body, told, stop) {
   let done = 0;
   const failed = [];
-  for (;;) {
-    const answer = await post("v1/bulk", { ...body, dry_run: false });
+  for (let cursor = ""; ; ) {
+    const answer = await post("v1/bulk", { ...body, cursor, dry_run: false });
     done += answer.done;
     failed.push(...(answer.failed ?? []));
     told({ done, failed });
-    if (!answer.more || !answer.done || stop.asked) return { done, failed };
+    if (!answer.more || stop.asked) return { done, failed };
+    cursor = answer.next;
   }
 }
 
