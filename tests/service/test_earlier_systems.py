@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import signal
 import statistics
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +213,53 @@ def test_tokens_have_roles_and_jobs_belong_to_a_tenant(one: Served) -> None:
             assert b.get(f"/v1/jobs/{job['id']}").status_code == 404
             assert one.submit(http=b, wait=30)["from_store"] == 0, "what another tenant has computed is not told"
         assert viewer.get(f"/v1/jobs/{job['id']}").json()["tenant"] == "a"
+
+
+class InboxHandler(BaseHTTPRequestHandler):
+    """Takes webhooks."""
+
+    got: list[tuple[dict[str, str], bytes]]
+    came: threading.Event
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        self.send_response(204)
+        self.end_headers()
+        self.came.set()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def inbox() -> Iterator[tuple[str, type[InboxHandler]]]:
+    """Give an address that takes webhooks, and what came there."""
+    kind = type("OwnHandler", (InboxHandler,), {"got": [], "came": threading.Event()})
+    server = HTTPServer(("127.0.0.1", 0), kind)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", kind
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_whoever_asked_is_told_when_a_job_fails() -> None:
+    from standardwebhooks.webhooks import Webhook
+
+    secret = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+    with inbox() as (url, box), served(allow_private_webhooks=True) as one:
+        hook = {"url": url, "secret": secret, "events": ["job.failed"]}
+        job = one.submit("fragile", parameters={"fails_at": 1.0}, webhook=hook, wait=30)
+        assert job["webhook"] == url
+        assert box.came.wait(PATIENCE_S)
+        headers, body = box.got[0]
+        told = Webhook(secret).verify(body, headers)
+        assert (told["type"], told["data"]["job"]["id"]) == ("job.failed", job["id"])
+        assert json.loads(body)["data"]["job"]["state"] == "failed"
 
 
 def test_a_result_is_waited_for_without_a_queue(one: Served) -> None:
