@@ -186,6 +186,7 @@ def test_jobs_of_python_are_seen_too(one: Served) -> None:
 
     job = one.engine.submit(one_draw, replicates=10, tags=["python"])
     job.result()
+    one.wait_until_told()
     one.until(job.id)
     assert [found["id"] for found in one.http.get("/v1/jobs", params={"tag": "python"}).json()["jobs"]] == [job.id]
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-
 from conftest import HANDSHAKE_S, Gate
 from kernels import one_draw
 from served import served
-
-from bgsim.testing import parts
 
 
 def test_no_end_is_missed_when_an_update_comes_before_its_job(hold: Gate) -> None:
@@ -20,9 +16,7 @@ def test_no_end_is_missed_when_an_update_comes_before_its_job(hold: Gate) -> Non
         first.result(HANDSHAKE_S)
         second = one.engine.submit(one_draw, replicates=1, seed=1)
         second.result(HANDSHAKE_S)
-        behind = threading.Event()
-        parts(one.engine).bus.call(behind.set)
         hold.open()
-        assert behind.wait(HANDSHAKE_S)
+        one.wait_until_told()
         assert one.service.recorder.drain(HANDSHAKE_S)
         assert [one.job(job.id)["state"] for job in (first, second)] == ["completed"] * 2

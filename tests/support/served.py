@@ -21,6 +21,7 @@ import bgsim
 import bgsim.service
 from bgsim.service.server import RunningService
 from bgsim.service.tokens import new_token
+from bgsim.testing import parts
 
 WAIT_S = 60.0
 
@@ -64,6 +65,12 @@ class Served:
         answer = self.http.get(f"/v1/jobs/{job_id}")
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def wait_until_told(self) -> None:
+        """Return when the service has been told of all that the engine has done so far."""
+        behind = threading.Event()
+        parts(self.engine).bus.call(behind.set)
+        assert behind.wait(WAIT_S)
 
     def until(self, job_id: str, *names: str) -> list[tuple[str, Any]]:
         """Follow a job until one of these events, or its end; return name and data of each."""
