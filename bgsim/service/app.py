@@ -79,7 +79,9 @@ def make_app(service: Service) -> ASGIApp:
         await run_in_threadpool(service.close)
 
     handlers = {HTTPException: _http_error, Exception: _error}
-    app: ASGIApp = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    starlette = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    starlette.router.redirect_slashes = False  # it would redirect to where no proxy's prefix is
+    app: ASGIApp = starlette
     if service.settings.origins:
         app = CORSMiddleware(
             app,

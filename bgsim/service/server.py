@@ -59,7 +59,7 @@ class RunningService(NotPicklable):
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{port}{settings.prefix}"
         config = uvicorn.Config(
-            make_app(service), lifespan="off", log_config=None, http=_Protocol, server_header=False,
+            make_app(service), lifespan="off", log_config=None, http=_Protocol, ws="none", server_header=False,
             timeout_graceful_shutdown=1, timeout_keep_alive=30,
         )  # fmt: skip
         self._server = uvicorn.Server(config)

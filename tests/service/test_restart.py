@@ -109,4 +109,4 @@ def test_a_cancelled_job_stays_cancelled(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     with serve_command(store, "--simulation", "kernels:spin") as (_, http):
-        assert http.get(f"/v1/jobs/{job['id']}").json()["state"] == "cancelled"
+        assert ended(http, job["id"])["state"] == "cancelled"
