@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -153,8 +154,17 @@ def _parameter(field: Field) -> ParameterView:
         limits.gt,
         limits.le,
         limits.lt,
-        None if limits.choices is None else plain(list(limits.choices)),
+        _choices(field),
     )
+
+
+def _choices(field: Field) -> list[Any] | None:
+    """Return what a parameter may be, if that is a list: what it declares, or the names of an enum's members."""
+    if field.limits.choices is not None:
+        found: list[Any] = plain(list(field.limits.choices))
+        return found
+    kind = field.annotation
+    return list(kind.__members__) if isinstance(kind, type) and issubclass(kind, enum.Enum) else None
 
 
 def _output(output: Output) -> OutputView:

@@ -85,7 +85,7 @@ def plain(value: Any) -> Any:
         return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    return value if value is None or isinstance(value, bool | int | float) else str(value)  # a subclass of str, too
 
 
 def parameters_of(text: str, *, most: int | None = None) -> dict[str, Any]:

@@ -106,6 +106,17 @@ def test_a_job_that_runs_shows_what_is_finished(one: Served) -> None:
     assert one.http.post(f"/v1/jobs/{job['id']}/cancel").status_code == 409
 
 
+def test_a_member_of_an_enum_is_its_name(one: Served) -> None:
+    fields = {each["name"]: each for each in one.http.get("/v1/simulations/barrier_option").json()["parameters"]}
+    assert fields["kind"]["default"] == "DOWN_AND_OUT"
+    assert set(fields["kind"]["choices"]) > {"DOWN_AND_OUT", "UP_AND_IN"}
+    assert fields["strike"]["choices"] is None
+    job = one.submit("barrier_option", parameters={"kind": "DOWN_AND_IN"}, replicates=10, wait=30)
+    assert job["parameters"]["kind"] == "DOWN_AND_IN"
+    again = one.submit("barrier_option", parameters=job["parameters"], replicates=20, wait=30)
+    assert (again["parameters"], again["from_store"]) == (job["parameters"], 10)
+
+
 def test_an_unchanged_job_is_304(one: Served) -> None:
     job = one.submit(wait=30)
     first = one.http.get(f"/v1/jobs/{job['id']}")
