@@ -46,7 +46,7 @@ MOST_POINTS = 1000
 _TAG = "sweep:"
 
 _LOOKED_AT = 100_000
-"""Replicates of a running point that one request reads for its means."""
+"""Replicates of a point that one request reads for its means, where they are not known."""
 
 
 class SweepBody(JobOptionsBody, forbid_unknown_fields=True, kw_only=True):
@@ -286,9 +286,14 @@ def _point(call: Call, row: JobRow, varied: dict[str, Any]) -> PointView:
 
 
 def _stored_means(call: Call, row: JobRow) -> dict[str, float | None]:
-    found = call.service.engine.store.get(row.result_hash) if row.result_hash else None
-    if found is not None and found.replicates == row.replicates_completed:
+    store, wanted = call.service.engine.store, row.replicates_completed
+    found = store.get(row.result_hash) if row.result_hash and wanted else None
+    if found is not None and found.replicates == wanted:
         return {name: _number(each.mean) for name, each in found.summary.items() if each.mean is not None}
+    if found is not None and found.replicates > wanted:  # another job has asked for more
+        known = call.service.simulations.known(row.simulation)
+        first = store.load_result(found, known, replicates=min(wanted, _LOOKED_AT))
+        return {name: _number(each.mean) for name, each in first.summary().items()}
     job = call.service.recorder.unstored(row.id)
     if job is None or not job.partial().replicates:
         return {}

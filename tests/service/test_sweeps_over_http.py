@@ -51,6 +51,14 @@ def test_each_point_is_a_job_and_its_means_are_those_of_python(one: Served) -> N
     assert job["tags"] == ["mine", sweep["tag"]]
 
 
+def test_a_point_that_a_longer_result_answers_has_the_mean_of_its_own_replicates(one: Served) -> None:
+    one.submit("walk", replicates=50, seed=3, parameters={"steps": 2, "scale": 1.0}, wait=30)
+    sweep = ended(one, one.http.post("/v1/sweeps", json=GRID | {"grid": {"steps": [2, 1]}}).json())
+    with bgsim.Engine() as engine:
+        result = engine.submit("kernels.walk", {"steps": 2}, replicates=20, seed=3).result()
+    assert sweep["points"][0]["means"]["end"] == pytest.approx(result["end"].mean(), rel=1e-12)
+
+
 def test_a_point_that_runs_or_failed_says_so(one: Served, hold: Gate) -> None:
     body = {"simulation": "fragile", "replicates": 50, "grid": {"fails_at": [0.0, 1.0]}}
     sweep = ended(one, one.http.post("/v1/sweeps", json=body).json())

@@ -41,13 +41,13 @@ export function asText(value) {
 
 let ids = 0;
 
-export function Field({ label, name, value, onInput, error, hint, unit, kind = "text", choices, wide = false, placeholder, aside, rows = 2, changed = false, list }) {
+export function Field({ label, name, value, onInput, error, hint, unit, kind = "text", choices, wide = false, placeholder, aside, none = "–", rows = 2, changed = false, list }) {
   const id = useRef(`f${++ids}`).current;
   const described = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ") || undefined;
   const common = { id, name, "aria-invalid": error ? "true" : undefined, "aria-describedby": described, autocomplete: "off", spellcheck: false };
   const input = (event) => onInput(event.target.type === "checkbox" ? event.target.checked : event.target.value);
   const control = {
-    choice: () => html`<select ...${common} value=${value} onChange=${input}>${choices.map((choice) => html`<option key=${choice} value=${choice}>${choice === "" ? "–" : choice}</option>`)}</select>`,
+    choice: () => html`<select ...${common} value=${value} onChange=${input}>${choices.map((choice) => html`<option key=${choice} value=${choice}>${choice === "" ? none : choice}</option>`)}</select>`,
     flag: () => html`<label class="check"><input type="checkbox" ...${common} checked=${value} onChange=${input} /> ${value ? "yes" : "no"}</label>`,
     long: () => html`<textarea ...${common} rows=${rows} value=${value} placeholder=${placeholder} onInput=${input} />`,
     text: () => html`<input ...${common} type="text" value=${value} placeholder=${placeholder} onInput=${input} list=${list} />`,

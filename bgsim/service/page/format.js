@@ -103,4 +103,5 @@ export function value(found) {
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }
 
-export const pairs = (parameters) => Object.entries(parameters ?? {}).map(([name, found]) => (name === "..." ? `… ${found}` : `${name} ${value(found)}`));
+// Parameters on one line, those named in `first` before the others.
+export const pairs = (parameters, first = new Set()) => Object.entries(parameters ?? {}).sort(([a], [b]) => first.has(b) - first.has(a)).map(([name, found]) => (name === "..." ? `… ${found}` : `${name} ${value(found)}`));

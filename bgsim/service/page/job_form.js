@@ -120,7 +120,7 @@ export function JobForm({ initial = {}, submit, verb, fixed = false, extras = nu
     ${values && html`<fieldset><legend>Run</legend><div class="fields">
       <${Field} label="Replicates" name="replicates" value=${options.replicates} onInput=${set("replicates")} error=${told("replicates")} hint="200000, 2e5, 1.5M" />
       <${Field} label="Seed" name="seed" value=${options.seed} onInput=${set("seed")} error=${told("seed")} hint="the same seed gives the same result; empty: 0" />
-      ${settings && html`<${Field} label="Priority" name="priority" kind="choice" choices=${["", ...PRIORITIES]} value=${options.priority} onInput=${set("priority")} error=${told("priority")} />`}
+      ${settings && html`<${Field} label="Priority" name="priority" kind="choice" none="as the simulation has it" choices=${["", ...PRIORITIES]} value=${options.priority} onInput=${set("priority")} error=${told("priority")} />`}
       ${settings && html`<${Setting} setting=${SETTINGS[0]} options=${options} set=${set} told=${told} />`}
     </div></fieldset>`}
     ${values && settings && html`<details open=${SETTINGS.slice(1).some(({ name }) => told(name)) || Boolean(told("webhook.url"))}><summary>More settings</summary><div class="fields">

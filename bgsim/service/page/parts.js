@@ -103,7 +103,7 @@ export function Facts({ rows }) {
 // A tag leads to the jobs that have it; that of a sweep to its map.
 const tagged = (tag) => (tag.startsWith("sweep:") ? to(["sweeps", tag.slice(6)]) : to(["jobs"], { tag }));
 
-export const Tags = ({ tags }) => (tags?.length ? html`<span class="tags">${tags.map((tag) => html`<a class="tag" key=${tag} title=${tag} href=${tagged(tag)}>${tag}</a>`)}</span>` : null);
+export const Tags = ({ tags }) => (tags?.length ? html`<span class="tags">${tags.map((tag) => html`<a class="tag" key=${tag} title=${tag} href=${tagged(tag)}>${tag.startsWith("sweep:") ? "sweep" : tag}</a>`)}</span>` : null);
 
 export function elapsed(job, now = Date.now()) {
   if (!job.started_at) return null;

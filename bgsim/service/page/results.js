@@ -59,13 +59,21 @@ function joined(first, then) {
   return all.length > 400 ? all.filter((_, i) => i % 2 === 0 || i === all.length - 1) : all;
 }
 
+// While many replicates run there are means alone.
 function Outputs({ outputs, chosen, choose }) {
+  const whole = Object.values(outputs).some(({ quantiles }) => quantiles);
+  const columns = [
+    ["Deviation", "c-wide", ({ sd }) => sd],
+    ["Least", "c-wide", ({ minimum }) => minimum],
+    ["Median", "", ({ quantiles }) => quantiles?.["0.5"]],
+    ["Most", "c-wide", ({ maximum }) => maximum],
+  ].slice(0, whole ? 4 : 0);
   return html`<table class="rows outputs" aria-label="Outputs">
-    <thead><tr><th scope="col">Output</th><th scope="col" class="number">Mean</th><th scope="col" class="number c-wide">Deviation</th><th scope="col" class="number c-wide">Least</th><th scope="col" class="number">Median</th><th scope="col" class="number c-wide">Most</th></tr></thead>
+    <thead><tr><th scope="col">Output</th><th scope="col" class="number">Mean</th>${columns.map(([title, look]) => html`<th key=${title} scope="col" class="number ${look}">${title}</th>`)}</tr></thead>
     <tbody>${Object.entries(outputs).map(([name, found]) => html`<tr key=${name} class=${name === chosen ? "selected" : ""} onClick=${() => choose(name)}>
       <th scope="row"><button class="link" aria-pressed=${name === chosen}>${name}</button></th>
-      <td class="number">${typeof found.mean === "object" && found.mean ? "array" : measured(found.mean, found.standard_error)}</td><td class="number c-wide">${scalar(found.sd ?? found.standard_deviation)}</td>
-      <td class="number c-wide">${scalar(found.minimum)}</td><td class="number">${scalar(found.quantiles?.["0.5"])}</td><td class="number c-wide">${scalar(found.maximum)}</td>
+      <td class="number">${found.mean && typeof found.mean === "object" ? "array" : measured(found.mean, found.standard_error)}</td>
+      ${columns.map(([title, look, pick]) => html`<td key=${title} class="number ${look}">${scalar(pick(found))}</td>`)}
     </tr>`)}</tbody>
   </table>`;
 }

@@ -35,7 +35,9 @@ export function StateIcon({ state, fraction = 0 }) {
   return html`<svg class="icon is-${state in SHAPES ? state : "queued"}" width="14" height="14" viewBox="0 0 14 14" aria-hidden="true">${shape(fraction)}</svg>`;
 }
 
+const SHOWN_PHASES = new Set(["compiling", "storing"]);
+
 export function State({ job, phase = false }) {
-  const word = phase && job.state === "running" && job.phase && job.phase !== "running" ? job.phase : job.state;
+  const word = phase && job.state === "running" && SHOWN_PHASES.has(job.phase) ? job.phase : job.state;
   return html`<span class="state is-${job.state}"><${StateIcon} state=${job.state} fraction=${job.fraction} />${word}</span>`;
 }

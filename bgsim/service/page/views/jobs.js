@@ -57,7 +57,7 @@ function BulkBar({ selection, query, onClear, onAct }) {
   }
   const { cursor: _, ...filter } = query;
   const actions = isEmpty(filter) ? [] : which(filter.state ?? "");
-  return html`<div class="bulk" role="toolbar" aria-label="All jobs that match">${actions.length > 0 && html`<span class="faint">All that match</span>`}
+  return html`<div class="bulk" role="toolbar" aria-label="All jobs that match"><span class="faint">${actions.length ? "All that match" : "Narrow the list, or select rows, to act on many at once."}</span>
     ${actions.map((action) => html`<button key=${action} class="small" onClick=${() => onAct(action, forBulk(filter), inWords(filter))}>${ACTIONS[action].verb}…</button>`)}</div>`;
 }
 

@@ -36,9 +36,9 @@ function Tiles({ engine }) {
   return html`<div class="tiles">
     <${Tile} title="Running" value=${count(states.running ?? 0)} note=${states.suspended ? `${count(states.suspended)} suspended` : "jobs"} href="#/jobs?state=running" />
     <${Tile} title="Waiting" value=${count(waiting)} note=${wait?.p50 == null ? "jobs" : `median wait ${duration(wait.p50)}`} href="#/jobs?state=queued,delayed" />
-    <${Tile} title="Throughput" value=${compact(engine.replicates_per_second ?? 0)} unit="/s" note=${engine.utilisation == null ? "replicates" : `workers ${percent(engine.utilisation)} busy so far`} />
+    <${Tile} title="Throughput" value=${compact(engine.replicates_per_second ?? 0)} unit="/s" note=${engine.utilisation == null ? "replicates" : `workers ${percent(engine.utilisation)} busy`} />
     <${Tile} title="Store" value=${compact(engine.stored_results)} unit="results" note=${bytes(engine.stored_bytes)} />
-    <${Tile} title="Saved" value=${compact((engine.from_store ?? 0) + (engine.joined ?? 0))} unit="jobs" note="${count(engine.from_store ?? 0)} from the store, ${count(engine.joined ?? 0)} joined" />
+    <${Tile} title="Saved" value=${compact((engine.from_store ?? 0) + (engine.joined ?? 0))} unit="jobs" note="${count(engine.from_store ?? 0)} stored, ${count(engine.joined ?? 0)} joined" />
   </div>`;
 }
 
