@@ -380,6 +380,24 @@ def test_seven_tabs_share_one_stream_and_the_next_takes_it_over(tmp_path: Path) 
         assert at.said == []
 
 
+def test_over_plain_http_a_tab_without_locks_has_its_own_stream(tmp_path: Path) -> None:
+    with desk(tmp_path) as at:
+        at.page.context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', {value: undefined})")
+        at.page.reload()
+        tabs = [at.page, at.page.context.new_page()]
+        tabs[1].goto(f"{at.url}/#/")
+        for tab in tabs:
+            expect(tab.locator(".stream")).to_have_text("Live")
+        until(lambda: at.one.service.events.streams == 2, "both streams")
+        job = at.one.submit("asian_call", replicates=LONG)
+        for tab in tabs:
+            tab.bring_to_front()
+            expect(tab.get_by_role("table", name="Running jobs").locator("tbody tr")).to_have_count(1)
+        at.one.http.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+        expect(at.page.locator("main")).to_contain_text("Nothing runs and nothing waits.")
+        assert at.said == []
+
+
 def test_what_happened_while_the_connection_was_down_is_caught_up_with(tmp_path: Path) -> None:
     with desk(tmp_path, prefix="/sim") as at:
         job = at.one.submit("asian_call", replicates=LONG)
@@ -495,11 +513,11 @@ def test_times_are_local_or_utc_and_the_theme_is_kept(tmp_path: Path) -> None:
         at.press("Local time")
         iso = time.get_attribute("datetime") or ""
         expect(time).to_have_text(iso[11:19])
-        page.get_by_role("button", name="Theme: system").click()
-        page.get_by_role("button", name="Theme: light").click()
+        page.get_by_role("button", name="Theme: Auto").click()
+        page.get_by_role("button", name="Theme: Light").click()
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 17, 20)"
         page.reload()
-        expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
+        expect(page.get_by_role("button", name="Theme: Dark")).to_be_visible()
         expect(time).to_have_text(iso[11:19])
 
 

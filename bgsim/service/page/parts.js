@@ -5,7 +5,7 @@ import { count, duration, full, moment, share } from "./format.js";
 import { to } from "./route.js";
 import { isOver } from "./store.js";
 
-export function Bar({ job, label = true }) {
+export function Bar({ job, label }) {
   const whole = job.state === "completed" ? 1 : (job.fraction ?? 0);
   const moving = job.state === "running" && job.phase === "compiling";
   return html`<div
@@ -14,7 +14,7 @@ export function Bar({ job, label = true }) {
     aria-valuemin="0"
     aria-valuemax="100"
     aria-valuenow=${Math.floor(100 * whole)}
-    aria-label=${label ? `${share(job)} of ${count(job.total_replicates ?? job.replicates)} replicates` : undefined}
+    aria-label=${label ?? `${share(job)} of ${count(job.total_replicates ?? job.replicates)} replicates`}
   ><i style=${{ transform: `scaleX(${whole})` }} /></div>`;
 }
 

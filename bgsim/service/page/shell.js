@@ -50,7 +50,7 @@ function Badge({ place, engine }) {
   return null;
 }
 
-const THEMES = { system: "Light or dark as the system", light: "Light", dark: "Dark" };
+const THEMES = { system: "Auto", light: "Light", dark: "Dark" };
 
 export function Choices({ session, onSession }) {
   const order = Object.keys(THEMES);
@@ -62,7 +62,7 @@ export function Choices({ session, onSession }) {
   };
   return html`<div class="choices">
     <button class="quiet small" aria-pressed=${settings.utc} title="Show times in ${settings.utc ? "local time" : "UTC"}" onClick=${() => setUtc(!settings.utc)}>${settings.utc ? "UTC" : "Local time"}</button>
-    <button class="quiet small" title="${THEMES[theme]}. Change." aria-label="Theme: ${theme}" onClick=${() => setTheme(order[(order.indexOf(theme) + 1) % 3])}>${{ system: "Auto", light: "Light", dark: "Dark" }[theme]}</button>
+    <button class="quiet small" title="Light or dark; auto: as the system" aria-label="Theme: ${THEMES[theme]}" onClick=${() => setTheme(order[(order.indexOf(theme) + 1) % 3])}>${THEMES[theme]}</button>
     ${session && !session.local && html`<button class="quiet small" title="Signed in as ${session.role}${session.tenant ? ` of ${session.tenant}` : ""}" onClick=${leave}>Sign out</button>`}
   </div>`;
 }

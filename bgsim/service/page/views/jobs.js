@@ -1,6 +1,6 @@
 // All jobs: filters in the address, pages by cursor, one action on all that match.
 
-import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useReducer, useRef, useState } from "../vendor/htm-preact.js";
 import { get, query as search } from "../api.js";
 import { ACTIONS, Bulk } from "../bulk.js";
 import { GROUPS, asTyped, forApi, forBulk, fromTyped, inWords, isEmpty } from "../filters.js";
@@ -11,9 +11,10 @@ import { useKeys } from "../keys.js";
 import { Empty, Head, Pending, Spoken } from "../parts.js";
 import { go, replace, to } from "../route.js";
 import { useMay } from "../session.js";
-import { putJob, useEngine, useEvents, useLoad } from "../store.js";
+import { putJob, useEngine, useEvents, useLoad, useThrottled } from "../store.js";
 
 const PAGE = 50;
+const MOST_NEWS = 1000;
 const ID = /^[\w.]+-[\w]+-\d+$/;
 
 async function page(query, signal) {
@@ -63,16 +64,22 @@ function BulkBar({ selection, query, onClear, onAct }) {
 
 // Jobs that came since the rows were asked for; they are shown when someone wants that, so that no row moves by itself.
 function useNews(query, known) {
-  const [fresh, set] = useState(new Set());
-  const clear = () => set(new Set());
+  const fresh = useRef(new Set()).current;
+  const [, draw] = useReducer((turn) => turn + 1, 0);
+  const soon = useThrottled(draw, 500);
+  const clear = () => {
+    fresh.clear();
+    draw();
+  };
   useEffect(clear, [JSON.stringify(query)]);
   useEvents((name, data) => {
-    if (name !== "job.submitted" || query.cursor) return;
+    if (name !== "job.submitted" || query.cursor || fresh.size >= MOST_NEWS) return;
     const { job } = data;
     if (query.simulation && ![job.simulation, job.short_name].includes(query.simulation)) return;
     if (query.tag && !job.tags?.includes(query.tag)) return;
     if (query.state && !query.state.split(",").includes(job.state) && !/queued|running/.test(query.state)) return;
-    set((old) => new Set(old).add(job.id));
+    fresh.add(job.id);
+    soon();
   });
   return [[...fresh].filter((id) => !known.includes(id)).length, clear];
 }
@@ -117,7 +124,7 @@ export function Jobs({ query }) {
   });
   const newest = () => (query.cursor ? go(to(["jobs"], { ...query, cursor: "" })) : load.reload());
   return html`<${Head} title="Jobs">
-      ${news > 0 && html`<button class="small" onClick=${() => { clearNews(); load.reload(); }}>${plural(news, "new job")}: show</button>`}
+      ${news > 0 && html`<button class="small" onClick=${() => { clearNews(); load.reload(); }}>${news < MOST_NEWS ? plural(news, "new job") : `${count(MOST_NEWS)} new jobs and more`}: show</button>`}
       ${submit && html`<a class="button primary small" href="#/new">New job</a>`}
     <//>
     <div class="filters"><${States} query=${query} /><${Search} query=${query} simulations=${simulations} box=${box} onSearch=${(next) => replace(to(["jobs"], next))} /></div>

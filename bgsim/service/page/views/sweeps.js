@@ -82,7 +82,7 @@ function Progress({ sweep }) {
   const { total } = sweep;
   const ended = sweep.completed + sweep.failed + sweep.cancelled;
   const job = { state: sweep.failed ? "failed" : ended >= total ? "completed" : "running", fraction: total ? ended / total : 0, total_replicates: total };
-  return html`<div class="progress"><${Bar} job=${job} label=${false} /><span class="number">${count(ended)} of ${count(total)}</span></div>`;
+  return html`<div class="progress"><${Bar} job=${job} label="${count(ended)} of ${count(total)} points" /><span class="number">${count(ended)} of ${count(total)}</span></div>`;
 }
 
 const outputsOf = (points) => [...new Set(points.flatMap(({ means }) => Object.entries(means ?? {}).filter(([, mean]) => typeof mean === "number").map(([name]) => name)))];
