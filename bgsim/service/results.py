@@ -123,7 +123,9 @@ def result_of(call: Call, row: JobRow, *, partial: bool = False) -> SimulationRe
 
 def _stored(call: Call, row: JobRow) -> SimulationResult:
     store, wanted = call.service.engine.store, row.replicates_completed
-    found = store.get(row.result_hash) if row.result_hash and wanted else None
+    if not wanted:
+        raise ProblemError(409, f"{row.id} is {row.state}, and no replicate of it was finished")
+    found = store.get(row.result_hash) if row.result_hash else None
     if found is None or (row.state == "completed" and found.replicates < wanted):
         raise ProblemError(410, f"the store no longer has the result of {row.id}; submit it again")
     simulation = call.service.simulations.known(row.simulation)

@@ -90,7 +90,7 @@ def test_a_large_result_comes_in_pieces_that_make_one_document(one: Served) -> N
 
 def test_a_job_that_runs_shows_what_is_finished(one: Served) -> None:
     job = one.submit("one_draw", replicates=100_000_000)
-    one.until(job["id"], "job.progress")
+    one.until_some_are_done(job["id"])
     part = one.http.get(f"/v1/jobs/{job['id']}/result", params={"partial": True, "count": 5})
     assert part.status_code == 200
     assert part.headers["cache-control"] == "no-store"
@@ -115,6 +115,14 @@ def test_a_member_of_an_enum_is_its_name(one: Served) -> None:
     assert job["parameters"]["kind"] == "DOWN_AND_IN"
     again = one.submit("barrier_option", parameters=job["parameters"], replicates=20, wait=30)
     assert (again["parameters"], again["from_store"]) == (job["parameters"], 10)
+
+
+def test_a_job_that_was_cancelled_before_it_began_has_no_result(one: Served) -> None:
+    job = one.submit(delay_s=3600)
+    one.http.post(f"/v1/jobs/{job['id']}/cancel")
+    for path in ("result?partial=true", "summary"):
+        answer = one.http.get(f"/v1/jobs/{job['id']}/{path}")
+        assert (answer.status_code, "no replicate of it was finished" in answer.text) == (409, True)
 
 
 def test_an_unchanged_job_is_304(one: Served) -> None:

@@ -66,6 +66,11 @@ class Served:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def until_some_are_done(self, job_id: str) -> None:
+        """Follow a job until some of its replicates are finished: a job that compiles has progress, too."""
+        with self.http.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
+            assert any(data["job"]["replicates_completed"] for _, _, data in events(stream.iter_lines()))
+
     def wait_until_told(self) -> None:
         """Return when the service has been told of all that the engine has done so far."""
         behind = threading.Event()
