@@ -121,13 +121,13 @@ class _Endpoint:
         except ClientDisconnect:
             response = Response(status_code=499)
         except Exception as error:
-            response = problem_response(problem_of(error, place="#/" if route is None or route.body else ""))
+            response = problem_response(problem_of(error))
         self._service.metrics.request(method, f"/v1{self._path[3:]}", response.status_code, time.perf_counter() - began)
         return response
 
     def _handle(self, route: Route, request: Request, raw: bytes) -> Answer | Later:
         """Check a request and have its handler answer it; in a thread."""
-        service, caller, status = self._service, _NOBODY, 500
+        service, caller, status, detail = self._service, _NOBODY, 500, ""
         try:
             if route.verb is not None:
                 caller = service.access.caller(request.headers)
@@ -142,15 +142,23 @@ class _Endpoint:
                 request.scope["bgsim.prefix"], raw, request.url.scheme == "https",
             )  # fmt: skip
             answer: Answer | Later = route.handler(call)
-            status = route.status if isinstance(answer, Later) else answer.status
+            status, detail = _outcome(route, call, answer)
         except Exception as error:
-            status = problem_of(error).status if isinstance(error, ProblemError) else 422
-            raise
+            problem = problem_of(error, place="#/" if route.body else "")
+            status = problem.status
+            raise problem from error
         else:
             return answer
         finally:
             if route.method != "GET" and caller is not _NOBODY:
-                service.note(caller, f"{route.method} /v1{route.path}", request.url.path, status)
+                service.note(caller, f"{route.method} /v1{route.path}", request.url.path, status, detail)
+
+
+def _outcome(route: Route, call: Call, answer: Answer | Later) -> tuple[int, str]:
+    """Return the status of an answer, and what the audit says of it: by default what was made."""
+    if isinstance(answer, Later):
+        return route.status, call.detail or call.link(f"/jobs/{answer.job.id}")
+    return answer.status, call.detail or answer.headers.get("Location", "")
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -29,8 +29,11 @@ MOST = 500
 _MOST_COUNTED = 20_000
 """More are not counted."""
 
+_MOST_TOLD = 1000
+"""Characters of a filter that the audit keeps."""
 
-class BulkFilter(msgspec.Struct, forbid_unknown_fields=True):
+
+class BulkFilter(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Which jobs are meant; all of what is given must hold."""
 
     state: str | list[str] = ""
@@ -100,10 +103,13 @@ def act(call: Call) -> Answer:
         if body.action == "cancel":  # in one transaction, whatever happens then
             call.service.history.ask_cancel([row.id for row in rows])
         failed = [failure for row in rows if (failure := _try(call, row)) is not None]
+    done = 0 if body.dry_run else len(rows) - len(failed)
+    meant = msgspec.json.encode(body.filter).decode()[:_MOST_TOLD]
+    call.detail = f"{body.action} {done} of {len(rows) + others}: {meant}"
     return Answer(
         BulkView(
             matched=len(rows) + others,
-            done=0 if body.dry_run else len(rows) - len(failed),
+            done=done,
             failed=failed,
             more=others > 0,
             next=cursor_of(rows[-1]) if others else None,

@@ -235,10 +235,10 @@ class Service:
         run_s = self.engine.stats().run_time_s.p50
         return 1 if math.isnan(run_s) else min(60, max(1, round(run_s / self.engine.config.max_concurrent_simulations)))
 
-    def note(self, caller: Caller, action: str, target: str, status: int) -> None:
+    def note(self, caller: Caller, action: str, target: str, status: int, detail: str) -> None:
         """Write into the audit what a caller has asked for, and what came of it."""
         at = time_text(self.engine.clock.time())
-        self.history.add_audit(AuditRow(at, caller.token, caller.tenant, caller.role, action, target, status, ""))
+        self.history.add_audit(AuditRow(at, caller.token, caller.tenant, caller.role, action, target, status, detail))
 
     # ---- webhooks ------------------------------------------------------------------------------------
 

@@ -95,7 +95,10 @@ def clean(call: Call) -> Answer:
 
 @routes.post("/queues/{simulation}/pause", "manage", answer=QueueView, statuses=(404,))
 def pause_queue(call: Call) -> Answer:
-    """Pause the jobs of a simulation, and those to come; of the caller's tenant, if it has one."""
+    """Pause the jobs of a simulation, and those to come; of the caller's tenant, if it has one.
+
+    They stay paused until they are resumed, or the service ends.
+    """
     simulation = find_simulation(call, call.path["simulation"])
     call.service.engine.pause_simulation(simulation, tenant=call.caller.tenant or None)
     return _told(call, simulation.name)

@@ -48,6 +48,8 @@ class Call:
         The body as it came.
     is_secure : bool
         Whether it came by https.
+    detail : str
+        What the audit says of it; the handler may set it.
     """
 
     service: Service
@@ -60,6 +62,7 @@ class Call:
     prefix: str
     raw: bytes = b""
     is_secure: bool = False
+    detail: str = ""
 
     def link(self, path: str) -> str:
         """Return an address of the API: ``link("/jobs")``."""

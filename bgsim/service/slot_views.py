@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from bgsim.service.problems import ProblemError
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from bgsim.storage import Slot, SlotPair
 
 routes = Routes()
+
+_MOST_ELEMENTS = 10_000
+"""Of an output that is compared."""
 
 
 class CompareQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,12 +72,16 @@ class DifferenceView(msgspec.Struct):
 
 
 class ComparisonView(msgspec.Struct):
-    """The two results of a workspace: the parameters that differ, and the differences of the outputs' means."""
+    """The two results of a workspace: the parameters that differ, and the differences of the outputs' means.
+
+    Outputs that are large arrays are left out.
+    """
 
     workspace: str
     confidence: float
     parameters: dict[str, list[Any]]
     outputs: dict[str, DifferenceView]
+    left_out: list[str]
 
 
 @routes.get("/slots", "read", answer=WorkspaceList)
@@ -97,6 +105,7 @@ def compare_slots(call: Call) -> Answer:
     """
     name, pair = _found(call)
     _check_full(name, pair, "compared")
+    _check_size(call, pair)
     found = call.service.engine.store.compare(name, confidence=call.query.confidence)
     outputs = {
         output: DifferenceView(
@@ -104,9 +113,11 @@ def compare_slots(call: Call) -> Answer:
             each.paired, plain(each.valid), plain(each.significant),
         )
         for output, each in found.outputs.items()
+        if np.size(each.mean) <= _MOST_ELEMENTS
     }  # fmt: skip
+    left_out = [output for output in found.outputs if output not in outputs]
     parameters = {parameter: [plain(a), plain(b)] for parameter, (a, b) in found.parameters.items()}
-    return Answer(ComparisonView(name, found.confidence, parameters, outputs))
+    return Answer(ComparisonView(name, found.confidence, parameters, outputs, left_out))
 
 
 @routes.post("/slots/{workspace:path}/swap", "control", answer=SlotsView, statuses=(404, 409))
@@ -147,6 +158,15 @@ def _check_full(name: str, pair: SlotPair, verb: str) -> None:
         raise ProblemError(
             409, f"workspace {name!r} has one of two results, so they cannot be {verb}; run it with other parameters"
         )
+
+
+def _check_size(call: Call, pair: SlotPair) -> None:
+    """Refuse to load what is larger than what the caller may have computed."""
+    most = call.service.settings.limits_of(call.caller.role).max_result_bytes
+    store = call.service.engine.store
+    size = sum(found.stored_bytes for slot in pair if (found := store.get(slot.hash)) is not None)
+    if size > 2 * most:
+        raise ProblemError(422, f"the two results have {size:,} bytes, more than your role may have loaded")
 
 
 def _view(call: Call, name: str, pair: SlotPair) -> SlotsView:

@@ -228,3 +228,17 @@ def test_the_audit_has_who_asked_for_what_and_what_came_of_it(one: Served) -> No
         assert [*first["entries"], *rest["entries"]] == found["entries"]
         assert [entry["tenant"] for entry in admin.get("/v1/audit").json()["entries"]] == ["a"]
         assert viewer.get("/v1/audit").status_code == 403
+
+
+def test_the_audit_says_what_was_made_and_what_an_action_meant(one: Served) -> None:
+    job = one.submit(tags=["x"], delay_s=7200)
+    later = one.submit(seed=1, delay_s=3600)
+    one.http.post("/v1/bulk", json={"action": "cancel", "filter": {"ids": [later["id"]]}})
+    one.http.post("/v1/jobs", json={"simulation": "nothing", "replicates": 1})
+    found = [(entry["status"], entry["detail"]) for entry in one.http.get("/v1/audit").json()["entries"]]
+    assert found == [
+        (404, ""),
+        (200, f'cancel 1 of 1: {{"ids":["{later["id"]}"]}}'),
+        (202, f"/v1/jobs/{later['id']}"),
+        (202, f"/v1/jobs/{job['id']}"),
+    ]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from served import Served, served, token
 
+from bgsim.service.settings import RoleLimits
+
 WALK = "/v1/slots/kernels.walk"
 
 
@@ -44,6 +46,17 @@ def test_differences_are_paired_and_have_intervals_as_in_python(one: Served) -> 
     wider = one.http.get(f"{WALK}/compare", params={"confidence": 0.999}).json()["outputs"]["end"]
     assert wider["high"] > end["high"]
     assert one.http.get(f"{WALK}/compare", params={"confidence": 1}).status_code == 422
+
+
+def test_large_arrays_are_left_out_and_large_results_not_loaded(one: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in (1, 2):
+        one.submit("walk", parameters={"steps": 20_000}, replicates=2, seed=seed, wait=30)
+    found = one.http.get(f"{WALK}/compare").json()
+    assert (found["left_out"], "end" in found["outputs"]) == (["path"], True)
+    small = RoleLimits(max_result_bytes=1000)
+    monkeypatch.setattr(type(one.service.settings), "limits_of", lambda *_: small)
+    refused = one.http.get(f"{WALK}/compare")
+    assert (refused.status_code, "your role" in refused.json()["detail"]) == (422, True)
 
 
 def test_one_result_is_no_comparison(one: Served) -> None:
