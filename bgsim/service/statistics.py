@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bgsim import __version__
-from bgsim.job_status import TERMINAL, JobState
+from bgsim.job_status import JobState
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.tenants import find_simulation
 
@@ -135,8 +135,7 @@ def show_stats(call: Call) -> Answer:
         {name.lower(): count for name, count in queue.by_priority.items()},
     )  # fmt: skip
     whole = not call.caller.tenant
-    states = {state.value: 0 for state in JobState} | _open_states(call)
-    states |= {state.value: _count(call, state) for state in TERMINAL}
+    states = {state.value: 0 for state in JobState} | _states(call)
     return Answer(
         StatsView(
             states=states,
@@ -172,25 +171,20 @@ def _workers(call: Call) -> list[WorkerView]:
     return found
 
 
-def _open_states(call: Call, simulation: str | None = None) -> Counter[str]:
-    """Return how many jobs that the caller sees are in each state that is no end."""
-    return Counter(
-        live.job.state.value
-        for live in call.service.recorder.all_live()
+def _states(call: Call, simulation: str | None = None) -> Counter[str]:
+    """Return how many jobs that the caller sees are in each state, of one simulation or of all."""
+    recorder = call.service.recorder
+    found = Counter(
+        live.job.state.value  # which has ended, it may be, and is not written down yet
+        for live in recorder.all_live()
         if not live.row.state
         and call.caller.sees(live.row.tenant)
         and (simulation is None or live.row.simulation == simulation)
-        and not live.job.moved_to.is_terminal
     )
-
-
-def _count(call: Call, state: JobState, simulation: str | None = None) -> int:
-    """Return how many jobs that the caller sees have ended in a state."""
-    return sum(
-        count
-        for (tenant, name, ended), count in call.service.recorder.tallies.counts().items()
-        if call.caller.sees(tenant) and ended == state.value and (simulation is None or name == simulation)
-    )
+    for (tenant, name, ended), count in recorder.tallies.counts().items():
+        if ended and call.caller.sees(tenant) and (simulation is None or name == simulation):
+            found[ended] += count
+    return found
 
 
 # ---- health --------------------------------------------------------------------------------------------
@@ -205,8 +199,8 @@ def show_health(call: Call) -> Answer:
         job_id: (live := service.recorder.live(job_id)) is None or caller.sees(live.row.tenant)
         for job_id in (*health.stalled, *health.overdue)
     }
-    states = _open_states(call)
-    failed = _count(call, JobState.FAILED) if caller.tenant else health.failed
+    states = _states(call)
+    failed = states["failed"] if caller.tenant else health.failed
     waiting = sum(states[word] for word in ("queued", "delayed")) if caller.tenant else health.waiting
     counts = {"failed": failed, "waiting": waiting}
     alerts = [_alert(alert, counts) for alert in health.alerts if _concerns(call, alert, mine, counts)]
@@ -219,7 +213,7 @@ def show_health(call: Call) -> Answer:
             alerts=alerts,
             failed=failed,
             waiting=waiting,
-            total_jobs=states.total() + sum(_count(call, state) for state in TERMINAL),
+            total_jobs=states.total(),
             stalled=[job_id for job_id in health.stalled if mine[job_id]],
             overdue=[job_id for job_id in health.overdue if mine[job_id]],
             store_error=health.store_error,
@@ -263,10 +257,8 @@ def show_queue(call: Call) -> Answer:
 
 def queue_of(call: Call, name: str) -> QueueView:
     """Return the queue of a simulation as the caller sees it."""
-    states = _open_states(call, name)
-    completed, failed, cancelled = (
-        _count(call, state, name) for state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
-    )
+    states = _states(call, name)
+    completed, failed = states["completed"], states["failed"]
     paused: set[Any] = {tenant for held, tenant in call.service.engine.paused_simulations() if held == name}
     return QueueView(
         simulation=name,
@@ -276,7 +268,7 @@ def queue_of(call: Call, name: str) -> QueueView:
         delayed=states["delayed"],
         completed=completed,
         failed=failed,
-        cancelled=cancelled,
+        cancelled=states["cancelled"],
         failed_rate=failed / (completed + failed) if failed else 0.0,
         paused=None in paused or (call.caller.tenant in paused if call.caller.tenant else False),
     )
