@@ -114,8 +114,13 @@ def format_bar(fraction: float, text: str) -> str:
     return f'<progress value="{fraction:.4f}" max="1"></progress> <code>{html.escape(printable(text))}</code>'
 
 
+_CENTURY_MS = 100 * 365.25 * 86_400_000
+
+
 def format_duration(milliseconds: float) -> str:
     """Return a duration with the unit that fits: ``"250 ms"``, ``"3.1 s"``, ``"4 min 05 s"``, ``"2 h 10 min"``."""
+    if milliseconds >= _CENTURY_MS:
+        return "more than a century"
     if round(milliseconds) < 1000:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000

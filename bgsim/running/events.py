@@ -195,7 +195,8 @@ class Events:
 
 
 def _shortened(text: str) -> str:
-    """Return beginning and end of a text that is too long for a dead letter."""
+    """Return a text as a dead letter keeps it: of one that is too long beginning and end, and no lone surrogates."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     half = MOST_KEPT // 2
     return text if len(text) <= MOST_KEPT else f"{text[:half]} ...{len(text) - 2 * half:,} more... {text[-half:]}"
 

@@ -11,9 +11,9 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Literal, TypeAlias
-from urllib.parse import urlsplit
+
+from starlette.requests import cookie_parser
 
 from bgsim.service.problems import ProblemError
 from bgsim.service.tokens import verify
@@ -111,7 +111,9 @@ class Access:
         if scheme:
             found = self._known(text.strip()) if scheme.lower() == "bearer" else None
         else:
-            text = _cookie(headers.get("cookie", ""))
+            text = cookie_parser(headers.get("cookie", "")).get(
+                COOKIE, ""
+            )  # other programs of this machine set odd ones
             found = self._known(text, by_cookie=True) if text else None
         if found is None:
             what = "this token is unknown, expired or revoked" if scheme or text else "a token is needed"
@@ -153,7 +155,7 @@ def check_origin(headers: Mapping[str, str], scheme: str) -> None:
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site == "same-origin":
         return
-    if site is None and origin is not None and urlsplit(origin)[:2] == (scheme, headers.get("host", "")):
+    if site is None and origin == f"{scheme}://{headers.get('host', '')}":
         return
     raise ProblemError(403, "a change by cookie must come from the service's own page; a program sends a token instead")
 
@@ -162,14 +164,6 @@ def cookie_header(token: str, path: str, *, is_secure: bool) -> str:
     """Return the header that sets the cookie, or, for an empty token, deletes it."""
     age = "; Max-Age=0" if not token else ""
     return f"{COOKIE}={token}; Path={path}; HttpOnly; SameSite=Strict{'; Secure' if is_secure else ''}{age}"
-
-
-def _cookie(header: str) -> str:
-    try:
-        found = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
 
 
 def _digest(text: str) -> bytes:

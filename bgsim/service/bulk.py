@@ -100,9 +100,10 @@ def act(call: Call) -> Answer:
     others = _count_others(call, query, wanted, jobs) if len(rows) == MOST else 0
     failed: list[BulkFailure] = []
     if not body.dry_run:
-        if body.action == "cancel":  # in one transaction, whatever happens then
-            call.service.history.ask_cancel([row.id for row in rows])
         failed = [failure for row in rows if (failure := _try(call, row)) is not None]
+        if body.action == "cancel":  # last: a store that is locked or full keeps no job running
+            left = {failure.id for failure in failed}
+            call.service.history.ask_cancel([row.id for row in rows if row.id not in left])
     done = 0 if body.dry_run else len(rows) - len(failed)
     meant = msgspec.json.encode(body.filter).decode()[:_MOST_TOLD]
     call.detail = f"{body.action} {done} of {len(rows) + others}: {meant}"

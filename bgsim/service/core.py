@@ -137,10 +137,10 @@ class Service:
         ProblemError
             409 if it is too late.
         """
-        self.history.ask_cancel([live.row.id])
         self.recorder.changed(replace(live.row, cancel_asked=True))
         if not live.job.cancel() and not live.job.cancelled():
             raise ProblemError(409, f"{live.row.id} is {live.job.state.value}, so it cannot be cancelled")
+        self.history.ask_cancel([live.row.id])  # last: a store that is locked or full keeps no job running
 
     def change(self, row: JobRow, **columns: Any) -> None:
         """Change columns of a row, in the store and of the job that runs."""
@@ -181,7 +181,7 @@ class Service:
         ProblemError
             409, 429, 503.
         """
-        if self.draining or self.engine.closed:
+        if self.draining or self._closing.is_set() or self.engine.closed:
             raise ProblemError(503, "the service is closing and takes no more jobs", headers={"Retry-After": "5"})
         limits = self.settings.limits_of(caller.role)
         open_jobs = sum(live.row.token == caller.token for live in self.recorder.all_live())

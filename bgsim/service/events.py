@@ -33,6 +33,9 @@ HEARTBEAT_S = 15.0
 _MOST_AT_ONCE = 200
 """Events in one write."""
 
+_MOST_DIGITS = 20
+"""Of an event's number."""
+
 COMMENT = b": still here\n\n"
 
 
@@ -112,12 +115,16 @@ class EventLog:
                     epoch == self.epoch
                     and number.isascii()
                     and number.isdecimal()
+                    and len(number) < _MOST_DIGITS
                     and oldest - 1 <= int(number) <= self._newest
                 )
                 place, missed = (int(number), False) if known else (self._newest, True)
-            stream = Stream(self, place, sees, missed=missed)
+            return Stream(self, place, sees, missed=missed)
+
+    def join(self, stream: Stream) -> None:
+        """Wake a stream from now on."""
+        with self._lock:
             self._streams.add(stream)
-            return stream
 
     def leave(self, stream: Stream) -> None:
         """Wake a stream no more."""
@@ -184,6 +191,7 @@ class Stream:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._woken, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        self._log.join(self)
         try:
             yield b"retry: 1000\n\n" + b"".join(self.first)
             while True:

@@ -193,13 +193,13 @@ def find_row(call: Call) -> JobRow:
     Raises
     ------
     ProblemError
-        404 if there is none that the caller may see; 410 if it is forgotten.
+        404 if there is none that the caller may see; 410 if it is forgotten, for a caller who sees all.
     """
     job_id = call.path["id"]
     row = call.service.recorder.row(job_id)
     if row is not None and call.caller.sees(row.tenant):
         return row
-    if row is None and call.service.engine.has_named(job_id):
+    if row is None and not call.caller.tenant and call.service.engine.has_named(job_id):  # by then it is nobody's
         raise ProblemError(410, f"{job_id} ended long ago and is forgotten; its result may still be in the store")
     raise ProblemError(404, f"there is no job {job_id!r}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -163,12 +164,14 @@ def show_result(call: Call) -> Answer:
     if row.result_hash and not partial:
         headers["ETag"] = tag
     if kind != JSON:
-        headers["Content-Disposition"] = f'attachment; filename="{row.id}.{kind.rpartition("/")[2].removeprefix("x-")}"'
+        headers["Content-Disposition"] = (
+            f'attachment; filename="{ascii(row.id)[1:-1]}.{kind.rpartition("/")[2].removeprefix("x-")}"'
+        )
     return Answer(_encoded(kind, part, call.query.first, result.replicates), 200, headers, kind)
 
 
 def _part(query: ResultQuery) -> str:
-    return f"{query.columns}-{query.first}-{query.count}".replace('"', "")
+    return f"{zlib.crc32(query.columns.encode()):08x}-{query.first}-{query.count}"
 
 
 def _format(accept: str) -> str:

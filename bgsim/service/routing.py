@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import string
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -65,8 +67,8 @@ class Call:
     detail: str = ""
 
     def link(self, path: str) -> str:
-        """Return an address of the API: ``link("/jobs")``."""
-        return f"{self.prefix}/v1{path}"
+        """Return an address of the API: ``link("/jobs")``; what is not ASCII in it is escaped."""
+        return quote(f"{self.prefix}/v1{path}", safe=string.printable)
 
 
 @dataclass(slots=True)
