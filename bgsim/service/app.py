@@ -24,24 +24,24 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.routing import Route as StarletteRoute
 
-from bgsim.service import (
-    audits,
-    bulk,
-    engine_verbs,
-    jobs,
-    letters,
-    public,
-    results,
-    schedules,
-    slot_views,
-    statistics,
-    sweeps,
-)
 from bgsim.service.access import Caller, check_origin, check_verb
 from bgsim.service.gate import Gate
 from bgsim.service.openapi import document
 from bgsim.service.pages import page_routes
 from bgsim.service.problems import MEDIA_TYPE, ProblemError, problem_of
+from bgsim.service.routes import (
+    audit,
+    bulk,
+    dead_letters,
+    engine,
+    jobs,
+    public,
+    results,
+    schedules,
+    slots,
+    statistics,
+    sweeps,
+)
 from bgsim.service.routing import Answer, Call, Later, Route
 from bgsim.service.streaming import Streaming
 
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bgsim.service")
 
 ROUTES: tuple[Route, ...] = (
-    *jobs.routes, *results.routes, *public.routes, *statistics.routes, *engine_verbs.routes, *sweeps.routes,
-    *schedules.routes, *letters.routes, *bulk.routes, *slot_views.routes, *audits.routes,
+    *jobs.routes, *results.routes, *public.routes, *statistics.routes, *engine.routes, *sweeps.routes,
+    *schedules.routes, *dead_letters.routes, *bulk.routes, *slots.routes, *audit.routes,
 )  # fmt: skip
 """Every route of the API."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from served import Served, served, token
 
-import bgsim.service.bulk
+import bgsim.service.routes.bulk
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_what_is_no_filter_is_refused(one: Served, body: dict[str, Any]) -> None
 
 
 def test_a_request_does_so_many_and_says_where_the_next_goes_on(one: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bgsim.service.bulk, "MOST", 2)
+    monkeypatch.setattr(bgsim.service.routes.bulk, "MOST", 2)
     jobs = later(one, 5)
     cursor, done = "", []
     while cursor is not None:
@@ -128,7 +128,7 @@ def test_dead_letters_are_run_again_or_discarded_together(one: Served) -> None:
 def test_what_cannot_be_done_is_told_job_by_job(one: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of them ends between the count and the action."""
     jobs = later(one, 3)
-    real = bgsim.service.bulk._ACTIONS["cancel"]
+    real = bgsim.service.routes.bulk._ACTIONS["cancel"]
 
     def cancel(call: Any, row: Any) -> None:
         if row.id == jobs[1]:
@@ -136,7 +136,7 @@ def test_what_cannot_be_done_is_told_job_by_job(one: Served, monkeypatch: pytest
             one.until(row.id)
         real(call, row)
 
-    monkeypatch.setitem(bgsim.service.bulk._ACTIONS, "cancel", cancel)
+    monkeypatch.setitem(bgsim.service.routes.bulk._ACTIONS, "cancel", cancel)
     found = act(one, "cancel", filter={"ids": jobs})
     assert (found["matched"], found["done"]) == (3, 2)
     assert [(failure["id"], "ended" in failure["detail"]) for failure in found["failed"]] == [(jobs[1], True)]

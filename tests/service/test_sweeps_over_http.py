@@ -11,7 +11,7 @@ from served import Served, served, token
 
 import bgsim
 from bgsim.models.options import european_call
-from bgsim.service.sweeps import MOST_POINTS
+from bgsim.service.routes.sweeps import MOST_POINTS
 from bgsim.testing import gated
 
 GRID = {"simulation": "walk", "replicates": 20, "seed": 3, "grid": {"steps": [2, 1, 3], "scale": [1.0, 2.0]}}

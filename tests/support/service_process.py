@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any
 
-import bgsim.service.jobs
+import bgsim.service.routes.jobs
 from bgsim.storage.sqlite.file_history import FileHistory
 from bgsim.ui.cli import main
 
@@ -35,5 +35,5 @@ if __name__ == "__main__":
     elif point == "written":
         FileHistory.add_job = after(FileHistory.add_job)  # type: ignore[method-assign]
     else:
-        bgsim.service.jobs._accepted = die
+        bgsim.service.routes.jobs._accepted = die
     main(["serve", store, "--port", "0", "--simulation", "kernels:walk"])

@@ -14,8 +14,8 @@ from bgsim.parameters.fields import Field
 from bgsim.parameters.parameter_class import parameter_class
 from bgsim.service.access import ROLES, cookie_header
 from bgsim.service.events import Event
-from bgsim.service.jobs import find_row
 from bgsim.service.problems import ProblemError
+from bgsim.service.routes.jobs import find_row
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.views import plain, view_of
 from bgsim.simulation import Simulation

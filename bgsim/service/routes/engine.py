@@ -7,9 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from bgsim.service.routes.statistics import QueueView, queue_of
+from bgsim.service.routes.tenants import check_shared, find_simulation
 from bgsim.service.routing import Answer, Call, Routes
-from bgsim.service.statistics import QueueView, queue_of
-from bgsim.service.tenants import check_shared, find_simulation
 from bgsim.storage.times import time_text
 
 routes = Routes()

@@ -20,12 +20,12 @@ from bgsim.errors import InvalidInputError
 from bgsim.job_status import JobState
 from bgsim.jobs.designs import check_grid, combinations, designed
 from bgsim.request import make_request
-from bgsim.service.bodies import JobOptionsBody, Name
-from bgsim.service.jobs import options_of, read_parameters
 from bgsim.service.problems import ProblemError
+from bgsim.service.routes.bodies import JobOptionsBody, Name
+from bgsim.service.routes.jobs import options_of, read_parameters
+from bgsim.service.routes.starting import new_row
+from bgsim.service.routes.tenants import absent
 from bgsim.service.routing import Answer, Call, Routes
-from bgsim.service.starting import new_row
-from bgsim.service.tenants import absent
 from bgsim.service.views import parameters_of, plain
 from bgsim.storage.history import JobQuery
 from bgsim.storage.times import time_text

@@ -14,8 +14,8 @@ import msgspec
 
 from bgsim import __version__
 from bgsim.job_status import JobState
+from bgsim.service.routes.tenants import find_simulation
 from bgsim.service.routing import Answer, Call, Routes
-from bgsim.service.tenants import find_simulation
 
 if TYPE_CHECKING:
     from bgsim.running.stats import Alert, Quantiles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bgsim.service.jobs import current_view
+from bgsim.service.routes.jobs import current_view
 from bgsim.service.routing import Answer
 from bgsim.service.rows import row_of_request
 from bgsim.storage.history import JobRow

@@ -10,8 +10,8 @@ import numpy as np
 from msgspec import Meta
 
 from bgsim.service.problems import ProblemError
+from bgsim.service.routes.tenants import absent, workspace_of
 from bgsim.service.routing import Answer, Call, Routes
-from bgsim.service.tenants import absent, workspace_of
 from bgsim.service.views import parameters_of, plain
 
 if TYPE_CHECKING:

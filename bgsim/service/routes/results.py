@@ -15,8 +15,8 @@ from msgspec import Meta
 
 from bgsim.checks import one_of, refused
 from bgsim.kernels.outputs import flat_columns
-from bgsim.service.jobs import find_row
 from bgsim.service.problems import ProblemError
+from bgsim.service.routes.jobs import find_row
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.views import plain
 from bgsim.storage.npz import write_arrays

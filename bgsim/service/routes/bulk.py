@@ -13,8 +13,8 @@ from msgspec import Meta
 from bgsim.errors import BgsimError, InvalidInputError, text_of
 from bgsim.job_status import JobState
 from bgsim.service.access import check_verb
-from bgsim.service.jobs import cursor_of, read_cursor
 from bgsim.service.problems import ProblemError
+from bgsim.service.routes.jobs import cursor_of, read_cursor
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.searching import read_query, search
 

@@ -11,11 +11,11 @@ from msgspec import Meta
 from bgsim.errors import RequestNotFoundError
 from bgsim.parameters.nesting import read_json
 from bgsim.request import read_request
-from bgsim.service.bodies import RetryChanges
-from bgsim.service.jobs import read_parameters
+from bgsim.service.routes.bodies import RetryChanges
+from bgsim.service.routes.jobs import read_parameters
+from bgsim.service.routes.starting import accepted, start
+from bgsim.service.routes.tenants import absent, tenant_of
 from bgsim.service.routing import Answer, Call, Routes
-from bgsim.service.starting import accepted, start
-from bgsim.service.tenants import absent, tenant_of
 from bgsim.service.views import MOST_LISTED, JobView, parameters_of, read_object
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from bgsim.parameters.parameter_class import parameter_class
 from bgsim.priority import Priority
 from bgsim.request import make_request
 from bgsim.retry import Retry
-from bgsim.service.bodies import JobBody, JobChanges, JobList, JobOptionsBody, JobsQuery, RetryChanges
 from bgsim.service.problems import FieldProblem, ProblemError
+from bgsim.service.routes.bodies import JobBody, JobChanges, JobList, JobOptionsBody, JobsQuery, RetryChanges
 from bgsim.service.routing import Answer, Call, Later, Routes
 from bgsim.service.rows import row_of_request
 from bgsim.service.views import JobView, read_object, view_of

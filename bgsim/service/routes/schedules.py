@@ -15,12 +15,12 @@ from msgspec import Meta
 
 from bgsim.errors import InvalidInputError
 from bgsim.request import make_request, read_request
-from bgsim.service.bodies import JobOptionsBody, Name, PriorityWord
-from bgsim.service.jobs import options_of, read_parameters
 from bgsim.service.problems import ProblemError
+from bgsim.service.routes.bodies import JobOptionsBody, Name, PriorityWord
+from bgsim.service.routes.jobs import options_of, read_parameters
+from bgsim.service.routes.starting import accepted, start
+from bgsim.service.routes.tenants import absent, tenant_of
 from bgsim.service.routing import Answer, Call, Routes
-from bgsim.service.starting import accepted, start
-from bgsim.service.tenants import absent, tenant_of
 from bgsim.service.views import MOST_LISTED, JobView, parameters_of, read_object
 from bgsim.storage.times import time_text
 
