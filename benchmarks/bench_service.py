@@ -88,7 +88,7 @@ def client(url: str, token: str) -> None:
 def submissions(title: str, background: bgsim.Simulation, replicates: int, parameters: Any = None) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        bgsim.Engine(Path(folder) / "runs.db", max_concurrent_simulations=8, max_completed_age_seconds=60) as engine,
+        bgsim.Engine(Path(folder) / "runs.db", worker_nice=10, max_concurrent_simulations=8) as engine,
     ):
         service = bgsim.service.serve(engine, port=0)
         service.service.simulations.add(draw)

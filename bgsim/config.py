@@ -26,6 +26,7 @@ class EngineSettings(TypedDict, total=False):
     """The attributes of `EngineConfig` as keywords of an engine, for checkers of types."""
 
     workers: int
+    worker_nice: int
     max_concurrent_simulations: int
     max_queue_size: int
     chunk_target_ms: float
@@ -57,6 +58,9 @@ class EngineConfig(Tabular):
     ----------
     workers : int
         Threads that run kernels; by default the cores that this process may use.
+    worker_nice : int
+        By how much the system prefers other threads to these, 0 to 19, on Linux: a window, a notebook or a service then
+        answers sooner while all cores compute. Other programs are preferred, too.
     max_concurrent_simulations : int
         How many jobs run at a time, sharing the workers.
     max_queue_size : int
@@ -103,6 +107,7 @@ class EngineConfig(Tabular):
     """
 
     workers: int = field(default_factory=_cores)
+    worker_nice: int = 0
     max_concurrent_simulations: int = 3
     max_queue_size: int = 1000
     chunk_target_ms: float = 20.0
@@ -133,6 +138,7 @@ class EngineConfig(Tabular):
             "max_result_bytes",
         ):
             object.__setattr__(self, name, check_integer(name, getattr(self, name)))
+        object.__setattr__(self, "worker_nice", check_integer("worker_nice", self.worker_nice, least=0, most=19))
         for name in (
             "chunk_target_ms",
             "progress_update_interval_ms",

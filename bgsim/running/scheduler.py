@@ -117,7 +117,7 @@ class Scheduler:
             self.clock.on_move(self.clock_moved)
         if not self.config.immediate:
             for worker in self.workers.all:
-                worker.start()
+                worker.start(self.config.worker_nice)
             self.timers.start()
 
     # ---- submitting ----------------------------------------------------------------------------------

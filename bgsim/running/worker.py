@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from bgsim import control as block
@@ -97,12 +100,14 @@ class Worker:
         self._in_main = True  # until a thread of its own runs it
         self._tasks = tasks
         self._stream: WorkerStream | None = None
+        self._nice = 0
         self._thread = Thread(self._run, name=f"bgsim-worker-{number}")
 
     # ---- the thread ----------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the thread."""
+    def start(self, nice: int = 0) -> None:
+        """Start the thread; the system prefers others to it by so much, on Linux, where threads have priorities."""
+        self._nice = nice
         start_thread(self._thread)
 
     def join(self, timeout_s: float | None = None) -> bool:
@@ -142,6 +147,10 @@ class Worker:
     def _run(self) -> None:
         self._in_main = False
         WORKERS[threading.get_ident()] = self
+        if self._nice and sys.platform == "linux":
+            number = threading.get_native_id()
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, number, min(19, os.getpriority(os.PRIO_PROCESS, number) + self._nice))
         try:
             self._work()
         finally:

@@ -17,6 +17,7 @@ from starlette.requests import cookie_parser
 
 from bgsim.service.problems import ProblemError
 from bgsim.service.tokens import verify
+from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +86,7 @@ class Access:
         self._clock = clock
         self.is_local = not history.tokens()
         self.token = f"bgs_{LOCAL}_{secrets.token_urlsafe(32)}" if self.is_local else ""
+        self._lock = Lock()  # guards the next
         self._one_time = secrets.token_urlsafe(32)
 
     @property
@@ -94,9 +96,10 @@ class Access:
 
     def redeem(self, one_time: str) -> str | None:
         """Return the token that a one-time token stands for, or None; from then on that stands for nothing."""
-        if not self.is_local or not hmac.compare_digest(_digest(one_time), _digest(self._one_time)):
-            return None
-        self._one_time = secrets.token_urlsafe(32)
+        with self._lock:
+            if not self.is_local or not hmac.compare_digest(_digest(one_time), _digest(self._one_time)):
+                return None
+            self._one_time = secrets.token_urlsafe(32)
         return self.token
 
     def caller(self, headers: Mapping[str, str]) -> Caller:

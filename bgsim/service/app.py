@@ -115,7 +115,7 @@ class _Endpoint:
             raw = await _body(request, self._service.settings.max_body_bytes)
             found = await run_in_threadpool(self._handle, route, request, raw)
             if isinstance(found, Later):
-                await found.wait()
+                await self._service.closing.wait(found.when_done, found.seconds)
                 found = await run_in_threadpool(found.then)
             response = _response(found)
         except ClientDisconnect:
@@ -157,7 +157,7 @@ class _Endpoint:
 def _outcome(route: Route, call: Call, answer: Answer | Later) -> tuple[int, str]:
     """Return the status of an answer, and what the audit says of it: by default what was made."""
     if isinstance(answer, Later):
-        return route.status, call.detail or call.link(f"/jobs/{answer.job.id}")
+        return route.status, call.detail or answer.target
     return answer.status, call.detail or answer.headers.get("Location", "")
 
 

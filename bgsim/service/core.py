@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +16,7 @@ from bgsim.errors import RequestNotFoundError
 from bgsim.job_status import JobState
 from bgsim.request import read_request
 from bgsim.service.access import Access, Caller
+from bgsim.service.closing import Closing
 from bgsim.service.events import EventLog
 from bgsim.service.metrics import Metrics
 from bgsim.service.names import Simulations
@@ -58,6 +58,7 @@ class Service:
     simulations : Simulations
     recorder : Recorder
     events : EventLog
+    closing : Closing
     metrics : Metrics
     sender : Sender
         Of webhooks.
@@ -72,6 +73,7 @@ class Service:
         self.access = Access(self.history, engine.clock.time)
         self.simulations = Simulations(settings)
         self.events = EventLog()
+        self.closing = Closing()
         self._webhooks = [self.checked_webhook(webhook) for webhook in settings.webhooks]
         self.metrics = Metrics(engine, lambda: self.events.streams)
         self.sender = Sender(self.history, settings.allow_private_webhooks, clock=engine.clock)
@@ -99,6 +101,7 @@ class Service:
         self.is_ready = False
         self._closing.set()
         self.events.close()
+        self.closing.close()
         if self._ticker is not None:
             self._ticker.join()
         self.sender.close()
@@ -137,15 +140,15 @@ class Service:
         ProblemError
             409 if it is too late.
         """
-        self.recorder.changed(replace(live.row, cancel_asked=True))
+        self.recorder.changed(live.row.id, cancel_asked=True)
         if not live.job.cancel() and not live.job.cancelled():
             raise ProblemError(409, f"{live.row.id} is {live.job.state.value}, so it cannot be cancelled")
         self.history.ask_cancel([live.row.id])  # last: a store that is locked or full keeps no job running
 
-    def change(self, row: JobRow, **columns: Any) -> None:
+    def change(self, job_id: str, **columns: Any) -> None:
         """Change columns of a row, in the store and of the job that runs."""
-        self.history.change_job(row.id, **columns)
-        self.recorder.changed(replace(row, **columns))
+        self.history.change_job(job_id, **columns)
+        self.recorder.changed(job_id, **columns)
 
     def search(self, caller: Caller, **filters: Any) -> list[JobRow]:
         """Return the rows of jobs that filters mean and the caller sees; see `bgsim.service.searching.read_query`."""

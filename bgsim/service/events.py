@@ -173,10 +173,12 @@ class Stream:
         self._log = log
         self._place = place
         self._sees = sees
-        self._missed = missed
+        self.missed = missed
         self.first = list(first)
         self.ends_with: str | None = None  # the job with whose end it ends
         self.is_over = False  # whether that has ended already
+        self.may_go_on: Callable[[], bool] = lambda: True  # asked now and then: a token may be revoked
+        self._asked_at = log.clock()
         self._mark = 0
         self._next_progress = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -196,6 +198,10 @@ class Stream:
             yield b"retry: 1000\n\n" + b"".join(self.first)
             while True:
                 self._woken.clear()
+                if self._log.clock() - self._asked_at >= HEARTBEAT_S:
+                    self._asked_at = self._log.clock()
+                    if not self.may_go_on():
+                        return
                 is_closed = self._log.closed  # before the last events are taken
                 text, is_last = self._take()
                 if text:
@@ -222,10 +228,10 @@ class Stream:
         """Return what is to be sent now, and whether that is the end."""
         events, dropped = self._log.after(self._place)
         texts: list[bytes] = []
-        if dropped or self._missed:
-            self._missed = False
+        if dropped or self.missed:
+            self.missed = False
             self._place, text = self._log.resync()
-            return text, False
+            return text, self.ends_with is not None  # its client comes back for what followed
         if events:
             self._place = events[-1].number
             texts = [event.text for event in events if self._sees(event)]

@@ -38,7 +38,7 @@ class Simulations:
 
     def names(self) -> list[str]:
         """Return the short names, sorted."""
-        return sorted({*self._targets, *(simulation.short_name for simulation in self._by_name.values())})
+        return sorted({*self._targets, *(simulation.short_name for simulation in list(self._by_name.values()))})
 
     def find(self, name: str) -> Simulation:
         """Return a simulation by its short or its full name.

@@ -148,11 +148,12 @@ class Recorder:
         with self._lock:
             return self._unstored.get(job_id)
 
-    def changed(self, row: JobRow) -> None:
-        """Take note of a row that was changed."""
+    def changed(self, job_id: str, **columns: Any) -> None:
+        """Take note of columns of a row that were changed."""
         with self._lock:
-            if row.id in self._live:
-                self._live[row.id].row = row
+            live = self._live.get(job_id)
+            if live is not None:
+                live.row = replace(live.row, **columns)
 
     # ---- submitting ----------------------------------------------------------------------------------
 
@@ -256,9 +257,17 @@ class Recorder:
         self._end(live)
 
     def _end(self, live: Live) -> None:
-        job, row = live.job, ended_row(live.row, live.job)
-        if row.state == "cancelled" and not row.cancel_asked and self._engine.closed and not self._engine.is_durable:
-            return  # a closing engine has left it in the journal, for the next one
+        job = live.job
+        with self._lock:  # or a change of its row would be lost
+            row = ended_row(live.row, job)
+            if (
+                row.state == "cancelled"
+                and not row.cancel_asked
+                and self._engine.closed
+                and not self._engine.is_durable
+            ):
+                return  # a closing engine has left it in the journal, for the next one
+            live.row = row
         if row.state == "completed" and not self._is_stored(job):
             self._keep_unstored(job)
 
@@ -268,7 +277,6 @@ class Recorder:
                     self._live.pop(job.id, None)
                 self._written.notify_all()
 
-        live.row = row
         self._history.end_job(row, self._deliveries(row), written)
         self.tallies.changed()
         self._tell(f"job.{row.state}", live)

@@ -7,7 +7,6 @@ is kept for the next request.
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -37,13 +36,13 @@ class Replays:
         self._futures: OrderedDict[tuple[str, int], Future[Any]] = OrderedDict()
         self._executor: ThreadPoolExecutor | None = None
 
-    def replay(self, simulation: Simulation, row: JobRow, index: int) -> Any:
-        """Return what a replicate returns, by output.
+    def replay(self, simulation: Simulation, row: JobRow, index: int) -> Future[Any]:
+        """Return the future of what a replicate returns, by output.
 
         Raises
         ------
         ProblemError
-            422 if it raises; 503 if it takes too long, or too many wait.
+            503 if too many wait.
         """
         key = row.id, index
         with self._lock:
@@ -56,21 +55,32 @@ class Replays:
                 future = self._futures[key] = self._executor.submit(_replay, simulation, row, index)
                 while len(self._futures) > _KEPT:
                     self._futures.popitem(last=False)
-        try:
-            return future.result(WAITED_S)
-        except concurrent.futures.TimeoutError:
-            raise ProblemError(
-                503, f"replicate {index} takes longer than {WAITED_S:g} s; ask again", headers={"Retry-After": "5"}
-            ) from None
-        except ProblemError:
-            raise
-        except Exception as error:
-            raise ProblemError(422, f"replicate {index} raises {type(error).__name__}: {error}") from error
+        return future
 
     def close(self) -> None:
         """Start no more; one that runs goes on to its end."""
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def replayed(future: Future[Any], index: int) -> Any:
+    """Return what a replicate returned.
+
+    Raises
+    ------
+    ProblemError
+        422 if it raised; 503 if it has not ended.
+    """
+    if not future.done():
+        raise ProblemError(
+            503, f"replicate {index} takes longer than {WAITED_S:g} s; ask again", headers={"Retry-After": "5"}
+        )
+    try:
+        return future.result()
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise ProblemError(422, f"replicate {index} raises {type(error).__name__}: {error}") from error
 
 
 def _replay(simulation: Simulation, row: JobRow, index: int) -> Any:

@@ -6,11 +6,9 @@ function that gets a `Call` and returns what is to be sent; it runs in a thread,
 
 from __future__ import annotations
 
-import asyncio
 import re
 import string
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -20,9 +18,10 @@ import msgspec
 from bgsim.service.problems import ProblemError, malformed
 
 if TYPE_CHECKING:
-    from bgsim.job import Job
     from bgsim.service.access import Caller, Verb
     from bgsim.service.core import Service
+
+_MOST_PARAMETERS = 50
 
 PARAMETER = "parameter."
 """The beginning of a query's names that say what a parameter has to be."""
@@ -100,32 +99,24 @@ class Answer:
 
 @dataclass(slots=True)
 class Later:
-    """What a handler returns that waits for the end of a job; no thread waits meanwhile.
+    """What a handler returns that waits; no thread waits meanwhile.
 
     Attributes
     ----------
-    job : Job
+    when_done : callable
+        ``when_done(note)`` has ``note`` called when the wait is over, as `Job.when_done` does.
     seconds : float
-        At most.
+        It waits no longer.
     then : callable
         Makes the answer, in a thread.
+    target : str
+        For the audit: what was made.
     """
 
-    job: Job
+    when_done: Callable[[Callable[[Any], object]], object]
     seconds: float
     then: Callable[[], Answer]
-
-    async def wait(self) -> None:
-        """Return when the job has ended, or the time is over."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-        def note(_: object) -> None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(ended.set)
-
-        self.job.when_done(note)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), self.seconds)
+    target: str = ""
 
 
 Handler = Callable[[Call], Any]
@@ -205,6 +196,8 @@ class Route:
                 parameters[name.removeprefix(PARAMETER)] = _scalar(text)
             else:
                 values[name] = text
+        if len(parameters) > _MOST_PARAMETERS:
+            raise ProblemError(422, f"a query may filter by {_MOST_PARAMETERS} parameters; got {len(parameters)}")
         kind = self.query or NoQuery
         try:
             return msgspec.convert(values, kind, strict=False), parameters

@@ -30,6 +30,9 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--workers", {"type": Count(), "help": "Threads that compute; by default one a core."}),
 )
 
+WORKER_NICE = 10
+"""So that requests are answered soon while all cores compute; `worker_nice` in the settings file overrides it."""
+
 _SETTINGS = {"allow_host": "hosts", "allow_origin": "origins", "simulation": "simulations", "drain": "drain_s"}
 """Options whose setting has another name."""
 
@@ -66,7 +69,7 @@ def serve(store: Path | None, config: Path | None, log_level: str, workers: int 
     settings = ServiceSettings.of(given)
     Simulations(settings)  # imports those that are given, so that what a crash has interrupted can go on
     threads = {"workers": workers} if workers is not None else {}
-    engine_config = EngineConfig.of(None, {"recover": True, **of_engine, **threads})
+    engine_config = EngineConfig.of(None, {"recover": True, "worker_nice": WORKER_NICE, **of_engine, **threads})
     with STOPPING:
         engine = Engine(store or default_store(), config=engine_config)
         try:

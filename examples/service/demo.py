@@ -26,7 +26,7 @@ def submit_jobs(engine: bgsim.Engine) -> None:
 def main() -> None:
     """Serve until Ctrl-C."""
     STORE.parent.mkdir(exist_ok=True)
-    engine = bgsim.Engine(STORE)
+    engine = bgsim.Engine(STORE, worker_nice=10)  # requests are answered soon while all cores compute
     service = bgsim.service.serve(engine, port=0)
     try:
         print(service.page_url, flush=True)

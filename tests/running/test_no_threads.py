@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,3 +123,13 @@ def test_questions_are_answered(hold: Gate, monkeypatch: pytest.MonkeyPatch) -> 
         job.result(HANDSHAKE_S)
         for ask in QUESTIONS.values():
             ask(engine)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_workers_let_other_threads_go_first() -> None:
+    with bgsim.Engine(workers=1, worker_nice=7) as engine:
+        own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        found = engine.executor().submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+    assert found == min(19, own + 7)
+    with pytest.raises(InvalidInputError, match="worker_nice must be an integer from 0 to 19"):
+        bgsim.Engine(worker_nice=20)

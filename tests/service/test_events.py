@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -221,3 +222,39 @@ def test_the_streams_are_told_what_the_engine_does(one: Served) -> None:
     now = one.job(job["id"])
     assert now["submitted_at"] <= now["started_at"]
     one.http.post(f"/v1/jobs/{job['id']}/cancel")
+
+
+def test_a_stream_ends_when_its_token_is_revoked(one: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bgsim.service.events.HEARTBEAT_S", 0.01)
+    text = token(one, "viewer")
+    with one.client(text) as client, client.stream("GET", "/v1/events") as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry")
+        assert one.engine.store.history.revoke_token(text.split("_")[1], "2026-01-01T00:00:00.000000+00:00")
+        assert all("job" not in line for line in lines)  # to its end
+
+
+def test_a_job_whose_end_left_the_ring_is_told_of_it(one: Served) -> None:
+    job = one.submit(wait=30)["id"]
+    one.until(job)
+    for last in ("lost-1", f"{one.service.events.epoch}-999999", f"{one.service.events.epoch}-2"):
+        with one.http.stream("GET", f"/v1/jobs/{job}/events", headers={"Last-Event-ID": last}) as stream:
+            assert "job.completed" in [name for _, name, _ in events(stream.iter_lines())]
+
+
+def test_close_answers_those_who_wait_for_a_job(one: Served) -> None:
+    answers = []
+
+    def wait() -> None:
+        with one.client(token(one, "operator")) as client:
+            body = {"simulation": "spin", "replicates": 1, "parameters": {"iterations": 10**12}}
+            answers.append(client.post("/v1/jobs", json=body, headers={"Prefer": "wait=50"}))
+
+    waiting = threading.Thread(target=wait)
+    with one.http.stream("GET", "/v1/events") as stream:
+        following = events(stream.iter_lines())
+        waiting.start()
+        next(name for _, name, _ in following if name == "job.started")
+        one.running.close()
+    waiting.join()
+    assert (answers[0].status_code, answers[0].json()["state"]) == (202, "running")

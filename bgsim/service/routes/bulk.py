@@ -201,7 +201,7 @@ def _fits(call: Call, action: str) -> Callable[[JobRow], bool]:
 
 def _cancel(call: Call, row: JobRow) -> None:
     live = _live(call, row)
-    call.service.recorder.changed(replace(live.row, cancel_asked=True))
+    call.service.recorder.changed(live.row.id, cancel_asked=True)
     if not live.job.cancel() and not live.job.cancelled():
         raise ProblemError(409, f"it is {live.job.state.value}, so it cannot be cancelled")
 

@@ -55,15 +55,13 @@ def submit(call: Call) -> Answer | Later:
     """
     service, body = call.service, call.body
     key, digest = _idempotency(call)
-    if (
-        key
-        and (known := service.history.job_by_key(call.caller.token, key, time_text(service.engine.clock.time())))
-        is not None
-    ):
+    if key and (known := _known(call, key)) is not None:
         return _answer_again(call, known, digest)
     request = request_of(call, body)
     webhook = "" if body.webhook is None else json.dumps(service.checked_webhook(msgspec.to_builtins(body.webhook)))
     with service.submitting(call.caller, key):
+        if key and (known := _known(call, key)) is not None:  # a twin was answered meanwhile
+            return _answer_again(call, known, digest)
         job_id = service.engine.new_job_id(request.simulation)
         row = row_of_request(
             request, job_id, service.engine.clock.time(),
@@ -134,6 +132,12 @@ def _idempotency(call: Call) -> tuple[str, str]:
     return key, hashlib.sha256(b"POST /v1/jobs " + call.raw).hexdigest()
 
 
+def _known(call: Call, key: str) -> JobRow | None:
+    """Return the job that a key of the caller's stands for."""
+    now = time_text(call.service.engine.clock.time())
+    return call.service.history.job_by_key(call.caller.token, key, now)
+
+
 def _answer_again(call: Call, row: JobRow, digest: str) -> Answer:
     """Answer a request that came before."""
     if row.request_hash != digest:
@@ -154,7 +158,7 @@ def _submitted(call: Call, live: Live) -> Answer | Later:
 
     seconds = _preferred_wait_s(call.headers.get("prefer", ""))
     if seconds and live.job.finished_at is None:
-        return Later(live.job, seconds, then)
+        return Later(live.job.when_done, seconds, then, call.link(f"/jobs/{live.row.id}"))
     return then()
 
 
@@ -312,9 +316,9 @@ def change_job(call: Call) -> Answer:
         live = find_live(call, "given another priority")
         live.job.set_priority(changes.priority)
         options = {**read_object(live.row.options), "priority": Priority.of(changes.priority).name.lower()}
-        call.service.change(live.row, options=json.dumps(options))
+        call.service.change(live.row.id, options=json.dumps(options))
     if changes.tags is not None:
-        call.service.change(find_row(call), tags=json.dumps(list(dict.fromkeys(changes.tags))))
+        call.service.change(find_row(call).id, tags=json.dumps(list(dict.fromkeys(changes.tags))))
     return Answer(call.service.told_of_change(call.path["id"], call.prefix))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from bgsim.errors import StoreError
 from bgsim.kernels.outputs import Output
 from bgsim.parameters.fields import Field
 from bgsim.parameters.parameter_class import parameter_class
@@ -228,7 +229,7 @@ def follow_job(call: Call) -> Answer:
     live = call.service.recorder.live(row.id)  # after the stream has begun, so that an end between is in it
     row, job = (row, None) if live is None else (live.row, live.job)
     stream.ends_with, stream.is_over = row.id, bool(row.state)
-    if not call.headers.get("last-event-id"):
+    if not call.headers.get("last-event-id") or stream.missed or row.state:
         name = f"job.{row.state}" if row.state else "job.changed"
         body = msgspec.json.encode({"job": view_of(row, job, call.prefix)})
         stream.first.append(f"event: {name}\ndata: ".encode() + body + b"\n\n")
@@ -240,5 +241,17 @@ def _streamed(call: Call, sees: Callable[[Event], bool]) -> Answer:
     if events.closed:
         raise ProblemError(503, "the service is closing", headers={"Retry-After": "5"})
     stream = events.follow(call.headers.get("last-event-id", ""), sees)
+    stream.may_go_on = lambda: _is_known(call)
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
     return Answer(stream, 200, headers, EVENT_STREAM)
+
+
+def _is_known(call: Call) -> bool:
+    """Tell whether the caller's token still counts; one that cannot be looked up does."""
+    try:
+        call.service.access.caller(call.headers)
+    except ProblemError:
+        return False
+    except StoreError:
+        return True
+    return True

@@ -16,8 +16,9 @@ from msgspec import Meta
 from bgsim.checks import one_of, refused
 from bgsim.kernels.outputs import flat_columns
 from bgsim.service.problems import ProblemError
+from bgsim.service.replays import WAITED_S, replayed
 from bgsim.service.routes.jobs import find_row
-from bgsim.service.routing import Answer, Call, Routes
+from bgsim.service.routing import Answer, Call, Later, Routes
 from bgsim.service.views import plain
 from bgsim.storage.npz import write_arrays
 
@@ -334,7 +335,7 @@ def show_logs(call: Call) -> Answer:
 
 
 @routes.get("/jobs/{id}/replicates/{index}", "read", answer=ReplayView, statuses=(404, 409, 410, 422))
-def show_replicate(call: Call) -> Answer:
+def show_replicate(call: Call) -> Later:
     """Replay one replicate, in plain Python with its own stream."""
     row = find_row(call)
     text = call.path["index"]
@@ -344,4 +345,5 @@ def show_replicate(call: Call) -> Answer:
     simulation = call.service.simulations.known(row.simulation)
     if simulation is None:
         raise ProblemError(409, f"{row.simulation} is not served here, so it cannot be replayed")
-    return Answer(ReplayView(index, call.service.replays.replay(simulation, row, index)))
+    future = call.service.replays.replay(simulation, row, index)
+    return Later(future.add_done_callback, WAITED_S, lambda: Answer(ReplayView(index, replayed(future, index))))
