@@ -21,7 +21,8 @@ MAX_RECORDS = 1000
 """How many records of a job are kept, the newest."""
 
 LOGGERS = (
-    "bgsim.engine", "bgsim.jobs.executor", "bgsim.kernels.compiled", "bgsim.notebook", "bgsim.progress", "bgsim.storage"
+    "bgsim.engine", "bgsim.jobs.executor", "bgsim.kernels.compiled", "bgsim.notebook", "bgsim.progress",
+    "bgsim.service", "bgsim.service.access", "bgsim.storage",
 )  # fmt: skip
 """All loggers of bgsim."""
 

@@ -37,7 +37,7 @@ def test_keys_are_outputs_and_parameters(complete: Complete) -> None:
 def test_the_package_shows_its_public_names_alone(complete: Complete) -> None:
     found = [name for name in complete("bgsim.") if not name.startswith("_")]
     assert sorted(found) == sorted(
-        [*bgsim.__all__, "errors", "logs", "models", "notebook", "progress", "registry", "storage"]
+        [*bgsim.__all__, "errors", "logs", "models", "notebook", "progress", "registry", "service", "storage"]
     )
 
 

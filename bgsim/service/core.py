@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from bgsim.service.views import JobView, read_object, view_of
 from bgsim.service.webhooks import Sender, check_webhook, deliveries_of
 from bgsim.storage.history import AuditRow
 from bgsim.storage.times import time_text
-from bgsim.threads.locks import Lock, Thread
+from bgsim.threads.locks import Latch, Lock, Thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +84,7 @@ class Service:
         self._lock = Lock()
         self._in_hand: set[tuple[str, str]] = set()  # idempotency keys of requests that are being answered
         self._requests: dict[str, deque[float]] = {}  # by token, the times of its requests of the last minute
-        self._closing = threading.Event()
+        self._is_closing = Latch()
         self._ticker: Thread | None = None
 
     def begin(self) -> None:
@@ -99,7 +98,7 @@ class Service:
     def close(self) -> None:
         """End every stream and stop the threads; the engine goes on. Again does no harm."""
         self.is_ready = False
-        self._closing.set()
+        self._is_closing.set()
         self.events.close()
         self.closing.close()
         if self._ticker is not None:
@@ -184,7 +183,7 @@ class Service:
         ProblemError
             409, 429, 503.
         """
-        if self.draining or self._closing.is_set() or self.engine.closed:
+        if self.draining or self._is_closing.wait(0) or self.engine.closed:
             raise ProblemError(503, "the service is closing and takes no more jobs", headers={"Retry-After": "5"})
         limits = self.settings.limits_of(caller.role)
         open_jobs = sum(live.row.token == caller.token for live in self.recorder.all_live())
@@ -288,7 +287,7 @@ class Service:
         """Tell the streams what the engine does, and forget what is old, until the service is closed."""
         told: Any = None
         upkeep_at = time.monotonic()
-        while not self._closing.wait(ENGINE_S):
+        while not self._is_closing.wait(ENGINE_S):
             if time.monotonic() >= upkeep_at:
                 upkeep_at = time.monotonic() + UPKEEP_S
                 self._forget()

@@ -93,7 +93,7 @@ class Recorder:
         self._lock = Lock()
         self._written = Condition(self._lock.raw)
         self._live: dict[str, Live] = {}
-        self._expected: dict[str, JobRow] = {}  # rows that are written, of jobs that are about to be submitted
+        self._expected: dict[str, JobRow] = {}  # rows of jobs that are about to be submitted
         self._dropped: set[str] = set()  # jobs that were taken back, until the engine has told of their end
         self._unstored: OrderedDict[str, Job] = OrderedDict()
         self.tallies = Tallies(history)
@@ -213,6 +213,7 @@ class Recorder:
             self._live.pop(live.row.id, None)
             self._dropped.add(live.row.id)
         live.job.cancel()
+        self._tell("job.cancelled", live)
 
     def _submitted(self, job: Job) -> Live:
         """Note a job that the engine has taken, and return it; again does no harm.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -15,7 +14,7 @@ from bgsim.checks import NotPicklable
 from bgsim.errors import InvalidInputError, start_thread
 from bgsim.service.app import make_app
 from bgsim.service.core import Service
-from bgsim.threads.locks import Thread
+from bgsim.threads.locks import Latch, Thread
 
 if TYPE_CHECKING:
     from bgsim.engine import Engine
@@ -65,7 +64,7 @@ class RunningService(NotPicklable):
         self._server = uvicorn.Server(config)
         self._thread = Thread(self._run, name="bgsim-http")
         self._error: BaseException | None = None
-        self._begun = threading.Event()
+        self._begun = Latch()
         self._server.startup = self._started(self._server.startup)  # type: ignore[method-assign]
         try:
             service.begin()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 WORKER_NICE = 10
 """So that requests are answered soon while all cores compute; `worker_nice` in the settings file overrides it."""
+
+_LONG_S = 86_400.0
 
 _SETTINGS = {"allow_host": "hosts", "allow_origin": "origins", "simulation": "simulations", "drain": "drain_s"}
 """Options whose setting has another name."""
@@ -94,4 +96,5 @@ def serve(store: Path | None, config: Path | None, log_level: str, workers: int 
 
 def _wait_for_signal() -> None:
     """Wait until a signal is raised as KeyboardInterrupt."""
-    threading.Event().wait()
+    while True:
+        time.sleep(_LONG_S)

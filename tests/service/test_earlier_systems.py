@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
-import statistics
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -306,15 +304,12 @@ def test_a_shutdown_drains_and_a_crash_is_recovered_from_and_the_audit_knows(tmp
         assert {(entry["action"], entry["status"]) for entry in entries} == {("POST /v1/jobs", 202)}
 
 
-def test_a_request_is_answered_in_less_than_50_ms(one: Served) -> None:
-    """As a rule; `benchmarks` has the load test."""
-    took = []
-    for seed in range(60):
-        began = time.perf_counter()
+def test_many_requests_a_minute_are_answered(one: Served) -> None:
+    """How soon, and while all cores compute, `benchmarks/bench_service.py` measures."""
+    for seed in range(100):
         answer = one.http.post("/v1/jobs", json={"simulation": "one_draw", "replicates": 10, "seed": seed})
-        took.append(time.perf_counter() - began)
         assert answer.status_code in (200, 202)
-    assert statistics.median(took) < 0.05
+    assert len(one.http.get("/v1/jobs", params={"limit": 200}).json()["jobs"]) == 100
 
 
 def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 import sys
 from contextlib import closing
@@ -20,6 +21,9 @@ from bgsim.storage import ResultStore
 
 JOB = {"simulation": "walk", "parameters": {"steps": 3}, "replicates": 200, "seed": 5, "tags": ["one"]}
 LONG = {"simulation": "walk", "parameters": {"steps": 400}, "replicates": 200_000, "seed": 5, "cache": "use"}
+
+NOBODY = {"url": "http://127.0.0.1:9/", "secret": "whsec_" + base64.b64encode(bytes(24)).decode()}
+"""Nobody listens there, so a message waits for its next attempt."""
 
 
 def ended(http: httpx.Client, job_id: str) -> Any:
@@ -70,9 +74,11 @@ def test_what_has_not_ended_goes_on_under_its_id(number: int, drain: str, tmp_pa
     store = tmp_path / "runs.db"
     with closing(ResultStore(store)) as kept:
         text = new_token(kept.history, "admin")
-    options = ("--simulation", "kernels:walk", "--drain", drain)
+    options = ("--simulation", "kernels:walk", "--drain", drain, "--allow-private-webhooks")
     with serve_command(store, *options, token=text) as (process, http):
-        job = http.post("/v1/jobs", json=LONG).json()
+        nightly = {"simulation": "walk", "replicates": 10, "cron": "0 2 * * *", "name": "nightly"}
+        assert http.post("/v1/schedules", json=nightly).status_code in (200, 201)
+        job = http.post("/v1/jobs", json=LONG | {"webhook": NOBODY}).json()
         with http.stream("GET", f"/v1/jobs/{job['id']}/events") as stream:
             for _, name, data in events(stream.iter_lines()):
                 if name == "job.progress" and data["job"]["replicates_completed"]:
@@ -84,6 +90,10 @@ def test_what_has_not_ended_goes_on_under_its_id(number: int, drain: str, tmp_pa
         done = ended(http, job["id"])
         assert (done["state"], done["replicates_completed"]) == ("completed", 200_000)
         assert len(http.get("/v1/jobs").json()["jobs"]) == 1
+        assert [schedule["name"] for schedule in http.get("/v1/schedules").json()["schedules"]] == ["nightly"]
+    with closing(ResultStore(store)) as kept:
+        (message,) = kept.history.deliveries()
+        assert (message.job, message.event, message.state) == (job["id"], "job.completed", "pending")
 
 
 def test_sigterm_lets_a_job_end_and_takes_no_other(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_compose_names_what_there_is() -> None:
 def test_the_board_shows_metrics_that_there_are() -> None:
     board = json.loads((EXAMPLES / "grafana" / "bgsim.json").read_text())
     with served() as one:
-        one.submit(wait=30)
+        one.until(one.submit()["id"])
         text = one.http.get("/metrics").text
     shown = {
         name
@@ -99,8 +99,8 @@ def test_the_board_shows_metrics_that_there_are() -> None:
 ])  # fmt: skip
 def test_each_metric_is_there_and_no_label_is_an_id(name: str) -> None:
     with served() as one:
-        job = one.submit(wait=30)["id"]
-        one.http.get(f"/v1/jobs/{job}")
+        job = one.submit()["id"]
+        one.until(job)
         text = one.http.get("/metrics").text
     assert re.search(rf"^{name}(_bucket)?[ {{]", text, flags=re.MULTILINE)
     assert job not in text
