@@ -1,8 +1,8 @@
 """Requests while both cores compute: how long a job's submission takes over HTTP, and how soon a stream ends.
 
 The peer is Starlette answering with a constant (`/livez`), by the same uvicorn in the same thread: what the network,
-the server and the busy machine cost by themselves. The load is open: a request is due each 60 ms, whether or not the
-one before is answered, so a slow answer is not hidden by fewer requests.
+the server and the busy machine cost by themselves. The load is open: a submission is due each 60 ms, and the peer half-way
+between two, whether or not the one before is answered, so a slow answer is not hidden by fewer requests.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import bgsim.service
 from benchmarks.harness import Case, report
 from bgsim.models.options import asian_call
 from bgsim.service.settings import RoleLimits
+from bgsim.ui.serve_cli import SWITCH_S
 
 A_MINUTE = 1000
 SECONDS = 60.0
@@ -44,7 +45,7 @@ def holds_the_gil(p: Any, rng: Any) -> float:
 
 
 def load(url: str, token: str, requests: list[tuple[str, str, Any]], found: dict[str, list[float]]) -> None:
-    """Send requests, one each 60 ms, by turns over a few connections; note how late each answer was."""
+    """Send requests by turns, each so often a minute, over a few connections; note how late each answer was."""
     host = url.removeprefix("http://")
     idle = [http.client.HTTPConnection(host, timeout=60) for _ in range(8)]
     failures: list[str] = []
@@ -61,8 +62,8 @@ def load(url: str, token: str, requests: list[tuple[str, str, Any]], found: dict
             failures.append(f"{answer.status} {path}")
         idle.append(connection)
 
-    for number in range(int(A_MINUTE * SECONDS / 60)):
-        due = begin + number * 60 / A_MINUTE
+    for number in range(int(len(requests) * A_MINUTE * SECONDS / 60)):
+        due = begin + number * 60 / A_MINUTE / len(requests)
         time.sleep(max(0.0, due - time.perf_counter()))
         name, method, body = requests[number % len(requests)]
         path = "/livez" if name == "a constant answer" else "/v1/jobs"
@@ -102,7 +103,7 @@ def submissions(title: str, background: bgsim.Simulation, replicates: int, param
         assert all(not job.done() for job in jobs), "the cores did not compute all the time"
         found = json.loads(done.stdout)
         cases = [Case(name, bool, seconds=seconds) for name, seconds in found.items()]
-        report(f"{A_MINUTE} requests a minute for {SECONDS:g} s, while {title}", cases, unit="ms")
+        report(f"{A_MINUTE} submissions a minute for {SECONDS:g} s, while {title}", cases, unit="ms")
         for job in jobs:
             job.cancel()
         service.close()
@@ -161,6 +162,7 @@ def _resident() -> float:
 
 def main() -> None:
     submissions("both cores run kernels", asian_call, 1_000_000_000)
+    sys.setswitchinterval(SWITCH_S)  # as `bgsim serve` does
     submissions("both cores run plain Python, which holds the GIL", holds_the_gil, 10_000_000)
     streams()
     memory()

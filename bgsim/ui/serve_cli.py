@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 WORKER_NICE = 10
 """So that requests are answered soon while all cores compute; `worker_nice` in the settings file overrides it."""
+
+SWITCH_S = 0.0005
+"""How long a thread keeps the GIL if others want it: a simulation in plain Python holds it, and a request needs it a dozen
+times. Python's own 5 ms would add up to more than a tenth of a second."""
 
 _LONG_S = 86_400.0
 
@@ -72,6 +77,7 @@ def serve(store: Path | None, config: Path | None, log_level: str, workers: int 
     Simulations(settings)  # imports those that are given, so that what a crash has interrupted can go on
     threads = {"workers": workers} if workers is not None else {}
     engine_config = EngineConfig.of(None, {"recover": True, "worker_nice": WORKER_NICE, **of_engine, **threads})
+    sys.setswitchinterval(SWITCH_S)
     with STOPPING:
         engine = Engine(store or default_store(), config=engine_config)
         try:
