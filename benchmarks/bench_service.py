@@ -1,8 +1,8 @@
 """Requests while both cores compute: how long a job's submission takes over HTTP, and how soon a stream ends.
 
 The peer is Starlette answering with a constant (`/livez`), by the same uvicorn in the same thread: what the network,
-the server and the busy machine cost by themselves. The load is open: a submission is due each 60 ms, and the peer half-way
-between two, whether or not the one before is answered, so a slow answer is not hidden by fewer requests.
+the server and the busy machine cost by themselves. The load is open: a submission is due each 60 ms, and the peer
+half-way between two, whether or not the one before is answered, so a slow answer is not hidden by fewer requests.
 """
 
 from __future__ import annotations

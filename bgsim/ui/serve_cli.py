@@ -35,8 +35,8 @@ WORKER_NICE = 10
 """So that requests are answered soon while all cores compute; `worker_nice` in the settings file overrides it."""
 
 SWITCH_S = 0.0005
-"""How long a thread keeps the GIL if others want it: a simulation in plain Python holds it, and a request needs it a dozen
-times. Python's own 5 ms would add up to more than a tenth of a second."""
+"""How long a thread keeps the GIL if others want it: a simulation in plain Python holds it, and a request needs it a
+dozen times. Python's own 5 ms would add up to more than a tenth of a second."""
 
 _LONG_S = 86_400.0
 
