@@ -123,5 +123,5 @@ def test_a_job_is_cancelled_before_the_store_is_asked(
 
 
 def test_a_service_that_closes_takes_no_more_jobs(one: Served) -> None:
-    one.service._closing.set()
+    one.service._is_closing.set()
     assert one.http.post("/v1/jobs", json={"simulation": "one_draw", "replicates": 1}).status_code == 503
