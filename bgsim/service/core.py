@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bgsim.request import Request
     from bgsim.service.settings import ServiceSettings
     from bgsim.storage.history import Delivery, JobRow
+    from bgsim.storage.journal import DeadLetter
 
 ENGINE_S = 0.25
 """How often the streams are told what the whole engine does, if that has changed."""
@@ -116,19 +117,32 @@ class Service:
         """
         return self.recorder.submit(row, lambda: self.engine.submit_request(request, job_id=row.id))
 
-    def run_again(self, caller: Caller, row: JobRow, changes: Mapping[str, Any]) -> Live:
-        """Run a job that has ended again, with changes; a dead letter of its id goes."""
-        simulation = self.simulations.find(row.simulation)
-        request = read_request(simulation, row.parameters, row.seed, row.replicates, row.options, dict(changes))
+    def new_row(self, caller: Caller, request: Request, **more: str) -> JobRow:
+        """Return the row of a job that a caller asks for, with a new id; `more` are attributes of `JobRow`."""
+        job_id = self.engine.new_job_id(request.simulation)
+        return row_of_request(request, job_id, self.engine.clock.time(), token=caller.token, **more)
+
+    def start(self, caller: Caller, request: Request, *, webhook: str = "") -> Live:
+        """Submit a job without a key for a caller; return when no crash loses it.
+
+        Raises
+        ------
+        ProblemError
+            If the caller may not, or the service takes no more jobs.
+        """
         self.check_limits(caller, request)
         with self.submitting(caller, ""):
-            job_id = self.engine.new_job_id(simulation)
-            now = self.engine.clock.time()
-            new = row_of_request(request, job_id, now, token=caller.token, webhook=row.webhook)
-            live = self.take(new, request)
+            live = self.take(self.new_row(caller, request, webhook=webhook), request)
         assert isinstance(live, Live)  # it has no key
-        with contextlib.suppress(RequestNotFoundError):
-            self.engine.discard(row.id)
+        return live
+
+    def run_again(self, caller: Caller, kept: JobRow | DeadLetter, changes: Mapping[str, Any], *, webhook: str) -> Live:
+        """Run a job that has ended again, with changes; a dead letter of its id goes."""
+        simulation = self.simulations.find(kept.simulation)
+        request = read_request(simulation, kept.parameters, kept.seed, kept.replicates, kept.options, dict(changes))
+        live = self.start(caller, request, webhook=webhook)
+        with contextlib.suppress(RequestNotFoundError):  # after that, or a crash between them would lose it
+            self.engine.discard(kept.id)
         return live
 
     def cancel(self, live: Live) -> None:

@@ -219,7 +219,7 @@ def _resume(call: Call, row: JobRow) -> None:
 
 
 def _retry(call: Call, row: JobRow) -> None:
-    call.service.run_again(call.caller, row, {})
+    call.service.run_again(call.caller, row, {}, webhook=row.webhook)
 
 
 def _discard(call: Call, row: JobRow) -> None:

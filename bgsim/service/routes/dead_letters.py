@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from bgsim.errors import RequestNotFoundError
 from bgsim.parameters.nesting import read_json
-from bgsim.request import read_request
 from bgsim.service.routes.bodies import RetryChanges
-from bgsim.service.routes.jobs import read_parameters
-from bgsim.service.routes.starting import accepted, start
+from bgsim.service.routes.jobs import accepted, read_parameters
 from bgsim.service.routes.tenants import absent, tenant_of
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.views import MOST_LISTED, JobView, parameters_of, read_object
@@ -122,14 +118,11 @@ def find_letter(call: Call, letter_id: str) -> DeadLetter:
 def retry(call: Call, letter: DeadLetter, changes: dict[str, Any]) -> str:
     """Submit a dead letter again; return the id of the new job."""
     service = call.service
-    simulation = service.simulations.find(letter.simulation)
     if "parameters" in changes:
+        simulation = service.simulations.find(letter.simulation)
         changes = {**changes, "parameters": read_parameters(simulation, changes["parameters"])}
-    request = read_request(simulation, letter.parameters, letter.seed, letter.replicates, letter.options, changes)
     before = service.recorder.row(letter.id)
-    live = start(call, request, webhook="" if before is None else before.webhook)
-    with suppress(RequestNotFoundError):  # after that, or a crash between them would lose it
-        service.engine.discard(letter.id)
+    live = service.run_again(call.caller, letter, changes, webhook="" if before is None else before.webhook)
     return live.row.id
 
 

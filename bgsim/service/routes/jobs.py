@@ -21,7 +21,6 @@ from bgsim.retry import Retry
 from bgsim.service.problems import FieldProblem, ProblemError
 from bgsim.service.routes.bodies import JobBody, JobChanges, JobList, JobOptionsBody, JobsQuery, RetryChanges
 from bgsim.service.routing import Answer, Call, Later, Routes
-from bgsim.service.rows import row_of_request
 from bgsim.service.views import JobView, read_object, view_of
 from bgsim.storage.history import JobRow
 from bgsim.storage.times import time_text
@@ -62,11 +61,7 @@ def submit(call: Call) -> Answer | Later:
     with service.submitting(call.caller, key):
         if key and (known := _known(call, key)) is not None:  # a twin was answered meanwhile
             return _answer_again(call, known, digest)
-        job_id = service.engine.new_job_id(request.simulation)
-        row = row_of_request(
-            request, job_id, service.engine.clock.time(),
-            token=call.caller.token, idempotency_key=key, request_hash=digest, webhook=webhook,
-        )  # fmt: skip
+        row = service.new_row(call.caller, request, idempotency_key=key, request_hash=digest, webhook=webhook)
         taken = service.take(row, request)
     if isinstance(taken, JobRow):
         return _answer_again(call, taken, digest)
@@ -186,6 +181,11 @@ def _preferred_wait_s(header: str) -> float:
             except ValueError:
                 return 0.0
     return 0.0
+
+
+def accepted(call: Call, job_id: str) -> Answer:
+    """Answer with a job that has been submitted, and where it is."""
+    return Answer(current_view(call, job_id), 202, {"Location": call.link(f"/jobs/{job_id}"), "Retry-After": "1"})
 
 
 # ---- seeing --------------------------------------------------------------------------------------------
@@ -367,4 +367,4 @@ def retry(call: Call) -> Answer | Later:
     if not row.state:
         raise ProblemError(409, f"{row.id} has not ended, so it cannot be run again")
     changes = {name: value for name, value in msgspec.structs.asdict(call.body).items() if value is not None}
-    return _submitted(call, call.service.run_again(call.caller, row, changes))
+    return _submitted(call, call.service.run_again(call.caller, row, changes, webhook=row.webhook))

@@ -17,8 +17,7 @@ from bgsim.errors import InvalidInputError
 from bgsim.request import make_request, read_request
 from bgsim.service.problems import ProblemError
 from bgsim.service.routes.bodies import JobOptionsBody, Name, PriorityWord
-from bgsim.service.routes.jobs import options_of, read_parameters
-from bgsim.service.routes.starting import accepted, start
+from bgsim.service.routes.jobs import accepted, options_of, read_parameters
 from bgsim.service.routes.tenants import absent, tenant_of
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.views import MOST_LISTED, JobView, parameters_of, read_object
@@ -191,7 +190,7 @@ def remove_schedule(call: Call) -> Answer:
 )
 def run_schedule(call: Call) -> Answer:
     """Run the job of a schedule now; its times stay as they are."""
-    live = start(call, _request(call, _find(call).kept, {}))
+    live = call.service.start(call.caller, _request(call, _find(call).kept, {}))
     return accepted(call, live.row.id)
 
 

@@ -23,7 +23,6 @@ from bgsim.request import make_request
 from bgsim.service.problems import ProblemError
 from bgsim.service.routes.bodies import JobOptionsBody, Name
 from bgsim.service.routes.jobs import options_of, read_parameters
-from bgsim.service.routes.starting import new_row
 from bgsim.service.routes.tenants import absent
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.views import parameters_of, plain
@@ -169,7 +168,7 @@ def _submit_all(call: Call, requests: Sequence[Request]) -> None:
         taken = []
         try:
             for request in requests:
-                taken.append(_take(service, new_row(call, request), request))
+                taken.append(_take(service, service.new_row(call.caller, request), request))
         except BaseException:
             for live in taken:
                 service.cancel(live)
