@@ -275,10 +275,11 @@ class Service:
 
     def told_of_change(self, job_id: str, prefix: str) -> JobView:
         """Return a job after a change, and tell the streams of it."""
-        live, row = self.recorder.live(job_id), self.recorder.row(job_id)
-        if row is None:
+        found = self.recorder.find(job_id)
+        if found is None:
             raise ProblemError(404, f"there is no job {job_id!r}")
-        view = view_of(row, None if live is None else live.job, prefix)
+        row, job = found
+        view = view_of(row, job, prefix)
         self.events.add("job.changed", job_id, row.tenant, {"job": _short(view)})
         return view
 

@@ -135,18 +135,35 @@ class Recorder:
         with self._lock:
             return list(self._live.values())
 
-    def row(self, job_id: str) -> JobRow | None:
-        """Return the row of a job as it is now, also if the store is about to be told of its end."""
+    def find(self, job_id: str) -> tuple[JobRow, Job | None] | None:
+        """Return the row of a job as it is now, with the job while it has not ended.
+
+        Both are of one moment. A row without an end and without a job is of another process, or waits for one.
+        """
         live = self.live(job_id)
         if live is None:
-            return self._history.job(job_id)
-        has_ended = not live.row.state and live.job.moved_to.is_terminal
-        return ended_row(live.row, live.job) if has_ended else live.row
+            row = self._history.job(job_id)
+            return None if row is None else (row, None)
+        if live.row.state:
+            return live.row, None
+        if live.job.moved_to.is_terminal:
+            return ended_row(live.row, live.job), None  # the store is about to be told
+        return live.row, live.job
 
-    def unstored(self, job_id: str) -> Job | None:
-        """Return a job whose result no store has, while memory has it."""
+    def as_it_is(self, row: JobRow) -> tuple[JobRow, Job | None]:
+        """Return what a row that was read before has become, as `find` does."""
+        return (row, None) if row.state else self.find(row.id) or (row, None)
+
+    def row(self, job_id: str) -> JobRow | None:
+        """Return the row of a job as it is now, also if the store is about to be told of its end."""
+        found = self.find(job_id)
+        return None if found is None else found[0]
+
+    def in_memory(self, job_id: str) -> Job | None:
+        """Return a job whose replicates memory has: it has not ended, or no store has them yet, or ever will."""
         with self._lock:
-            return self._unstored.get(job_id)
+            live = self._live.get(job_id)
+            return self._unstored.get(job_id) if live is None else live.job
 
     def changed(self, job_id: str, **columns: Any) -> None:
         """Take note of columns of a row that were changed."""
@@ -269,7 +286,7 @@ class Recorder:
             ):
                 return  # a closing engine has left it in the journal, for the next one
             live.row = row
-        if row.state == "completed" and not self._is_stored(job):
+        if row.replicates_completed and not self._is_stored(row):
             self._keep_unstored(job)
 
         def written(error: Exception | None) -> None:
@@ -282,8 +299,8 @@ class Recorder:
         self.tallies.changed()
         self._tell(f"job.{row.state}", live)
 
-    def _is_stored(self, job: Job) -> bool:
-        return job.request.cache != "off" and job.store_error is None and self._engine.config.auto_store_completed
+    def _is_stored(self, row: JobRow) -> bool:
+        return bool(row.result_hash) and not row.store_error and self._engine.config.auto_store_completed
 
     def _keep_unstored(self, job: Job) -> None:
         with self._lock:

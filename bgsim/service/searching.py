@@ -62,9 +62,8 @@ def search(history: History, recorder: Recorder, query: JobQuery, wanted: set[st
     while True:
         page = history.jobs(query)
         for row in page:
-            live = recorder.live(row.id)
-            now = row if live is None else live.row
-            state = now.state or ("queued" if live is None else live.job.state.value)
+            now, job = recorder.as_it_is(row)
+            state = now.state or ("queued" if job is None else job.state.value)
             if not wanted or state in wanted:
                 found.append(now)
         if len(found) >= query.limit or len(page) < query.limit:

@@ -129,7 +129,7 @@ def test_nothing_shows_a_secret(one: Served, caplog: pytest.LogCaptureFixture) -
     logged = [record.getMessage() for record in caplog.records if record.name.startswith("bgsim")]  # not the client's
     told = "\n".join([*answers, *logged])
     assert job["webhook"] == "https://93.184.216.34/hook"
-    for hidden in (secret, text, text.rpartition("_")[2], "one-time-secret"):
+    for hidden in (secret, text, text.split("_", 2)[2], "one-time-secret"):
         assert hidden not in told
 
 

@@ -26,6 +26,7 @@ from bgsim.storage.history import JobRow
 from bgsim.storage.times import time_text
 
 if TYPE_CHECKING:
+    from bgsim.job import Job
     from bgsim.request import Request
     from bgsim.service.core import Service
     from bgsim.service.recorder import Live
@@ -141,8 +142,7 @@ def _answer_again(call: Call, row: JobRow, digest: str) -> Answer:
             f"this Idempotency-Key stands for another request, which became {row.id}; a new request needs a new key",
             errors=[FieldProblem("used for another request", parameter="Idempotency-Key")],
         )
-    live = call.service.recorder.live(row.id)
-    view = view_of(row if live is None else live.row, None if live is None else live.job, call.prefix)
+    view = view_of(*call.service.recorder.as_it_is(row), call.prefix)
     return _accepted(call, view, {"Idempotency-Replayed": "true"})
 
 
@@ -191,8 +191,8 @@ def accepted(call: Call, job_id: str) -> Answer:
 # ---- seeing --------------------------------------------------------------------------------------------
 
 
-def find_row(call: Call) -> JobRow:
-    """Return the row of the job that the path names.
+def find_job(call: Call) -> tuple[JobRow, Job | None]:
+    """Return the row of the job that the path names, with the job while it has not ended.
 
     Raises
     ------
@@ -200,23 +200,20 @@ def find_row(call: Call) -> JobRow:
         404 if there is none that the caller may see; 410 if it is forgotten, for a caller who sees all.
     """
     job_id = call.path["id"]
-    row = call.service.recorder.row(job_id)
-    if row is not None and call.caller.sees(row.tenant):
-        return row
-    if row is None and not call.caller.tenant and call.service.engine.has_named(job_id):  # by then it is nobody's
+    found = call.service.recorder.find(job_id)
+    if found is not None and call.caller.sees(found[0].tenant):
+        return found
+    if found is None and not call.caller.tenant and call.service.engine.has_named(job_id):  # by then it is nobody's
         raise ProblemError(410, f"{job_id} ended long ago and is forgotten; its result may still be in the store")
     raise ProblemError(404, f"there is no job {job_id!r}")
 
 
 def current_view(call: Call, job_id: str) -> JobView:
     """Return a job as it is now."""
-    live = call.service.recorder.live(job_id)
-    if live is not None:
-        return view_of(live.row, live.job, call.prefix)
-    row = call.service.history.job(job_id)
-    if row is None:
+    found = call.service.recorder.find(job_id)
+    if found is None:
         raise ProblemError(404, f"there is no job {job_id!r}")
-    return view_of(row, None, call.prefix)
+    return view_of(*found, call.prefix)
 
 
 @routes.get("/jobs", "read", query=JobsQuery, answer=JobList, statuses=(422,), takes_parameters=True)
@@ -241,8 +238,7 @@ def list_jobs(call: Call) -> Answer:
 
 
 def _listed(call: Call, row: JobRow) -> JobView:
-    live = call.service.recorder.live(row.id)
-    return view_of(row, None if live is None or row.state else live.job, call.prefix, whole=False)
+    return view_of(*call.service.recorder.as_it_is(row), call.prefix, whole=False)
 
 
 def cursor_of(row: JobRow) -> str:
@@ -274,9 +270,8 @@ def _query_of(call: Call, cursor: str) -> str:
 @routes.get("/jobs/{id}", "read", answer=JobView, statuses=(304, 404, 410))
 def show_job(call: Call) -> Answer:
     """Show a job: what it does, how far it is, why it waits, how it ended."""
-    row = find_row(call)
-    live = call.service.recorder.live(row.id)
-    view = view_of(row, None if live is None else live.job, call.prefix)
+    row, job = find_job(call)
+    view = view_of(row, job, call.prefix)
     body = msgspec.json.encode(view)
     tag = f'W/"{zlib.crc32(body):08x}-{len(body):x}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
@@ -298,10 +293,10 @@ def find_live(call: Call, verb: str) -> Live:
     ProblemError
         409 that names its state.
     """
-    row = find_row(call)
+    row, _ = find_job(call)
     live = call.service.recorder.live(row.id)
     if live is None or live.job.moved_to.is_terminal:
-        state = (row if live is None else live.row).state or "of another process"
+        state = call.service.recorder.as_it_is(row)[0].state or "of another process"
         raise ProblemError(409, f"{row.id} is {state}, so it cannot be {verb}")
     return live
 
@@ -318,7 +313,7 @@ def change_job(call: Call) -> Answer:
         options = {**read_object(live.row.options), "priority": Priority.of(changes.priority).name.lower()}
         call.service.change(live.row.id, options=json.dumps(options))
     if changes.tags is not None:
-        call.service.change(find_row(call).id, tags=json.dumps(list(dict.fromkeys(changes.tags))))
+        call.service.change(find_job(call)[0].id, tags=json.dumps(list(dict.fromkeys(changes.tags))))
     return Answer(call.service.told_of_change(call.path["id"], call.prefix))
 
 
@@ -363,7 +358,7 @@ def resume(call: Call) -> Answer:
 )
 def retry(call: Call) -> Answer | Later:
     """Run a job that has ended again, as it was or with changes; a failed one leaves the dead letters."""
-    row = find_row(call)
+    row, _ = find_job(call)
     if not row.state:
         raise ProblemError(409, f"{row.id} has not ended, so it cannot be run again")
     changes = {name: value for name, value in msgspec.structs.asdict(call.body).items() if value is not None}

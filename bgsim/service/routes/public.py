@@ -16,7 +16,7 @@ from bgsim.parameters.parameter_class import parameter_class
 from bgsim.service.access import ROLES, cookie_header
 from bgsim.service.events import Event
 from bgsim.service.problems import ProblemError
-from bgsim.service.routes.jobs import find_row
+from bgsim.service.routes.jobs import find_job
 from bgsim.service.routing import Answer, Call, Routes
 from bgsim.service.views import plain, view_of
 from bgsim.simulation import Simulation
@@ -223,11 +223,11 @@ def follow_all(call: Call) -> Answer:
 @routes.get("/jobs/{id}/events", "read", answer=str, media_types=(EVENT_STREAM,), statuses=(404, 410, 503))
 def follow_job(call: Call) -> Answer:
     """Follow one job to its end, as server-sent events; the first is where it is now."""
-    row = find_row(call)
+    row, _ = find_job(call)
     answer = _streamed(call, lambda event: event.job == row.id)
     stream = answer.body
-    live = call.service.recorder.live(row.id)  # after the stream has begun, so that an end between is in it
-    row, job = (row, None) if live is None else (live.row, live.job)
+    live = call.service.recorder.live(row.id)  # after the stream has begun: an end that is not told yet will be in it
+    row, job = call.service.recorder.as_it_is(row) if live is None else (live.row, live.job)
     stream.ends_with, stream.is_over = row.id, bool(row.state)
     if not call.headers.get("last-event-id") or stream.missed or row.state:
         name = f"job.{row.state}" if row.state else "job.changed"

@@ -17,7 +17,7 @@ from bgsim.checks import one_of, refused
 from bgsim.kernels.outputs import flat_columns
 from bgsim.service.problems import ProblemError
 from bgsim.service.replays import WAITED_S, replayed
-from bgsim.service.routes.jobs import find_row
+from bgsim.service.routes.jobs import find_job
 from bgsim.service.routing import Answer, Call, Later, Routes
 from bgsim.service.views import plain
 from bgsim.storage.npz import write_arrays
@@ -99,34 +99,31 @@ class ReplayView(msgspec.Struct):
 
 
 def result_of(call: Call, row: JobRow, *, partial: bool = False) -> SimulationResult:
-    """Return the result of a job, or what is finished of it.
+    """Return the result of a job, or what is finished of it; the row is of this moment.
 
     Raises
     ------
     ProblemError
         409 if it has none, or not yet; 410 if the store has it no more.
     """
-    live = call.service.recorder.live(row.id)
-    job = live.job if live is not None else call.service.recorder.unstored(row.id)
-    if job is not None and partial:
-        return job.partial()
-    if job is not None and job.done() and not job.cancelled() and job.exception() is None:
-        return job.result()
-    if not row.state and job is not None:
-        raise ProblemError(
-            409,
-            f"{row.id} is {job.state.value}; ask again when it has ended, or with ?partial=true for what is finished",
-            headers={"Retry-After": "1"},
-        )
+    job = call.service.recorder.in_memory(row.id)
+    if not row.state:
+        if partial and job is not None:
+            return job.partial()
+        state = "with another process" if job is None else job.state.value
+        how = "" if job is None else ", or with ?partial=true for what is finished"
+        raise ProblemError(409, f"{row.id} is {state}; ask again when it has ended{how}", headers={"Retry-After": "1"})
     if row.state != "completed" and not partial:
         raise ProblemError(409, f"{row.id} is {row.state}, so it has no result; ?partial=true gives what was finished")
+    if not row.replicates_completed:
+        raise ProblemError(409, f"{row.id} is {row.state}, and no replicate of it was finished")
+    if job is not None:
+        return job.result() if row.state == "completed" else job.partial()
     return _stored(call, row)
 
 
 def _stored(call: Call, row: JobRow) -> SimulationResult:
     store, wanted = call.service.engine.store, row.replicates_completed
-    if not wanted:
-        raise ProblemError(409, f"{row.id} is {row.state}, and no replicate of it was finished")
     found = store.get(row.result_hash) if row.result_hash else None
     if found is None or (row.state == "completed" and found.replicates < wanted):
         raise ProblemError(410, f"the store no longer has the result of {row.id}; submit it again")
@@ -148,7 +145,7 @@ def show_result(call: Call) -> Answer:
     As JSON, CSV, `.npy` (one column) or `.npz`, by `Accept`. `columns` names some, separated by commas; `first` and
     `count` choose replicates. A result never changes, so it may be kept for ever.
     """
-    row = find_row(call)
+    row, _ = find_job(call)
     partial = _is_partial(call, row)
     kind = _format(call.headers.get("accept", ""))
     tag = f'"{row.result_hash}-{row.replicates}-{_part(call.query)}-{kind.rpartition("/")[2]}"'
@@ -269,16 +266,14 @@ def _csv(part: Mapping[str, NDArray[Any]], first: int) -> Iterator[bytes]:
 @routes.get("/jobs/{id}/summary", "read", query=SummaryQuery, answer=SummaryView, statuses=(404, 409, 410, 422))
 def show_summary(call: Call) -> Answer:
     """Show statistics of each output, also of the finished replicates of a job that runs."""
-    row = find_row(call)
-    live = call.service.recorder.live(row.id)
-    running = live is not None and not live.row.state
+    row, running = find_job(call)
     result = result_of(call, row, partial=row.state != "completed")
-    if running and live is not None and result.replicates > _SUMMARISED:
-        outputs = _means(live.job, result)
+    if running is not None and result.replicates > _SUMMARISED:
+        outputs = _means(running, result)
     else:
         outputs = {name: _statistics(each) for name, each in result.summary().items()} if result.replicates else {}
-    histogram = _histogram(call, result, live.job if running and live is not None else None)
-    state = live.job.state.value if running and live is not None else row.state
+    histogram = _histogram(call, result, running)
+    state = row.state if running is None else running.state.value
     return Answer(SummaryView(result.replicates, row.replicates, state, outputs, histogram))
 
 
@@ -321,7 +316,7 @@ def _histogram(call: Call, result: SimulationResult, job: Any) -> HistogramView 
 @routes.get("/jobs/{id}/logs", "read", answer=LogsView, statuses=(404, 410))
 def show_logs(call: Call) -> Answer:
     """Show what a simulation in plain Python has logged; kept for the time that the engine remembers a job."""
-    row = find_row(call)
+    row, _ = find_job(call)
     records = [
         {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
@@ -337,7 +332,7 @@ def show_logs(call: Call) -> Answer:
 @routes.get("/jobs/{id}/replicates/{index}", "read", answer=ReplayView, statuses=(404, 409, 410, 422))
 def show_replicate(call: Call) -> Later:
     """Replay one replicate, in plain Python with its own stream."""
-    row = find_row(call)
+    row, _ = find_job(call)
     text = call.path["index"]
     index = int(text) if text.isdecimal() and len(text) < 20 else -1
     if not 0 <= index < row.replicates:

@@ -270,17 +270,16 @@ def _varied(parameters: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _point(call: Call, row: JobRow, varied: dict[str, Any]) -> PointView:
-    live = call.service.recorder.live(row.id)
-    if live is None or live.row.state:
-        row = row if live is None else live.row
+    row, job = call.service.recorder.as_it_is(row)
+    if job is None:
         done = row.replicates_completed / row.replicates
         return PointView(varied, row.id, row.state or "queued", done, _stored_means(call, row), row.error or None)
-    status = live.job.status()
+    status = job.status()
     means: dict[str, float | None] = {}
     if status.state is JobState.RUNNING:
-        for output in live.job.simulation.outputs:
+        for output in job.simulation.outputs:
             if output.is_real_number:
-                means[output.name] = _number(live.job.estimate(output.name, further=_LOOKED_AT).mean)
+                means[output.name] = _number(job.estimate(output.name, further=_LOOKED_AT).mean)
     return PointView(varied, row.id, status.state.value, status.fraction, means, status.error)
 
 
@@ -293,7 +292,7 @@ def _stored_means(call: Call, row: JobRow) -> dict[str, float | None]:
         known = call.service.simulations.known(row.simulation)
         first = store.load_result(found, known, replicates=min(wanted, _LOOKED_AT))
         return {name: _number(each.mean) for name, each in first.summary().items()}
-    job = call.service.recorder.unstored(row.id)
+    job = call.service.recorder.in_memory(row.id)
     if job is None or not job.partial().replicates:
         return {}
     return {name: _number(each.mean) for name, each in job.partial().summary().items()}
