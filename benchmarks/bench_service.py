@@ -20,9 +20,10 @@ from typing import Any
 import bgsim
 import bgsim.service
 from benchmarks.harness import Case, report
+from bgsim.config import Nice
 from bgsim.models.options import asian_call
 from bgsim.service.settings import RoleLimits
-from bgsim.ui.serve_cli import SWITCH_S
+from bgsim.ui.serve_cli import SWITCH_S, WORKER_NICE
 
 A_MINUTE = 1000
 SECONDS = 60.0
@@ -86,15 +87,15 @@ def client(url: str, token: str) -> None:
     print(json.dumps(found))
 
 
-def submissions(title: str, background: bgsim.Simulation, replicates: int, parameters: Any = None) -> None:
+def submissions(title: str, background: bgsim.Simulation, replicates: int, nice: Nice = WORKER_NICE) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        bgsim.Engine(Path(folder) / "runs.db", worker_nice=10, max_concurrent_simulations=8) as engine,
+        bgsim.Engine(Path(folder) / "runs.db", worker_nice=nice, max_concurrent_simulations=8) as engine,
     ):
         service = bgsim.service.serve(engine, port=0)
         service.service.simulations.add(draw)
         draw.warmup()
-        jobs = [engine.submit(background, parameters, replicates=replicates, seed=n, cache="off") for n in range(2)]
+        jobs = [engine.submit(background, replicates=replicates, seed=n, cache="off") for n in range(2)]
         while not all(job.status().replicates_completed for job in jobs):
             time.sleep(0.05)
         done = subprocess.run(
@@ -161,7 +162,8 @@ def _resident() -> float:
 
 
 def main() -> None:
-    submissions("both cores run kernels", asian_call, 1_000_000_000)
+    submissions("both cores run kernels", asian_call, 300_000_000)
+    submissions('both cores run kernels, with worker_nice="idle"', asian_call, 300_000_000, "idle")
     sys.setswitchinterval(SWITCH_S)  # as `bgsim serve` does
     submissions("both cores run plain Python, which holds the GIL", holds_the_gil, 10_000_000)
     streams()

@@ -16,6 +16,8 @@ from bgsim.tables import Table, Tabular
 IdentityMode: TypeAlias = Literal["warn", "strict"]
 IDENTITY_MODES = get_args(IdentityMode)
 
+Nice: TypeAlias = int | Literal["idle"]
+
 
 def _cores() -> int:
     """Return how many cores this process may use."""
@@ -26,7 +28,7 @@ class EngineSettings(TypedDict, total=False):
     """The attributes of `EngineConfig` as keywords of an engine, for checkers of types."""
 
     workers: int
-    worker_nice: int
+    worker_nice: Nice
     max_concurrent_simulations: int
     max_queue_size: int
     chunk_target_ms: float
@@ -58,9 +60,10 @@ class EngineConfig(Tabular):
     ----------
     workers : int
         Threads that run kernels; by default the cores that this process may use.
-    worker_nice : int
+    worker_nice : int or "idle"
         By how much the system prefers other threads to these, 0 to 19, on Linux: a window, a notebook or a service then
-        answers sooner while all cores compute. Other programs are preferred, too.
+        answers sooner while all cores compute. Other programs are preferred, too. With "idle" they compute only when a
+        core has nothing else to do: soonest answers, for a machine on which no other program computes.
     max_concurrent_simulations : int
         How many jobs run at a time, sharing the workers.
     max_queue_size : int
@@ -107,7 +110,7 @@ class EngineConfig(Tabular):
     """
 
     workers: int = field(default_factory=_cores)
-    worker_nice: int = 0
+    worker_nice: Nice = 0
     max_concurrent_simulations: int = 3
     max_queue_size: int = 1000
     chunk_target_ms: float = 20.0
@@ -138,7 +141,11 @@ class EngineConfig(Tabular):
             "max_result_bytes",
         ):
             object.__setattr__(self, name, check_integer(name, getattr(self, name)))
-        object.__setattr__(self, "worker_nice", check_integer("worker_nice", self.worker_nice, least=0, most=19))
+        if self.worker_nice != "idle":
+            nice = check_integer(
+                "worker_nice", self.worker_nice, least=0, most=19, allowed='an integer from 0 to 19, or "idle"'
+            )
+            object.__setattr__(self, "worker_nice", nice)
         for name in (
             "chunk_target_ms",
             "progress_update_interval_ms",

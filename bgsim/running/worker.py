@@ -17,6 +17,7 @@ from bgsim.threads.locks import Thread
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
+    from bgsim.config import Nice
     from bgsim.kernels.stream import WorkerStream
     from bgsim.running.calls import Call
     from bgsim.running.checkpoints import Checkpoint
@@ -100,12 +101,12 @@ class Worker:
         self._in_main = True  # until a thread of its own runs it
         self._tasks = tasks
         self._stream: WorkerStream | None = None
-        self._nice = 0
+        self._nice: Nice = 0
         self._thread = Thread(self._run, name=f"bgsim-worker-{number}")
 
     # ---- the thread ----------------------------------------------------------------------------------
 
-    def start(self, nice: int = 0) -> None:
+    def start(self, nice: Nice = 0) -> None:
         """Start the thread; the system prefers others to it by so much, on Linux, where threads have priorities."""
         self._nice = nice
         start_thread(self._thread)
@@ -150,7 +151,11 @@ class Worker:
         if self._nice and sys.platform == "linux":
             number = threading.get_native_id()
             with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, number, min(19, os.getpriority(os.PRIO_PROCESS, number) + self._nice))
+                if self._nice == "idle":
+                    os.sched_setscheduler(number, os.SCHED_IDLE, os.sched_param(0))
+                else:
+                    own = os.getpriority(os.PRIO_PROCESS, number)
+                    os.setpriority(os.PRIO_PROCESS, number, min(19, own + self._nice))
         try:
             self._work()
         finally:

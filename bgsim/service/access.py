@@ -34,6 +34,7 @@ ROLES: Mapping[str, tuple[Verb, ...]] = {
 }
 
 COOKIE = "bgsim_session"
+"""The start of the cookie's name. A port follows, for browsers give all ports of a host the same cookies."""
 
 LOCAL = "local"
 """The id of the token of a store that has none."""
@@ -114,9 +115,8 @@ class Access:
         if scheme:
             found = self._known(text.strip()) if scheme.lower() == "bearer" else None
         else:
-            text = cookie_parser(headers.get("cookie", "")).get(
-                COOKIE, ""
-            )  # other programs of this machine set odd ones
+            cookies = cookie_parser(headers.get("cookie", ""))  # which takes the odd ones that other programs set
+            text = cookies.get(_cookie_name(headers), "")
             found = self._known(text, by_cookie=True) if text else None
         if found is None:
             what = "this token is unknown, expired or revoked" if scheme or text else "a token is needed"
@@ -163,10 +163,17 @@ def check_origin(headers: Mapping[str, str], scheme: str) -> None:
     raise ProblemError(403, "a change by cookie must come from the service's own page; a program sends a token instead")
 
 
-def cookie_header(token: str, path: str, *, is_secure: bool) -> str:
-    """Return the header that sets the cookie, or, for an empty token, deletes it."""
+def _cookie_name(headers: Mapping[str, str]) -> str:
+    _, _, port = headers.get("host", "").rpartition(":")
+    return f"{COOKIE}_{port}" if port.isdecimal() and port.isascii() else COOKIE
+
+
+def cookie_header(headers: Mapping[str, str], token: str, path: str, *, is_secure: bool) -> str:
+    """Return the header that sets the cookie, or, for an empty token, deletes it; `headers` are the request's."""
     age = "; Max-Age=0" if not token else ""
-    return f"{COOKIE}={token}; Path={path}; HttpOnly; SameSite=Strict{'; Secure' if is_secure else ''}{age}"
+    return (
+        f"{_cookie_name(headers)}={token}; Path={path}; HttpOnly; SameSite=Strict{'; Secure' if is_secure else ''}{age}"
+    )
 
 
 def _digest(text: str) -> bytes:

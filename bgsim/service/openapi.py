@@ -42,7 +42,12 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "schemas": schemas,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A token that `bgsim token new` made"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "bgsim_session", "description": "Of the page"},
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "bgsim_session_8517",
+                    "description": "Of the page; its name ends with the port",
+                },
             },
         },
     }

@@ -32,7 +32,7 @@ def page_routes(service: Service) -> list[BaseRoute]:
             response: Response = RedirectResponse(f"{prefix}/", 303)
             if token is not None:
                 secure = request.url.scheme == "https"
-                response.headers["Set-Cookie"] = cookie_header(token, f"{prefix}/", is_secure=secure)
+                response.headers["Set-Cookie"] = cookie_header(request.headers, token, f"{prefix}/", is_secure=secure)
             response.headers["Cache-Control"] = "no-store"
             return response
         text = (folder / "index.html").read_text("utf-8")

@@ -131,5 +131,8 @@ def test_workers_let_other_threads_go_first() -> None:
         own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         found = engine.executor().submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
     assert found == min(19, own + 7)
-    with pytest.raises(InvalidInputError, match="worker_nice must be an integer from 0 to 19"):
-        bgsim.Engine(worker_nice=20)
+    with bgsim.Engine(workers=1, worker_nice="idle") as engine:
+        assert engine.executor().submit(lambda: os.sched_getscheduler(0)).result() == os.SCHED_IDLE
+    for wrong in (20, "ilde"):
+        with pytest.raises(InvalidInputError, match='worker_nice must be an integer from 0 to 19, or "idle"'):
+            bgsim.Engine(worker_nice=wrong)

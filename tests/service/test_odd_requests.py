@@ -31,15 +31,31 @@ def says_surrogates(p: Any, rng: Any) -> float:
     raise ValueError("no file \udc80")
 
 
+def session(one: Served) -> str:
+    """Return the cookie of the page."""
+    return f"bgsim_session_{one.running.url.rpartition(':')[2]}={one.running.token}"
+
+
 def test_an_origin_that_is_no_address_is_refused(one: Served) -> None:
-    with one.client(Cookie=f"bgsim_session={one.running.token}", Origin="http://[") as http:
+    with one.client(Cookie=f"{session(one)}", Origin="http://[") as http:
         assert http.post("/v1/engine/pause").status_code == 403
 
 
 @pytest.mark.parametrize("odd", ['x={"a":1}', "a b c", 'y="', "z=\x7f"])
 def test_odd_cookies_of_other_programs_do_not_hide_the_session(one: Served, odd: str) -> None:
-    with one.client(Cookie=f"{odd}; bgsim_session={one.running.token}") as http:
+    with one.client(Cookie=f"{odd}; {session(one)}") as http:
         assert http.get("/v1/session").status_code == 200
+
+
+def test_two_services_of_a_machine_leave_each_other_s_cookies_alone(one: Served) -> None:
+    with served() as other, one.client() as browser:
+        cookies = []
+        for service in (one, other):
+            made = browser.post(f"{service.running.url}/v1/session", json={"token": service.running.token})
+            cookies.append(made.headers["set-cookie"].partition("=")[0])
+        assert cookies[0] != cookies[1]
+        for service in (one, other):
+            assert browser.get(f"{service.running.url}/v1/session").status_code == 200
 
 
 def test_a_last_event_id_of_any_length_is_answered(one: Served) -> None:

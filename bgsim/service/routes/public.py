@@ -189,14 +189,16 @@ def begin_session(call: Call) -> Answer:
     """Exchange a token for a cookie, which scripts of a page cannot read."""
     token = call.body.token.strip()
     call.service.access.caller({"authorization": f"Bearer {token}"})
-    header = cookie_header(token, f"{call.prefix}/", is_secure=call.is_secure)
+    header = cookie_header(call.headers, token, f"{call.prefix}/", is_secure=call.is_secure)
     return Answer(None, 204, {"Set-Cookie": header})
 
 
 @routes.delete("/session", None, status=204)
 def end_session(call: Call) -> Answer:
     """Delete the cookie."""
-    return Answer(None, 204, {"Set-Cookie": cookie_header("", f"{call.prefix}/", is_secure=call.is_secure)})
+    return Answer(
+        None, 204, {"Set-Cookie": cookie_header(call.headers, "", f"{call.prefix}/", is_secure=call.is_secure)}
+    )
 
 
 # ---- events --------------------------------------------------------------------------------------------
