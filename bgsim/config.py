@@ -141,7 +141,7 @@ class EngineConfig(Tabular):
             "max_result_bytes",
         ):
             object.__setattr__(self, name, check_integer(name, getattr(self, name)))
-        if self.worker_nice != "idle":
+        if not (isinstance(self.worker_nice, str) and self.worker_nice == "idle"):
             nice = check_integer(
                 "worker_nice", self.worker_nice, least=0, most=19, allowed='an integer from 0 to 19, or "idle"'
             )

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import HANDSHAKE_S
 from kernels import one_draw
@@ -133,6 +134,6 @@ def test_workers_let_other_threads_go_first() -> None:
     assert found == min(19, own + 7)
     with bgsim.Engine(workers=1, worker_nice="idle") as engine:
         assert engine.executor().submit(lambda: os.sched_getscheduler(0)).result() == os.SCHED_IDLE
-    for wrong in (20, "ilde"):
+    for wrong in (20, "ilde", np.array([1, 2])):
         with pytest.raises(InvalidInputError, match='worker_nice must be an integer from 0 to 19, or "idle"'):
             bgsim.Engine(worker_nice=wrong)
