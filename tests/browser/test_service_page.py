@@ -399,10 +399,12 @@ def test_over_plain_http_a_tab_without_locks_has_its_own_stream(tmp_path: Path) 
 
 
 def test_what_happened_while_the_connection_was_down_is_caught_up_with(tmp_path: Path) -> None:
-    with desk(tmp_path, prefix="/sim") as at:
+    with desk(tmp_path, signed_in=False, prefix="/sim") as at:
         job = at.one.submit("asian_call", replicates=LONG)
         behind = at.url.removesuffix("/sim")
         with proxied(behind, "/sim") as url:
+            at.page.goto(f"{url}/?{at.one.running.page_url.partition('?')[2]}")
+            at.head("Overview")
             at.page.goto(f"{url}/#/jobs/{job['id']}")
             at.state("running")
             expect(at.page.locator(".stream")).to_have_text("Live")
