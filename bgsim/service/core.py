@@ -273,14 +273,23 @@ class Service:
 
     # ---- what clients are told -------------------------------------------------------------------------
 
-    def told_of_change(self, job_id: str, prefix: str) -> JobView:
-        """Return a job after a change, and tell the streams of it."""
+    def view(self, job_id: str, prefix: str) -> JobView:
+        """Return a job as it is now.
+
+        Raises
+        ------
+        ProblemError
+            404 if there is none.
+        """
         found = self.recorder.find(job_id)
         if found is None:
             raise ProblemError(404, f"there is no job {job_id!r}")
-        row, job = found
-        view = view_of(row, job, prefix)
-        self.events.add("job.changed", job_id, row.tenant, {"job": _short(view)})
+        return view_of(*found, prefix)
+
+    def told_of_change(self, job_id: str, prefix: str) -> JobView:
+        """Return a job after a change, and tell the streams of it."""
+        view = self.view(job_id, prefix)
+        self.events.add("job.changed", job_id, view.tenant or "", {"job": _short(view)})
         return view
 
     def _tell(self, name: str, live: Live) -> None:

@@ -148,7 +148,7 @@ def _answer_again(call: Call, row: JobRow, digest: str) -> Answer:
 
 def _submitted(call: Call, live: Live) -> Answer | Later:
     def then() -> Answer:
-        view = current_view(call, live.row.id)
+        view = call.service.view(live.row.id, call.prefix)
         return _accepted(call, view, {}, done=view.state in ("completed", "failed", "cancelled"))
 
     seconds = _preferred_wait_s(call.headers.get("prefer", ""))
@@ -185,7 +185,9 @@ def _preferred_wait_s(header: str) -> float:
 
 def accepted(call: Call, job_id: str) -> Answer:
     """Answer with a job that has been submitted, and where it is."""
-    return Answer(current_view(call, job_id), 202, {"Location": call.link(f"/jobs/{job_id}"), "Retry-After": "1"})
+    return Answer(
+        call.service.view(job_id, call.prefix), 202, {"Location": call.link(f"/jobs/{job_id}"), "Retry-After": "1"}
+    )
 
 
 # ---- seeing --------------------------------------------------------------------------------------------
@@ -206,14 +208,6 @@ def find_job(call: Call) -> tuple[JobRow, Job | None]:
     if found is None and not call.caller.tenant and call.service.engine.has_named(job_id):  # by then it is nobody's
         raise ProblemError(410, f"{job_id} ended long ago and is forgotten; its result may still be in the store")
     raise ProblemError(404, f"there is no job {job_id!r}")
-
-
-def current_view(call: Call, job_id: str) -> JobView:
-    """Return a job as it is now."""
-    found = call.service.recorder.find(job_id)
-    if found is None:
-        raise ProblemError(404, f"there is no job {job_id!r}")
-    return view_of(*found, call.prefix)
 
 
 @routes.get("/jobs", "read", query=JobsQuery, answer=JobList, statuses=(422,), takes_parameters=True)
