@@ -38,9 +38,15 @@ from bgsim import logs as logs  # at once: it sees to what the loggers write
 from bgsim.simulation import Simulation, simulation
 
 if TYPE_CHECKING:
+    from bgsim import errors as errors
+    from bgsim import models as models
+    from bgsim import progress as progress
+    from bgsim import registry as registry
+    from bgsim import service as service
+    from bgsim import storage as storage
     from bgsim.clock import Clock, ManualClock
     from bgsim.config import EngineConfig
-    from bgsim.control import report_fraction, stop_requested
+    from bgsim.control import Control, report_fraction, stop_requested
     from bgsim.engine import Engine, engines, run
     from bgsim.job import Job, JobState, JobStatus
     from bgsim.jobs.parameter_rows import parameter_sets
@@ -51,12 +57,14 @@ if TYPE_CHECKING:
     from bgsim.result import SimulationResult
     from bgsim.retry import Retry
     from bgsim.storage import MemoryStore, ResultStore
-    from bgsim.streams import replicate_rng
+    from bgsim.streams import Rng, replicate_rng
+    from bgsim.ui import notebook as notebook
     from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning
 
 _PUBLIC = {
     "BiasedDrawWarning": "user_warnings",
     "Clock": "clock",
+    "Control": "control",
     "Engine": "engine",
     "EngineConfig": "config",
     "IdentityWarning": "user_warnings",
@@ -70,6 +78,7 @@ _PUBLIC = {
     "ProgressUpdate": "progress",
     "ResultStore": "storage",
     "Retry": "retry",
+    "Rng": "streams",
     "SimulationResult": "result",
     "UpdateType": "progress",
     "engines": "engine",
@@ -93,6 +102,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BiasedDrawWarning",
     "Clock",
+    "Control",
     "Engine",
     "EngineConfig",
     "IdentityWarning",
@@ -106,6 +116,7 @@ __all__ = [
     "ProgressUpdate",
     "ResultStore",
     "Retry",
+    "Rng",
     "Simulation",
     "SimulationResult",
     "UpdateType",
@@ -121,7 +132,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _import(name: str) -> Any:
     if name in _PUBLIC:
         value = getattr(importlib.import_module(f"bgsim.{_PUBLIC[name]}"), name)
     elif name in _MODULES:
@@ -130,6 +141,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'bgsim' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # or a checker of types would take any name for one of bgsim
+    __getattr__ = _import
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -9,12 +9,12 @@ the stop would never be seen.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Control: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+"""The type of a control block, to annotate the third argument of a simulation: int64 of shape (8,)."""
 
 ORDER, DONE, OBSERVED, FRACTION = range(4)
 """Slots: the order; replicates done in this chunk; whether the kernel saw a stop; fraction of this replicate."""
@@ -28,19 +28,19 @@ FRACTION_UNIT = 2**52
 _LINE_BYTES = 64
 
 
-def new_control_block() -> NDArray[np.int64]:
+def new_control_block() -> Control:
     """Return a zeroed block, int64 of shape (8,), aligned to a cache line of its own."""
     raw = np.zeros(2 * _LINE_BYTES, np.uint8)
     offset = -raw.ctypes.data % _LINE_BYTES
     return raw[offset : offset + _LINE_BYTES].view(np.int64)
 
 
-def stop_requested(control: NDArray[np.int64]) -> bool:
+def stop_requested(control: Control) -> bool:
     """Tell whether the replicate should give up; for kernels that run long.
 
     Parameters
     ----------
-    control : ndarray of int64, shape (8,)
+    control : Control
         The third argument of the simulation.
 
     Returns
@@ -55,12 +55,12 @@ def stop_requested(control: NDArray[np.int64]) -> bool:
     return True
 
 
-def report_fraction(control: NDArray[np.int64], fraction: float) -> None:
+def report_fraction(control: Control, fraction: float) -> None:
     """Say how far this replicate is, from 0 to 1; for kernels that run long.
 
     Parameters
     ----------
-    control : ndarray of int64, shape (8,)
+    control : Control
         The third argument of the simulation.
     fraction : float
         Part of the replicate that is done. Costs one store.

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import secrets
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -33,6 +33,7 @@ from bgsim.jobs.hosting import HostVerbs
 from bgsim.jobs.pauses import PauseVerbs
 from bgsim.jobs.recovery import Heartbeat, Recovery
 from bgsim.jobs.verbs import JobVerbs
+from bgsim.parameters.parameter_class import P
 from bgsim.priority import Priority, PriorityName
 from bgsim.progress import ProgressUpdate
 from bgsim.registry import find_if_named
@@ -145,8 +146,8 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
 
     def submit(
         self,
-        simulation: Simulation | str,
-        parameters: Any = None,
+        simulation: Simulation[P] | str,
+        parameters: P | Mapping[str, Any] | None = None,
         *,
         replicates: int,
         seed: int = 0,
@@ -170,7 +171,7 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         block: bool = False,
         block_timeout_s: float | None = None,
         durable: bool = False,
-    ) -> Job:
+    ) -> Job[P]:
         """Hand over a simulation and return its handle.
 
         Parameters
@@ -362,8 +363,8 @@ def engines() -> list[Engine]:
 
 
 def run(
-    simulation: Simulation | str,
-    parameters: Any = None,
+    simulation: Simulation[P] | str,
+    parameters: P | Mapping[str, Any] | None = None,
     *,
     replicates: int,
     seed: int = 0,

@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from bgsim.checks import NotPicklable, refused
 from bgsim.job_status import TERMINAL, TRANSITIONS, JobState, JobStatus
 from bgsim.live.results import LiveResults, Reader
+from bgsim.parameters.parameter_class import P
 from bgsim.tables import HasCard
 from bgsim.threads.locks import Future
 from bgsim.threads.noted import NotedWaiters
@@ -77,7 +78,7 @@ def is_users(callback: Callable[..., object]) -> bool:
     return getattr(callback, "__module__", None) != "asyncio.futures"
 
 
-class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
+class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generic[P]):
     """The handle of one submitted request; made by `Engine.submit`.
 
     It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. The engine's lock guards
@@ -169,12 +170,12 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
         self.reader = Reader()
 
     @property
-    def simulation(self) -> Simulation:
+    def simulation(self) -> Simulation[P]:
         """What runs."""
         return self.request.simulation
 
     @property
-    def parameters(self) -> ParameterSet:
+    def parameters(self) -> ParameterSet[P]:
         """What it runs with."""
         return self.request.parameters
 
@@ -319,7 +320,7 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"]):
         finally:
             wait.end()
 
-    def add_done_callback(self, fn: Callable[[Job], object]) -> None:
+    def add_done_callback(self, fn: Callable[[Job[P]], object]) -> None:
         """Have a function called with this job when it has ended; at the soonest if it has.
 
         It comes in the engine's callback thread, after the job's terminal update: never in a worker's, nor within

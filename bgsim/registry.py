@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bgsim.checks import refused
 from bgsim.errors import SimulationNotFoundError, brief, nearest
+from bgsim.parameters.parameter_class import P
 from bgsim.simulation import Simulation
 
 __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "find_simulation", "simulation_names"]
@@ -104,7 +105,7 @@ def find_known(name: str) -> Simulation | None:
     return found if isinstance(found, Simulation) else None
 
 
-def find_if_named(simulation: Simulation | str) -> Simulation:
+def find_if_named(simulation: Simulation[P] | str) -> Simulation[P]:
     """Return a simulation, or the one of that name; see `find_simulation`."""
     if isinstance(simulation, Simulation):
         return simulation

@@ -9,7 +9,7 @@ import typing
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, Unpack
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from bgsim import control as block
 from bgsim.checks import check_name, check_text
 from bgsim.defaults import JobDefaults
 from bgsim.errors import ParameterError
-from bgsim.kernels.definition import read_depends_on, read_signature, reduced
+from bgsim.kernels.definition import Declared, Kernel, read_depends_on, read_signature, reduced
 from bgsim.kernels.description import description
 from bgsim.kernels.outputs import put_replicate, read_outputs
 from bgsim.kernels.plain import ChunkRunner, numba_is_off, run_plain
+from bgsim.parameters.parameter_class import P
 from bgsim.parameters.parameter_set import ParameterSet, layout_of
 from bgsim.streams import replicate_rng
 from bgsim.threads.locks import Lock
@@ -28,16 +29,18 @@ from bgsim.threads.locks import Lock
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bgsim.control import Control
     from bgsim.identity.report import IdentityReport, ResultsByCode
     from bgsim.kernels.revision import Compiled, Revision
     from bgsim.priority import Priority, PriorityName
     from bgsim.retry import Retry
+    from bgsim.streams import Rng
 
 _MOST_COMPILED = 4
 """Compiled kernels are kept of this many recent identities, so a constant may go back and forth."""
 
 
-class Simulation:
+class Simulation(Generic[P]):
     """A function of one replicate, ready to be submitted; made by `simulation`.
 
     Calling it calls the plain function. It may be used from any thread.
@@ -70,7 +73,7 @@ class Simulation:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Kernel[P],
         *,
         outputs: Mapping[str, Any],
         name: str | None = None,
@@ -81,7 +84,7 @@ class Simulation:
         timeout_s: float | None = None,
         group: str | None = None,
         retry: Retry | None = None,
-        replay: Callable[[ParameterSet, np.random.Generator], Any] | None = None,
+        replay: Callable[[ParameterSet, Rng], Any] | None = None,
     ) -> None:
         if compile and not isinstance(function, types.FunctionType):
             raise ParameterError(
@@ -159,7 +162,7 @@ class Simulation:
 
         return explain(self.name, self.revision().identity, store, result)
 
-    def bind(self, parameters: Any = None) -> ParameterSet:
+    def bind(self, parameters: P | Mapping[str, Any] | None = None) -> ParameterSet[P]:
         """Check parameters and return them as an immutable set.
 
         Parameters
@@ -195,7 +198,7 @@ class Simulation:
             return None
         return self.replicate_bytes(ParameterSet())
 
-    def warmup(self, parameters: Any = None) -> Simulation:
+    def warmup(self, parameters: P | Mapping[str, Any] | None = None) -> Self:
         """Compile for these parameters' types now, rather than when the first job runs.
 
         Returns
@@ -285,11 +288,15 @@ class Simulation:
             arguments["function"].__annotations__ = hints
         self.__init__(**arguments)  # type: ignore[misc]
 
-    def __copy__(self, _memo: object = None) -> Simulation:
+    def __copy__(self, _memo: object = None) -> Self:
         return self
 
     __deepcopy__ = __copy__
 
+    @typing.overload
+    def __call__(self, p: P, rng: Rng) -> Any: ...
+    @typing.overload
+    def __call__(self, p: P, rng: Rng, control: Control) -> Any: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.function(*args, **kwargs)
@@ -302,38 +309,20 @@ class Simulation:
     _repr_html_ = description
 
 
+class Decorator(Protocol):
+    """What `simulation` returns without a function."""
+
+    def __call__(self, function: Kernel[P], /) -> Simulation[P]:
+        """Make a simulation of a function that computes one replicate."""
+        ...
+
+
 @typing.overload
-def simulation(
-    function: Callable[..., Any],
-    *,
-    outputs: Mapping[str, Any],
-    name: str | None = ...,
-    version: str = ...,
-    depends_on: tuple[Any, ...] | None = ...,
-    compile: bool = ...,
-    priority: Priority | PriorityName = ...,
-    timeout_s: float | None = ...,
-    group: str | None = ...,
-    retry: Retry | None = ...,
-    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = ...,
-) -> Simulation: ...
+def simulation(function: Kernel[P], **declared: Unpack[Declared]) -> Simulation[P]: ...
 @typing.overload
+def simulation(function: None = None, **declared: Unpack[Declared]) -> Decorator: ...
 def simulation(
-    function: None = ...,
-    *,
-    outputs: Mapping[str, Any],
-    name: str | None = ...,
-    version: str = ...,
-    depends_on: tuple[Any, ...] | None = ...,
-    compile: bool = ...,
-    priority: Priority | PriorityName = ...,
-    timeout_s: float | None = ...,
-    group: str | None = ...,
-    retry: Retry | None = ...,
-    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = ...,
-) -> Callable[[Callable[..., Any]], Simulation]: ...
-def simulation(
-    function: Callable[..., Any] | None = None,
+    function: Kernel[Any] | None = None,
     *,
     outputs: Mapping[str, Any],
     name: str | None = None,
@@ -344,8 +333,8 @@ def simulation(
     timeout_s: float | None = None,
     group: str | None = None,
     retry: Retry | None = None,
-    replay: Callable[[ParameterSet, np.random.Generator], Any] | None = None,
-) -> Simulation | Callable[[Callable[..., Any]], Simulation]:
+    replay: Callable[[ParameterSet, Rng], Any] | None = None,
+) -> Simulation[Any] | Decorator:
     """Make a simulation of a function that computes one replicate.
 
     Parameters

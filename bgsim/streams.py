@@ -10,7 +10,7 @@ sets with one seed share common random numbers.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from bgsim.checks import check_integer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
+Rng: TypeAlias = np.random.Generator
+"""The type of a replicate's stream, to annotate the second argument of a simulation."""
 
 MAX_REPLICATES = 2**63 - 1
 """Replicate indices are int64 in the kernel."""

@@ -40,7 +40,7 @@ SLOW = (
     "storage/test_store_stateful.py",
     "test_package.py::test_every_command_exists",
     "test_package.py::test_every_python_snippet_runs",
-    "test_types.py::test_mypy",
+    "test_types.py::test_a_",
     "ui/",
 )
 """What `make test-fast` leaves out, by the beginning of path and name: all that takes long by itself or in sum."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from bgsim.analysis import statistics
 from bgsim.analysis.intervals import half_width
+from bgsim.analysis.statistics import Count, Statistic
 from bgsim.analysis.summary import plain, span
 from bgsim.errors import brief
 from bgsim.parameters.alike import are_equal
@@ -49,13 +50,13 @@ class Difference:
         ones, those of the result that has fewer.
     """
 
-    mean: Any
-    standard_error: Any
-    low: Any
-    high: Any
+    mean: Statistic
+    standard_error: Statistic
+    low: Statistic
+    high: Statistic
     replicates: int
     paired: bool
-    valid: Any
+    valid: Count
 
     def __repr__(self) -> str:
         how = "paired" if self.paired else "independent"

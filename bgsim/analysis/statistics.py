@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Statistic: TypeAlias = float | np.ndarray[Any, np.dtype[Any]] | Any
+"""A number, or an array where a replicate has one. `Any` stands for what is rare: a complex number, and None."""
+
+Count: TypeAlias = int | np.ndarray[Any, np.dtype[np.int64]] | Any
+"""How many values, likewise."""
 
 
 def quiet() -> np.errstate:

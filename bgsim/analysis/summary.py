@@ -11,6 +11,7 @@ import numpy as np
 
 from bgsim.analysis import statistics
 from bgsim.analysis.intervals import check_confidence, interval
+from bgsim.analysis.statistics import Count, Statistic
 from bgsim.checks import is_number, refused
 from bgsim.errors import brief, printable
 from bgsim.tables import Table, Tabular
@@ -52,15 +53,15 @@ class ColumnSummary(Tabular):
     """
 
     count: int
-    mean: Any
-    sd: Any
-    standard_error: Any
-    minimum: Any
-    maximum: Any
-    quantiles: dict[float, Any]
-    valid: Any = None
-    low: Any = None
-    high: Any = None
+    mean: Statistic
+    sd: Statistic
+    standard_error: Statistic
+    minimum: Statistic
+    maximum: Statistic
+    quantiles: dict[float, Statistic]
+    valid: Count = None
+    low: Statistic = None
+    high: Statistic = None
 
     def _table(self) -> Table:
         names = ("count", "valid", "mean", "standard_error", "sd", "minimum", "maximum", "low", "high")

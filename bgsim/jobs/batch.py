@@ -6,7 +6,7 @@ import concurrent.futures
 import contextvars
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, SupportsIndex, overload
 
 from bgsim.analysis.points import Point, Points
 from bgsim.checks import NotPicklable, check_word, refused
@@ -22,6 +22,7 @@ from bgsim.job import Job, JobState
 from bgsim.jobs.failures import Failures
 from bgsim.jobs.listed import listed
 from bgsim.jobs.tabulated import Tabulated
+from bgsim.parameters.parameter_class import P
 from bgsim.tables import HasCard
 from bgsim.threads.locks import Condition, Lock, Thread
 from bgsim.threads.signals import HOLD, is_interrupt
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 ORDERS = ("completion", "submission")
 
 
-class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
+class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P]], Generic[P]):
     """Jobs that belong together; made by `Engine.submit_many` and `Engine.sweep`.
 
     A sequence of all its jobs, in the order in which they were asked for. Where the queue has no room for all, the rest
@@ -49,8 +50,8 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
         self._requests = requests
         self._lock = Lock()  # guards all below; nothing is submitted under it
         self._changed = Condition(self._lock.raw)
-        self._jobs: list[Job] = []
-        self._ended: list[Job] = []  # in the order of their ends
+        self._jobs: list[Job[P]] = []
+        self._ended: list[Job[P]] = []  # in the order of their ends
         self._feeding = False
         self._refused: Exception | None = None  # why the rest cannot be submitted
         self._watchers: list[BatchProgress] = []
@@ -142,7 +143,11 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
     def __len__(self) -> int:
         return len(self._requests)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Job[P]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Job[P]]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Job[P] | list[Job[P]]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]  # raises an IndexError, and counts from the end
@@ -152,7 +157,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
                 return self._jobs[position]
             raise self._why_not()
 
-    def submitted(self) -> list[Job]:
+    def submitted(self) -> list[Job[P]]:
         """Return the jobs that are submitted by now, without waiting for the others."""
         with self._lock:
             return list(self._jobs)
@@ -170,7 +175,9 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
 
     # ---- waiting -------------------------------------------------------------------------------------
 
-    def as_completed(self, *, order: str = "completion", timeout_s: float | None = None) -> Iterator[Job]:
+    def as_completed(
+        self, *, order: Literal["completion", "submission"] = "completion", timeout_s: float | None = None
+    ) -> Iterator[Job[P]]:
         """Yield the jobs that have ended, waiting for the others.
 
         Parameters
@@ -196,7 +203,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
                 job = found
             yield job
 
-    def _wait_for_end(self, number: int, timeout_s: float | None) -> Job | None:
+    def _wait_for_end(self, number: int, timeout_s: float | None) -> Job[P] | None:
         """Return the job that ended after `number` others; None if fewer ever will."""
         if not self._wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):
             raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
@@ -290,7 +297,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job]):
                 found[number] = error
         return Failures(found, self._points(wait=False).varied() if found else {})
 
-    def _numbered(self) -> Iterator[tuple[int, Job | None]]:
+    def _numbered(self) -> Iterator[tuple[int, Job[P] | None]]:
         jobs = self.submitted()
         return enumerate(itertools.chain(jobs, itertools.repeat(None, len(self) - len(jobs))))
 

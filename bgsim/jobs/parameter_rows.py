@@ -13,7 +13,7 @@ import numpy as np
 from bgsim.checks import check_file_path, normal_name, refused
 from bgsim.errors import InvalidInputError, ParameterError, brief
 from bgsim.parameters.fields import Field, parsed
-from bgsim.parameters.parameter_class import fields_of
+from bgsim.parameters.parameter_class import P, fields_of
 from bgsim.registry import find_if_named
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _DELIMITERS = ("\t", ";", ",")
 """The first that the heading has parts the cells."""
 
 
-def parameter_sets(simulation: Simulation | str, source: Any) -> list[ParameterSet]:
+def parameter_sets(simulation: Simulation[P] | str, source: Any) -> list[ParameterSet[P]]:
     """Return a parameter set for each row of a table, for `Engine.submit_many`.
 
     A column is a parameter. An empty cell, or NaN in a DataFrame, takes the default.
@@ -59,7 +59,7 @@ def parameter_sets(simulation: Simulation | str, source: Any) -> list[ParameterS
     return [_bound(found, place, row) for place, row in _rows(source, fields)]
 
 
-def _bound(simulation: Simulation, place: str, row: dict[str, Any]) -> ParameterSet:
+def _bound(simulation: Simulation[P], place: str, row: dict[str, Any]) -> ParameterSet[P]:
     try:
         return simulation.bind(row)
     except InvalidInputError as error:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bgsim.jobs.batch import Batch
+from bgsim.parameters.parameter_class import P
 from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from bgsim.running.submitter import Submitter
 
 
-class Sweep(Batch):
+class Sweep(Batch[P]):
     """A batch over a grid of parameters, or over a design; made by `Engine.sweep`.
 
     Attributes

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bgsim.config import EngineConfig
     from bgsim.job import Job, JobStatus
     from bgsim.jobs.recovery import Recovery
+    from bgsim.parameters.parameter_class import P
     from bgsim.result import SimulationResult
     from bgsim.running.scheduler import Scheduler
     from bgsim.running.submitter import Submitter
@@ -71,12 +72,12 @@ class JobVerbs(HasCard):
 
     def submit_many(
         self,
-        simulation: Simulation | str,
-        parameter_sets: Iterable[Any],
+        simulation: Simulation[P] | str,
+        parameter_sets: Iterable[P | Mapping[str, Any] | None],
         *,
         replicates: int,
         **options: Unpack[JobOptions],
-    ) -> Batch:
+    ) -> Batch[P]:
         """Submit a job for each parameter set, all with the same options, as the queue has room.
 
         Parameters
@@ -92,7 +93,7 @@ class JobVerbs(HasCard):
 
     def sweep(
         self,
-        simulation: Simulation | str,
+        simulation: Simulation[P] | str,
         grid: Mapping[str, Sequence[Any]],
         parameters: Mapping[str, Any] | None = None,
         *,
@@ -100,7 +101,7 @@ class JobVerbs(HasCard):
         design: Literal["sobol", "latin"] | None = None,
         points: int | None = None,
         **options: Unpack[JobOptions],
-    ) -> Sweep:
+    ) -> Sweep[P]:
         """Submit a job for each combination of values, or for each point of a design, as the queue has room.
 
         With one seed, all points share their random numbers, so that they can be compared pairwise.
@@ -144,8 +145,8 @@ class JobVerbs(HasCard):
 
     def map(
         self,
-        simulation: Simulation | str,
-        parameter_sets: Iterable[Any],
+        simulation: Simulation[P] | str,
+        parameter_sets: Iterable[P | Mapping[str, Any] | None],
         *,
         replicates: int,
         ahead: int | None = None,
@@ -184,11 +185,11 @@ class JobVerbs(HasCard):
 
     @staticmethod
     def as_completed(
-        jobs: Iterable[Job],
+        jobs: Iterable[Job[P]],
         *,
         order: Literal["completion", "submission"] = "completion",
         timeout_s: float | None = None,
-    ) -> Iterator[Job]:
+    ) -> Iterator[Job[P]]:
         """Yield jobs as they end, or in the order given.
 
         Parameters

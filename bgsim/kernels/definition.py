@@ -7,11 +7,36 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
 
+from bgsim.control import Control
 from bgsim.errors import InvalidInputError, NotPicklableError, ParameterError
 from bgsim.kernels.outputs import Output
-from bgsim.parameters.parameter_class import fields_of
+from bgsim.parameters.parameter_class import P, fields_of
+from bgsim.streams import Rng
+
+if TYPE_CHECKING:
+    from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.priority import Priority, PriorityName
+    from bgsim.retry import Retry
+
+Kernel: TypeAlias = Callable[[P, Rng], object] | Callable[[P, Rng, Control], object]
+"""What computes one replicate with parameters of class `P`, for checkers of types."""
+
+
+class Declared(TypedDict, total=False):
+    """What `bgsim.simulation` takes, for checkers of types."""
+
+    outputs: typing.Required[Mapping[str, Any]]
+    name: str | None
+    version: str
+    depends_on: tuple[Any, ...] | None
+    compile: bool
+    priority: Priority | PriorityName
+    timeout_s: float | None
+    group: str | None
+    retry: Retry | None
+    replay: Callable[[ParameterSet, Rng], Any] | None
 
 
 class Definition(Protocol):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.analysis.statistics import Count, Statistic
 from bgsim.analysis.summary import mean_with_error
 from bgsim.tables import in_short
 
@@ -38,10 +39,10 @@ class Estimate:
         How many of their values are not NaN.
     """
 
-    mean: Any
-    standard_error: Any
+    mean: Statistic
+    standard_error: Statistic
     count: int
-    valid: Any
+    valid: Count
 
     def __repr__(self) -> str:
         return in_short("Estimate", str(self))

@@ -28,6 +28,7 @@ from bgsim.models.pricing import (
 )
 from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
+from bgsim.streams import Rng
 
 BETA = 0.5825971579390106
 """-zeta(1/2) / sqrt(2 pi), Riemann's zeta (Broadie, Glasserman and Kou 1997, theorem 1.1)."""
@@ -83,7 +84,7 @@ class LookbackOption(BlackScholesContract):
 
 
 @simulation(outputs={"payoff": "f8", "control": "f8"})
-def barrier_option(p: BarrierOption, rng: Any) -> tuple[float, float]:
+def barrier_option(p: BarrierOption, rng: Rng) -> tuple[float, float]:
     """Discounted payoff of one barrier option path, in currency.
 
     With the continuity correction the barrier is moved towards the spot price (Broadie, Glasserman and Kou 1997,
@@ -103,7 +104,7 @@ def barrier_option(p: BarrierOption, rng: Any) -> tuple[float, float]:
 
 
 @simulation(outputs={"payoff": "f8", "control": "f8"})
-def lookback_option(p: LookbackOption, rng: Any) -> tuple[float, float]:
+def lookback_option(p: LookbackOption, rng: Rng) -> tuple[float, float]:
     """Discounted payoff of one lookback option path, in currency.
 
     The contracts are those of Goldman, Sosin and Gatto (1979), floating strike, and Conze and Viswanathan (1991),

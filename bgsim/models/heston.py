@@ -20,6 +20,7 @@ from bgsim.errors import ParameterError
 from bgsim.models.pricing import MAX_STEPS, Contract, check_growth, exercise
 from bgsim.parameters.fields import brief, parameter
 from bgsim.simulation import simulation
+from bgsim.streams import Rng
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class HestonOption(Contract):
 
 
 @simulation(outputs={"payoff": "f8", "control": "f8"})
-def heston_option(p: HestonOption, rng: Any) -> tuple[float, float]:
+def heston_option(p: HestonOption, rng: Rng) -> tuple[float, float]:
     """Discounted payoff of one European option path under Heston's model, in currency.
 
     The control is the discounted price of the asset at maturity less its mean, which the scheme keeps exactly.

@@ -23,10 +23,11 @@ import numpy as np
 from numba import njit
 
 from bgsim.checks import is_integer
-from bgsim.control import report_fraction, stop_requested
+from bgsim.control import Control, report_fraction, stop_requested
 from bgsim.errors import ParameterError
 from bgsim.parameters.fields import brief, parameter
 from bgsim.simulation import simulation
+from bgsim.streams import Rng
 
 CRITICAL_TEMPERATURE = 2.0 / math.log(1.0 + math.sqrt(2.0))
 """Of the infinite lattice, in J / k (Onsager 1944)."""
@@ -75,7 +76,7 @@ class IsingWolff(Ising):
 
 
 @simulation(outputs=OUTPUTS)
-def ising(p: Ising, rng: Any, control: Any) -> Any:
+def ising(p: Ising, rng: Rng, control: Control) -> Any:
     """Energy and magnetisation a site of one Metropolis chain, and its last spins.
 
     Metropolis et al. (1953); the spin to flip is chosen at random, so every attempt is in detailed balance.
@@ -101,7 +102,7 @@ def ising(p: Ising, rng: Any, control: Any) -> Any:
 
 
 @simulation(outputs=OUTPUTS)
-def ising_wolff(p: IsingWolff, rng: Any, control: Any) -> Any:
+def ising_wolff(p: IsingWolff, rng: Rng, control: Control) -> Any:
     """Energy and magnetisation a site of one chain of Wolff's cluster flips, and its last spins.
 
     Wolff (1989).
@@ -140,7 +141,7 @@ def _neighbours(rows: int, columns: int) -> Any:
 
 
 @njit
-def _first_spins(p: Any, rng: Any) -> Any:
+def _first_spins(p: Any, rng: Rng) -> Any:
     """Return the spins at the start, int8 of shape (sites,)."""
     spins = np.ones(p.rows * p.columns, np.int8)
     if not p.cold:
@@ -177,7 +178,7 @@ def _bonds(spins: Any, neighbours: Any) -> int:
 
 
 @njit
-def _attempt_flips(spins: Any, neighbours: Any, acceptance: Any, attempts: int, rng: Any) -> tuple[int, int]:
+def _attempt_flips(spins: Any, neighbours: Any, acceptance: Any, attempts: int, rng: Rng) -> tuple[int, int]:
     """Attempt some flips; return the changes of the sum over bonds and of the sum of spins.
 
     One uniform number serves an attempt: times the number of sites, its whole part is the site and its fraction
@@ -198,7 +199,7 @@ def _attempt_flips(spins: Any, neighbours: Any, acceptance: Any, attempts: int, 
 
 
 @njit
-def _flip_cluster(spins: Any, neighbours: Any, joining: float, stack: Any, rng: Any, control: Any) -> int:
+def _flip_cluster(spins: Any, neighbours: Any, joining: float, stack: Any, rng: Rng, control: Control) -> int:
     """Grow a cluster of like spins from a random site, flipping as it grows; return the change of the sum of spins.
 
     Parameters

@@ -29,6 +29,7 @@ from bgsim.models.pricing import (
 )
 from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
+from bgsim.streams import Rng
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class AsianCall:
 
 
 @simulation(outputs={"payoff": "f8"})
-def european_call(p: EuropeanCall, rng: Any) -> float:
+def european_call(p: EuropeanCall, rng: Rng) -> float:
     """Discounted payoff of one European call, in currency.
 
     Its mean is the price of Black and Scholes (1973), "The Pricing of Options and Corporate Liabilities", equation 13.
@@ -82,7 +83,7 @@ def european_call(p: EuropeanCall, rng: Any) -> float:
 
 
 @simulation(outputs={"payoff": "f8"})
-def asian_call(p: AsianCall, rng: Any) -> float:
+def asian_call(p: AsianCall, rng: Rng) -> float:
     """Discounted payoff of one arithmetic-average Asian call path, in currency.
 
     Method: exact steps of the logarithm (Glasserman 2004, "Monte Carlo Methods in Financial Engineering", 3.2).
@@ -126,7 +127,7 @@ class AsianOption(BlackScholesContract):
 
 
 @simulation(outputs={"payoff": "f8", "control": "f8"})
-def european_option(p: EuropeanOption, rng: Any) -> tuple[float, float]:
+def european_option(p: EuropeanOption, rng: Rng) -> tuple[float, float]:
     """Discounted payoff of one European option, in currency.
 
     The control is the discounted price of the asset at maturity less its mean.
@@ -144,7 +145,7 @@ def european_option(p: EuropeanOption, rng: Any) -> tuple[float, float]:
 
 
 @simulation(outputs={"payoff": "f8", "geometric": "f8", "control": "f8"})
-def asian_option(p: AsianOption, rng: Any) -> tuple[float, float, float]:
+def asian_option(p: AsianOption, rng: Rng) -> tuple[float, float, float]:
     """Discounted payoffs of one Asian option, in currency: on the arithmetic and on the geometric average.
 
     The control is the geometric payoff less its price, which has a closed form since the average of normal

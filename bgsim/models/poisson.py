@@ -8,10 +8,11 @@ Method for Generating Poisson Random Variables", algorithm PTRS).
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
+
+from bgsim.streams import Rng
 
 MAX_MEAN = 2.0**52
 """Above it the numbers would no longer be exact as doubles."""
@@ -20,7 +21,7 @@ _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @njit
-def poisson_number(mean: float, rng: Any) -> float:
+def poisson_number(mean: float, rng: Rng) -> float:
     """Draw a Poisson number, as a whole double.
 
     Parameters
@@ -35,7 +36,7 @@ def poisson_number(mean: float, rng: Any) -> float:
 
 
 @njit
-def _by_multiplication(mean: float, rng: Any) -> float:
+def _by_multiplication(mean: float, rng: Rng) -> float:
     """Count the events of a unit Poisson process until `mean`: the draws until their product is below exp(-mean)."""
     if mean <= 0.0:
         return 0.0
@@ -48,7 +49,7 @@ def _by_multiplication(mean: float, rng: Any) -> float:
 
 
 @njit
-def _by_rejection(mean: float, rng: Any) -> float:
+def _by_rejection(mean: float, rng: Rng) -> float:
     """Propose by a transformed uniform number, accept by a squeeze or by the probability itself."""
     b = 0.931 + 2.53 * math.sqrt(mean)
     a = -0.059 + 0.02483 * b

@@ -24,6 +24,7 @@ from bgsim.checks import is_double
 from bgsim.errors import ParameterError
 from bgsim.parameters.fields import brief, parameter
 from bgsim.simulation import simulation
+from bgsim.streams import Rng
 
 OUTPUTS = {"mean_wait": "f8", "waited": "f8", "last_wait": "f8"}
 """Mean wait before service; part of the customers that waited at all; wait of the last one, so that the column is a
@@ -101,7 +102,7 @@ def _check_load(p: Any, capacity: float, *names: str) -> None:
 
 
 @simulation(outputs=OUTPUTS)
-def mmc(p: MMc, rng: Any) -> tuple[float, float, float]:
+def mmc(p: MMc, rng: Rng) -> tuple[float, float, float]:
     """Mean wait, part that waited, and last wait of one M/M/c queue.
 
     Their means over replicates are given by Erlang (1917): his C formula, and C / (c mu - lambda).
@@ -120,7 +121,7 @@ def mmc(p: MMc, rng: Any) -> tuple[float, float, float]:
 
 
 @simulation(outputs=OUTPUTS)
-def mg1(p: MG1, rng: Any) -> tuple[float, float, float]:
+def mg1(p: MG1, rng: Rng) -> tuple[float, float, float]:
     """Mean wait, part that waited, and last wait of one M/G/1 queue.
 
     The mean over replicates is given by Pollaczek (1930) and Khinchine (1932): load / (1 - load) times mean service
@@ -146,7 +147,7 @@ def _first_free(free_in: Any) -> int:
 
 
 @njit
-def _service_time(p: Any, rng: Any) -> float:
+def _service_time(p: Any, rng: Rng) -> float:
     """Draw a service time of mean `mean_service` and squared coefficient of variation `service_scv`."""
     if p.service_scv == 0.0:
         return float(p.mean_service)

@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bgsim.control import report_fraction, stop_requested
+from bgsim.control import Control, report_fraction, stop_requested
 from bgsim.errors import ParameterError, ScenarioError
 from bgsim.models.direct_method import (
     dense_changes,
@@ -37,6 +37,7 @@ from bgsim.models.network import MAX_CHANGE, MAX_COUNT, MAX_ORDER, Network
 from bgsim.models.network_file import read_network_file
 from bgsim.parameters.fields import brief, parameter
 from bgsim.simulation import simulation
+from bgsim.streams import Rng
 
 OUTPUTS = {"counts": ("i8", ("observations", "species"))}
 """Molecules of each species at each time."""
@@ -180,7 +181,7 @@ def _check_tables(p: Reactions) -> None:
 
 
 @simulation(outputs=OUTPUTS)
-def reactions(p: Reactions, rng: Any, control: Any) -> Any:
+def reactions(p: Reactions, rng: Rng, control: Control) -> Any:
     """Simulate counts of each species at each time, of one exact path of a reaction network.
 
     Gillespie (1977), direct method. A species whose count passes 2**52 is an OverflowError: such a network explodes.
@@ -204,7 +205,7 @@ def reactions(p: Reactions, rng: Any, control: Any) -> Any:
 
 
 @njit
-def look_after(p: Any, counts: Any, time: float, row: int, control: Any) -> None:
+def look_after(p: Any, counts: Any, time: float, row: int, control: Control) -> None:
     """Say how far the replicate is, and refuse counts that doubles would soon no longer hold exactly."""
     if row == p.observations:
         return

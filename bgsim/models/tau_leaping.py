@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from bgsim.control import stop_requested
+from bgsim.control import Control, stop_requested
 from bgsim.models.direct_method import (
     dense_changes,
     dependents,
@@ -39,6 +39,7 @@ from bgsim.models.poisson import MAX_MEAN, poisson_number
 from bgsim.models.reactions import OUTPUTS, Reactions, look_after
 from bgsim.parameters.fields import parameter
 from bgsim.simulation import simulation
+from bgsim.streams import Rng
 
 LEAP_EVENTS = 10.0
 """A leap must be longer than the mean time of this many events (10 in section IV of the paper)."""
@@ -58,7 +59,7 @@ class TauLeaping(Reactions):
 
 
 @simulation(outputs=OUTPUTS)
-def tau_leaping(p: TauLeaping, rng: Any, control: Any) -> Any:
+def tau_leaping(p: TauLeaping, rng: Rng, control: Control) -> Any:
     """Simulate counts of each species at each time, of one path of a reaction network by tau-leaping.
 
     Cao, Gillespie and Petzold (2006). A species whose count passes 2**52 is an OverflowError.
@@ -164,7 +165,7 @@ def _leap(
     time: float,
     row: int,
     found: Any,
-    rng: Any,
+    rng: Rng,
 ) -> tuple[bool, float, int]:
     """Leap once, at most to the next observation; return whether it did, the time, and the observations made.
 
@@ -206,7 +207,7 @@ def _choose_critical(propensities: Any, critical: Any, choice: float) -> int:
 
 @njit
 def _try_leap(
-    p: Any, counts: Any, trial: Any, propensities: Any, critical: Any, length: float, fired: int, rng: Any
+    p: Any, counts: Any, trial: Any, propensities: Any, critical: Any, length: float, fired: int, rng: Rng
 ) -> bool:
     """Write to `trial` the counts after a leap; tell whether none is negative."""
     trial[:] = counts

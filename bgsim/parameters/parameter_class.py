@@ -13,7 +13,7 @@ import inspect
 import re
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,14 @@ from bgsim.checks import normal_names
 from bgsim.errors import ParameterError, brief, nearest
 from bgsim.parameters.coercion import without_alias
 from bgsim.parameters.fields import REQUIRED, Field, Limits
+
+if TYPE_CHECKING:
+    import typing_extensions  # checkers of types have it
+
+    P = typing_extensions.TypeVar("P", default=Any)
+else:
+    P = typing.TypeVar("P")
+"""A parameter class, for checkers of types; of what says nothing of its class it is anything."""
 
 KEPT_AS = "__bgsim_parameters__"
 """The attribute of a parameter class under which it holds its `ParameterClass`."""
@@ -126,12 +134,15 @@ class ParameterClass:
         self._refuse_other_attributes(instance)
         return values, instance if is_exact else self._holding(values)
 
-    def forgetful(self, instance: Any, values: dict[str, Any]) -> Any:
+    def forgetful(self, instance: P, values: dict[str, Any]) -> P:
         """Return an instance with these values whose cached properties have computed nothing yet.
 
         What one has computed may be of code or constants that have changed since.
         """
-        return instance if self._answers.isdisjoint(getattr(instance, "__dict__", ())) else self._holding(values)
+        if self._answers.isdisjoint(getattr(instance, "__dict__", ())):
+            return instance
+        again: P = self._holding(values)
+        return again
 
     def restore(self, stored: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         """Return what `read` returned, from values that were stored since. The class is not called.

@@ -16,7 +16,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from keyword import iskeyword
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from bgsim.parameters.coercion import article
 from bgsim.parameters.encoding import encode, from_jsonable, to_jsonable
 from bgsim.parameters.fields import REQUIRED, Field, Limits, brief, fields_table
 from bgsim.parameters.nesting import read_json
-from bgsim.parameters.parameter_class import fields_of, parameter_class
+from bgsim.parameters.parameter_class import P, fields_of, parameter_class
 from bgsim.tables import Table, Tabular
 
 KEY_FORMAT = b"bgsim-key-1"
@@ -37,7 +37,7 @@ _KEPT_JSON = 4096
 """Characters; the JSON of large arrays is made again when it is needed, rather than kept."""
 
 
-class ParameterSet(Tabular, Mapping[str, Any]):
+class ParameterSet(Tabular, Mapping[str, Any], Generic[P]):
     """Checked, immutable parameters: a mapping from name to value.
 
     Equal sets have equal encodings and hashes. Arrays are read-only copies.
@@ -58,7 +58,7 @@ class ParameterSet(Tabular, Mapping[str, Any]):
 
     __slots__ = ("_encoding", "_instance", "_json", "_values", "parameters_class")
 
-    def __init__(self, given: Any = None, parameters_class: type | None = None) -> None:
+    def __init__(self, given: Any = None, parameters_class: type[P] | None = None) -> None:
         if isinstance(given, ParameterSet):
             made_by = given.parameters_class
             is_kind = parameters_class is not None and made_by is not None and issubclass(made_by, parameters_class)
@@ -87,7 +87,7 @@ class ParameterSet(Tabular, Mapping[str, Any]):
         self._json: str | None = None
 
     @classmethod
-    def of(cls, given: Any, parameters_class: type | None) -> ParameterSet:
+    def of(cls, given: Any, parameters_class: type[P] | None) -> ParameterSet[P]:
         """Return a set of this class: the given one, if it is one, else a new one."""
         if isinstance(given, ParameterSet):
             if given.parameters_class is parameters_class:
@@ -99,7 +99,7 @@ class ParameterSet(Tabular, Mapping[str, Any]):
         return cls(given, parameters_class)
 
     @classmethod
-    def restore(cls, values: Mapping[str, Any], parameters_class: type | None) -> ParameterSet:
+    def restore(cls, values: Mapping[str, Any], parameters_class: type[P] | None) -> ParameterSet[P]:
         """Return a set again from what was stored of it; the class is not called.
 
         Parameters
@@ -132,13 +132,14 @@ class ParameterSet(Tabular, Mapping[str, Any]):
             self._encoding = b"".join(parts)
         return self._encoding
 
-    def instance(self) -> Any:
+    def instance(self) -> P:
         """Return an instance of the parameter class, or a namedtuple of a mapping's fields."""
         if self._instance is None:
             self._instance = view_class(tuple(self._values))(*self._values.values())
+        instance: P = self._instance
         if self.parameters_class is None:
-            return self._instance
-        return parameter_class(self.parameters_class).forgetful(self._instance, self._values)
+            return instance
+        return parameter_class(self.parameters_class).forgetful(instance, self._values)
 
     def kernel_view(self) -> Any:
         """Return the numeric fields as a namedtuple: what a compiled kernel gets as its first argument."""

@@ -8,6 +8,9 @@ from bgsim.registry import find_if_named
 from bgsim.request import JobOptions, make_request
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bgsim.parameters.parameter_class import P
     from bgsim.schedules.recurring import RecurringJobs
     from bgsim.schedules.schedule import Schedule
     from bgsim.simulation import Simulation
@@ -20,8 +23,8 @@ class ScheduleVerbs:
 
     def schedule(
         self,
-        simulation: Simulation | str,
-        parameters: Any = None,
+        simulation: Simulation[P] | str,
+        parameters: P | Mapping[str, Any] | None = None,
         *,
         replicates: int,
         cron: str,

@@ -86,6 +86,7 @@ from bgsim.models.plain import plain_form
 from bgsim.parameters.fields import parameter
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.simulation import simulation
+from bgsim.streams import Rng
 
 MAX_ROUNDS = 50
 """A fight that lasts longer is undecided."""
@@ -154,7 +155,7 @@ def replay_with_log(parameters: ParameterSet, rng: np.random.Generator) -> Comba
 
 
 @simulation(outputs=OUTPUTS, replay=replay_with_log)
-def battle(p: Battle, rng: Any) -> Any:
+def battle(p: Battle, rng: Rng) -> Any:
     """One day of encounters: who won, rounds, hit points, damage and deaths.
 
     - ``party_won``: whether the last encounter was won; ``rounds``: of all encounters; ``party_hit_points``: of the
@@ -193,7 +194,7 @@ def battle(p: Battle, rng: Any) -> Any:
 
 
 @compiled
-def live_through(p: Any, day: Any, rng: Any, _held: Any) -> None:
+def live_through(p: Any, day: Any, rng: Rng, _held: Any) -> None:
     """Go through the timeline, and record how each encounter ends. `_held` are the arrays that the rows are of."""
     while day.counters[PARTY] < p.creatures and p.rows[day.counters[PARTY]][ENCOUNTER] < 0:
         day.counters[PARTY] += 1
@@ -214,7 +215,7 @@ def live_through(p: Any, day: Any, rng: Any, _held: Any) -> None:
 
 
 @compiled
-def fight(p: Any, day: Any, step: int, rng: Any) -> None:
+def fight(p: Any, day: Any, step: int, rng: Rng) -> None:
     """Fight an encounter until one side is down or it has lasted too long."""
     prepare(p, day, step, rng)
     day.counters[ROUND] = -1 if p.srd else 0  # under the SRD there is a round 0, for what is done before
@@ -247,7 +248,7 @@ def fight(p: Any, day: Any, step: int, rng: Any) -> None:
 
 
 @compiled
-def prepare(p: Any, day: Any, step: int, rng: Any) -> None:
+def prepare(p: Any, day: Any, step: int, rng: Rng) -> None:
     """Set up an encounter: effects of the last one end, initiative is rolled, the order of turns found."""
     party, first, end = day.counters[PARTY], p.rows[step][FIRST_MONSTER], p.rows[step][END_MONSTER]
     note(Event.ENCOUNTER, day.counters[FOUGHT], first, end, 0.0, 0.0)

@@ -61,7 +61,7 @@ class Point:
         self.error = brief(status.error or "failed", 300)[1:-1] if self.kind == FAILED else ""
         if output is not None and self.kind == DONE:
             estimate = job.estimate(output)
-            self.mean, self.shown = estimate.mean, text.with_error(estimate)
+            self.mean, self.shown = float(estimate.mean), text.with_error(estimate)
 
 
 class BatchReader:
