@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # How long a soak takes.
 SECONDS ?= 600
 
-.PHONY: demo demo-service test test-fast test-ui soak lint bench tutorial docs clean
+.PHONY: demo demo-service test test-fast test-ui soak lint bench tutorial docs dist clean
 
 demo: .venv/core
 	@BGSIM=$(BIN)/bgsim sh examples/demo.sh
@@ -50,6 +50,12 @@ tutorial: .venv/ui-test
 
 docs: .venv/docs
 	$(BIN)/mkdocs build --strict
+
+# A wheel and an archive of the sources, from which it is built.
+dist: .venv/dist
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf .venv .demo .screens .soak dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

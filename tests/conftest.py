@@ -38,6 +38,7 @@ SLOW = (
     "storage/test_store_faults.py",
     "storage/test_store_processes.py",
     "storage/test_store_stateful.py",
+    "test_dist.py::",
     "test_package.py::test_every_command_exists",
     "test_package.py::test_every_python_snippet_runs",
     "test_types.py::test_a_",
