@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 from bgsim.checks import NotPicklable, refused
 from bgsim.job_status import TERMINAL, TRANSITIONS, JobState, JobStatus
 from bgsim.live.results import LiveResults, Reader
-from bgsim.parameters.parameter_class import P
+from bgsim.parameters.parameter_class import P_co
 from bgsim.tables import HasCard
 from bgsim.threads.locks import Future
 from bgsim.threads.noted import NotedWaiters
@@ -78,7 +78,7 @@ def is_users(callback: Callable[..., object]) -> bool:
     return getattr(callback, "__module__", None) != "asyncio.futures"
 
 
-class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generic[P]):
+class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generic[P_co]):
     """The handle of one submitted request; made by `Engine.submit`.
 
     It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. The engine's lock guards
@@ -170,12 +170,12 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generi
         self.reader = Reader()
 
     @property
-    def simulation(self) -> Simulation[P]:
+    def simulation(self) -> Simulation[P_co]:
         """What runs."""
         return self.request.simulation
 
     @property
-    def parameters(self) -> ParameterSet[P]:
+    def parameters(self) -> ParameterSet[P_co]:
         """What it runs with."""
         return self.request.parameters
 
@@ -320,7 +320,7 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generi
         finally:
             wait.end()
 
-    def add_done_callback(self, fn: Callable[[Job[P]], object]) -> None:
+    def add_done_callback(self, fn: Callable[[Job[P_co]], object]) -> None:
         """Have a function called with this job when it has ended; at the soonest if it has.
 
         It comes in the engine's callback thread, after the job's terminal update: never in a worker's, nor within

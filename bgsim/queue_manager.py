@@ -145,7 +145,7 @@ class SimulationQueue(NotPicklable):
         request.due_at = now + request.delay_s
         request.expires_at = math.inf if request.queue_timeout_s is None else now + request.queue_timeout_s
         candidate = Entry(request.key, request.group, request.payload)
-        placed = self._core.put(request, candidate, now)
+        placed = self._core.put(request, candidate, now)  # type: ignore[arg-type] # its priority is a `Priority` by now
         if placed is None:
             return None
         entry, superseded = placed

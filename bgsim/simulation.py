@@ -93,7 +93,7 @@ class Simulation(Generic[P]):
                 field="function",
                 value=function,
             )
-        self.function = function
+        self.function: Callable[..., Any] = function
         self.name = check_name("name", name) if name else f"{function.__module__}.{function.__qualname__}"
         self.short_name = self.name.rpartition(".")[2]
         self.version = check_text("version", version)

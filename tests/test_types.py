@@ -14,10 +14,13 @@ import pytest
 from paths import ROOT
 
 import bgsim
+from bgsim.analysis.dataset import KINDS
 from bgsim.config import EngineConfig, EngineSettings
 from bgsim.engine import Engine
+from bgsim.jobs.tabulated import Shown
 from bgsim.kernels.definition import Declared
 from bgsim.models.options import AsianCall, asian_call
+from bgsim.parameters.fields import Limited, Limits
 from bgsim.request import ChangedOptions, JobOptions, Request
 from bgsim.simulation import simulation
 
@@ -26,8 +29,10 @@ import asyncio
 import datetime
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import bgsim
+import numpy as np
 from bgsim.models.battle import battle
 from bgsim.models.ising import Ising, ising
 from bgsim.models.options import AsianCall, EuropeanCall, asian_call, european_call
@@ -56,9 +61,13 @@ with bgsim.Engine("runs.db", workers=2, identity="strict", limits={"gpu": 1}, re
     engine.submit_many(asian_call, ({"strike": s} for s in (1.0, 2.0)), replicates=10)
     engine.submit_many(asian_call, [AsianCall(), {"strike": 90.0}, None], replicates=10).failed()
     engine.submit_many(asian_call, bgsim.parameter_sets(asian_call, ["strike", "90"]), replicates=10)
+    engine.submit_many(asian_call, bgsim.parameter_sets(asian_call, Path("rows.csv")), replicates=10)
     sweep = engine.sweep(asian_call, {"strike": [1.0, 2.0]}, replicates=10, group="gpu", at=datetime.datetime.now(datetime.UTC))
     engine.sweep(asian_call, {"strike": (1.0, 2.0)}, {"steps": 12}, replicates=10, design="sobol", points=8)
     engine.sweep(european_call, {"strike": range(90, 110)}, replicates=10).cancel()
+    engine.sweep(european_call, {"strike": np.linspace(90.0, 110.0, 3), "rate": (0.05,)}, replicates=10).wait(1.0)
+    jobs = [engine.submit(asian_call, replicates=10), engine.submit(european_call, replicates=10)]
+    print([each.result()["payoff"][0] for each in jobs], asian_call.function(AsianCall(), bgsim.replicate_rng(1, 0)))
     for result in engine.map(asian_call, [AsianCall(steps=n) for n in (1, 2)], replicates=10, ahead=3):
         print(result["payoff"].mean())
     for done in engine.as_completed([job, *batch], order="submission"):
@@ -136,7 +145,8 @@ from numpy.typing import NDArray
 @dataclass(frozen=True)
 class Walk:
     steps: int = bgsim.parameter(100, ge=1, unit="steps", doc="of the walk")
-    drift: float = 0.0
+    drift: float = bgsim.parameter(0, lt=1.0)
+    start: float = bgsim.parameter(unit="metres")
     weights: NDArray[np.float64] = field(default_factory=lambda: np.ones(3))
 
 
@@ -198,6 +208,8 @@ from typing_extensions import assert_type
 
 import bgsim
 from bgsim.models.options import AsianCall, EuropeanCall, asian_call, european_call
+from bgsim.queue_manager import SimulationQueue, SimulationRequest
+from bgsim.testing import SteppedEngine
 
 engine = bgsim.Engine()
 assert_type(asian_call, bgsim.Simulation[AsianCall])
@@ -209,6 +221,10 @@ assert_type(engine.submit_many(asian_call, [{}], replicates=1)[0], bgsim.Job[Asi
 assert_type(engine.sweep(asian_call, {"strike": [1.0]}, replicates=1)[:1], list[bgsim.Job[AsianCall]])
 assert_type(next(engine.as_completed([engine.submit(asian_call, replicates=1)])), bgsim.Job[AsianCall])
 assert_type(bgsim.parameter_sets(asian_call, ["strike", "90"]), list[bgsim.ParameterSet[AsianCall]])
+with SteppedEngine() as stepped:
+    assert_type(stepped, SteppedEngine)
+    assert_type(stepped.clock, bgsim.ManualClock)
+SimulationQueue().put(SimulationRequest("a", priority="high"))
 assert_type(bgsim.run(asian_call, replicates=1), bgsim.SimulationResult)
 reveal_type(engine.submit(asian_call, replicates=1))
 """
@@ -242,7 +258,7 @@ engine.submit(asian_call, replicates=1, on_progress=lambda: None)  # bad: on_pro
 engine.sweep(asian_call, {"strike": [1.0]}, replicates=1, workspce="a")  # bad: workspce
 engine.sweep(asian_call, {"strike": [1.0]}, replicates=1, design="sobel")  # bad: design
 engine.sweep(asian_call, {"strike": [1.0]}, AsianCall(), replicates=1)  # bad: sweep
-engine.sweep(asian_call, {"strike": 1.0}, replicates=1)  # bad: Sequence
+engine.sweep(asian_call, {"strike": 1.0}, replicates=1)  # bad: Collection
 engine.sweep(asian_call, [{"strike": 1.0}], replicates=1)  # bad: sweep
 engine.submit_many(asian_call, [{}], replicates=1, cache="of")  # bad: cache
 engine.submit_many(asian_call, [EuropeanCall()], replicates=1)  # bad: submit_many
@@ -283,6 +299,9 @@ job.result().payof  # bad: payof
 bgsim.Retry(retrys=3)  # bad: retrys
 bgsim.Retry(retries="3")  # bad: retries
 bgsim.Retry(retries=3, on=["ValueError"])  # bad: on
+engine.submit_many(asian_call, [{}], replicates=1).to_pandas("points")  # bad: points
+engine.sweep(asian_call, {"strike": [1.0]}, replicates=1).to_xarray("median")  # bad: median
+engine.store.explain(asian_call, EuropeanCall(), replicates=1)  # bad: explain
 bgsim.Priority.HIHG  # bad: HIHG
 bgsim.notebook.explore(asian_call, EuropeanCall(), strike=(80, 120))  # bad: explore
 bgsim.notebook.explore(asian_call, replicate=3.5, replicates="3")  # bad: replicates
@@ -293,6 +312,8 @@ bgsim.submit  # bad: submit
 @dataclass(frozen=True)
 class Dice:
     number: int = 2
+    sides: int = bgsim.parameter("six")  # bad: str
+    bias: float = bgsim.parameter(0.5, gee=0.0)  # bad: parameter
 
 
 @bgsim.simulation(outputs={"x": "f8"}, priority="hihg")  # bad: simulation
@@ -420,6 +441,11 @@ def test_the_types_of_settings_and_options_are_those_of_the_classes() -> None:
             name: re.sub(r"^typing\.Required\[(.*)\]$", r"\1", kind.__forward_arg__)
             for name, kind in options_of.__annotations__.items()
         }
+
+
+def test_the_words_and_limits_that_a_checker_knows_are_those_that_are_taken() -> None:
+    assert typing.get_args(Shown) == KINDS
+    assert [*Limited.__annotations__] == [f.name for f in fields(Limits)]
 
 
 def test_generic_classes_can_be_subscripted_and_stay_what_they_are() -> None:

@@ -22,7 +22,7 @@ from bgsim.job import Job, JobState
 from bgsim.jobs.failures import Failures
 from bgsim.jobs.listed import listed
 from bgsim.jobs.tabulated import Tabulated
-from bgsim.parameters.parameter_class import P
+from bgsim.parameters.parameter_class import P_co
 from bgsim.tables import HasCard
 from bgsim.threads.locks import Condition, Lock, Thread
 from bgsim.threads.signals import HOLD, is_interrupt
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ORDERS = ("completion", "submission")
 
 
-class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P]], Generic[P]):
+class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P_co]], Generic[P_co]):
     """Jobs that belong together; made by `Engine.submit_many` and `Engine.sweep`.
 
     A sequence of all its jobs, in the order in which they were asked for. Where the queue has no room for all, the rest
@@ -50,8 +50,8 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P]], Generic[P]):
         self._requests = requests
         self._lock = Lock()  # guards all below; nothing is submitted under it
         self._changed = Condition(self._lock.raw)
-        self._jobs: list[Job[P]] = []
-        self._ended: list[Job[P]] = []  # in the order of their ends
+        self._jobs: list[Job[P_co]] = []
+        self._ended: list[Job[P_co]] = []  # in the order of their ends
         self._feeding = False
         self._refused: Exception | None = None  # why the rest cannot be submitted
         self._watchers: list[BatchProgress] = []
@@ -144,10 +144,10 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P]], Generic[P]):
         return len(self._requests)
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> Job[P]: ...
+    def __getitem__(self, index: SupportsIndex) -> Job[P_co]: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Job[P]]: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Job[P] | list[Job[P]]:
+    def __getitem__(self, index: slice) -> list[Job[P_co]]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Job[P_co] | list[Job[P_co]]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]  # raises an IndexError, and counts from the end
@@ -157,7 +157,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P]], Generic[P]):
                 return self._jobs[position]
             raise self._why_not()
 
-    def submitted(self) -> list[Job[P]]:
+    def submitted(self) -> list[Job[P_co]]:
         """Return the jobs that are submitted by now, without waiting for the others."""
         with self._lock:
             return list(self._jobs)
@@ -177,7 +177,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P]], Generic[P]):
 
     def as_completed(
         self, *, order: Literal["completion", "submission"] = "completion", timeout_s: float | None = None
-    ) -> Iterator[Job[P]]:
+    ) -> Iterator[Job[P_co]]:
         """Yield the jobs that have ended, waiting for the others.
 
         Parameters
@@ -203,7 +203,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P]], Generic[P]):
                 job = found
             yield job
 
-    def _wait_for_end(self, number: int, timeout_s: float | None) -> Job[P] | None:
+    def _wait_for_end(self, number: int, timeout_s: float | None) -> Job[P_co] | None:
         """Return the job that ended after `number` others; None if fewer ever will."""
         if not self._wait_for(lambda: len(self._ended) > number or self._all_ended(), timeout_s):
             raise TimeoutError(f"no job of the batch ended within {timeout_s} s")
@@ -297,7 +297,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P]], Generic[P]):
                 found[number] = error
         return Failures(found, self._points(wait=False).varied() if found else {})
 
-    def _numbered(self) -> Iterator[tuple[int, Job[P] | None]]:
+    def _numbered(self) -> Iterator[tuple[int, Job[P_co] | None]]:
         jobs = self.submitted()
         return enumerate(itertools.chain(jobs, itertools.repeat(None, len(self) - len(jobs))))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,13 +40,13 @@ def check_grid(grid: object) -> None:
         )
 
 
-def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def combinations(grid: Mapping[str, Collection[Any]]) -> list[dict[str, Any]]:
     """Return all combinations of a grid's values, the last parameter varying fastest."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def designed(
-    simulation: Simulation, ranges: Mapping[str, Sequence[Any]], design: object, points: object, seed: int
+    simulation: Simulation, ranges: Mapping[str, Collection[Any]], design: object, points: object, seed: int
 ) -> list[dict[str, Any]]:
     """Return points that fill ranges evenly: a scrambled Sobol' sequence, or a Latin hypercube.
 

@@ -17,6 +17,8 @@ from bgsim.parameters.parameter_class import P, fields_of
 from bgsim.registry import find_if_named
 
 if TYPE_CHECKING:
+    import pandas
+
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.simulation import Simulation
 
@@ -24,7 +26,9 @@ _DELIMITERS = ("\t", ";", ",")
 """The first that the heading has parts the cells."""
 
 
-def parameter_sets(simulation: Simulation[P] | str, source: Any) -> list[ParameterSet[P]]:
+def parameter_sets(
+    simulation: Simulation[P] | str, source: pandas.DataFrame | str | os.PathLike[str] | Iterable[str]
+) -> list[ParameterSet[P]]:
     """Return a parameter set for each row of a table, for `Engine.submit_many`.
 
     A column is a parameter. An empty cell, or NaN in a DataFrame, takes the default.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bgsim.jobs.batch import Batch
-from bgsim.parameters.parameter_class import P
+from bgsim.parameters.parameter_class import P_co
 from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bgsim.running.submitter import Submitter
 
 
-class Sweep(Batch[P]):
+class Sweep(Batch[P_co]):
     """A batch over a grid of parameters, or over a design; made by `Engine.sweep`.
 
     Attributes
@@ -33,7 +33,7 @@ class Sweep(Batch[P]):
     def __init__(
         self,
         submitter: Submitter,
-        grid: Mapping[str, Sequence[Any]],
+        grid: Mapping[str, Collection[Any]],
         points: list[dict[str, Any]],
         request_at: Callable[[dict[str, Any]], Request],
     ) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
     from bgsim.analysis.points import Points
+
+
+Shown: TypeAlias = Literal["mean", "sd", "standard_error", "minimum", "maximum", "valid", "replicates"]
+"""What a dataset has of each output."""
 
 
 class Tabulated(ABC):
@@ -56,7 +60,7 @@ class Tabulated(ABC):
 
         return plot_points(self._points(wait=wait), output, ax, confidence)
 
-    def to_xarray(self, statistic: str = "mean", *, wait: bool = True) -> xarray.Dataset:
+    def to_xarray(self, statistic: Shown = "mean", *, wait: bool = True) -> xarray.Dataset:
         """Return a dataset over the points: of a sweep one dimension for each parameter, else the dimension ``point``.
 
         Parameters are coordinates, with their units; of a list of parameter sets those in which points differ. The
@@ -88,7 +92,7 @@ class Tabulated(ABC):
 
         return dataset_of_points(self._points(wait=wait), statistic)
 
-    def to_pandas(self, rows: str = "point", *, wait: bool = True) -> pandas.DataFrame:
+    def to_pandas(self, rows: Literal["point", "replicate"] = "point", *, wait: bool = True) -> pandas.DataFrame:
         """Return a DataFrame with a row for each point, or for each replicate of each point.
 
         The index ``point`` counts the jobs; where a column has that name, it is ``point_``. First come the parameters

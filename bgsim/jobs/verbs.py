@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -94,7 +94,7 @@ class JobVerbs(HasCard):
     def sweep(
         self,
         simulation: Simulation[P] | str,
-        grid: Mapping[str, Sequence[Any]],
+        grid: Mapping[str, Collection[Any]],
         parameters: Mapping[str, Any] | None = None,
         *,
         replicates: int,

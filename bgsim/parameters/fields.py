@@ -7,8 +7,8 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from bgsim.errors import ParameterError, nearest
 from bgsim.errors import brief as short
 from bgsim.parameters.coercion import article, coerce
 from bgsim.tables import Table
+
+T = TypeVar("T")
 
 _ANY = "a number, a text, an array, a member of an Enum, None, or a tuple of these"
 
@@ -60,6 +62,24 @@ class Limits:
         return f"{low}x{high}" if low or high else ""
 
 
+class Limited(TypedDict, total=False):
+    """The attributes of `Limits`, for checkers of types."""
+
+    unit: str
+    doc: str
+    ge: float | None
+    gt: float | None
+    le: float | None
+    lt: float | None
+    choices: Sequence[Any] | None
+    allow_nan: bool
+    shape: tuple[int | str | None, ...] | None
+
+
+@typing.overload
+def parameter(default: T, **limits: Unpack[Limited]) -> T: ...
+@typing.overload
+def parameter(**limits: Unpack[Limited]) -> Any: ...
 def parameter(default: Any = REQUIRED, **limits: Any) -> Any:
     """Declare a field of a parameter dataclass with its unit and what it may be.
 

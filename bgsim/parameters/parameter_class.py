@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     import typing_extensions  # checkers of types have it
 
     P = typing_extensions.TypeVar("P", default=Any)
+    P_co = typing_extensions.TypeVar("P_co", default=Any, covariant=True)
 else:
     P = typing.TypeVar("P")
-"""A parameter class, for checkers of types; of what says nothing of its class it is anything."""
+    P_co = typing.TypeVar("P_co", covariant=True)
+"""A parameter class, for checkers of types, and that of what only gives parameters; anything where no class is said."""
 
 KEPT_AS = "__bgsim_parameters__"
 """The attribute of a parameter class under which it holds its `ParameterClass`."""

@@ -27,7 +27,7 @@ from bgsim.parameters.coercion import article
 from bgsim.parameters.encoding import encode, from_jsonable, to_jsonable
 from bgsim.parameters.fields import REQUIRED, Field, Limits, brief, fields_table
 from bgsim.parameters.nesting import read_json
-from bgsim.parameters.parameter_class import P, fields_of, parameter_class
+from bgsim.parameters.parameter_class import P, P_co, fields_of, parameter_class
 from bgsim.tables import Table, Tabular
 
 KEY_FORMAT = b"bgsim-key-1"
@@ -37,7 +37,7 @@ _KEPT_JSON = 4096
 """Characters; the JSON of large arrays is made again when it is needed, rather than kept."""
 
 
-class ParameterSet(Tabular, Mapping[str, Any], Generic[P]):
+class ParameterSet(Tabular, Mapping[str, Any], Generic[P_co]):
     """Checked, immutable parameters: a mapping from name to value.
 
     Equal sets have equal encodings and hashes. Arrays are read-only copies.
@@ -58,7 +58,7 @@ class ParameterSet(Tabular, Mapping[str, Any], Generic[P]):
 
     __slots__ = ("_encoding", "_instance", "_json", "_values", "parameters_class")
 
-    def __init__(self, given: Any = None, parameters_class: type[P] | None = None) -> None:
+    def __init__(self, given: Any = None, parameters_class: type[P_co] | None = None) -> None:
         if isinstance(given, ParameterSet):
             made_by = given.parameters_class
             is_kind = parameters_class is not None and made_by is not None and issubclass(made_by, parameters_class)
@@ -96,7 +96,7 @@ class ParameterSet(Tabular, Mapping[str, Any], Generic[P]):
                 return cls.restore(given, parameters_class)
         elif given is None and parameters_class is None:
             return _no_parameters()
-        return cls(given, parameters_class)
+        return ParameterSet(given, parameters_class)
 
     @classmethod
     def restore(cls, values: Mapping[str, Any], parameters_class: type[P] | None) -> ParameterSet[P]:
@@ -114,7 +114,7 @@ class ParameterSet(Tabular, Mapping[str, Any], Generic[P]):
         ParameterError
             If a value is no longer allowed, or a field is gone or cannot be filled.
         """
-        self = cls.__new__(cls)
+        self: ParameterSet[P] = cls.__new__(ParameterSet)
         if parameters_class is None:
             self._hold(_check_mapping(values), None, None)
         else:
@@ -132,11 +132,11 @@ class ParameterSet(Tabular, Mapping[str, Any], Generic[P]):
             self._encoding = b"".join(parts)
         return self._encoding
 
-    def instance(self) -> P:
+    def instance(self) -> P_co:
         """Return an instance of the parameter class, or a namedtuple of a mapping's fields."""
         if self._instance is None:
             self._instance = view_class(tuple(self._values))(*self._values.values())
-        instance: P = self._instance
+        instance: P_co = self._instance
         if self.parameters_class is None:
             return instance
         return parameter_class(self.parameters_class).forgetful(instance, self._values)

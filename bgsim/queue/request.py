@@ -8,7 +8,7 @@ from typing import Any
 
 from bgsim.checks import check_integer, check_name, check_seconds, refused
 from bgsim.errors import InvalidInputError
-from bgsim.priority import Priority
+from bgsim.priority import Priority, PriorityName
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +50,7 @@ class SimulationRequest:
     id: str
     key: str | None = None
     replicates: int = 1
-    priority: Priority = Priority.NORMAL
+    priority: Priority | PriorityName = Priority.NORMAL
     payload: Any = None
     group: str | None = None
     supersede: str | None = None

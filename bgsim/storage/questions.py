@@ -12,6 +12,7 @@ from bgsim.storage.records import StoredResult
 
 if TYPE_CHECKING:
     from bgsim.analysis.comparison import Comparison
+    from bgsim.parameters.parameter_class import P
     from bgsim.result import SimulationResult
     from bgsim.simulation import Simulation
     from bgsim.storage.codec.columns import Columns
@@ -155,7 +156,7 @@ class Questions:
         return compared(*found, confidence=confidence)
 
     def most_similar(
-        self, parameters: Any, *, simulation: Simulation | str | None = None
+        self, parameters: object, *, simulation: Simulation | str | None = None
     ) -> tuple[StoredResult, float] | None:
         """Return the stored result whose parameters are most like these, and how alike, from 0 to 1; None if none.
 
@@ -174,7 +175,14 @@ class Questions:
         """
         return self.results()
 
-    def explain(self, simulation: Simulation, parameters: Any = None, *, replicates: int, seed: int = 0) -> Explanation:
+    def explain(
+        self,
+        simulation: Simulation[P],
+        parameters: P | Mapping[str, Any] | None = None,
+        *,
+        replicates: int,
+        seed: int = 0,
+    ) -> Explanation:
         """Say whether a request would hit, be cut, extended or computed, and why.
 
         Parameters

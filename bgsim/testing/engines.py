@@ -42,6 +42,8 @@ class SteppedEngine(Engine):
     []
     """
 
+    clock: ManualClock  # unless it was given another
+
     def __init__(self, store: str | Path | Store | None = None, *, clock: Clock | None = None, **settings: Any) -> None:
         super().__init__(store, clock=clock or ManualClock(), immediate=True, **settings)
         self._scheduler.stepper.drives = False
