@@ -106,6 +106,11 @@ def lengthen(given: bgsim.Simulation[AsianCall] | str, of: bgsim.Simulation) -> 
     yield bgsim.run(of, {"any": 1}, replicates=3)
 
 
+several: list[bgsim.Simulation] = [asian_call, european_call]
+for simulation in several:
+    bgsim.run(simulation, {"strike": 90.0}, replicates=3)
+
+
 async def watched(engine: bgsim.Engine) -> float:
     waiting = engine.submit(asian_call, replicates=10)
     waiting.add_done_callback(ended)
