@@ -43,7 +43,8 @@ _MOST_COMPILED = 4
 class Simulation(Generic[P]):
     """A function of one replicate, ready to be submitted; made by `simulation`.
 
-    Calling it calls the plain function. It may be used from any thread.
+    Calling it calls the plain function. It may be used from any thread. For checkers of types, ``Simulation[Dice]`` has
+    the parameter class `Dice`; a list of several simulations is a ``list[Simulation]``.
 
     Attributes
     ----------
@@ -343,7 +344,7 @@ def simulation(
         ``function(p, rng)`` or ``function(p, rng, control)``. ``p`` has the fields of the class that annotates it,
         a frozen dataclass or a NamedTuple, or without one those of any mapping; ``rng`` is a `numpy.random.Generator`
         at the start of the replicate's stream. It returns a scalar or an array, or a tuple of these in the order of
-        `outputs`.
+        `outputs`. `bgsim.Rng` and `bgsim.Control` annotate the others; no annotation but the first counts.
     outputs : mapping of str to dtype or (dtype, shape)
         The columns of the result. A shape is of integers and of names of integer parameters:
         ``{"payoff": "f8", "path": ("f8", "steps")}``.
