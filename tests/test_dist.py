@@ -132,6 +132,6 @@ def test_the_citation_is_of_this_version() -> None:
     assert citation["cff-version"] == "1.2.0"
     assert (citation["title"], citation["version"]) == ("bgsim", bgsim.__version__)
     assert (citation["type"], citation["license"]) == ("software", "MIT")
-    assert citation["authors"] == [{"name": "bgsim developers"}]
+    assert citation["authors"] == [{"name": "The bgsim authors"}]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert citation["keywords"] == project["keywords"]
