@@ -20,6 +20,9 @@ from bgsim.errors import CompileError, nearest
 _VIEW = re.compile(r"\bView:[\w,]*")
 """The name of the type of the parameters; see `bgsim.parameters.parameter_set.view_class`."""
 
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+"""What numba puts around parts of its messages where colorama is installed."""
+
 _PLACE = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)|(?:at|from) (?P<path>/[^\n]*?) \((?P<at>\d+)\)')
 _SIGNATURE = re.compile(r"No implementation of function .*? found for signature:\s*>>> (.*)")
 _NOT_OF_USERS = (f"{os.sep}numba{os.sep}", f"{os.sep}bgsim{os.sep}kernels{os.sep}")
@@ -41,7 +44,7 @@ def compile_error(
     remedy : str or None
         What to do about it, where the caller knows.
     """
-    details = _VIEW.sub("parameters", str(error))
+    details = _VIEW.sub("parameters", _COLOUR.sub("", str(error)))
     if not type(error).__module__.startswith("numba."):  # one that numba lets through
         details = f"{type(error).__name__}: {details}"
     reason = _reason(details)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.errors import TypingError
 
 import bgsim
 from bgsim.errors import CompileError, InvalidInputError, OutputError, ParameterError, ReplicateError, StoreError
+from bgsim.kernels.compile_errors import compile_error
 from bgsim.models.options import european_call
 
 
@@ -351,6 +353,21 @@ def test_what_a_script_and_a_notebook_print_last_is_the_remedy(tmp_path: Path) -
     begin = shown.index(f"CompileError: {told[0]}")
     assert shown[begin + 1 : begin + 3] == told[1:]
     assert len(shown) - begin <= 10
+
+
+def test_the_colours_of_numba_hide_no_remedy() -> None:
+    """Where colorama is installed, numba puts escape codes into the words by which bgsim knows what is wrong."""
+
+    def kernel(p: object, rng: object) -> float:
+        return undeclared(p)  # type: ignore[name-defined,no-any-return] # noqa: F821
+
+    words = "Untyped global name 'undeclared': Cannot determine Numba type of <class 'function'>"
+    plain, coloured = (
+        compile_error("kernel", kernel, TypingError(text))
+        for text in (words, "\x1b[1m\x1b[31m" + words.replace(":", ":\x1b[0m") + "\x1b[0m")
+    )
+    assert "decorate it with @numba.njit" in str(coloured)
+    assert (str(coloured), coloured.details) == (str(plain), plain.details)
 
 
 def test_every_error_of_bgsim_is_shown_with_the_line_that_asked_for_it(tmp_path: Path) -> None:
