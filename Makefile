@@ -49,7 +49,8 @@ tutorial: .venv/ui-test
 	$(BIN)/jupyter execute --inplace docs/tutorial/*.ipynb
 
 docs: .venv/docs
-	$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo 'To read it: $(BIN)/python -m http.server -d site 8000, then open http://127.0.0.1:8000'
 
 # A wheel and an archive of the sources, from which it is built.
 dist: .venv/dist

@@ -1,4 +1,4 @@
-"""Write `docs/service-api.md` from the OpenAPI document: ``python docs/api.py``."""
+"""Write `docs/reference/service-api.md` from the OpenAPI document: ``python docs/api.py``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import msgspec
 from bgsim.service.app import ROUTES
 from bgsim.service.openapi import document
 
-PAGE = Path(__file__).parent / "service-api.md"
+PAGE = Path(__file__).parent / "reference" / "service-api.md"
 
-HEAD = """# The service's API
+HEAD = """# HTTP API
+
+This page is for programs that talk to a service: each route, what it takes and what it answers.
 
 All paths begin with `/v1`. Made from the OpenAPI document, which a service has at `/v1/openapi.json`, by
-`python docs/api.py`. [The service](service.md) shows how it is used.
+`python docs/api.py`. [Serve others over HTTP](../how-to/service.md) shows how it is used.
 """
 
 

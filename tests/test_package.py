@@ -82,14 +82,14 @@ def test_the_changelog_has_this_version() -> None:
 
 # ---- documents ---------------------------------------------------------------------------------------
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def snippets(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_python_snippet_runs(path: Path, tmp_path: Path) -> None:
     """In the order of the document, in one process, where a newcomer would be: the root of a clone."""
     code = "\n\n".join(snippets(path, "python"))
@@ -129,7 +129,7 @@ def test_every_link_beside_the_documentation_leads_to_a_file(name: str) -> None:
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
 
 
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
+ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 NAMED_FILE = re.compile(r"`((?:bgsim|tests)/[\w/]*(?:\.py)?)`")
 NAME = re.compile(r"`([A-Za-z_]\w*(?:\.\w+)*)`")
 STEP = re.compile(r"^\d+\. `([\w.]+)` \(`(bgsim/[\w/]+\.py)`\) ", flags=re.MULTILINE)
@@ -213,7 +213,9 @@ ALIASES = {"Control": "bgsim.control", "Rng": "bgsim.streams"}
 
 
 def test_the_reference_has_every_public_name() -> None:
-    listed = set(re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text(), flags=re.MULTILINE))
+    listed = set(
+        re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "reference" / "index.md").read_text(), flags=re.MULTILINE)
+    )
     internal = {"GATES", "HANDSHAKE_S", "parts"}
     for module, names in ((bgsim, bgsim.__all__), (bgsim.testing, set(bgsim.testing.__all__) - internal)):
         homes = {name: getattr(module, name).__module__ for name in names} | ALIASES
@@ -229,7 +231,7 @@ def serves(command: list[str], folder: Path, environment: dict[str, str]) -> Non
         assert process.wait() == 0
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_exists(path: Path, tmp_path: Path) -> None:
     """Each `bgsim` command in a console block runs, on a store of its own."""
     environment = {**os.environ, "BGSIM_STORE": str(tmp_path / "runs.db"), "COLUMNS": "120"}

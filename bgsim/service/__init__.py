@@ -8,8 +8,8 @@
 
     app = bgsim.service.app(engine)         # to be mounted in an ASGI application
 
-``bgsim serve runs.db`` does the same from the command line. ``docs/service.md`` shows the API, tokens, and how it is
-deployed.
+``bgsim serve runs.db`` does the same from the command line. ``docs/how-to/service.md`` shows the API,
+tokens, and how it is deployed.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_every_job_of_a_mixed_load_ends_once(tmp_path: Path, caplog: pytest.LogC
 @pytest.mark.stress
 @pytest.mark.timeout(300)
 def test_what_was_told_holds_through_kills_signals_a_full_disk_and_a_long_reader(tmp_path: Path) -> None:
-    """``make soak`` does so for ten minutes; docs/testing.md says what it asserts."""
+    """``make soak`` does so for ten minutes; docs/explanation/guarantees.md says what it asserts."""
     process = start_script(SUPPORT / "soak_crashes.py", tmp_path, "--seconds=20")
     said, wrong = process.communicate(timeout=240)
     assert (process.returncode, wrong) == (0, "")

@@ -328,7 +328,7 @@ def test_every_other_step_is_refused(before: JobState) -> None:
 
 
 def test_the_table_in_the_documentation_is_the_one_in_the_code() -> None:
-    text = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "explanation" / "guarantees.md").read_text(encoding="utf-8")
     section = text.partition("## States of a job")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.MULTILINE)
     written = {JobState[name]: frozenset(JobState[word] for word in re.findall(r"`(\w+)`", to)) for name, to in rows}

@@ -201,7 +201,9 @@ def test_close_ends_fifty_streams_one_of_which_is_stopped() -> None:
                 one.submit(seed=seed, replicates=1, wait=30)
             began = time.monotonic()
             one.running.close()
-            assert time.monotonic() - began < 5.0  # within one second when the machine is quiet; see docs/benchmarks.md
+            assert (
+                time.monotonic() - began < 5.0
+            )  # within one second when the machine is quiet; see docs/explanation/benchmarks.md
         finally:
             for stream in streams:
                 stream.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""Read every result of a bgsim store without bgsim, as docs/store-format.md says: ``python read_store.py FILE``."""
+"""Read every result of a bgsim store without bgsim, as docs/reference/store-format.md says: ``python read_store.py FILE``."""
 
 import ast
 import json

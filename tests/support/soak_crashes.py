@@ -39,7 +39,7 @@ LATE_S = 2.0
 """By so much a checkpoint may be late: two cores are shared by all."""
 
 TRANSACTION_BYTES = max(LIMIT_BYTES // 8, 2**19)
-"""By this, and by what an empty store takes, the file may be larger than its limit: see docs/store.md."""
+"""By this, and by what an empty store takes, the file may be larger than its limit: see docs/explanation/store.md."""
 
 Asked = tuple[str, int, int]
 """Kind, seed and replicates."""

@@ -1,7 +1,7 @@
 """Blocks: columns to bytes and back, by a filter and zstd.
 
 A block is a column's values for consecutive replicates. Its description (`Block`) and its bytes suffice to read it, and
-nothing in it can run code. docs/store-format.md specifies it.
+nothing in it can run code. docs/reference/store-format.md specifies it.
 
 Filters (`bgsim.storage.codec.filters`) rearrange the bytes before zstd sees them; a sample of the column decides which.
 """
