@@ -41,6 +41,8 @@ SLOW = (
     "test_dist.py::",
     "test_package.py::test_every_command_exists",
     "test_package.py::test_every_python_snippet_runs",
+    "test_site.py",
+    "test_troubleshooting.py",
     "test_types.py::test_a_",
     "ui/",
 )
