@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +130,10 @@ def test_links_from_the_front_page_of_the_repository_lead_somewhere(site: Path, 
         if anchor and target.startswith("docs/"):
             built = site / of_page(ROOT / target)
             assert f'id="{anchor}"' in built.read_text(encoding="utf-8"), link
+
+
+def test_the_page_on_installing_has_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    ours = {"test", "ui-test", "lint", "bench", "examples", "docs"}
+    listed = re.findall(r"^\| [^|]* \| `([\w-]+)` \|", (DOCS / "install.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert set(listed) == extras.keys() - ours
