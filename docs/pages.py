@@ -52,6 +52,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return LINK.sub(moved, markdown)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Drop the mark that begins a block in docstrings, which Markdown does not know."""
+    return re.sub(r"::</p>(?=\s*<div class=\"[\w-]*\s*highlight)", ":</p>", html.replace("<p>::</p>", ""))
+
+
 def of_repository(page: str, target: str) -> str | None:
     """Return the file that a link leads to, if the site does not have it: code, or outside of the documentation."""
     path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), target))
