@@ -1,6 +1,6 @@
 """A day of two fights: who stands after each, what is left, and what the priest's Bless is worth against the dragon.
 
-Run ``python examples/battle.py [FOLDER]``; it needs ``pip install "bgsim[examples]"`` and half a minute.
+Run ``python examples/battle.py [FOLDER]``; it needs ``pip install matplotlib`` and half a minute.
 """
 
 from __future__ import annotations

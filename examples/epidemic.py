@@ -1,6 +1,6 @@
 """An epidemic: one result, a sweep over one parameter, and one over two, each drawn by bgsim.
 
-Run ``python examples/epidemic.py [FOLDER]``; it needs ``pip install "bgsim[examples]"`` and a few seconds.
+Run ``python examples/epidemic.py [FOLDER]``; it needs ``pip install matplotlib`` and a few seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Ising model: lattices below, at and above the critical temperature, and Onsager's solution met by simulation.
 
-Run ``python examples/ising.py [FOLDER]``; it needs ``pip install "bgsim[examples]"`` and half a minute.
+Run ``python examples/ising.py [FOLDER]``; it needs ``pip install matplotlib`` and half a minute.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How an option's price is made sharper: less noise by antithetic paths and controls, less bias by a correction.
 
-Run ``python examples/options.py [FOLDER]``; it needs ``pip install "bgsim[examples]"`` and some seconds.
+Run ``python examples/options.py [FOLDER]``; it needs ``pip install matplotlib`` and some seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Waiting in line: how waits are distributed, and what irregular service costs.
 
-Run ``python examples/queueing.py [FOLDER]``; it needs ``pip install "bgsim[examples]"`` and half a minute.
+Run ``python examples/queueing.py [FOLDER]``; it needs ``pip install matplotlib`` and half a minute.
 """
 
 from __future__ import annotations

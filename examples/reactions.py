@@ -1,6 +1,6 @@
 """Chemistry at random: Lotka's oscillations wander, the Oregonator's do not, and what leaps save and cost.
 
-Run ``python examples/reactions.py [FOLDER]``; it needs ``pip install "bgsim[examples]"`` and some seconds.
+Run ``python examples/reactions.py [FOLDER]``; it needs ``pip install matplotlib`` and some seconds.
 """
 
 from __future__ import annotations
