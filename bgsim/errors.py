@@ -25,7 +25,7 @@
     │   ├── ForeignFileError                another program's file; left untouched
     │   ├── NewerSchemaError                written by a newer bgsim
     │   └── DamagedResultError              a checksum does not match
-    └── MissingExtraError (ImportError)     a package that is not installed
+    └── MissingExtraError (ImportError)     an optional package is not installed
 
 Each also inherits the builtin that a caller would catch, and says what to do next. Its text is `printable`, whatever
 it quotes.
