@@ -16,6 +16,7 @@
     ├── RequestNotFoundError (KeyError)
     ├── EngineClosedError (RuntimeError)
     ├── NoThreadError (RuntimeError)        the system starts no more threads
+    ├── GuiError (RuntimeError)             what belongs to a window's thread, elsewhere
     ├── DeadlockError (RuntimeError)        a wait that would have no end
     ├── ReplicateError (RuntimeError)       the simulation itself raised
     ├── SimulationChangedError (RuntimeError)   its code or a value changed while it ran, or since
@@ -164,6 +165,10 @@ class DeadlockError(BgsimError, RuntimeError):
 
 class NoThreadError(BgsimError, RuntimeError):
     """The system starts no more threads: it limits them, or is short of memory."""
+
+
+class GuiError(BgsimError, RuntimeError):
+    """What belongs to a window's thread was made or called in another one, or before there was an application."""
 
 
 class ReplicateError(BgsimError, RuntimeError):

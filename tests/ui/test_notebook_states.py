@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import bgsim
 from bgsim.testing import HANDSHAKE_S, Gate, SteppedEngine, gated, run_all
-from bgsim.ui.notebook import text
+from bgsim.ui import text
 from bgsim.ui.notebook.engine_state import MOST_ROWS, engine_state
 from bgsim.ui.notebook.job_state import BARS, bulk, job_state
 from bgsim.ui.notebook.render import card, page

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.job import JobState
 from bgsim.progress import format_duration
-from bgsim.ui.notebook import text
-from bgsim.ui.notebook.job_state import COLOURS
+from bgsim.ui import text
+from bgsim.ui.job_line import COLOURS
 
 if TYPE_CHECKING:
     from bgsim.engine import Engine

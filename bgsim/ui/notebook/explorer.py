@@ -13,7 +13,7 @@ from bgsim.parameters.parameter_class import parameter_class
 from bgsim.registry import find_if_named
 from bgsim.tables import HasCard
 from bgsim.threads.locks import Lock
-from bgsim.ui.notebook import text
+from bgsim.ui import text
 from bgsim.ui.notebook.job_state import Results, job_state
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.job import JobState
-from bgsim.progress import format_duration
-from bgsim.ui.notebook import text
+from bgsim.ui import text
+from bgsim.ui.job_line import line_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,18 +31,6 @@ FURTHER = 20_000
 
 FINE, BARS, TAIL = 512, 40, 0.002
 """Bins that are asked for, bars that are drawn, and the part of the values that is left out on each side."""
-
-COLOURS = {
-    "queued": "waiting",
-    "delayed": "waiting",
-    "suspended": "paused",
-    "paused": "paused",
-    "cancelling": "paused",
-    "completed": "done",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
-"""Of the words that say where a job is; all others are those of a running one."""
 
 INTERRUPTED = "Interrupted: still running in the background; job.cancel() stops it."
 
@@ -113,71 +100,14 @@ def job_state(job: Job, note: str = "", results: Results | None = None, now: flo
     """
     results = results or Results()
     status = job.status()
-    word = _word(job, status)
-    ended = status.state.is_terminal
+    line = line_of(job, status)
     return {
         "kind": "job",
-        "name": job.simulation.short_name,
         "about": results.about(job),
-        "word": word,
-        "colour": COLOURS.get(word, "running"),
-        "detail": _detail(status, word),
-        "fraction": 1.0 if status.state is JobState.COMPLETED else round(status.fraction, 4),
-        "moving": word in ("compiling", "storing"),
-        "count": f"{status.replicates_completed:,} of {status.total_replicates:,}",
-        "rate": text.rate(status.rate),
-        "left": "first run; then cached" if word == "compiling" else text.left(status.estimated_time_remaining_s),
+        **line,
         **results.read(job, status, now),
-        "note": "" if ended or word == "paused" else note,
-        "error": status.error or "",
-        "actions": _actions(word),
-        "ended": ended,
+        "note": "" if line["ended"] or line["word"] == "paused" else note,
     }
-
-
-def _word(job: Job, status: JobStatus) -> str:
-    if status.state is JobState.SUSPENDED and job.paused:
-        return "paused"
-    return status.phase if status.state is JobState.RUNNING else status.state.value
-
-
-def _detail(status: JobStatus, word: str) -> str:
-    match word:
-        case "queued":
-            return _wait(status)
-        case "compiling":
-            return text.seconds(status.compiling_s or 0.0)
-        case "suspended":
-            return "more urgent jobs run"
-        case "cancelling":
-            return "when its present replicates are done"
-        case "completed":
-            stored = f", {status.from_store:,} from the store" if status.from_store else ""
-            unsaved = ", not stored" if status.store_error else ""
-            return f"in {format_duration(1000 * status.elapsed_s)}{stored}{unsaved}"
-        case "cancelled":
-            kept = status.replicates_completed
-            return f"{kept:,} finished replicates are kept" if kept else ""
-        case "failed":
-            return f"after {format_duration(1000 * status.elapsed_s)}"
-    return f"{status.attempts} failed attempts" if status.attempts else ""
-
-
-def _wait(status: JobStatus) -> str:
-    words = []
-    if status.position:
-        words.append(f"{status.position:,} before it")
-    if status.estimated_wait_s is not None and status.estimated_wait_s >= 1:
-        words.append(f"starts in about {text.seconds(status.estimated_wait_s)}")
-    return ", ".join(words)
-
-
-def _actions(word: str) -> list[str]:
-    if word in ("completed", "failed", "cancelled"):
-        return []
-    if word == "cancelling":
-        return ["cancelling"]
-    return ["resume" if word == "paused" else "pause", "cancel"]
 
 
 def scalar_outputs(simulation: Simulation) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.bus.rate import Rate
 from bgsim.errors import brief
 from bgsim.jobs.sweep import Sweep
-from bgsim.ui.notebook import text
+from bgsim.ui import text
 from bgsim.ui.notebook.job_state import scalar_outputs
 
 if TYPE_CHECKING:
