@@ -338,7 +338,7 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         gave_up = self._scheduler.state.stopped  # a close within the block has waited for as long as it was told to
-        self.close(cancel=kind is not None, timeout_s=0.0 if gave_up else None)
+        self.close(cancel=gave_up or kind is not None, timeout_s=0.0 if gave_up else None)
 
     def __repr__(self) -> str:
         stats = stats_of(self._scheduler, self._began).queue

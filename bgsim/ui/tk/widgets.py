@@ -124,7 +124,7 @@ class JobTable(ttk.Treeview):
 
     def __init__(self, master: tkinter.Misc, jobs: TkJobs, height: int = 6) -> None:
         super().__init__(master, columns=COLUMNS, show="headings", height=height)
-        for column, width in zip(COLUMNS, (170, 230, 150, 80, 110), strict=True):
+        for column, width in zip(COLUMNS, (180, 200, 180, 80, 110), strict=True):
             self.heading(column, text=column, anchor="w")
             self.column(column, width=width, stretch=column == "State")
         self._rows = Rows()
