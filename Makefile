@@ -23,10 +23,12 @@ test: .venv/test
 test-fast: .venv/test
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-# Kernels of Jupyter, JupyterLab, marimo and the service's page in Chromium; pictures are in .screens. nbclient leaves its sockets
+# Kernels of Jupyter, JupyterLab, marimo and the service's page in Chromium; windows of Qt and Tk; pictures are in .screens. nbclient leaves its sockets
 # to the garbage collector, which may come in any test.
-test-ui: .venv/ui-test .venv/ipykernel6 /usr/bin/chromium
+test-ui: .venv/ui-test .venv/ipykernel6 /usr/bin/chromium /usr/bin/Xvfb
 	$(BIN)/python -m pytest tests/browser -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
+	QT_API=pyside6 $(BIN)/python -m pytest tests/desktop
+	QT_API=pyqt6 $(BIN)/python -m pytest tests/desktop -k qt
 
 soak: .venv/test
 	rm -rf .soak
@@ -78,6 +80,14 @@ clean:
 /usr/bin/chromium:
 	$(SUDO) apt-get update --quiet --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends chromium
+
+# A screen in memory, and what Qt's wheels expect of the system. Tk comes with Python.
+/usr/bin/Xvfb:
+	$(SUDO) apt-get update --quiet --quiet
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends \
+		xvfb xauth fonts-dejavu-core libdbus-1-3 libegl1 libfontconfig1 libgl1 libglib2.0-0 libxcb-cursor0 libxcb-icccm4 \
+		libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1 \
+		libxkbcommon-x11-0 libxkbcommon0
 
 .venv/%: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"

@@ -15,8 +15,10 @@ class Window(tkinter.Tk):
     def __init__(self, engine):
         super().__init__()
         self.title("Asian call")
-        ttk.Style(self).theme_use("clam")
-        self.configure(background=ttk.Style(self).lookup("TFrame", "background"))
+        style = ttk.Style(self)
+        style.theme_use("clam")
+        style.configure("TProgressbar", background="#3b7dd8")
+        self.configure(background=style.lookup("TFrame", "background"))
         self.jobs = TkJobs(engine, self)
         top = ttk.Frame(self)
         self.strike, self.price = ttk.Label(top, width=10), ttk.Label(top, width=30, anchor="e")

@@ -33,9 +33,9 @@ def steps(window):
     for value in range(79, 71, -1):  # drags
         window.slider.setValue(value)
         yield lambda: True
-    yield lambda: job().running() and job().partial().replicates > 250_000 and len(window.histogram.counts)
+    yield lambda: job().running() and job().partial().replicates > 200_000 and len(window.histogram.counts)
     window.precise.click()
-    yield lambda: len(window.jobs.jobs) == 2
+    yield lambda: len(window.jobs.jobs) == 2 and job().status().rate
     window.table.repaint()
     window.grab().save(sys.argv[1])
     window.slider.setValue(90)
@@ -70,9 +70,9 @@ def steps(window):
     for value in range(79, 71, -1):  # drags
         window.scale.set(value)
         yield lambda: True
-    yield lambda: job().running() and job().partial().replicates > 250_000 and window.histogram.find_all()
+    yield lambda: job().running() and job().partial().replicates > 200_000 and window.histogram.find_all()
     window.precise.invoke()
-    yield lambda: len(window.jobs.jobs) == 2
+    yield lambda: len(window.jobs.jobs) == 2 and job().status().rate
     window.update()
     picture(window)
     window.scale.set(90)

@@ -22,7 +22,7 @@ from bgsim.testing import Gate, gated
 qtpy = pytest.importorskip("qtpy", reason="qtpy, or a binding of Qt, is not installed", exc_type=ImportError)
 pytest.importorskip("qtpy.QtWidgets", reason="a library of the system is missing", exc_type=ImportError)
 
-from qtpy import QtCore, QtTest, QtWidgets  # noqa: E402
+from qtpy import QtCore, QtGui, QtTest, QtWidgets  # noqa: E402
 
 from bgsim.ui.qt import JobBar, JobTable, QtJobs, to_gui  # noqa: E402
 from bgsim.ui.qt.table import JobsModel  # noqa: E402
@@ -419,6 +419,32 @@ def test_a_table_shows_all_jobs_and_cancels_the_selected(events: Any) -> None:
         assert table.model().headerData(0, QtCore.Qt.Orientation.Horizontal) == "Job"
         SCREENS.mkdir(exist_ok=True)
         assert table.grab().save(str(SCREENS / f"qt_table_{qtpy.API}.png"))
+
+
+def test_the_context_menu_cancels_what_is_under_it(events: Any) -> None:
+    with Engine(workers=1) as engine:
+        jobs = QtJobs(engine)
+        table = JobTable(jobs)
+        job = jobs.submit(one_draw, replicates=5, delay_s=60.0)
+        table.show()
+        at = table.visualRect(table.model().index(0, 0)).center()
+        QtTest.QTest.mouseClick(table.viewport(), QtCore.Qt.MouseButton.RightButton, pos=at)
+        assert table.selected() == [job]
+
+        def choose() -> None:
+            menu = QtWidgets.QApplication.activePopupWidget()
+            if menu is not None:
+                timer.stop()
+                menu.setActiveAction(menu.actions()[-1])
+                QtTest.QTest.keyClick(menu, QtCore.Qt.Key.Key_Return)
+
+        timer = QtCore.QTimer()
+        timer.timeout.connect(choose)
+        timer.start(5)
+        reason = QtGui.QContextMenuEvent.Reason.Mouse
+        event = QtGui.QContextMenuEvent(reason, at, table.viewport().mapToGlobal(at))
+        QtWidgets.QApplication.sendEvent(table.viewport(), event)
+        assert job.cancelled()
 
 
 def test_the_model_of_a_table_is_a_model(events: Any) -> None:

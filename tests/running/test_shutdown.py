@@ -538,6 +538,18 @@ def test_close_with_a_time_out_keeps_finished_replicates(
         assert again.status().from_store == held_before
 
 
+def test_leaving_the_block_waits_for_nothing_that_a_close_within_it_gave_up(hold: Gate) -> None:
+    """Such as a window's, whose end closes the engine: a kernel that does not stop keeps the program no longer."""
+    with bgsim.Engine(workers=1) as engine:
+        job = engine.submit(gated, {"name": "a"}, replicates=1)
+        hold.wait_until_reached()
+        assert engine.close(cancel=True, timeout_s=0) == [job]
+    assert not job.done()
+    hold.open()
+    with pytest.raises(concurrent.futures.CancelledError):
+        job.result(HANDSHAKE_S)
+
+
 def test_an_immediate_engine_leaves_no_future_open() -> None:
     """What waits for a time that will not come any more is cancelled."""
     engine = bgsim.Engine(immediate=True)
