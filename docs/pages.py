@@ -108,8 +108,9 @@ def shown(output: dict[str, Any], picture: str) -> str:
     data = output.get("data", {})
     if "image/png" in data:
         return f"![A figure]({picture})"
-    if "text/html" in data:
-        html = re.sub(r"\n\s*\n", "\n", "".join(data["text/html"]))  # a blank line would end the block
+    html = re.sub(r"\n\s*\n", "\n", "".join(data.get("text/html", "")))  # a blank line would end the block
+    is_foreign = "bgsim-card" not in html and re.search(r"class=['\"]", html)  # its classes meet the site's own styles
+    if html and not is_foreign:
         return f'<div class="notebook-output">{html}</div>'
     text = "".join(output.get("text", data.get("text/plain", "")))
     return f"```text\n{text.rstrip()}\n```"
