@@ -217,7 +217,7 @@ class DamagedResultError(StoreError):
 
 
 class MissingExtraError(BgsimError, ImportError):
-    """An optional package is not installed; the message names the extra."""
+    """An optional package is not installed; the message names the package, as ``pip install`` takes it."""
 
 
 def __dir__() -> list[str]:

@@ -80,6 +80,17 @@ def test_the_changelog_has_this_version() -> None:
     assert f"## [{bgsim.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_what_errors_tell_to_install_are_packages_of_an_extra() -> None:
+    """A checkout has no index to install ``bgsim[...]`` from, so errors name the packages themselves."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    known = {re.split(r"[<>=\[]", requirement)[0] for requirements in extras.values() for requirement in requirements}
+    source = "".join(path.read_text() for path in (ROOT / "bgsim").rglob("*.py"))
+    assert not re.findall(r"Error\([^)]*pip install .?bgsim", source)
+    told = re.findall(r"pip install ([a-z][a-z0-9 -]*)", source)
+    named = {word for words in told for word in words.removesuffix(" brings them").split()}
+    assert {"tqdm", "cronsim", "tzdata", "pyarrow", "python-libsbml", "uvicorn"} <= named <= known
+
+
 # ---- documents ---------------------------------------------------------------------------------------
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

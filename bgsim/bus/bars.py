@@ -40,7 +40,7 @@ def tqdm_bar(jobs: Jobs, **options: Any) -> Jobs:
         If tqdm is not installed.
     """
     shown, updates = _watch(jobs)
-    bar_class = _import("tqdm.auto", 'pip install "bgsim[tqdm]"').tqdm
+    bar_class = _import("tqdm.auto", "pip install tqdm").tqdm
 
     class Bar(bar_class):  # type: ignore[misc, valid-type]
         monitor_interval = 0  # tqdm starts no thread

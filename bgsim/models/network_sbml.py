@@ -54,7 +54,7 @@ def read_sbml(path: str | Path) -> Network:
     try:
         import libsbml  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise MissingExtraError('reading SBML needs python-libsbml: pip install "bgsim[sbml]"') from error
+        raise MissingExtraError("reading SBML needs python-libsbml: pip install python-libsbml") from error
     text = read_text(path)
     try:
         _XmlCheck(text)

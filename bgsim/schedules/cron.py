@@ -78,7 +78,7 @@ class Cron:
         try:
             import cronsim  # noqa: PLC0415 - an extra
         except ImportError as error:
-            raise MissingExtraError('schedules need cronsim: pip install "bgsim[schedule]"') from error
+            raise MissingExtraError("schedules need cronsim: pip install cronsim") from error
         written = _written_out(expression)
         try:
             self._fields = cronsim.CronSim(written, dt.datetime(2000, 1, 1))
@@ -176,7 +176,7 @@ def _find_zone(name: str) -> dt.tzinfo:
     except (zoneinfo.ZoneInfoNotFoundError, TypeError, ValueError, OSError):
         known = zoneinfo.available_timezones()
     if not known:
-        raise MissingExtraError('this system has no time zones: pip install "bgsim[schedule]" brings them')
+        raise MissingExtraError("this system has no time zones: pip install tzdata brings them")
     hint = nearest(name, known) if isinstance(name, str) else ""
     raise InvalidInputError(
         f"timezone must be a name of the IANA database, such as 'Europe/Berlin'{hint}; got {brief(name)}",

@@ -89,6 +89,5 @@ def _check_packages() -> None:
         import uvicorn  # noqa: F401, PLC0415
     except ImportError as error:
         raise MissingExtraError(
-            f'the service needs {error.name}: pip install "bgsim[service]", or '
-            "pip install starlette uvicorn msgspec prometheus-client"
+            f"the service needs {error.name}: pip install msgspec prometheus-client starlette uvicorn"
         ) from error

@@ -140,7 +140,7 @@ def _write_parquet(path: Path, columns: Columns, described: str, permissions: in
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
-        raise MissingExtraError('a .parquet file needs pyarrow: pip install "bgsim[parquet]"') from error
+        raise MissingExtraError("a .parquet file needs pyarrow: pip install pyarrow") from error
     table = pa.table({name: pa.array(np.ascontiguousarray(column)) for name, column in flat_columns(columns).items()})
     with open_new(path, permissions) as file:
         pq.write_table(table.replace_schema_metadata({METADATA: described}), file)

@@ -231,7 +231,7 @@ class FakeJob:
 
 
 @pytest.mark.parametrize(("bar", "module", "remedy"), [
-    (tqdm_bar, "tqdm.auto", r'pip install "bgsim\[tqdm\]"'),
+    (tqdm_bar, "tqdm.auto", "pip install tqdm"),
     (notebook_bar, "IPython.display", "use tqdm_bar"),
 ])  # fmt: skip
 def test_a_bar_names_what_it_misses(bar: Any, module: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
