@@ -75,7 +75,7 @@ class BgsimError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         first, *rest = str(self).splitlines()[:_MOST_LINES] or [""]
-        frames = [("raised in", _frame_of_user(self.__cause__)), ("asked for in", _frame_of_user(self))]
+        frames = [("raised in", _place_of_user(self.__cause__)), ("asked for in", _place_of_user(self))]
         places = [f"{how} {place}" for how, place in frames if place]
         return [
             f"{type(self).__name__}: {first}",
@@ -285,17 +285,35 @@ def nearest(name: object, allowed: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _frame_of_user(error: BaseException | None) -> str:
-    """Return where the innermost code that is the user's own was, with the line; empty if there is none."""
+def frame_of_user(error: BaseException | None) -> traceback.FrameSummary | None:
+    """Return the innermost frame of code that is the user's own; None if there is none."""
     if error is None:
-        return ""
+        return None
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.line and not any(
-            part in frame.filename for part in _NOT_OF_USERS
-        ):  # what dataclasses makes has no line
-            cell = "ipykernel_" in frame.filename or frame.filename.startswith("<")
-            return printable(f"{'a cell' if cell else frame.filename}, line {frame.lineno}: {frame.line}")
-    return ""
+        if (
+            frame.line  # what dataclasses makes has none
+            and not frame.filename.startswith("<frozen ")
+            and not any(part in frame.filename for part in _NOT_OF_USERS)
+        ):
+            return frame
+    return None
+
+
+def shown_path(file: str) -> str:
+    """Return the path of a file as a user would write it: from the working folder if it is in there."""
+    try:
+        return str(Path(file).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return file
+
+
+def _place_of_user(error: BaseException | None) -> str:
+    """Return where the innermost code that is the user's own was, with the line; empty if there is none."""
+    frame = frame_of_user(error)
+    if frame is None:
+        return ""
+    cell = "ipykernel_" in frame.filename or frame.filename.startswith("<")
+    return printable(f"{'a cell' if cell else frame.filename}, line {frame.lineno}: {frame.line}")
 
 
 def _is_space(character: str) -> bool:

@@ -7,9 +7,10 @@ import importlib.metadata
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 from bgsim.checks import refused
-from bgsim.errors import SimulationNotFoundError, brief, nearest
+from bgsim.errors import SimulationNotFoundError, brief, frame_of_user, nearest, shown_path, text_of
 from bgsim.parameters.parameter_class import P
 from bgsim.simulation import Simulation
 
@@ -73,22 +74,50 @@ def find_simulation(name: str) -> Simulation:
             )
     else:
         module_name, _, attribute = target.partition(":")
+    found = getattr(import_here(module_name, name), attribute, None)
+    if not isinstance(found, Simulation):
+        own = [key for key, value in vars(sys.modules[module_name]).items() if isinstance(value, Simulation)]
+        there = f"there are {', '.join(own)}" if own else "decorate a function with @bgsim.simulation"
+        raise SimulationNotFoundError(
+            f"{module_name} has no simulation {attribute!r}{nearest(attribute, own)}; {there}"
+        )
+    return found
+
+
+def import_here(module_name: str, name: str) -> ModuleType:
+    """Import a module for a simulation that a user names, also from the working folder.
+
+    Raises
+    ------
+    SimulationNotFoundError
+        With the line of the user's code that raised.
+    """
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)  # as `python -m` does, so that a script in the working folder is found
     try:
-        found = getattr(importlib.import_module(module_name), attribute, None)
-    except (ImportError, ValueError) as error:
-        raise SimulationNotFoundError(f"no simulation {brief(name)}: {error}") from error
+        return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # whatever the module's code raises
-        raise SimulationNotFoundError(
-            f"no simulation {brief(name)}: importing {module_name} raised {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(found, Simulation):
-        raise SimulationNotFoundError(
-            f"{module_name} has no simulation {attribute!r}; decorate a function with @bgsim.simulation"
+        raise cannot_import(name, module_name, error) from error
+
+
+def cannot_import(name: str, module_name: str, error: BaseException) -> SimulationNotFoundError:
+    """Return the error for a module that cannot be imported: where the user's own code raised, and what."""
+    text = text_of(error)
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        line = (error.text or "").strip()
+        what = f"{shown_path(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        return SimulationNotFoundError(f"{what}\n    {line}" if line else what)
+    frame = frame_of_user(error)
+    if frame is not None:
+        hint = "; guard what a script does with if __name__ == '__main__'" if isinstance(error, SystemExit) else ""
+        return SimulationNotFoundError(
+            f"{shown_path(frame.filename)}:{frame.lineno}: {what}{hint}\n    {(frame.line or '').strip()}"
         )
-    return found
+    if isinstance(error, ImportError | ValueError):
+        return SimulationNotFoundError(f"no simulation {brief(name)}: {error}")
+    return SimulationNotFoundError(f"no simulation {brief(name)}: importing {module_name} raised {what}")
 
 
 def find_known(name: str) -> Simulation | None:

@@ -66,12 +66,11 @@ class Table:
     most: int | None = MOST_ROWS
 
     def __str__(self) -> str:
-        rows = [_cut(row) for row in self._shown_rows()]
-        lines = [_cut(self.headings), *rows] if self.headings else rows
-        right = self._numeric_columns(rows)
+        headings, rows, right = self.texts()
+        lines = [headings, *rows] if headings else rows
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = ["  " + "  ".join(map(_aligned, line, widths, right)).rstrip() for line in lines]
-        return "\n".join([printable(part) for part in (self.title, *text, *self._remarks()) if part])
+        return "\n".join([printable(part) for part in (self.title, *text, *self.remarks()) if part])
 
     def _repr_html_(self) -> str:
         rows = [[shown(cell) for cell in row] for row in self._shown_rows()]
@@ -83,8 +82,21 @@ class Table:
             + f'<table style="{_TABLE}">'
             + (f"<thead><tr>{head}</tr></thead>" if head else "")
             + f"<tbody>{body}</tbody></table>"
-            + "".join([f'<div style="white-space:pre-line">{escaped(remark)}</div>' for remark in self._remarks()])
+            + "".join([f'<div style="white-space:pre-line">{escaped(remark)}</div>' for remark in self.remarks()])
         )
+
+    def texts(self, *, whole: bool = False) -> tuple[list[str], list[list[str]], list[bool]]:
+        """Return headings and rows as texts in one line each, and which columns are aligned to the right.
+
+        A text is cut to what a table for people needs, or not before 10,000 characters if it is to be whole.
+        """
+        rows = [_cut(row, whole=whole) for row in self._shown_rows()]
+        return _cut(self.headings), rows, self._numeric_columns(rows)
+
+    def remarks(self) -> list[str]:
+        """Return the lines below the table."""
+        left_out = len(self.rows) - len(self._shown_rows())
+        return [*([f"... and {left_out:,} more"] if left_out else []), *([self.remark] if self.remark else [])]
 
     def trimmed(self) -> Table:
         """Return the table without the columns in which nothing stands."""
@@ -106,10 +118,6 @@ class Table:
 
     def _shown_rows(self) -> Sequence[Sequence[Any]]:
         return self.rows[: self.most]
-
-    def _remarks(self) -> list[str]:
-        left_out = len(self.rows) - len(self._shown_rows())
-        return [*([f"... and {left_out:,} more"] if left_out else []), *([self.remark] if self.remark else [])]
 
 
 class Tabular(ABC):
@@ -191,8 +199,10 @@ def shown(cell: object) -> str:
     return brief(cell, 80)
 
 
-def _cut(row: Sequence[Any]) -> list[str]:
+def _cut(row: Sequence[Any], *, whole: bool = False) -> list[str]:
     """Return the texts of a row; the last of them may be long."""
+    if whole:
+        return [_in_one_line(shown(cell), 10_000) for cell in row]
     last = len(row) - 1
     return [_in_one_line(shown(cell), 120 if i == last else 60) for i, cell in enumerate(row)]
 

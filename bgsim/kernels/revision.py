@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import logging
+import time
 import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from bgsim.kernels.definition import Definition
     from bgsim.parameters.parameter_set import ParameterSet
 
+logger = logging.getLogger("bgsim.kernels.compiled")
+
 BIASED_DRAWS = {
     "poisson": "it is biased for 10 <= lam < 15 in numba 0.68.1",
     "negative_binomial": "it draws from numba's biased poisson",
@@ -39,10 +43,13 @@ class Compiled:
         Kernels, by the layout of the parameters; set in one step each.
     warned : set of type
         Categories of warnings that were given.
+    took_s : float
+        How long compiling has taken in this process, or loading what the disk keeps of it.
     """
 
     by_layout: dict[Any, CompiledKernel] = field(default_factory=dict)
     warned: set[type[Warning]] = field(default_factory=set)
+    took_s: float = 0.0
 
 
 class Revision:
@@ -209,6 +216,7 @@ class Revision:
         return call_in_thread(self._compile, layout, view)  # an interrupt would leave numba half done
 
     def _compile(self, layout: Any, view: Any) -> CompiledKernel:
+        began = time.perf_counter()
         from bgsim.kernels.compiled import CompiledKernel, make_dispatcher  # noqa: PLC0415 - imports numba
 
         kept_as = self.identity.fingerprint if self.is_followed else None
@@ -226,6 +234,10 @@ class Revision:
 
             raise compile_error(self._name, self._function, cause, remedy)  # noqa: B904 - it has its cause
         self.compiled.by_layout[layout] = found
+        took_s = time.perf_counter() - began
+        self.compiled.took_s += took_s
+        how = "machine code loaded" if dispatcher.stats.cache_hits else "compiled"
+        logger.debug("%s: %s in %.2f s", self._name, how, took_s)
         return found
 
     def _freeze(self, function: Any) -> Any:

@@ -1,28 +1,19 @@
-"""The command line: ``bgsim run``, ``list`` and ``describe``; ``store`` is in `bgsim.ui.store_cli`.
+"""The command line: ``bgsim list``, ``describe`` and ``explain``; the other commands are in modules of their own.
 
-Standard output carries data only; progress and remarks go to standard error.
+Standard output carries data only; progress and remarks go to standard error. With ``--json`` standard output is one
+document, also where the command fails.
 """
 
 from __future__ import annotations
 
-import csv
-import inspect
-import json
 import sys
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from bgsim import __version__
-from bgsim.checks import normal_name
-from bgsim.config import EngineConfig
-from bgsim.engine import Engine
-from bgsim.environment import as_json as versions_as_json
-from bgsim.environment import mixture
 from bgsim.errors import (
     BgsimError,
     CompileError,
@@ -32,177 +23,142 @@ from bgsim.errors import (
     SimulationNotFoundError,
     StoreError,
 )
-from bgsim.job import Job, JobState
-from bgsim.kernels.outputs import flat_columns
-from bgsim.parameters.fields import Field, brief, parsed
+from bgsim.parameters.fields import Field, brief
 from bgsim.parameters.parameter_class import parameter_class
-from bgsim.priority import Priority
 from bgsim.registry import find_simulation, simulation_names
-from bgsim.result import SimulationResult
 from bgsim.simulation import Simulation
 from bgsim.storage import Store
 from bgsim.storage.explain import why_not_used
-from bgsim.storage.npz import write_arrays
-from bgsim.ui.counts import Count
+from bgsim.tables import Table
+from bgsim.ui.completion import completion
+from bgsim.ui.computing import EXIT_CODES, json_option, name_argument
 from bgsim.ui.history_cli import store_jobs
-from bgsim.ui.interrupts import STOPPING, end_at_once, exit_code, handle_signals
+from bgsim.ui.interrupts import exit_code, handle_signals
+from bgsim.ui.naming import simulation_of
+from bgsim.ui.run_cli import run
 from bgsim.ui.serve_cli import serve
 from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
 from bgsim.ui.streams import (
-    FilePath,
     StandardOutputError,
     give_up_output,
     remark,
-    remark_console,
     remark_of_click,
     say,
     say_json,
+    say_json_error,
     set_up,
     show,
 )
-from bgsim.ui.terminal import show_progress, summary_table
+from bgsim.ui.sweep_cli import sweep
 from bgsim.ui.token_cli import token_group
-
-EXIT_CODES = """
-\b
-Exit codes:
-  0    done
-  1    the simulation failed
-  2    bad input: an option, a parameter, a scenario, a store
-  124  longer than --timeout
-  130  interrupted with Ctrl-C; finished replicates are kept
-  143  the same by SIGTERM, and 129 by SIGHUP
-"""
-
-_CANCEL_GRACE_S = 10.0
+from bgsim.ui.verbosity import verbose_option
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bgsim")
+@verbose_option
 def cli() -> None:
     """Run simulations: reproducible, with progress, stopped and resumed at will, answered from the store."""
 
 
-@cli.command(epilog=EXIT_CODES)
-@click.argument("name")
-@click.option("--scenario", type=FilePath(), help="A file with the parameters, for simulations that read one.")
-@click.option("--rules", help="With --scenario: the rule set, if the simulation has several.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A parameter; may be given many times.")
-@click.option("-n", "--replicates", type=Count(), default=100_000, show_default=True)
-@click.option("--seed", type=Count(), default=0, show_default=True)
-@click.option(
-    "--priority", default="normal", show_default=True, help=", ".join(p.name.lower() for p in reversed(Priority))
-)
-@click.option("--workers", type=Count(), help="Threads; by default one a core.")
-@click.option("--timeout", "timeout_s", type=float, help="Seconds that it may run.")
-@click.option("--workspace", help="Its slots get the result; by default the simulation's name.")
-@click.option("--refresh", is_flag=True, help="Compute anew instead of taking from the store.")
-@store_option
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.option("--output", type=FilePath(), help="Write the columns to this .npz or .csv file.")
-def run(
-    name: str,
-    scenario: Path | None,
-    rules: str | None,
-    settings: tuple[str, ...],
-    replicates: int,
-    seed: int,
-    priority: str,
-    workers: int | None,
-    timeout_s: float | None,
-    workspace: str | None,
-    refresh: bool,
-    store: Path | None,
-    as_json: bool,
-    output: Path | None,
-) -> None:
-    """Run NAME, a simulation of `bgsim list` or your own MODULE:ATTRIBUTE, and print a summary.
-
-    Stored replicates are not computed again: the same command answers at once, and after Ctrl-C it goes on.
-    """
-    write = _writer(output)
-    simulation = find_simulation(name)
-    parameters = _parameters(simulation, scenario, rules, settings)
-    began = time.monotonic()
-    threads = {"workers": workers} if workers is not None else {}
-    config = EngineConfig.of(None, {"journal": False, **threads})  # the same command resumes without it
-    with STOPPING, Engine(store or default_store(), config=config) as engine:
-        job = engine.submit(
-            simulation,
-            parameters,
-            replicates=replicates,
-            seed=seed,
-            priority=Priority.of(priority),
-            timeout_s=timeout_s,
-            workspace=workspace,
-            cache="refresh" if refresh else "use",
-        )
-        result = _watch(job, engine)
-        status = job.status()
-        if write is not None:
-            write(result)
-    if as_json:
-        say_json(_as_json(result, status.from_store))
-    else:
-        show(summary_table(result))
-    elapsed = time.monotonic() - began
-    source = f", {status.from_store:,} of them from the store" if status.from_store else ""
-    remark(f"{replicates:,} replicates in {elapsed:.2f} s{source}")
-    mixed = mixture(result.versions)
-    if mixed and not as_json:
-        remark(mixed)
-    if status.store_error:
-        remark(f"warning: the result is not stored: {status.store_error}")
-
-
 @cli.command("list")
-def list_simulations() -> None:
+@json_option
+def list_simulations(as_json: bool) -> None:
     """List the simulations that can be run by name."""
-    for short, target in simulation_names().items():
-        try:
-            text = _first_line(find_simulation(short))
-        except SimulationNotFoundError as error:
-            text = f"cannot be loaded: {error}"
-        say(f"{short:16} {target:40} {text}")
+    rows = [(short, target, _described(short)) for short, target in simulation_names().items()]
+    if as_json:
+        say_json([dict(zip(("name", "target", "description"), row, strict=True)) for row in rows])
+    else:
+        show(Table(("name", "module:attribute", "what it is"), rows, most=None))
+
+
+def _described(short: str) -> str:
+    try:
+        return (find_simulation(short).__doc__ or "").strip().partition("\n")[0]
+    except SimulationNotFoundError as error:
+        return f"cannot be loaded: {error}"
 
 
 @cli.command()
-@click.argument("name")
-def describe(name: str) -> None:
+@name_argument
+@json_option
+def describe(name: str, as_json: bool) -> None:
     """Describe a simulation: its parameters with types, defaults and units, and its outputs."""
-    simulation = find_simulation(name)
+    simulation = simulation_of(name)
+    if as_json:
+        say_json(_description(simulation))
+        return
     say(f"{simulation.name}\n")
     say(f"{(simulation.__doc__ or '').strip()}\n")
-    say("Parameters:")
-    if simulation.parameters_class is None:
-        say("  any, given with --set KEY=VALUE")
+    found = simulation.parameters_class
+    if found is None:
+        say("Parameters: any, given with --set KEY=VALUE")
     else:
-        declared = parameter_class(simulation.parameters_class)
-        for field in declared.fields:
-            details = [field.type_name, _default_text(field), field.limits.unit, field.limits.describe()]
-            say(f"  {field.name:22} {', '.join(d for d in [*details, field.limits.doc] if d)}")
-        for argument in declared.arguments:
-            if argument not in declared.names:
-                say(f"  {argument:22} taken by the class, which derives others from it")
-        if hasattr(simulation.parameters_class, "from_file"):
-            say("  or all of them from a file, with --scenario FILE")
-    say("\nOutputs:")
-    for output in simulation.outputs:
-        say(f"  {output.name:22} {output.describe()}")
+        declared = parameter_class(found)
+        headings = ("parameter", "type", "default", "unit", "range", "")
+        rows = [
+            (f.name, f.type_name, _default_text(f), f.limits.unit, f.limits.describe(), f.limits.doc)
+            for f in declared.fields
+        ]
+        rows += [
+            (argument, "", "", "", "", "taken by the class, which derives others from it")
+            for argument in declared.arguments
+            if argument not in declared.names
+        ]
+        show(Table(headings, rows, most=None).trimmed())
+        if hasattr(found, "from_file"):
+            say("or all of them from a file, with --scenario FILE")
+    say()
+    show(
+        Table(("output", "what it is"), [(output.name, output.describe()) for output in simulation.outputs], most=None)
+    )
     say(f"\nFingerprint {simulation.fingerprint}")
 
 
+def _description(simulation: Simulation) -> dict[str, Any]:
+    found = simulation.parameters_class
+    fields = parameter_class(found).fields if found is not None else None
+    return {
+        "simulation": simulation.name,
+        "description": (simulation.__doc__ or "").strip(),
+        "parameters": None if fields is None else [_field_json(f) for f in fields],
+        "scenario": hasattr(found, "from_file"),
+        "outputs": [{"name": output.name, "description": output.describe()} for output in simulation.outputs],
+        "fingerprint": simulation.fingerprint,
+    }
+
+
+def _field_json(given: Field) -> dict[str, Any]:
+    limits = given.limits
+    return {
+        "name": given.name,
+        "type": given.type_name,
+        "required": given.required,
+        "derived": given.derived,
+        "default": None if given.required or given.derived else given.new_default(),
+        "unit": limits.unit,
+        "range": limits.describe(),
+        "description": limits.doc,
+    }
+
+
+def _default_text(given: Field) -> str:
+    if given.derived:
+        return "derived"
+    return "required" if given.required else brief(given.new_default())
+
+
 @cli.command()
-@click.argument("name")
+@name_argument
 @click.option("--result", help="First digits of a stored result's hash; by default the last one of other code.")
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option
 def explain(name: str, result: str | None, store: Path | None, as_json: bool) -> None:
     """Show what makes up a simulation's identity, and how it differs from a stored result's.
 
     The store answers with a result only if the identity is the one that the result was computed with.
     """
-    simulation, unused = find_simulation(name), ""
+    simulation, unused = simulation_of(name), ""
     if store is None and result is None and not default_store().exists():
         found = simulation.explain()
     else:
@@ -226,160 +182,51 @@ def _why_not_used(simulation: Simulation, store: Store, result_hash: str) -> str
     return "" if described is None else why_not_used(simulation, described.parameters, columns)
 
 
+for _command in (run, sweep, store_group, token_group, serve, completion):
+    cli.add_command(_command)
 store_group.add_command(store_jobs)
-cli.add_command(store_group)
-cli.add_command(token_group)
-cli.add_command(serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; the entry point of the ``bgsim`` script. Without `arguments`, with those of the process."""
     handle_signals()
     set_up()
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        cli.main(arguments, standalone_mode=False)
+        cli.main(given, prog_name="bgsim", standalone_mode=False)
         sys.stdout.flush()
-    except click.ClickException as error:
-        remark_of_click(error)
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(exit_code())
-    except JobTimeoutError as error:
-        remark(f"error: {error}; finished replicates are kept, and the same command goes on")
-        sys.exit(124)
-    except StandardOutputError as error:
+    except (StandardOutputError, BrokenPipeError) as error:
         give_up_output()
-        remark(f"error: {error}")
+        if isinstance(error, StandardOutputError):
+            remark(f"error: {error}")
         sys.exit(1)
-    except (InvalidInputError, SimulationNotFoundError, StoreError, CompileError, MissingExtraError) as error:
-        remark(f"error: {error}")
-        sys.exit(2)
-    except BgsimError as error:
-        remark(f"error: {error}")
-        sys.exit(1)
-    except BrokenPipeError:
-        give_up_output()
-        sys.exit(1)
-    except OSError as error:  # of standard output, or of a file that --output names
-        give_up_output()
-        remark(f"error: {error}")
-        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort, click.ClickException, BgsimError, OSError) as error:
+        code, text = _failure(error)
+        if "--json" in given:
+            say_json_error(error, text, code)
+        if isinstance(error, OSError) and not isinstance(error, BgsimError):  # of a file that --output names
+            give_up_output()
+        sys.exit(code)
     sys.exit(0)
 
 
-def _watch(job: Job, engine: Engine) -> SimulationResult:
-    """Show progress until the job ends; Ctrl-C cancels the job.
-
-    Where no replicate is done there is nothing to keep: a compilation, which may take long, is not waited for.
-    """
-    try:
-        show_progress(job, remark_console())
-        return job.result()
-    except KeyboardInterrupt:
-        status = job.status()
-        if not status.state.is_terminal and status.replicates_completed == status.from_store:
-            remark(f"interrupted while {status.phase}; no replicate was done, so there is nothing to keep")
-            end_at_once()
-        job.cancel()
-        engine.close(timeout_s=_CANCEL_GRACE_S)
-        status = job.status()
-        if status.state is JobState.CANCELLED:
-            done = f"{status.replicates_completed:,} of {status.total_replicates:,} replicates"
-            if status.store_error is None:
-                remark(
-                    f"interrupted; {done} are kept in {engine.store.location}, and the same command goes on from there"
-                )
-            else:
-                remark(f"interrupted; {done} were done, but could not be kept: {status.store_error}")
-        raise
-
-
-def _parameters(simulation: Simulation, scenario: Path | None, rules: str | None, settings: tuple[str, ...]) -> Any:
-    parameters_class = simulation.parameters_class
-    if scenario is None:
-        if rules is not None:
-            raise click.UsageError("--rules goes with --scenario")
-        return _read_settings(simulation, settings)
-    if settings:
-        raise click.UsageError("give either --scenario or --set")
-    if not hasattr(parameters_class, "from_file"):
-        raise click.UsageError(f"{simulation.name} reads no scenario; use --set KEY=VALUE")
-    from_file = parameters_class.from_file  # type: ignore[union-attr]
-    if rules is None:
-        return from_file(scenario)
-    if "rules" not in inspect.signature(from_file).parameters:
-        raise click.UsageError(f"{simulation.name} has no rule sets; leave out --rules")
-    return from_file(scenario, rules=rules)
-
-
-def _read_settings(simulation: Simulation, settings: tuple[str, ...]) -> dict[str, Any]:
-    found = simulation.parameters_class
-    known = {f.name: f for f in parameter_class(found).fields} if found else {}
-    values: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise click.UsageError(f"--set takes KEY=VALUE; got {setting!r}")
-        name = normal_name(name)
-        if name in values:
-            raise click.UsageError(f"--set gives {name} twice")
-        values[name] = known[name].parse(text) if name in known else parsed(text)
-    return values
-
-
-def _writer(output: Path | None) -> Callable[[SimulationResult], None] | None:
-    """Check the path, before any work starts; return the function that writes the columns there."""
-    if output is None:
-        return None
-    writers = {".npz": _write_npz, ".csv": _write_csv}
-    if output.suffix not in writers:
-        raise click.UsageError(f"--output must end in {' or '.join(writers)}; got {output}")
-    try:
-        if not output.parent.is_dir():
-            raise click.UsageError(f"--output: there is no directory {output.parent}")
-        if output.is_dir():
-            raise click.UsageError(f"--output: {output} is a directory")
-        output.open("ab").close()
-    except OSError as error:
-        raise click.UsageError(f"--output: {output} cannot be written: {error.strerror}") from error
-    return partial(writers[output.suffix], output)
-
-
-def _write_npz(path: Path, result: SimulationResult) -> None:
-    with path.open("wb") as file:
-        write_arrays(file, result)
-
-
-def _write_csv(path: Path, result: SimulationResult) -> None:
-    columns = flat_columns(result)
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(["replicate", *columns])
-        writer.writerows(zip(range(result.replicates), *(c.tolist() for c in columns.values()), strict=True))
-
-
-def _as_json(result: SimulationResult, from_store: int) -> dict[str, Any]:
-    outputs = {}
-    for name, s in result.summary().items():
-        values = {n: getattr(s, n) for n in ("count", "valid", "mean", "sd", "standard_error", "minimum", "maximum")}
-        outputs[name] = {**values, "quantiles": {f"{q:g}": v for q, v in s.quantiles.items()}}
-    return {
-        "simulation": result.simulation.name,
-        "fingerprint": result.simulation.fingerprint,
-        "parameters": json.loads(result.parameters.to_json()),
-        "seed": result.seed,
-        "replicates": result.replicates,
-        "from_store": from_store,
-        "versions": versions_as_json(result.versions),
-        "outputs": outputs,
-    }
-
-
-def _default_text(field: Field) -> str:
-    if field.derived:
-        return "derived"
-    return "required" if field.required else f"default {brief(field.new_default())}"
-
-
-def _first_line(simulation: Simulation) -> str:
-    return (simulation.__doc__ or "").strip().partition("\n")[0]
+def _failure(error: BaseException) -> tuple[int, str]:
+    """Say on standard error why a command failed; return its exit code, and the text."""
+    if isinstance(error, click.ClickException):
+        remark_of_click(error)
+        return 2, error.format_message()
+    if isinstance(error, KeyboardInterrupt):
+        return exit_code(), "interrupted"
+    if isinstance(error, click.Abort):
+        remark("nothing was done")
+        return 1, "nothing was done"
+    text = str(error)
+    if isinstance(error, JobTimeoutError):
+        text += "; finished replicates are kept, and the same command goes on"
+    remark(f"error: {text}")
+    if isinstance(error, JobTimeoutError):
+        return 124, text
+    is_input = isinstance(
+        error, InvalidInputError | SimulationNotFoundError | StoreError | CompileError | MissingExtraError
+    )
+    return 2 if is_input else 1, text

@@ -15,11 +15,9 @@ from bgsim.storage.times import ago
 from bgsim.tables import Table
 from bgsim.ui.counts import Count
 from bgsim.ui.store_cli import opened_store, store_option
-from bgsim.ui.streams import say, say_json
+from bgsim.ui.streams import say_json, show
 
 _STATES = ("open", "completed", "failed", "cancelled")
-
-_MOST_OF_ERROR = 60
 
 
 @click.command("jobs")
@@ -58,12 +56,11 @@ def store_jobs(
             ago(row.submitted_at),
             row.tenant,
             " ".join(_read(row.tags, [])),
-            row.error.partition("\n")[0][:_MOST_OF_ERROR],
+            row.error.partition("\n")[0],
         )
         for row in rows
     ]
-    for line in str(Table(headings, cells, most=None).trimmed()).splitlines():
-        say(line.removeprefix("  "))
+    show(Table(headings, cells, most=None).trimmed(), listing=True)
 
 
 def _as_json(row: JobRow) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 import platformdirs
-from rich.table import Table
 
 from bgsim.analysis.comparison import Comparison
 from bgsim.checks import is_number, normal_name
@@ -26,14 +25,18 @@ from bgsim.storage.limits import MOST_BYTES
 from bgsim.storage.listing import results_table
 from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite.entries import ForeignEntriesError
+from bgsim.tables import Table
 from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import STOPPING
+from bgsim.ui.output_files import check_output, force_option, replacing
 from bgsim.ui.streams import FilePath, cell, say, say_json, show
 from bgsim.ui.terminal import slots_table
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _EXIT_DAMAGED = 1
+
+EXPORTED = (".npz", ".csv", ".parquet")
 
 
 def default_store() -> Path:
@@ -116,8 +119,7 @@ def store_ls(
     if as_json:
         say_json([result.as_json() for result in results])
         return
-    for line in str(results_table(results, most=None)).splitlines():
-        say(line.removeprefix("  "))
+    show(results_table(results, most=None), listing=True)
 
 
 def _conditions(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -157,16 +159,15 @@ def store_show(hash_prefix: str, store: Path | None, as_json: bool) -> None:
     if as_json:
         say_json(result.as_json())
         return
+    about: list[tuple[str, Any]] = []
     for name, value in result.as_json().items():
-        if name == "parameters":
-            say("parameters")
-            for field, content in result.parameters.items():
-                say(f"  {cell(field):22} {cell(brief(content))}")
-        elif name == "versions":
-            for first, count, text in result.versions:
-                say(f"{name:14} {first:,} to {first + count - 1:,}: {cell(text or 'unknown')}")
-        elif name != "summary":
-            say(f"{name:14} {cell(value)}")
+        if name == "versions":
+            about += [(name, f"{a:,} to {a + count - 1:,}: {text or 'unknown'}") for a, count, text in result.versions]
+        elif name not in ("summary", "parameters"):
+            about.append((name, cell(value)))
+    show(Table((), about, most=None))
+    show(Table((), [(name, brief(value)) for name, value in result.parameters.items()], "\nparameters", most=None))
+    say()
     show(_summary_table(result))
 
 
@@ -178,7 +179,7 @@ def store_slots(store: Path | None, as_json: bool) -> None:
         if as_json:
             say_json({name: _slots_json(opened.slots(name)) for name in opened.workspaces()})
         else:
-            show(slots_table(opened))
+            show(slots_table(opened), listing=True)
 
 
 @store_group.command("compare")
@@ -197,20 +198,23 @@ def store_compare(workspace: str | None, confidence: float, store: Path | None, 
         return
     a, b = found.primary, found.secondary
     say(f"primary {cell(a.hash[:12])} less secondary {cell(b.hash[:12])}\n")
-    for name, (left, right) in found.parameters.items():
-        say(f"  {cell(name):22} {cell(brief(left))} instead of {cell(brief(right))}")
+    rows = [(name, f"{brief(left)} instead of {brief(right)}") for name, (left, right) in found.parameters.items()]
+    show(Table((), rows, most=None))
     show(_comparison_table(found))
 
 
 @store_group.command("export")
 @click.argument("hash_prefix", metavar="HASH")
 @click.argument("path", type=FilePath())
+@force_option
 @_options
-def store_export(hash_prefix: str, path: Path, store: Path | None, as_json: bool) -> None:
+def store_export(hash_prefix: str, path: Path, force: bool, store: Path | None, as_json: bool) -> None:
     """Write a result to PATH, which ends in .npz, .csv or .parquet."""
     with opened_store(store) as opened:
         result_hash = opened.resolve(hash_prefix)
-        opened.export(result_hash, path)
+        check_output(path, EXPORTED, force=force, option="PATH")
+        with replacing(path) as part:
+            opened.export(result_hash, part)
     if as_json:
         say_json({"hash": result_hash, "path": str(path), "bytes": path.stat().st_size})
 
@@ -311,30 +315,20 @@ def _workspace(store: ResultStore, name: str | None) -> str:
 
 
 def _summary_table(result: StoredResult) -> Table:
-    table = _table("output", "dtype", "mean", "sd", "minimum", "maximum")
-    for name, s in result.summary.items():
-        table.add_row(
-            cell(name), cell(s.dtype), *("" if v is None else f"{v:.6g}" for v in (s.mean, s.sd, s.minimum, s.maximum))
-        )
-    return table
+    headings = ("output", "dtype", "mean", "sd", "minimum", "maximum")
+    rows = [(name, s.dtype, s.mean, s.sd, s.minimum, s.maximum) for name, s in result.summary.items()]
+    return Table(headings, rows, most=None)
 
 
 def _comparison_table(found: Comparison) -> Table:
-    table = _table("output", "difference", "low", "high", "replicates", "")
+    rows: list[tuple[Any, ...]] = []
     for name, d in found.outputs.items():
         if np.ndim(d.mean):
-            table.add_row(cell(name), f"an array of {np.shape(d.mean)} each")
+            rows.append((name, f"an array of {np.shape(d.mean)} each", *[""] * 4))
             continue
         note = ("paired" if d.paired else "independent") + (", not zero" if d.significant else "")
-        table.add_row(cell(name), *(f"{v:.6g}" for v in (d.mean, d.low, d.high)), f"{d.replicates:,}", note)
-    return table
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("output", "dtype", "") else "right", no_wrap=True)
-    return table
+        rows.append((name, d.mean, d.low, d.high, d.replicates, note))
+    return Table(("output", "difference", "low", "high", "replicates", ""), rows, most=None)
 
 
 def _comparison_json(found: Comparison) -> dict[str, Any]:

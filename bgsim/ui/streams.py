@@ -19,9 +19,11 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from bgsim.errors import BgsimError, brief, printable
+from bgsim.tables import Table
+from bgsim.ui.fitting import lines_of
 
 _STAND_INS = {
     "±": "+/-", "…": "...", "–": "-", "’": "'", "━": "-", "╸": "-", "╺": "-",
@@ -30,8 +32,8 @@ _STAND_INS = {
 """What bgsim itself writes, where an encoding lacks it."""
 
 _MOST_IN_A_CELL = 60
-_WIDE = 200
-"""Columns of a table that goes to no terminal."""
+
+_has_said_json = False
 
 
 class FilePath(click.Path):
@@ -54,6 +56,8 @@ class StandardOutputError(BgsimError, OSError):
 
 def set_up() -> None:
     """Let both streams take any text."""
+    global _has_said_json  # noqa: PLW0603 - there is one standard output
+    _has_said_json = False
     codecs.register_error("bgsim", _replaced)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -76,17 +80,25 @@ def say(text: str = "") -> None:
 
 def say_json(value: Any) -> None:
     """Write a value as a line of JSON to standard output."""
+    global _has_said_json  # noqa: PLW0603 - there is one standard output
     with _writing():
+        _has_said_json = True
         click.echo(json.dumps(value, default=_jsonable).replace("\x7f", "\\u007f"))
 
 
-def show(table: RenderableType) -> None:
-    """Write a table of `cell` texts to standard output; if that is no terminal, as wide as it needs."""
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDE
-    with _writing():
-        console.print(table)
+def say_json_error(error: BaseException, text: str, code: int) -> None:
+    """Write the JSON of a command that failed, unless it has written its own."""
+    if not _has_said_json:
+        with suppress(OSError, ValueError):
+            kind = type(error).__name__
+            say_json({"error": {"type": kind, "message": printable(text), "exit_code": code}})
+
+
+def show(table: Table, *, listing: bool = False) -> None:
+    """Write a table to standard output: no wider than its terminal; if it is none, as wide as the table needs."""
+    console = Console(file=sys.stdout)
+    for line in lines_of(table, console.width if console.is_terminal else None, listing=listing):
+        say(line)
 
 
 def remark(text: str) -> None:

@@ -8,24 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, Task, TaskID, TaskProgressColumn, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.text import Text
 
 from bgsim.analysis.summary import example, mean_with_error, span
 from bgsim.errors import printable
 from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
+from bgsim.tables import Table
 from bgsim.ui.streams import cell
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.job import Job
+    from bgsim.jobs.batch import Batch
     from bgsim.result import SimulationResult
     from bgsim.storage import Store
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BINS = 14
 _LINE_INTERVAL_S = 2.0
+_LEAST_OF_NAME, _LEAST_OF_BAR = 8, 5
+_ROOM_FOR_COUNT, _ROOM_FOR_REST = 60, 80
+"""Columns of a terminal from which on these are shown, too."""
 _ROWS = 10
 """How many running jobs have a bar, below that of the whole."""
 
@@ -37,16 +43,27 @@ def show_progress(jobs: Job | Iterable[Job], console: Console) -> None:
     line is written every two seconds.
     """
     shown = list(jobs) if isinstance(jobs, Iterable) else [jobs]
-    updates = shown[0].updates() if len(shown) == 1 else batch_of(shown)
-    if not console.is_terminal:
-        _show_lines(updates, console)
-    elif isinstance(updates, BatchProgress):
-        _show_bars(updates, console)
+    if len(shown) > 1:
+        _show_batch(batch_of(shown), console)
+    elif not console.is_terminal:
+        _show_lines(shown[0].updates(), console)
     else:
         with live_display(console) as display:
             row = display.add_task("queued", total=1.0, count="", rest="")
-            for update in updates:
+            for update in shown[0].updates():
                 show_row(display, row, update)
+
+
+def show_batch(batch: Batch, console: Console) -> None:
+    """Show the same of a batch, whose jobs may not all be submitted yet."""
+    _show_batch(batch.progress(), console)
+
+
+def _show_batch(updates: BatchProgress, console: Console) -> None:
+    if console.is_terminal:
+        _show_bars(updates, console)
+    else:
+        _show_lines(updates, console)
 
 
 def _show_bars(batch: BatchProgress, console: Console) -> None:
@@ -64,14 +81,54 @@ def _show_bars(batch: BatchProgress, console: Console) -> None:
             display.update(whole, description=state.jobs_ended, completed=state.fraction, rest=state.outlook)
 
 
+class _Roomy(TextColumn):
+    """A text that a narrow terminal does without: bar and per cent stay."""
+
+    def __init__(self, text: str, console: Console, least: int, **style: str) -> None:
+        super().__init__(text, markup=False, **style)  # type: ignore[arg-type] # styles alone
+        self._console, self._least = console, least
+
+    def render(self, task: Task) -> Text:
+        """Return the text, or none where there is no room."""
+        return super().render(task) if self._console.width >= self._least else Text("")
+
+
+class _Name(TextColumn):
+    """What a row is about, cut to a third of the terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__("{task.description}", markup=False)
+        self._console = console
+
+    def render(self, task: Task) -> Text:
+        """Return the name, or as much as there is room for."""
+        text = super().render(task)
+        text.truncate(max(_LEAST_OF_NAME, self._console.width // 3), overflow="ellipsis")
+        return text
+
+
+class _Bar(BarColumn):
+    """A bar that leaves room for the per cent."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def render(self, task: Task) -> ProgressBar:
+        """Return the bar."""
+        bar = super().render(task)
+        bar.width = max(_LEAST_OF_BAR, min(40, self._console.width // 4))
+        return bar
+
+
 def live_display(console: Console) -> Progress:
     """Return a display whose rows `show_row` fills."""
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        _Name(console),
+        _Bar(console),
         TaskProgressColumn(),
-        TextColumn("{task.fields[count]}", markup=False),
-        TextColumn("{task.fields[rest]}", markup=False, style="cyan"),
+        _Roomy("{task.fields[count]}", console, _ROOM_FOR_COUNT),
+        _Roomy("{task.fields[rest]}", console, _ROOM_FOR_REST, style="cyan"),
     )
     return Progress(*columns, console=console, transient=True)
 
@@ -105,28 +162,24 @@ def _show_lines(updates: Iterable[ProgressUpdate] | BatchProgress, console: Cons
 
 
 def summary_table(result: SimulationResult) -> Table:
-    """Return a table of the scalar outputs with a small histogram of each."""
-    table = Table(box=None, pad_edge=False)
-    for heading, justify in (
-        ("output", "left"), ("mean ± standard error", "right"), ("5 %", "right"), ("50 %", "right"), ("95 %", "right"),
-        ("distribution", "left"),
-    ):  # fmt: skip
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    """Return a table of the outputs with a small histogram of each scalar one."""
+    headings = ("output", "mean ± standard error", "5 %", "50 %", "95 %", "distribution")
+    rows = []
     for output, summary in result.summary().items():
         column = result[output]
         if summary.mean is None:
-            table.add_row(cell(output), example(column))
+            rows.append((output, example(column), *[""] * 4))
             continue
         name = f"{output}, {summary.valid_text}" if summary.has_nan else output
         if np.ndim(summary.mean):
             spans = map(span, (summary.mean, *summary.quantiles.values()))
-            table.add_row(cell(f"{name} {np.shape(summary.mean)}"), *spans)
+            rows.append((f"{name} {np.shape(summary.mean)}", *spans, ""))
             continue
         proportion = column.dtype.kind == "b"
         cells = ["" if proportion else f"{q:.6g}" for q in summary.quantiles.values()]
         mean = mean_with_error(summary.mean, summary.standard_error, percent=proportion)
-        table.add_row(cell(name), mean, *cells, histogram(column))
-    return table
+        rows.append((name, mean, *cells, histogram(column)))
+    return Table(headings, rows, most=None)
 
 
 def histogram(column: NDArray[Any]) -> str:
@@ -152,16 +205,13 @@ def histogram(column: NDArray[Any]) -> str:
 
 def slots_table(store: Store) -> Table:
     """Return a table of the workspaces' primary and secondary slots."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("workspace", "slot", "result", "replicates", "generation", "placed at"):
-        table.add_column(heading, justify="right" if heading in ("replicates", "generation") else "left", no_wrap=True)
+    rows: list[tuple[Any, ...]] = []
     for workspace in store.workspaces():
-        pair = store.slots(workspace)
-        for name, slot in (("primary", pair.primary), ("secondary", pair.secondary)):
+        pair, name = store.slots(workspace), workspace.rpartition(".")[2]
+        for slot_name, slot in (("primary", pair.primary), ("secondary", pair.secondary)):
             if slot is None:
-                table.add_row(cell(workspace.rpartition(".")[2]), name, "empty")
+                rows.append((name, slot_name, "empty", "", "", ""))
             else:
-                placed = cell(slot.placed_at[:19].replace("T", " "))
-                numbers = f"{slot.replicates:,}", str(slot.generation)
-                table.add_row(cell(workspace.rpartition(".")[2]), name, cell(slot.hash[:12]), *numbers, placed)
-    return table
+                placed = slot.placed_at[:19].replace("T", " ")
+                rows.append((name, slot_name, slot.hash[:12], slot.replicates, slot.generation, placed))
+    return Table(("workspace", "slot", "result", "replicates", "generation", "placed at"), rows, most=None)

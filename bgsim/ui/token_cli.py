@@ -14,7 +14,7 @@ from bgsim.storage import ResultStore
 from bgsim.storage.times import ago, duration_of, now_text
 from bgsim.tables import Table
 from bgsim.ui.store_cli import default_store, opened_store, store_option
-from bgsim.ui.streams import remark, say, say_json
+from bgsim.ui.streams import remark, say, say_json, show
 
 
 @click.group("token")
@@ -53,8 +53,7 @@ def token_ls(store: Path | None, as_json: bool) -> None:
         (r.id, r.role, r.tenant, r.name, ago(r.created_at), (r.expires_at or "never")[:16].replace("T", " "), state)
         for r, state in rows
     ]
-    for line in str(Table(headings, cells, most=None)).splitlines():
-        say(line.removeprefix("  "))
+    show(Table(headings, cells, most=None), listing=True)
 
 
 @token_group.command("revoke")

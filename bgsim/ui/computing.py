@@ -1,0 +1,94 @@
+"""What ``bgsim run`` and ``bgsim sweep`` share: options, the engine, and what a signal does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bgsim.config import EngineConfig
+from bgsim.engine import Engine
+from bgsim.priority import Priority
+from bgsim.ui.completion import complete_priority, complete_setting, complete_simulation
+from bgsim.ui.counts import Count
+from bgsim.ui.interrupts import STOPPING
+from bgsim.ui.store_cli import default_store, store_option
+from bgsim.ui.verbosity import verbose_option
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+PRIORITIES = tuple(p.name.lower() for p in reversed(Priority))
+
+CANCEL_GRACE_S = 10.0
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    done
+  1    the simulation failed
+  2    bad input: an option, a parameter, a scenario, a store
+  124  longer than --timeout
+  130  interrupted with Ctrl-C; finished replicates are kept
+  143  the same by SIGTERM, and 129 by SIGHUP
+"""
+
+name_argument = click.argument("name", shell_complete=complete_simulation)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def set_option(text: str) -> Callable[[_F], _F]:
+    """Return the option ``--set``, whose keys can be completed."""
+    return click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help=text, shell_complete=complete_setting
+    )
+
+
+def computing_options(command: _F) -> _F:
+    """Add the options of a command that computes."""
+    for option in reversed(
+        [
+            click.option("-n", "--replicates", type=Count(), default=100_000, show_default=True),
+            click.option("--seed", type=Count(), default=0, show_default=True),
+            click.option(
+                "--priority",
+                default="normal",
+                show_default=True,
+                help=", ".join(PRIORITIES),
+                shell_complete=complete_priority,
+            ),
+            click.option("--workers", type=Count(), help="Threads; by default one a core."),
+            click.option("--timeout", "timeout_s", type=float, help="Seconds that it may run; of a sweep each point."),
+            click.option("--workspace", help="Its slots get the result; by default the simulation's name."),
+            click.option("--refresh", is_flag=True, help="Compute anew instead of taking from the store."),
+            store_option,
+            json_option,
+            verbose_option,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def job_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what `Engine.submit` takes of the options of a command."""
+    return {
+        "replicates": options["replicates"],
+        "seed": options["seed"],
+        "priority": Priority.of(options["priority"]),
+        "timeout_s": options["timeout_s"],
+        "workspace": options["workspace"],
+        "cache": "refresh" if options["refresh"] else "use",
+    }
+
+
+@contextmanager
+def engine_for(store: Path | None, workers: int | None) -> Iterator[Engine]:
+    """Give an engine on a store; the first signal within is raised as KeyboardInterrupt."""
+    threads = {"workers": workers} if workers is not None else {}
+    config = EngineConfig.of(None, {"journal": False, **threads})  # the same command resumes without it
+    with STOPPING, Engine(store or default_store(), config=config) as engine:
+        yield engine

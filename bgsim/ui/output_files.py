@@ -1,0 +1,143 @@
+"""Files that a command writes: checked before any work starts, never overwritten unasked, and whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bgsim.errors import MissingExtraError
+from bgsim.kernels.outputs import flat_columns
+from bgsim.storage.npz import write_arrays
+from bgsim.ui.streams import FilePath
+
+if TYPE_CHECKING:
+    from bgsim.jobs.batch import Batch
+    from bgsim.result import SimulationResult
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_NETCDF = ("netCDF4", "h5netcdf", "scipy")
+"""Packages by which xarray writes ``.nc``, the best first."""
+
+force_option = click.option("--force", is_flag=True, help="Overwrite an existing file without asking.")
+
+
+def output_option(suffixes: tuple[str, ...], what: str) -> Callable[[_F], _F]:
+    """Return the option ``--output``."""
+    return click.option("--output", type=FilePath(), help=f"Write {what} to this file: {', '.join(suffixes)}.")
+
+
+def _write_npz(result: SimulationResult, path: Path) -> None:
+    with path.open("wb") as file:
+        write_arrays(file, result)
+
+
+def _write_csv(result: SimulationResult, path: Path) -> None:
+    columns = flat_columns(result)
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(["replicate", *columns])
+        writer.writerows(zip(range(result.replicates), *(c.tolist() for c in columns.values()), strict=True))
+
+
+def _write_netcdf(data: Any, path: Path) -> None:
+    engine = next(name for name in _NETCDF if importlib.util.find_spec(name) is not None)
+    dataset = data.to_xarray()
+    if engine == "scipy":  # NetCDF 3 has no 64-bit integers
+        dataset = dataset.map(lambda column: column.astype("f8") if column.dtype.kind in "iu" else column)
+    dataset.to_netcdf(path, engine=engine.lower())
+
+
+OF_RESULT: dict[str, Callable[[Any, Path], None]] = {
+    ".csv": _write_csv,
+    ".npz": _write_npz,
+    ".parquet": lambda result, path: result.to_pandas().to_parquet(path),
+    ".nc": _write_netcdf,
+}
+"""Suffix to what writes a result there, a row a replicate."""
+
+OF_SWEEP: dict[str, Callable[[Batch, Path], None]] = {
+    ".csv": lambda batch, path: batch.to_pandas().to_csv(path),
+    ".parquet": lambda batch, path: batch.to_pandas().to_parquet(path),
+    ".nc": _write_netcdf,
+}
+"""Suffix to what writes a sweep there, a row a point."""
+
+_NEEDS = {(".parquet", "pandas"), (".parquet", "pyarrow"), (".nc", "xarray")}
+
+
+def check_output(path: Path, suffixes: Collection[str], *, force: bool, option: str = "--output") -> None:
+    """Refuse a file that cannot be written, before any work starts; ask about one that exists.
+
+    Raises
+    ------
+    click.UsageError
+        Also if the file exists, and there is no terminal to ask at.
+    click.Abort
+        If the user does not want it overwritten.
+    """
+    if path.suffix not in suffixes:
+        raise click.UsageError(f"{option} must end in {' or '.join(suffixes)}; got {path}")
+    try:
+        if not path.parent.is_dir():
+            raise click.UsageError(f"{option}: there is no directory {path.parent}")
+        if path.is_dir():
+            raise click.UsageError(f"{option}: {path} is a directory")
+        exists = path.exists()
+        if exists and not os.access(path, os.W_OK):
+            raise click.UsageError(f"{option}: {path} cannot be written: permission denied")
+        if not exists:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+            if len(os.fsencode(path.name)) > os.pathconf(path.parent, "PC_NAME_MAX"):
+                raise click.UsageError(f"{option}: {path} cannot be written: its name is too long")
+    except (OSError, ValueError) as error:
+        raise click.UsageError(
+            f"{option}: {path} cannot be written: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    if not exists or force or not path.is_file():  # of a device or a pipe nothing is lost
+        return
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(f"{option}: {path} exists; --force overwrites it")
+    click.confirm(f"{path} exists. Overwrite it?", abort=True, err=True)
+
+
+def check_packages(suffix: str, *, of_sweep: bool) -> None:
+    """Refuse what cannot be written since a package is not installed.
+
+    Raises
+    ------
+    MissingExtraError
+    """
+    needed = {package for kind, package in _NEEDS if kind == suffix} | ({"pandas"} if of_sweep else set())
+    if suffix in (".nc", ".npz"):
+        needed.discard("pandas")
+    missing = sorted(package for package in needed if importlib.util.find_spec(package) is None)
+    if suffix == ".nc" and not any(importlib.util.find_spec(package) for package in _NETCDF):
+        missing.append("h5netcdf")
+    if missing:
+        raise MissingExtraError(f"a {suffix} file needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write to; it takes its place when it is whole. A device or a pipe is written itself."""
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    target = path.resolve()  # the file that a link points to
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bgsim-") as folder:
+        part = Path(folder, target.name)
+        yield part
+        if target.exists():
+            part.chmod(target.stat().st_mode & 0o777)
+        part.replace(target)
