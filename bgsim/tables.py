@@ -88,7 +88,7 @@ class Table:
     def texts(self, *, whole: bool = False) -> tuple[list[str], list[list[str]], list[bool]]:
         """Return headings and rows as texts in one line each, and which columns are aligned to the right.
 
-        A text is cut to what a table for people needs, or not before 10,000 characters if it is to be whole.
+        A text is cut to what a table for people needs, or not before 1,000 characters if it is to be whole.
         """
         rows = [_cut(row, whole=whole) for row in self._shown_rows()]
         return _cut(self.headings), rows, self._numeric_columns(rows)
@@ -202,7 +202,7 @@ def shown(cell: object) -> str:
 def _cut(row: Sequence[Any], *, whole: bool = False) -> list[str]:
     """Return the texts of a row; the last of them may be long."""
     if whole:
-        return [_in_one_line(shown(cell), 10_000) for cell in row]
+        return [_in_one_line(shown(cell), 1000) for cell in row]
     last = len(row) - 1
     return [_in_one_line(shown(cell), 120 if i == last else 60) for i, cell in enumerate(row)]
 

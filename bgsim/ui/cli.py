@@ -39,6 +39,7 @@ from bgsim.ui.run_cli import run
 from bgsim.ui.serve_cli import serve
 from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
 from bgsim.ui.streams import (
+    INTERRUPTED,
     StandardOutputError,
     give_up_output,
     remark,
@@ -190,8 +191,8 @@ store_group.add_command(store_jobs)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; the entry point of the ``bgsim`` script. Without `arguments`, with those of the process."""
     handle_signals()
-    set_up()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    set_up(as_json="--json" in given)
     try:
         cli.main(given, prog_name="bgsim", standalone_mode=False)
         sys.stdout.flush()
@@ -202,8 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort, click.ClickException, BgsimError, OSError) as error:
         code, text = _failure(error)
-        if "--json" in given:
-            say_json_error(error, text, code)
+        say_json_error(type(error).__name__, text, code)
         if isinstance(error, OSError) and not isinstance(error, BgsimError):  # of a file that --output names
             give_up_output()
         sys.exit(code)
@@ -215,11 +215,8 @@ def _failure(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.ClickException):
         remark_of_click(error)
         return 2, error.format_message()
-    if isinstance(error, KeyboardInterrupt):
-        return exit_code(), "interrupted"
-    if isinstance(error, click.Abort):
-        remark("nothing was done")
-        return 1, "nothing was done"
+    if isinstance(error, KeyboardInterrupt | click.Abort):  # click makes the second of the first
+        return exit_code(), INTERRUPTED
     text = str(error)
     if isinstance(error, JobTimeoutError):
         text += "; finished replicates are kept, and the same command goes on"

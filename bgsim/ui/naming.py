@@ -34,10 +34,12 @@ def simulation_of(name: str) -> Simulation:
         Naming those that a module has, or the line of the user's code that cannot be imported.
     """
     path, attribute = _as_file(name)
+    if name in simulation_names():
+        return find_simulation(name)
     with contextlib.redirect_stdout(sys.stderr):  # what the module prints is no data of the command
         if path is not None:
             return _one_of(_load(path), attribute, path.name)
-        if name not in simulation_names() and ":" not in name and _is_module(name):
+        if ":" not in name and _is_module(name):
             return _one_of(import_here(name, name), "", name)
         return find_simulation(name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import importlib.util
 import os
 import sys
@@ -17,7 +18,7 @@ import click
 from bgsim.errors import MissingExtraError
 from bgsim.kernels.outputs import flat_columns
 from bgsim.storage.npz import write_arrays
-from bgsim.ui.streams import FilePath
+from bgsim.ui.streams import FilePath, remark
 
 if TYPE_CHECKING:
     from bgsim.jobs.batch import Batch
@@ -82,7 +83,7 @@ def check_output(path: Path, suffixes: Collection[str], *, force: bool, option: 
     ------
     click.UsageError
         Also if the file exists, and there is no terminal to ask at.
-    click.Abort
+    SystemExit
         If the user does not want it overwritten.
     """
     if path.suffix not in suffixes:
@@ -92,23 +93,22 @@ def check_output(path: Path, suffixes: Collection[str], *, force: bool, option: 
             raise click.UsageError(f"{option}: there is no directory {path.parent}")
         if path.is_dir():
             raise click.UsageError(f"{option}: {path} is a directory")
-        exists = path.exists()
-        if exists and not os.access(path, os.W_OK):
-            raise click.UsageError(f"{option}: {path} cannot be written: permission denied")
-        if not exists:
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-            if len(os.fsencode(path.name)) > os.pathconf(path.parent, "PC_NAME_MAX"):
-                raise click.UsageError(f"{option}: {path} cannot be written: its name is too long")
+        exists = path.is_file()
+        if not path.exists():
+            path.touch()
+            path.unlink()
+        elif not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except (OSError, ValueError) as error:
-        raise click.UsageError(
-            f"{option}: {path} cannot be written: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    if not exists or force or not path.is_file():  # of a device or a pipe nothing is lost
+        why = getattr(error, "strerror", None) or error
+        raise click.UsageError(f"{option}: {path} cannot be written: {why}") from error
+    if not exists or force:  # of a device or a pipe nothing is lost
         return
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(f"{option}: {path} exists; --force overwrites it")
-    click.confirm(f"{path} exists. Overwrite it?", abort=True, err=True)
+    if not click.confirm(f"{path} exists. Overwrite it?", err=True):
+        remark("nothing was done")
+        sys.exit(1)
 
 
 def check_packages(suffix: str, *, of_sweep: bool) -> None:

@@ -21,12 +21,12 @@ from bgsim.ui.computing import (
     name_argument,
     set_option,
 )
-from bgsim.ui.interrupts import end_at_once
+from bgsim.ui.interrupts import end_at_once, exit_code
 from bgsim.ui.naming import simulation_of
 from bgsim.ui.output_files import OF_RESULT, check_output, check_packages, force_option, output_option, replacing
 from bgsim.ui.reports import result_json
 from bgsim.ui.settings import parameters_of
-from bgsim.ui.streams import FilePath, remark, remark_console, say_json, show
+from bgsim.ui.streams import INTERRUPTED, FilePath, remark, remark_console, say_json, say_json_error, show
 from bgsim.ui.terminal import show_progress, summary_table
 
 
@@ -93,6 +93,7 @@ def _watch(job: Job, engine: Engine) -> SimulationResult:
         status = job.status()
         if not status.state.is_terminal and status.replicates_completed == status.from_store:
             remark(f"interrupted while {status.phase}; no replicate was done, so there is nothing to keep")
+            say_json_error(INTERRUPTED, INTERRUPTED, exit_code())
             end_at_once()
         job.cancel()
         engine.close(timeout_s=CANCEL_GRACE_S)

@@ -33,7 +33,9 @@ _STAND_INS = {
 
 _MOST_IN_A_CELL = 60
 
-_has_said_json = False
+INTERRUPTED = "interrupted"
+
+_owes_json = False
 
 
 class FilePath(click.Path):
@@ -54,10 +56,10 @@ class StandardOutputError(BgsimError, OSError):
     """Standard output cannot be written."""
 
 
-def set_up() -> None:
-    """Let both streams take any text."""
-    global _has_said_json  # noqa: PLW0603 - there is one standard output
-    _has_said_json = False
+def set_up(*, as_json: bool = False) -> None:
+    """Let both streams take any text; with `as_json` standard output owes a document, also of a failure."""
+    global _owes_json  # noqa: PLW0603 - there is one standard output
+    _owes_json = as_json
     codecs.register_error("bgsim", _replaced)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -75,22 +77,22 @@ def say(text: str = "") -> None:
     StandardOutputError
     """
     with _writing():
-        click.echo(printable(text))
+        sys.stdout.write(f"{printable(text)}\n")  # click.echo writes UTF-8 where the encoding is ASCII
 
 
 def say_json(value: Any) -> None:
     """Write a value as a line of JSON to standard output."""
-    global _has_said_json  # noqa: PLW0603 - there is one standard output
+    global _owes_json  # noqa: PLW0603 - there is one standard output
     with _writing():
-        _has_said_json = True
+        _owes_json = False
         click.echo(json.dumps(value, default=_jsonable).replace("\x7f", "\\u007f"))
 
 
-def say_json_error(error: BaseException, text: str, code: int) -> None:
-    """Write the JSON of a command that failed, unless it has written its own."""
-    if not _has_said_json:
+def say_json_error(kind: str, text: str, code: int) -> None:
+    """Write the JSON of a command that failed, if it was to write JSON and has not."""
+    if _owes_json:
         with suppress(OSError, ValueError):
-            kind = type(error).__name__
+            kind = INTERRUPTED if text == INTERRUPTED else kind
             say_json({"error": {"type": kind, "message": printable(text), "exit_code": code}})
 
 

@@ -26,12 +26,12 @@ from bgsim.ui.computing import (
     set_option,
 )
 from bgsim.ui.counts import Count
-from bgsim.ui.interrupts import end_at_once
+from bgsim.ui.interrupts import end_at_once, exit_code
 from bgsim.ui.naming import simulation_of
 from bgsim.ui.output_files import OF_SWEEP, check_output, check_packages, force_option, output_option, replacing
 from bgsim.ui.reports import Point, sweep_table, times_json
 from bgsim.ui.settings import sweep_settings
-from bgsim.ui.streams import FilePath, remark, remark_console, say_json, show
+from bgsim.ui.streams import INTERRUPTED, FilePath, remark, remark_console, say_json, say_json_error, show
 from bgsim.ui.terminal import show_batch
 
 _FAILED = 1
@@ -142,6 +142,7 @@ def _watch(batch: Batch, engine: Engine) -> None:
         statuses = [job.status() for job in batch.submitted()]
         if not any(status.replicates_completed for status in statuses):
             remark("interrupted; no replicate was done, so there is nothing to keep")
+            say_json_error(INTERRUPTED, INTERRUPTED, exit_code())
             end_at_once()
         batch.cancel()
         engine.close(timeout_s=CANCEL_GRACE_S)

@@ -8,6 +8,8 @@ import click
 
 from bgsim.ui.streams import remark
 
+_ROOT = "bgsim"
+
 
 class _Remarks(logging.Handler):
     """Writes each record as a remark, above what is drawn there."""
@@ -20,7 +22,7 @@ class _Remarks(logging.Handler):
 def _be_verbose(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     """Show what is logged from now on, until the command has ended."""
     if value and not context.resilient_parsing:
-        logger, handler = logging.getLogger("bgsim"), _Remarks()
+        logger, handler = logging.getLogger(_ROOT), _Remarks()
         level = logger.level
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)

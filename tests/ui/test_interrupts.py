@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -69,7 +70,8 @@ def test_sigterm_and_sighup_keep_the_finished_replicates_as_ctrl_c_does(
     wait_for_progress(process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (128 + number, "")
+    assert process.returncode == 128 + number
+    assert json.loads(out)["error"] == {"type": "interrupted", "message": "interrupted", "exit_code": 128 + number}
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
 

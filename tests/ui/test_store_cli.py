@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_ls_refuses_what_it_cannot_read(path) -> None:
 def test_show(path) -> None:
     text = run(path, "show", key(2).hash[:8])
     assert key(2).hash in text
-    assert "x                      2.0" in text
+    assert re.search(r"^ *x +2\.0$", text, re.MULTILINE)
     assert "value" in text
     found = run_json(path, "show", key(2).hash)
     assert found["summary"]["value"]["mean"] == pytest.approx(columns(key(2), 200)["value"].mean())
@@ -121,7 +122,8 @@ def test_export_rm_and_import(path, tmp_path) -> None:
     file = tmp_path / "r.npz"
     assert run(path, "export", key(2).hash[:8], str(file)) == ""
     assert np.load(file)["value"].tobytes() == columns(key(2), 200)["value"].tobytes()
-    said = run_json(path, "export", key(2).hash[:8], str(file))
+    assert "exists; --force overwrites it" in run(path, "export", key(2).hash[:8], str(file), code=2)
+    said = run_json(path, "export", key(2).hash[:8], str(file), "--force")
     assert said == {"hash": key(2).hash, "path": str(file), "bytes": file.stat().st_size}
     assert run(path, "rm", key(2).hash[:8]).split() == [key(2).hash]
     assert len(run_json(path, "ls")) == 2

@@ -69,9 +69,9 @@ def test_no_command_writes_what_acts_on_a_terminal(hostile_store: Path, command:
         json.loads(out)
     elif name in ("ls", "slots"):
         assert r"\x1b]0;T\x07" in out
-        assert max(map(len, out.splitlines())) < 200
+        assert max(map(len, out.splitlines())) < 5000
         assert len(out.splitlines()) == 3  # no line of the file's own
-        assert name == "ls" or "[red]" in out or "…" in out
+        assert name == "ls" or "[red]" in out
 
 
 def test_usage_errors_quote_their_arguments_harmlessly(hostile_store: Path) -> None:
