@@ -9,6 +9,7 @@ from bgsim.errors import text_of
 from bgsim.job import JobState
 from bgsim.result import SimulationResult
 from bgsim.running.finished import finished_columns
+from bgsim.running.records import debug
 from bgsim.running.status import outcome
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class JobTable:
         job.from_store = job.replicates
         self._state.counts["from_store"] += 1
         self._tell_of(job)
+        debug(self._state, "%s: %d replicates answered from the store", job.id, job.replicates)
         self.start(job, now)
         self.end(job, _COMPLETED, now, columns=columns, message="from the store")
 

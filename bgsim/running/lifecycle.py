@@ -22,6 +22,7 @@ from bgsim.errors import JobTimeoutError, SimulationChangedError, text_of
 from bgsim.job import Job, JobState
 from bgsim.queue.entry import EntryState
 from bgsim.retry import wait_before
+from bgsim.running.records import debug, warning
 from bgsim.running.run import Attempt, Run, Stage
 from bgsim.running.wake import wake_worker
 
@@ -93,6 +94,7 @@ class Lifecycle:
             self._state.work.notify()
 
     def _join(self, job: Job, run: Run) -> None:
+        debug(self._state, "%s: joins the run of %s, which asks for the same", job.id, next(iter(run.members), ""))
         self._state.counts["joined"] += 1
         retry = job.request.retry
         if retry is not None and (run.retry is None or run.retry.retries < retry.retries):
@@ -282,6 +284,7 @@ class Lifecycle:
             self._queue.release(run, now, now + wait_s)
         reason = text_of(error).partition("\n")[0]
         text = f"retry {number} of {retry.retries} in {wait_s:g} s: {type(error).__name__}: {reason}"
+        warning(state, "%s: %s", run.request.simulation.name, text)
         for job in run.members.values():
             if not job.paused:
                 self._jobs.hold(job, JobState.DELAYED, now, text)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bgsim.environment import Versions, versions_of
@@ -101,6 +102,7 @@ class Storing:
             elif not told:
                 told = True
                 self._note(run, error)
+                self._tell(run, error)
 
         try:
             self._store.store(
@@ -122,14 +124,22 @@ class Storing:
     def _note(self, run: Run, error: Exception | None) -> None:
         """Note that a result is durable, or why it is not."""
         run.store_error = self._state.store_error = None if error is None else str(error)
+
+    @staticmethod
+    def _tell(run: Run, error: Exception | None) -> None:
+        """Log what became of a result; without the lock."""
+        name = run.request.simulation.name
         if error is not None:
-            logger.warning("a result of %s is delivered but not stored: %s", run.request.simulation.name, error)
+            logger.warning("a result of %s is delivered but not stored: %s", name, error)
+        elif logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: %d replicates stored as %s", name, run.completed, run.request.key.hash[:12])
 
     def _settle(self, run: Run, error: Exception | None) -> None:
         """Settle a run; in the store's thread, when it knows what became of the result."""
         with self._state.lock:
             if run in self._state.storing:  # or a store that breaks its contract has said so twice
                 self._note(run, error)
+                self._state.lock.defer(partial(self._tell, run, error))
                 self._finish.settle(run, self._state.now(), left_journal=error is None)
 
     def _finished(self, run: Run) -> list[str]:

@@ -17,6 +17,7 @@ from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, Simul
 from bgsim.job import Job
 from bgsim.registry import find_known
 from bgsim.request import Request, read_request
+from bgsim.running.records import tell_if_numba_is_off
 from bgsim.running.stored import load_stored
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
@@ -181,6 +182,8 @@ class Submitter:
             self.scheduler.check_open()
         if not request.revision.is_clean:
             self._check_revision(request)
+        if not request.revision.compiles:
+            tell_if_numba_is_off()
         config, size = self.scheduler.config, request.size_bytes
         stores = request.cache != "off" and config.auto_store_completed
         if size <= config.max_result_bytes and not (stores and size > self._store.max_storage_bytes):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.running.calls import Call, Calls
 from bgsim.running.chunk import Chunk
+from bgsim.running.records import debug
 from bgsim.running.run import Run, Stage
 from bgsim.running.wake import wake_worker
 from bgsim.running.worker import Done, Worker
@@ -82,6 +83,8 @@ class Workers:
         with self._lock:
             now = self._state.now()
             run.adopt(prepared.columns, prepared.stored, prepared.versions)
+            if prepared.stored:
+                debug(self._state, "%s: %d replicates from the store", run.request.simulation.name, prepared.stored)
             run.runner = prepared.runner
             run.give_back(worker, 0, 0.0)
             self._lifecycle.came_back(run, now)
