@@ -61,7 +61,8 @@ def _is_module(name: str) -> bool:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        return importlib.util.find_spec(name) is not None
+        spec = importlib.util.find_spec(name)
+        return spec is not None and spec.origin is not None  # a folder has none
     except (ImportError, ValueError, AttributeError):
         return False
     except (Exception, SystemExit) as error:  # of a package's own code
@@ -103,7 +104,10 @@ def _check(path: Path) -> None:
 
 
 def _nearest_file(path: Path) -> str:
-    return nearest(path.name, [file.name for file in path.parent.glob("*.py")]) if path.parent.is_dir() else ""
+    if not path.parent.is_dir():
+        return ""
+    stems = {file.stem: file.name for file in path.parent.glob("*.py")}
+    return next((f"; did you mean {stems[stem]!r}?" for stem in stems if repr(stem) in nearest(path.stem, stems)), "")
 
 
 def _files_in(folder: Path) -> str:
