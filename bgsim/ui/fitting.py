@@ -142,7 +142,9 @@ def _line(texts: Sequence[str], columns: Sequence[_Column], widths: Sequence[int
 
 
 def _stacked(columns: Sequence[_Column], width: int) -> Iterator[str]:
-    """Yield each row as lines of heading and cell."""
+    """Yield each row as lines of heading and cell; of no rows the headings."""
+    if columns and not columns[0].cells:
+        yield from _wrapped("  ".join(column.heading for column in columns), width)
     for number in range(len(columns[0].cells) if columns else 0):
         if number:
             yield ""
