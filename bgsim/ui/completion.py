@@ -53,7 +53,7 @@ def complete_priority(_context: click.Context, _parameter: click.Parameter, inco
 
 def complete_setting(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete ``KEY=`` of ``--set`` with the parameters of the simulation that the line names."""
-    name = context.params.get("name")
+    name = context.params.get("name") or next(iter(context.args), None)  # click keeps it there while --set has no value
     if not name or "=" in incomplete:
         return []
     from bgsim.parameters.parameter_class import fields_of  # noqa: PLC0415 - names alone need neither

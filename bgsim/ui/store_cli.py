@@ -226,7 +226,7 @@ def store_import(path: Path, store: Path | None, as_json: bool) -> None:
     """Import an exported .npz file, or all of another store."""
     with opened_store(store) as opened:
         hashes = opened.import_(path)
-    _print_lines(hashes, as_json)
+    print_lines(hashes, as_json)
 
 
 @store_group.command("rm")
@@ -238,7 +238,7 @@ def store_rm(hash_prefixes: tuple[str, ...], store: Path | None, as_json: bool) 
         hashes = list(dict.fromkeys(opened.resolve(prefix) for prefix in hash_prefixes))
         for result_hash in hashes:
             opened.delete(result_hash)
-    _print_lines(hashes, as_json)
+    print_lines(hashes, as_json)
 
 
 @store_group.command("clean")
@@ -356,7 +356,8 @@ def _slots_json(pair: SlotPair) -> dict[str, Any]:
     }
 
 
-def _print_lines(lines: Iterable[str], as_json: bool) -> None:
+def print_lines(lines: Iterable[str], as_json: bool) -> None:
+    """Print lines, or a list of them."""
     if as_json:
         say_json(list(lines))
     else:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, Progress, Task, TaskID, TaskProgressColumn, TextColumn
-from rich.progress_bar import ProgressBar
+from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
 
 from bgsim.analysis.summary import example, mean_with_error, span
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BINS = 14
 _LINE_INTERVAL_S = 2.0
-_LEAST_OF_NAME, _LEAST_OF_BAR = 8, 5
-_ROOM_FOR_COUNT, _ROOM_FOR_REST = 60, 80
-"""Columns of a terminal from which on these are shown, too."""
+_LEAST_OF_NAME, _LEAST_OF_BAR, _MOST_OF_BAR = 8, 5, 40
+"""Columns."""
 _ROWS = 10
 """How many running jobs have a bar, below that of the whole."""
 
@@ -81,56 +80,44 @@ def _show_bars(batch: BatchProgress, console: Console) -> None:
             display.update(whole, description=state.jobs_ended, completed=state.fraction, rest=state.outlook)
 
 
-class _Roomy(TextColumn):
-    """A text that a narrow terminal does without: bar and per cent stay."""
+class _Line(ProgressColumn):
+    """A row: name, bar and per cent, and of count and rest what there is room for.
 
-    def __init__(self, text: str, console: Console, least: int, **style: str) -> None:
-        super().__init__(text, markup=False, **style)  # type: ignore[arg-type] # styles alone
-        self._console, self._least = console, least
-
-    def render(self, task: Task) -> Text:
-        """Return the text, or none where there is no room."""
-        return super().render(task) if self._console.width >= self._least else Text("")
-
-
-class _Name(TextColumn):
-    """What a row is about, cut to a third of the terminal."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__("{task.description}", markup=False)
-        self._console = console
-
-    def render(self, task: Task) -> Text:
-        """Return the name, or as much as there is room for."""
-        text = super().render(task)
-        text.truncate(max(_LEAST_OF_NAME, self._console.width // 3), overflow="ellipsis")
-        return text
-
-
-class _Bar(BarColumn):
-    """A bar that leaves room for the per cent."""
+    One column draws it all, since rich would shrink the bar first.
+    """
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
+        self.display: Progress | None = None
 
-    def render(self, task: Task) -> ProgressBar:
-        """Return the bar."""
-        bar = super().render(task)
-        bar.width = max(_LEAST_OF_BAR, min(40, self._console.width // 4))
-        return bar
+    def render(self, task: Task) -> Text:
+        """Return the line of a task, no wider than the terminal."""
+        width = self._console.width - 1
+        names = [cell_len(other.description) for other in (self.display.tasks if self.display is not None else [task])]
+        name_width = min(max(names), max(_LEAST_OF_NAME, width // 3))
+        line = Text(task.description)
+        line.truncate(name_width, overflow="ellipsis", pad=True)
+        fraction = min(1.0, max(0.0, task.completed / (task.total or 1.0)))
+        line.append(" ").append(self._bar(fraction, max(_LEAST_OF_BAR, min(_MOST_OF_BAR, width // 4))))
+        line.append(f" {100 * fraction:3.0f}%", "progress.percentage")
+        for part, style in ((task.fields["count"], ""), (task.fields["rest"], "cyan")):
+            if part and line.cell_len + 1 + cell_len(part) <= width:
+                line.append(" ").append(part, style)
+        return line
+
+    def _bar(self, fraction: float, width: int) -> Text:
+        halves = int(2 * width * fraction)
+        done = "━" * (halves // 2) + "╸" * (halves % 2)
+        left = ("━" if self._console.color_system else " ") * (width - len(done))
+        return Text(done, "bar.finished" if fraction == 1 else "bar.complete").append(left, "bar.back")
 
 
 def live_display(console: Console) -> Progress:
     """Return a display whose rows `show_row` fills."""
-    columns = (
-        _Name(console),
-        _Bar(console),
-        TaskProgressColumn(),
-        _Roomy("{task.fields[count]}", console, _ROOM_FOR_COUNT),
-        _Roomy("{task.fields[rest]}", console, _ROOM_FOR_REST, style="cyan"),
-    )
-    return Progress(*columns, console=console, transient=True)
+    line = _Line(console)
+    line.display = Progress(line, console=console, transient=True)
+    return line.display
 
 
 def show_row(display: Progress, row: TaskID, update: ProgressUpdate, name: str = "") -> None:

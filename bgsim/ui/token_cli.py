@@ -13,8 +13,10 @@ from bgsim.service.tokens import TOKEN_ROLES, new_token, state_of
 from bgsim.storage import ResultStore
 from bgsim.storage.times import ago, duration_of, now_text
 from bgsim.tables import Table
-from bgsim.ui.store_cli import default_store, opened_store, store_option
+from bgsim.ui.store_cli import default_store, opened_store, print_lines, store_option
 from bgsim.ui.streams import remark, say, say_json, show
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("token")
@@ -28,18 +30,22 @@ def token_group() -> None:
 @click.option("--name", default="", metavar="TEXT", help="For you, in `bgsim token ls`.")
 @click.option("--expires", metavar="TIME", help="After this time it counts no more: 90d, 12h, 30min.  [default: never]")
 @store_option
-def token_new(role: str, tenant: str, name: str, expires: str | None, store: Path | None) -> None:
+@_json_option
+def token_new(role: str, tenant: str, name: str, expires: str | None, store: Path | None, as_json: bool) -> None:
     """Make a token, and print it: this once, for the store keeps its digest alone. A missing store is made."""
     expires_s = None if expires is None else duration_of("expires", expires)
     with closing(ResultStore(store or default_store())) as opened:
         text = new_token(opened.history, role, tenant, name, expires_s)
-        say(text)
+        if as_json:
+            say_json({"token": text, "id": _id_of(text), "role": role, "tenant": tenant, "name": name})
+        else:
+            say(text)
         remark(f"a token of the {role} {f'of {tenant}' if tenant else 'of all tenants'} for {opened.path}; keep it now")
 
 
 @token_group.command("ls")
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_json_option
 def token_ls(store: Path | None, as_json: bool) -> None:
     """List the tokens, the oldest first; their texts are known to their holders alone."""
     with opened_store(store) as opened:
@@ -59,7 +65,8 @@ def token_ls(store: Path | None, as_json: bool) -> None:
 @token_group.command("revoke")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @store_option
-def token_revoke(ids: tuple[str, ...], store: Path | None) -> None:
+@_json_option
+def token_revoke(ids: tuple[str, ...], store: Path | None, as_json: bool) -> None:
     """Have tokens, by their ids in `bgsim token ls`, count no more; a service heeds it at the next request."""
     with opened_store(store) as opened:
         history, wanted = opened.history, list(dict.fromkeys(map(_id_of, ids)))
@@ -68,7 +75,7 @@ def token_revoke(ids: tuple[str, ...], store: Path | None) -> None:
             raise StoreError(f"there is no token {', '.join(unknown)} in {opened.path}; `bgsim token ls` lists them")
         for each in wanted:
             history.revoke_token(each, now_text())
-            say(each)
+    print_lines(wanted, as_json)
 
 
 def _id_of(text: str) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import unicodedata
@@ -14,12 +15,15 @@ from pathlib import Path
 
 import pytest
 from command import run_main
+from rich.console import Console
 
 import bgsim
 from bgsim.errors import StoreError, printable
 from bgsim.logs import LOGGERS
+from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.testing import SteppedEngine, run_all
 from bgsim.ui import streams
+from bgsim.ui.terminal import live_display, show_row
 
 HOSTILE = "\x1b]0;T\x07\x1b[2J\x9b31m\u202ex\u2066\u200b\ufeff\x00\r\n\x7f[red]:smile:" + "y" * 500
 """A title, a clearing, a C1 control, bidi overrides, what has no width, line ends, markup, and much of it."""
@@ -220,3 +224,25 @@ def test_a_remark_that_cannot_be_written_is_lost_alone(monkeypatch: pytest.Monke
 def test_cells_are_short_and_in_one_line() -> None:
     assert streams.cell("a\nb\tc") == r"a\nb\tc"
     assert len(streams.cell("x" * 10_000)) == 60
+
+
+@pytest.mark.parametrize("columns", [20, 30, 40, 59, 60, 80, 200])
+def test_the_live_display_keeps_bar_and_per_cent(columns: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=columns, force_terminal=True, color_system=None, markup=False)
+    with live_display(console) as display:
+        row = display.add_task("", total=1.0, count="", rest="")
+        update = ProgressUpdate(
+            "asian_call-1234abcd-1", 2, UpdateType.PROGRESS, 0.4275, 42_750_000, 100_000_000, 3_000.0, "running", (), 0.0,
+            {"rate": 1_234_567.0},
+        )  # fmt: skip
+        show_row(display, row, update, name="asian_call-1234abcd-1 ")
+        display.refresh()
+        shown = out.getvalue()
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown))
+    line = next(line for line in reversed(lines) if "%" in line)
+    assert len(line) <= columns
+    assert " 43%" in line
+    assert line.count("━") + line.count("╸") >= 2  # of five columns at least
+    assert ("42,750,000/100,000,000" in line) == (columns >= 80)
+    assert ("3.0 s left" in line) == (columns >= 100)
