@@ -244,7 +244,11 @@ def serves(command: list[str], folder: Path, environment: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_exists(path: Path, tmp_path: Path) -> None:
-    """Each `bgsim` command in a console block runs, on a store of its own."""
+    """Each `bgsim` command in a console block runs, in a folder with the files that the document shows, and the examples."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for snippet in snippets(path, "python"):
+        if name := re.match(r"# (\w+\.py)\n", snippet):
+            (tmp_path / name[1]).write_text(snippet)
     environment = {**os.environ, "BGSIM_STORE": str(tmp_path / "runs.db"), "COLUMNS": "120"}
     for block in snippets(path, "console"):
         for line in block.splitlines():
@@ -254,7 +258,7 @@ def test_every_command_exists(path: Path, tmp_path: Path) -> None:
                     serves(command, tmp_path, environment)
                     continue
                 done = subprocess.run(
-                    command, capture_output=True, text=True, timeout=170, cwd=ROOT, env=environment, check=False
+                    command, capture_output=True, text=True, timeout=170, cwd=tmp_path, env=environment, check=False
                 )
                 assert done.returncode == 0, (line, done.stderr)
             elif line.startswith("$ make "):
