@@ -6,10 +6,11 @@ document, also where the command fails.
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
 
@@ -27,17 +28,11 @@ from bgsim.parameters.fields import Field, brief
 from bgsim.parameters.parameter_class import parameter_class
 from bgsim.registry import find_simulation, simulation_names
 from bgsim.simulation import Simulation
-from bgsim.storage import Store
-from bgsim.storage.explain import why_not_used
 from bgsim.tables import Table
-from bgsim.ui.completion import completion
-from bgsim.ui.computing import EXIT_CODES, json_option, name_argument
-from bgsim.ui.history_cli import store_jobs
+from bgsim.ui.computing import EXIT_CODES, name_argument
 from bgsim.ui.interrupts import exit_code, handle_signals
 from bgsim.ui.naming import simulation_of
-from bgsim.ui.run_cli import run
-from bgsim.ui.serve_cli import serve
-from bgsim.ui.store_cli import default_store, opened_store, store_group, store_option
+from bgsim.ui.stores import default_store, json_option, opened_store, store_option
 from bgsim.ui.streams import (
     INTERRUPTED,
     StandardOutputError,
@@ -50,12 +45,36 @@ from bgsim.ui.streams import (
     set_up,
     show,
 )
-from bgsim.ui.sweep_cli import sweep
-from bgsim.ui.token_cli import token_group
 from bgsim.ui.verbosity import verbose_option
 
+if TYPE_CHECKING:
+    from bgsim.storage import Store
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(dict[str, click.Command]):
+    """Commands by name; those of other modules are imported when they are asked for, or completion would be slow."""
+
+    elsewhere: ClassVar[dict[str, str]] = {
+        "completion": "completion:completion",
+        "run": "run_cli:run",
+        "serve": "serve_cli:serve",
+        "store": "store_cli:store_group",
+        "sweep": "sweep_cli:sweep",
+        "token": "token_cli:token_group",
+    }
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a command, importing it."""
+        if name in self.elsewhere and name not in self.keys():
+            module, _, attribute = self.elsewhere[name].partition(":")
+            self[name] = getattr(importlib.import_module(f"bgsim.ui.{module}"), attribute)
+        return super().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**dict.fromkeys(self.elsewhere), **dict.fromkeys(self.keys())})
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}, commands=Commands())
 @click.version_option(__version__, prog_name="bgsim")
 @verbose_option
 def cli() -> None:
@@ -179,13 +198,10 @@ def explain(name: str, result: str | None, store: Path | None, as_json: bool) ->
 
 def _why_not_used(simulation: Simulation, store: Store, result_hash: str) -> str:
     """Say why a stored result of a simulation's code is not used; empty if it is."""
+    from bgsim.storage.explain import why_not_used  # noqa: PLC0415 - completion needs no store
+
     described, columns = store.get(result_hash), store.load(result_hash, 1)
     return "" if described is None else why_not_used(simulation, described.parameters, columns)
-
-
-for _command in (run, sweep, store_group, token_group, serve, completion):
-    cli.add_command(_command)
-store_group.add_command(store_jobs)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bgsim.config import EngineConfig
-from bgsim.engine import Engine
 from bgsim.priority import Priority
 from bgsim.ui.completion import complete_priority, complete_setting, complete_simulation
 from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import STOPPING
-from bgsim.ui.store_cli import default_store, store_option
+from bgsim.ui.stores import default_store, json_option, store_option
 from bgsim.ui.verbosity import verbose_option
+
+if TYPE_CHECKING:
+    from bgsim.engine import Engine
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -36,8 +37,6 @@ Exit codes:
 """
 
 name_argument = click.argument("name", shell_complete=complete_simulation)
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def set_option(text: str) -> Callable[[_F], _F]:
@@ -88,6 +87,9 @@ def job_options(options: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def engine_for(store: Path | None, workers: int | None) -> Iterator[Engine]:
     """Give an engine on a store; the first signal within is raised as KeyboardInterrupt."""
+    from bgsim.config import EngineConfig  # noqa: PLC0415 - completion needs no engine
+    from bgsim.engine import Engine  # noqa: PLC0415
+
     threads = {"workers": workers} if workers is not None else {}
     config = EngineConfig.of(None, {"journal": False, **threads})  # the same command resumes without it
     with STOPPING, Engine(store or default_store(), config=config) as engine:

@@ -14,7 +14,7 @@ from bgsim.storage.history import JobQuery, JobRow
 from bgsim.storage.times import ago
 from bgsim.tables import Table
 from bgsim.ui.counts import Count
-from bgsim.ui.store_cli import opened_store, store_option
+from bgsim.ui.stores import opened_store, store_option
 from bgsim.ui.streams import say_json, show
 
 _STATES = ("open", "completed", "failed", "cancelled")

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bgsim.errors import MissingExtraError
-from bgsim.kernels.outputs import flat_columns
-from bgsim.storage.npz import write_arrays
 from bgsim.ui.streams import FilePath, remark
 
 if TYPE_CHECKING:
@@ -38,11 +36,15 @@ def output_option(suffixes: tuple[str, ...], what: str) -> Callable[[_F], _F]:
 
 
 def _write_npz(result: SimulationResult, path: Path) -> None:
+    from bgsim.storage.npz import write_arrays  # noqa: PLC0415 - completion needs none of it
+
     with path.open("wb") as file:
         write_arrays(file, result)
 
 
 def _write_csv(result: SimulationResult, path: Path) -> None:
+    from bgsim.kernels.outputs import flat_columns  # noqa: PLC0415
+
     columns = flat_columns(result)
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bgsim.engine import Engine
-from bgsim.environment import mixture
-from bgsim.job import Job, JobState
-from bgsim.result import SimulationResult
 from bgsim.ui.computing import (
     CANCEL_GRACE_S,
     EXIT_CODES,
@@ -24,10 +20,13 @@ from bgsim.ui.computing import (
 from bgsim.ui.interrupts import end_at_once, exit_code
 from bgsim.ui.naming import simulation_of
 from bgsim.ui.output_files import OF_RESULT, check_output, check_packages, force_option, output_option, replacing
-from bgsim.ui.reports import result_json
 from bgsim.ui.settings import parameters_of
 from bgsim.ui.streams import INTERRUPTED, FilePath, remark, remark_console, say_json, say_json_error, show
-from bgsim.ui.terminal import show_progress, summary_table
+
+if TYPE_CHECKING:
+    from bgsim.engine import Engine
+    from bgsim.job import Job
+    from bgsim.result import SimulationResult
 
 
 @click.command(epilog=EXIT_CODES)
@@ -54,6 +53,10 @@ def run(
 
     Stored replicates are not computed again: the same command answers at once, and after Ctrl-C it goes on.
     """
+    from bgsim.environment import mixture  # noqa: PLC0415 - completion needs none of it
+    from bgsim.ui.reports import result_json  # noqa: PLC0415
+    from bgsim.ui.terminal import summary_table  # noqa: PLC0415
+
     if output is not None:
         check_output(output, OF_RESULT, force=force)
         check_packages(output.suffix, of_sweep=False)
@@ -86,6 +89,9 @@ def _watch(job: Job, engine: Engine) -> SimulationResult:
 
     Where no replicate is done there is nothing to keep: a compilation, which may take long, is not waited for.
     """
+    from bgsim.job_status import JobState  # noqa: PLC0415
+    from bgsim.ui.terminal import show_progress  # noqa: PLC0415
+
     try:
         show_progress(job, remark_console())
         return job.result()

@@ -15,7 +15,7 @@ from bgsim.config import EngineConfig
 from bgsim.engine import Engine
 from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import STOPPING, exit_code
-from bgsim.ui.store_cli import default_store
+from bgsim.ui.stores import default_store
 from bgsim.ui.streams import FilePath, remark, say
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import numpy as np
-import platformdirs
 
 from bgsim.analysis.comparison import Comparison
 from bgsim.checks import is_number, normal_name
-from bgsim.errors import ForeignFileError, StoreError
+from bgsim.errors import ForeignFileError
 from bgsim.parameters.fields import brief, parsed
 from bgsim.storage import ResultStore, StoredResult
 from bgsim.storage.limits import MOST_BYTES
@@ -27,8 +25,10 @@ from bgsim.storage.slots import SlotPair
 from bgsim.storage.sqlite.entries import ForeignEntriesError
 from bgsim.tables import Table
 from bgsim.ui.counts import Count
+from bgsim.ui.history_cli import store_jobs
 from bgsim.ui.interrupts import STOPPING
 from bgsim.ui.output_files import check_output, force_option, replacing
+from bgsim.ui.stores import default_store, json_option, opened_store, store_option
 from bgsim.ui.streams import FilePath, cell, say, say_json, show
 from bgsim.ui.terminal import slots_table
 
@@ -39,48 +39,9 @@ _EXIT_DAMAGED = 1
 EXPORTED = (".npz", ".csv", ".parquet")
 
 
-def default_store() -> Path:
-    """Make the directory of the default store; return the store's path."""
-    try:
-        directory = platformdirs.user_data_path("bgsim")
-        directory.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:  # the latter: there is no home
-        raise StoreError(
-            f"the default store has no directory: {error}; name a file with --store or BGSIM_STORE"
-        ) from error
-    return directory / "results.db"
-
-
-store_option = click.option(
-    "--store",
-    type=FilePath(),
-    envvar="BGSIM_STORE",
-    help="SQLite file that keeps the results.  [env: BGSIM_STORE; default: in the user's data directory]",
-)
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 def _options(command: _F) -> _F:
     """Add the options of all commands in this module."""
-    return store_option(_json_option(command))
-
-
-@contextmanager
-def opened_store(path: Path | None) -> Iterator[ResultStore]:
-    """Open an existing store, by default the user's."""
-    path = path or default_store()
-    try:
-        is_there = path.exists()
-    except OSError as error:
-        raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
-    if not is_there:
-        raise click.UsageError(f"there is no store {path} yet; `bgsim run` makes it")
-    store = ResultStore(path)
-    try:
-        yield store
-    finally:
-        store.close()
+    return store_option(json_option(command))
 
 
 @click.group("store")
@@ -363,3 +324,6 @@ def print_lines(lines: Iterable[str], as_json: bool) -> None:
     else:
         for line in lines:
             say(line)
+
+
+store_group.add_command(store_jobs)

@@ -6,16 +6,11 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from bgsim.engine import Engine
-from bgsim.jobs.batch import Batch
 from bgsim.jobs.designs import DESIGNS
-from bgsim.jobs.parameter_rows import parameter_sets
-from bgsim.parameters.parameter_set import ParameterSet
-from bgsim.simulation import Simulation
 from bgsim.ui.computing import (
     CANCEL_GRACE_S,
     EXIT_CODES,
@@ -29,10 +24,15 @@ from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import end_at_once, exit_code
 from bgsim.ui.naming import simulation_of
 from bgsim.ui.output_files import OF_SWEEP, check_output, check_packages, force_option, output_option, replacing
-from bgsim.ui.reports import Point, sweep_table, times_json
 from bgsim.ui.settings import sweep_settings
 from bgsim.ui.streams import INTERRUPTED, FilePath, remark, remark_console, say_json, say_json_error, show
-from bgsim.ui.terminal import show_batch
+
+if TYPE_CHECKING:
+    from bgsim.engine import Engine
+    from bgsim.jobs.batch import Batch
+    from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.simulation import Simulation
+    from bgsim.ui.reports import Point
 
 _FAILED = 1
 
@@ -63,6 +63,9 @@ def sweep(
     after Ctrl-C the same command goes on. With a point that failed the exit code is 1; the others are printed and
     written all the same.
     """
+    from bgsim.jobs.parameter_rows import parameter_sets  # noqa: PLC0415 - completion needs none of it
+    from bgsim.ui.reports import Point  # noqa: PLC0415
+
     if rows is not None and (settings or design):
         raise click.UsageError("--csv gives all parameters; leave out --set and --design")
     if points is not None and design is None:
@@ -100,6 +103,8 @@ def _report(
     simulation: Simulation, points: list[Point], elapsed_s: float, options: dict[str, Any], *, as_json: bool
 ) -> None:
     """Print the table or JSON, and what is to be known besides; exit with 1 if a point failed."""
+    from bgsim.ui.reports import sweep_table, times_json  # noqa: PLC0415
+
     statuses = [point.status for point in points]
     if as_json:
         say_json(
@@ -135,6 +140,8 @@ def _varied(sets: list[ParameterSet]) -> list[str]:
 
 def _watch(batch: Batch, engine: Engine) -> None:
     """Show progress until all points have ended; Ctrl-C cancels those that have not, and what is done is kept."""
+    from bgsim.ui.terminal import show_batch  # noqa: PLC0415
+
     try:
         show_batch(batch, remark_console())
         batch.wait()

@@ -13,10 +13,9 @@ from bgsim.service.tokens import TOKEN_ROLES, new_token, state_of
 from bgsim.storage import ResultStore
 from bgsim.storage.times import ago, duration_of, now_text
 from bgsim.tables import Table
-from bgsim.ui.store_cli import default_store, opened_store, print_lines, store_option
+from bgsim.ui.store_cli import print_lines
+from bgsim.ui.stores import default_store, json_option, opened_store, store_option
 from bgsim.ui.streams import remark, say, say_json, show
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("token")
@@ -30,7 +29,7 @@ def token_group() -> None:
 @click.option("--name", default="", metavar="TEXT", help="For you, in `bgsim token ls`.")
 @click.option("--expires", metavar="TIME", help="After this time it counts no more: 90d, 12h, 30min.  [default: never]")
 @store_option
-@_json_option
+@json_option
 def token_new(role: str, tenant: str, name: str, expires: str | None, store: Path | None, as_json: bool) -> None:
     """Make a token, and print it: this once, for the store keeps its digest alone. A missing store is made."""
     expires_s = None if expires is None else duration_of("expires", expires)
@@ -45,7 +44,7 @@ def token_new(role: str, tenant: str, name: str, expires: str | None, store: Pat
 
 @token_group.command("ls")
 @store_option
-@_json_option
+@json_option
 def token_ls(store: Path | None, as_json: bool) -> None:
     """List the tokens, the oldest first; their texts are known to their holders alone."""
     with opened_store(store) as opened:
@@ -65,7 +64,7 @@ def token_ls(store: Path | None, as_json: bool) -> None:
 @token_group.command("revoke")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @store_option
-@_json_option
+@json_option
 def token_revoke(ids: tuple[str, ...], store: Path | None, as_json: bool) -> None:
     """Have tokens, by their ids in `bgsim token ls`, count no more; a service heeds it at the next request."""
     with opened_store(store) as opened:

@@ -14,7 +14,8 @@ from bgsim.ui.cli import cli
 
 
 def commands(group: click.Group = cli, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in group.commands.items():
+    for name in group.commands:
+        command = group.commands.get(name)
         if isinstance(command, click.Group):
             yield from commands(command, (*before, name))
         else:
