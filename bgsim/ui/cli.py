@@ -7,6 +7,7 @@ document, also where the command fails.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -109,7 +110,8 @@ def describe(name: str, as_json: bool) -> None:
         say_json(_description(simulation))
         return
     say(f"{simulation.name}\n")
-    say(f"{(simulation.__doc__ or '').strip()}\n")
+    if simulation.__doc__:
+        say(f"{inspect.cleandoc(simulation.__doc__)}\n")
     found = simulation.parameters_class
     if found is None:
         say("Parameters: any, given with --set KEY=VALUE")
@@ -140,7 +142,7 @@ def _description(simulation: Simulation) -> dict[str, Any]:
     fields = parameter_class(found).fields if found is not None else None
     return {
         "simulation": simulation.name,
-        "description": (simulation.__doc__ or "").strip(),
+        "description": inspect.cleandoc(simulation.__doc__ or ""),
         "parameters": None if fields is None else [_field_json(f) for f in fields],
         "scenario": hasattr(found, "from_file"),
         "outputs": [{"name": output.name, "description": output.describe()} for output in simulation.outputs],

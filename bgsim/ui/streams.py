@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -81,11 +82,12 @@ def say(text: str = "") -> None:
 
 
 def say_json(value: Any) -> None:
-    """Write a value as a line of JSON to standard output."""
+    """Write a value as a line of JSON to standard output: NaN as null, infinity as the text that ``--set`` takes."""
     global _owes_json  # noqa: PLW0603 - there is one standard output
     with _writing():
         _owes_json = False
-        click.echo(json.dumps(value, default=_jsonable).replace("\x7f", "\\u007f"))
+        text = json.dumps(_finite(value), default=_jsonable, allow_nan=False)
+        sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
 
 
 def say_json_error(kind: str, text: str, code: int) -> None:
@@ -182,6 +184,20 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start : error.end]
     return "".join([_STAND_INS.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lost]), error.end
+
+
+def _finite(value: Any) -> Any:
+    """Return a value without the numbers that JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic | complex):
+        found = _jsonable(value)
+        return found if isinstance(found, str) else _finite(found)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
 
 
 def _jsonable(value: Any) -> Any:

@@ -647,6 +647,7 @@ def test_recovery_and_retry_do_not_normalise_again(tmp_path: Path) -> None:
 
 def test_describe_says_what_is_derived() -> None:
     text = CliRunner().invoke(cli, ["describe", f"{__name__}:disc"]).output
-    assert "area                   float, derived" in text
-    assert "diameter               taken by the class" in text
-    assert "points                 int, default 3, 1 <= x" in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "area float derived" in lines
+    assert any(line.startswith("diameter taken by the class") for line in lines)
+    assert "points int 3 1 <= x" in lines

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from command import run_main
 
@@ -102,3 +103,18 @@ def test_verbose_tells_what_happens(store: Path) -> None:
     _, _, err = run_main("run", "european_call", "-n", "25", "--seed", "1", "--store", str(store))
     assert "from the store" in err
     assert "answered" not in err
+
+
+def test_what_json_lacks_is_null_or_text(capsys: pytest.CaptureFixture[str]) -> None:
+    from bgsim.ui.streams import say_json
+
+    say_json(
+        {
+            "a": [float("nan"), (float("inf"), -np.inf)],
+            "b": np.array([1.0, np.nan]),
+            "c": complex(np.nan, 1),
+            "d": np.float32("nan"),
+        }
+    )
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found == {"a": [None, ["inf", "-inf"]], "b": [1.0, None], "c": [None, 1.0], "d": None}

@@ -82,7 +82,7 @@ def test_a_grid_is_a_table_with_parameters_and_means(folder: Path) -> None:
     [
         ("x=1,2", [1.0, 2.0]),
         ("x= 1 , 2 ", [1.0, 2.0]),
-        ("x=1e-1,inf", [0.1, float("inf")]),
+        ("x=1e-1,inf", [0.1, "inf"]),
         ("word=a,b c", ["a", "b c"]),
         ('word="a,b",c', ["a,b", "c"]),
         ('word=[a,b],"{x"', ["[a,b]", "{x"]),
