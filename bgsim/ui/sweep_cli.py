@@ -89,8 +89,8 @@ def sweep(
             batch = engine.sweep(
                 simulation, found.varied, found.fixed, design=design, points=points, **job_options(options)
             )
-        _watch(batch, engine)
         names = _varied(sets) if found is None else list(found.varied)
+        _watch(batch, engine, names)
         ended = [Point(job, {name: job.parameters[name] for name in names}) for job in batch]
         elapsed_s = time.monotonic() - began
         if output is not None:
@@ -138,12 +138,12 @@ def _varied(sets: list[ParameterSet]) -> list[str]:
     return differ or names
 
 
-def _watch(batch: Batch, engine: Engine) -> None:
+def _watch(batch: Batch, engine: Engine, varied: list[str]) -> None:
     """Show progress until all points have ended; Ctrl-C cancels those that have not, and what is done is kept."""
     from bgsim.ui.terminal import show_batch  # noqa: PLC0415
 
     try:
-        show_batch(batch, remark_console())
+        show_batch(batch, remark_console(), varied)
         batch.wait()
     except KeyboardInterrupt:
         statuses = [job.status() for job in batch.submitted()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from rich.text import Text
 from bgsim.analysis.summary import example, mean_with_error, span
 from bgsim.errors import printable
 from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
-from bgsim.tables import Table
+from bgsim.tables import Table, shown
 from bgsim.ui.streams import cell
 
 if TYPE_CHECKING:
@@ -41,31 +41,39 @@ def show_progress(jobs: Job | Iterable[Job], console: Console) -> None:
     A terminal shows one live display: a bar for each running job and, of several jobs, one for the whole. Elsewhere a
     line is written every two seconds.
     """
-    shown = list(jobs) if isinstance(jobs, Iterable) else [jobs]
-    if len(shown) > 1:
-        _show_batch(batch_of(shown), console)
+    watched = list(jobs) if isinstance(jobs, Iterable) else [jobs]
+    if len(watched) > 1:
+        _show_batch(batch_of(watched), console)
     elif not console.is_terminal:
-        _show_lines(shown[0].updates(), console)
+        _show_lines(watched[0].updates(), console)
     else:
         with live_display(console) as display:
             row = display.add_task("queued", total=1.0, count="", rest="")
-            for update in shown[0].updates():
+            for update in watched[0].updates():
                 show_row(display, row, update)
 
 
-def show_batch(batch: Batch, console: Console) -> None:
-    """Show the same of a batch, whose jobs may not all be submitted yet."""
-    _show_batch(batch.progress(), console)
+def show_batch(batch: Batch, console: Console, varied: Sequence[str]) -> None:
+    """Show the same of a batch, whose jobs may not all be submitted yet; a row has the values of what varies."""
+    names: dict[str, str] = {}
+
+    def name_of(job_id: str) -> str:
+        if job_id not in names:
+            for job in batch.submitted():
+                names[job.id] = ", ".join(shown(job.parameters[name]) for name in varied)
+        return names.get(job_id, job_id)
+
+    _show_batch(batch.progress(), console, name_of)
 
 
-def _show_batch(updates: BatchProgress, console: Console) -> None:
+def _show_batch(updates: BatchProgress, console: Console, name_of: Callable[[str], str] = str) -> None:
     if console.is_terminal:
-        _show_bars(updates, console)
+        _show_bars(updates, console, name_of)
     else:
         _show_lines(updates, console)
 
 
-def _show_bars(batch: BatchProgress, console: Console) -> None:
+def _show_bars(batch: BatchProgress, console: Console, name_of: Callable[[str], str]) -> None:
     with live_display(console) as display:
         whole = display.add_task("all", total=1.0, count="", rest="")
         rows: dict[str, TaskID] = {}
@@ -76,7 +84,7 @@ def _show_bars(batch: BatchProgress, console: Console) -> None:
             for job, update in running.items():
                 if job not in rows:
                     rows[job] = display.add_task("", total=1.0, count="", rest="")
-                show_row(display, rows[job], update, name=f"{job} ")
+                show_row(display, rows[job], update, name=f"{name_of(job)} ")
             display.update(whole, description=state.jobs_ended, completed=state.fraction, rest=state.outlook)
 
 

@@ -23,7 +23,7 @@ from bgsim.logs import LOGGERS
 from bgsim.progress import ProgressUpdate, UpdateType
 from bgsim.testing import SteppedEngine, run_all
 from bgsim.ui import streams
-from bgsim.ui.terminal import live_display, show_row
+from bgsim.ui.terminal import live_display, show_batch, show_row
 
 HOSTILE = "\x1b]0;T\x07\x1b[2J\x9b31m\u202ex\u2066\u200b\ufeff\x00\r\n\x7f[red]:smile:" + "y" * 500
 """A title, a clearing, a C1 control, bidi overrides, what has no width, line ends, markup, and much of it."""
@@ -246,3 +246,16 @@ def test_the_live_display_keeps_bar_and_per_cent(columns: int) -> None:
     assert line.count("━") + line.count("╸") >= 2  # of five columns at least
     assert ("42,750,000/100,000,000" in line) == (columns >= 80)
     assert ("3.0 s left" in line) == (columns >= 100)
+
+
+def test_the_rows_of_a_sweep_tell_apart_on_a_narrow_terminal() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=40, force_terminal=True, color_system=None, markup=False)
+    with bgsim.Engine(workers=1) as engine:
+        batch = engine.sweep("european_call", {"strike": [90.0, 95.0], "rate": [0.01, 0.02]}, replicates=10)
+        show_batch(batch, console, ["strike", "rate"])
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+    assert "4 of 4 jobs" in shown
+    rows = {line[:8] for line in re.split(r"[\r\n]+", shown) if re.match(r"9[05], 0\.0[12]", line)}
+    assert rows <= {"90, 0.01", "90, 0.02", "95, 0.01", "95, 0.02"}
+    assert rows or "100%" in shown  # all may have ended before the first look
