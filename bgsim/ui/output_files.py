@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_NETCDF = ("netCDF4", "h5netcdf", "scipy")
-"""Packages by which xarray writes ``.nc``, the best first."""
+_NETCDF = {"netcdf4": ("netCDF4",), "h5netcdf": ("h5netcdf", "h5py"), "scipy": ("scipy",)}
+"""Engines by which xarray writes ``.nc``, the best first, and the packages of each."""
 
 force_option = click.option("--force", is_flag=True, help="Overwrite an existing file without asking.")
 
@@ -52,12 +52,17 @@ def _write_csv(result: SimulationResult, path: Path) -> None:
         writer.writerows(zip(range(result.replicates), *(c.tolist() for c in columns.values()), strict=True))
 
 
+def _netcdf_engine() -> str | None:
+    """Return the best engine whose packages are installed."""
+    return next((name for name, packages in _NETCDF.items() if all(map(importlib.util.find_spec, packages))), None)
+
+
 def _write_netcdf(data: Any, path: Path) -> None:
-    engine = next(name for name in _NETCDF if importlib.util.find_spec(name) is not None)
+    engine = _netcdf_engine()
     dataset = data.to_xarray()
     if engine == "scipy":  # NetCDF 3 has no 64-bit integers
         dataset = dataset.map(lambda column: column.astype("f8") if column.dtype.kind in "iu" else column)
-    dataset.to_netcdf(path, engine=engine.lower())
+    dataset.to_netcdf(path, engine=engine)
 
 
 OF_RESULT: dict[str, Callable[[Any, Path], None]] = {
@@ -124,8 +129,8 @@ def check_packages(suffix: str, *, of_sweep: bool) -> None:
     if suffix in (".nc", ".npz"):
         needed.discard("pandas")
     missing = sorted(package for package in needed if importlib.util.find_spec(package) is None)
-    if suffix == ".nc" and not any(importlib.util.find_spec(package) for package in _NETCDF):
-        missing.append("h5netcdf")
+    if suffix == ".nc" and _netcdf_engine() is None:
+        missing.append("netCDF4")
     if missing:
         raise MissingExtraError(f"a {suffix} file needs {' and '.join(missing)}: pip install {' '.join(missing)}")
 

@@ -228,6 +228,14 @@ def test_a_missing_package_is_told_before_anything_runs(folder: Path, monkeypatc
     assert not (folder / "s.db").exists()
 
 
+def test_a_netcdf_file_needs_a_writer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("netCDF4", "h5netcdf", "scipy"):
+        monkeypatch.setitem(sys.modules, package, None)
+    code, _, err = run_main("run", model(folder), "--set", "x=1", "--output", "o.nc")
+    assert code == 2
+    assert "a .nc file needs netCDF4: pip install netCDF4" in err
+
+
 def on_terminal(command: list[str], answer: bytes) -> tuple[int, str]:
     """Run a command whose standard input and error are a terminal, and answer its question."""
     master, slave = pty.openpty()
