@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 from types import FrameType
 
