@@ -24,6 +24,16 @@ COLOURS = {
 """Of the words that say where a job is; all others are those of a running one."""
 
 
+NO_JOB: dict[str, Any] = {
+    **dict.fromkeys(("name", "word", "detail", "error", "count", "rate", "left"), ""),
+    "moving": False,
+    "fraction": 0.0,
+    "actions": (),
+    "ended": True,
+}
+"""What is said where there is no job."""
+
+
 def job_line(job: Job) -> dict[str, Any]:
     """Return what is said of a job now; see `line_of`."""
     return line_of(job, job.status())

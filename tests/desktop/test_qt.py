@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 import weakref
@@ -70,6 +71,18 @@ class Told(QtCore.QObject):
 
 def test_the_binding_is_the_one_that_is_asked_for() -> None:
     assert os.environ["QT_API"] == qtpy.API
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="True is immortal")
+def test_the_binding_drops_no_reference_to_true(events: Any) -> None:
+    """PySide6 6.12.0 did with each signal, until the process died; bgsim.ui.qt warns of it."""
+    with Engine(immediate=True) as engine:
+        jobs = QtJobs(engine)
+        before = sys.getrefcount(True)
+        for seed in range(100):
+            jobs.submit(one_draw, replicates=1, seed=seed)
+        until(lambda: not jobs.jobs, events)
+        assert sys.getrefcount(True) > before - 50
 
 
 def test_all_slots_are_called_in_the_applications_thread(events: Any) -> None:
@@ -183,6 +196,17 @@ def delete(what: Any) -> None:
         from PyQt6 import sip
 
         sip.delete(what)
+
+
+def test_the_garbage_collector_may_delete_it_where_a_lock_is_held(hold: Gate) -> None:
+    """It may run within any line that makes an object, also below a lock of the engine or the bus."""
+    with Engine(workers=1) as engine:
+        jobs = QtJobs(engine)
+        jobs.submit(gated, {"name": "a"}, replicates=1)
+        hold.wait_until_reached()
+        with engine._scheduler.lock, engine._scheduler.bus._channels.lock:
+            delete(jobs)
+        hold.open()
 
 
 def test_a_slot_whose_object_is_gone_is_not_called(events: Any, hold: Gate) -> None:
@@ -419,6 +443,39 @@ def test_a_table_shows_all_jobs_and_cancels_the_selected(events: Any) -> None:
         assert table.model().headerData(0, QtCore.Qt.Orientation.Horizontal) == "Job"
         SCREENS.mkdir(exist_ok=True)
         assert table.grab().save(str(SCREENS / f"qt_table_{qtpy.API}.png"))
+
+
+def test_a_bar_and_a_table_keep_no_result_alive(events: Any) -> None:
+    with Engine(workers=1) as engine:
+        jobs = QtJobs(engine)
+        table = JobTable(jobs)
+        job = jobs.submit(one_draw, replicates=10)
+        bar = JobBar(job)
+        until(lambda: not jobs.jobs and not bar._timer.isActive() and table.model().row(0).job is None, events)
+        result = weakref.ref(job.result())
+        del job
+        gc.collect()
+        engine.clean()
+        until(lambda: gc.collect() is not None and result() is None, events)
+        assert bar._state.text().startswith("completed")
+
+
+def test_many_rows_take_no_long_look(events: Any) -> None:
+    """A table of thousands of jobs looks at some in each turn, and at those that move when they do."""
+    with Engine(workers=1, max_queue_size=5000) as engine:
+        jobs = QtJobs(engine)
+        jobs.submit(spin, replicates=1)
+        for seed in range(3000):
+            jobs.watch(engine.submit(one_draw, replicates=1, seed=seed))
+        model = JobsModel(jobs)
+        took = []
+        for _ in range(5):
+            began = time.perf_counter()
+            model.refresh()
+            took.append(time.perf_counter() - began)
+        assert min(took) < 0.05
+        engine.close(cancel=True)
+        until(lambda: not jobs.jobs, events)
 
 
 def test_the_context_menu_cancels_what_is_under_it(events: Any) -> None:

@@ -355,9 +355,9 @@ def test_a_row_keeps_no_job_that_has_ended() -> None:
         rows.all.append(Row(job))
         assert not rows.rest
         assert rows.all[0].texts[1:3] == ("queued", "0 %")
-        assert rows.refresh() == []
+        assert rows.refresh() == rows.refresh_job(job) == []
         run_all(engine)
-        assert rows.refresh() == [0]
+        assert rows.refresh_job(job) == [0]
         assert rows.rest
         assert rows.all[0].job is None
         assert rows.all[0].texts[2] == "100 %"

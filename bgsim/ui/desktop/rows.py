@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from bgsim.ui.job_line import job_line
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 """That many are kept; the oldest that have ended make room."""
+
+TURN_S = 0.01
+"""How long one look at many jobs takes at most; the next goes on with the others."""
 
 COLUMNS = ("Job", "State", "Progress", "Rate", "Left")
 
@@ -65,11 +69,13 @@ class Rows:
 
     def __init__(self) -> None:
         self.all: list[Row] = []
+        self._next = 0
 
     def place_of(self, job: Job) -> int | None:
         """Return the number of the row that a job has or takes over; None if it gets a new one."""
+        word = job.supersede
         for number, row in enumerate(self.all):
-            if row.job_id == job.id or (row.word is not None and row.word == job.supersede):
+            if row.job_id == job.id or (word is not None and row.word == word):
                 return number
         return None
 
@@ -80,8 +86,20 @@ class Rows:
         return next((n for n in reversed(range(len(self.all))) if self.all[n].job is None), None)
 
     def refresh(self) -> list[int]:
-        """Look at the jobs again; return the numbers of the rows that have changed."""
-        return [number for number, row in enumerate(self.all) if row.refresh()]
+        """Look at the jobs again, as many as there is time for; return the numbers of the rows that have changed."""
+        changed, until = [], time.perf_counter() + TURN_S
+        for _ in range(len(self.all)):
+            number = self._next % len(self.all)
+            self._next = number + 1
+            if self.all[number].refresh():
+                changed.append(number)
+            if time.perf_counter() > until:
+                break
+        return changed
+
+    def refresh_job(self, job: Job) -> list[int]:
+        """Look at one job again; return the number of its row if that has changed."""
+        return [number for number, row in enumerate(self.all) if row.job is job and row.refresh()]
 
     @property
     def rest(self) -> bool:

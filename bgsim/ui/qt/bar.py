@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bgsim.ui.desktop.rows import press
-from bgsim.ui.job_line import job_line
+from bgsim.ui.job_line import NO_JOB, job_line
 from bgsim.ui.qt.binding import QtCore, QtWidgets, check_thread
 
 if TYPE_CHECKING:
@@ -69,12 +69,22 @@ class JobBar(QtWidgets.QWidget):
     def set_job(self, job: Job | None) -> None:
         """Show another job, or none."""
         self._job = job
+        if job is None:
+            self._show(NO_JOB)
         self._timer.start(INTERVAL_MS)
         self.refresh()
 
     def refresh(self) -> None:
         """Look at the job now."""
-        line = _NO_JOB if self._job is None else job_line(self._job)
+        if self._job is not None:
+            line = job_line(self._job)
+            self._show(line)
+            if line["ended"]:
+                self._job = None  # and its result need not stay
+        if self._job is None:
+            self._timer.stop()
+
+    def _show(self, line: dict[str, Any]) -> None:
         self._name.setText(line["name"])
         self._state.setText(": ".join(filter(None, (line["word"], line["error"] or line["detail"]))))
         self._state.setToolTip(line["error"])
@@ -90,8 +100,6 @@ class JobBar(QtWidgets.QWidget):
             button.setText(action.title())
             button.setEnabled(action in line["actions"])
             button.setAccessibleName(f"{action.title()} {line['name']}")
-        if line["ended"]:
-            self._timer.stop()
 
     def _press_pause(self) -> None:
         press(self._job, self._pause.text().lower())
@@ -100,12 +108,3 @@ class JobBar(QtWidgets.QWidget):
     def _press_cancel(self) -> None:
         press(self._job, "cancel")
         self.refresh()
-
-
-_NO_JOB: dict[str, Any] = {
-    **dict.fromkeys(("name", "word", "detail", "error", "count", "rate", "left"), ""),
-    "moving": False,
-    "fraction": 0.0,
-    "actions": (),
-    "ended": True,
-}

@@ -26,7 +26,8 @@ class JobsModel(QtCore.QAbstractTableModel):
         self._timer = QtCore.QTimer(self)
         self._timer.timeout.connect(self.refresh)
         jobs.submitted.connect(self.add)
-        jobs.finished.connect(self._job_finished)
+        jobs.progressed.connect(self._look_at)
+        jobs.finished.connect(self._look_at)
         for job in jobs.jobs:
             self.add(job)
 
@@ -83,8 +84,9 @@ class JobsModel(QtCore.QAbstractTableModel):
             return f"{COLUMNS[index.column()]} {row.texts[index.column()]}"
         return row.line["fraction"] if role == roles.UserRole else None
 
-    def _job_finished(self, _: Job) -> None:
-        self.refresh()
+    def _look_at(self, job: Job, _: Any = None) -> None:
+        for number in self._rows.refresh_job(job):
+            self._changed(number)
 
     def _changed(self, number: int) -> None:
         self.dataChanged.emit(self.index(number, 0), self.index(number, len(COLUMNS) - 1))

@@ -7,7 +7,7 @@ from tkinter import ttk
 from typing import TYPE_CHECKING, Any
 
 from bgsim.ui.desktop.rows import COLUMNS, Row, Rows, press
-from bgsim.ui.job_line import job_line
+from bgsim.ui.job_line import NO_JOB, job_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class JobBar(ttk.Frame):
 
     def __init__(self, master: tkinter.Misc, job: Job | None = None) -> None:
         super().__init__(master)
-        self._job = job
+        self._job: Job | None = None
         self._name, self._state, self._numbers = ttk.Label(self), ttk.Label(self), ttk.Label(self)
         self._bar = ttk.Progressbar(self, maximum=STEPS)
         self._pause = ttk.Button(self, text="Pause", command=self._press_pause)
@@ -75,20 +75,26 @@ class JobBar(ttk.Frame):
         self._cancel.grid(row=1, column=4)
         self.columnconfigure(1, weight=1)
         self._ticker = _Ticker(self, self.refresh)
-        self._ticker.start()
+        self.set_job(job)
 
     def set_job(self, job: Job | None) -> None:
         """Show another job, or none."""
         self._job = job
+        if job is None:
+            self._show(NO_JOB)
         self._ticker.start()
 
     def refresh(self) -> bool:
         """Look at the job now; return whether it has not ended."""
-        line = job_line(self._job) if self._job is not None else None
-        if line is None:
-            self._pause.state(["disabled"])
-            self._cancel.state(["disabled"])
+        if self._job is None:
             return False
+        line = job_line(self._job)
+        self._show(line)
+        if line["ended"]:
+            self._job = None  # and its result need not stay
+        return self._job is not None
+
+    def _show(self, line: dict[str, Any]) -> None:
         self._name.configure(text=line["name"])
         self._state.configure(text=": ".join(filter(None, (line["word"], line["error"] or line["detail"]))))
         self._numbers.configure(text="  ·  ".join(filter(None, (line["count"], line["rate"], line["left"]))))
@@ -97,7 +103,6 @@ class JobBar(ttk.Frame):
         self._pause.configure(text="Resume" if resumes else "Pause")
         self._pause.state(["!disabled" if resumes or "pause" in line["actions"] else "disabled"])
         self._cancel.state(["!disabled" if "cancel" in line["actions"] else "disabled"])
-        return not line["ended"]
 
     def _press_pause(self) -> None:
         press(self._job, str(self._pause.cget("text")).lower())
@@ -134,8 +139,11 @@ class JobTable(ttk.Treeview):
             self._menu.add_command(label=action.title(), command=lambda action=action: self.press(action))  # type: ignore[misc]
         self.bind("<Button-3>", self._open_menu)
         self.bind("<Delete>", lambda _: self.press("cancel"))
+        self._jobs = jobs
         jobs.on_submitted(self.add)
-        self.bind("<Destroy>", lambda event: jobs.forget(self.add) if event.widget is self else None, add="+")
+        jobs.on_progress(self._look_at)
+        jobs.on_finished(self._look_at)
+        self.bind("<Destroy>", self._destroyed, add="+")
         for job in jobs.jobs:
             self.add(job)
 
@@ -177,6 +185,15 @@ class JobTable(ttk.Treeview):
         done = round(_CELLS * row.line["fraction"])
         texts[COLUMNS.index("Progress")] = f"{'█' * done}{'░' * (_CELLS - done)} {texts[COLUMNS.index('Progress')]}"
         self.item(row.job_id, values=texts)
+
+    def _look_at(self, job: Job, _: Any = None) -> None:
+        for number in self._rows.refresh_job(job):
+            self._show(self._rows.all[number])
+
+    def _destroyed(self, event: Any) -> None:
+        if event.widget is self:
+            for callback in (self.add, self._look_at):
+                self._jobs.forget(callback)
 
     def _open_menu(self, event: Any) -> None:
         under = self.identify_row(event.y)
