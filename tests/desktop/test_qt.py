@@ -465,7 +465,7 @@ def test_many_rows_take_no_long_look(events: Any) -> None:
     with Engine(workers=1, max_queue_size=5000) as engine:
         jobs = QtJobs(engine)
         jobs.submit(spin, replicates=1)
-        for seed in range(3000):
+        for seed in range(1500):
             jobs.watch(engine.submit(one_draw, replicates=1, seed=seed))
         model = JobsModel(jobs)
         took = []
