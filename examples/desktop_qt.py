@@ -1,7 +1,4 @@
-"""The price of an Asian call in a Qt window: a slider whose newest value wins, and a histogram that fills in.
-
-Run it with PySide6 or PyQt6: python examples/desktop_qt.py
-"""
+"""The price of an Asian call in a window of Qt: the newest value of a slider wins, and a histogram fills in."""
 
 import sys
 
