@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
-from benchmarks.harness import Case, compare, report
+from benchmarks.harness import Case, compare, installed, report
 from bgsim.registry import BUILT_IN
 
 FIRST_RESULT = """
@@ -70,6 +71,39 @@ def first_compilations(rounds: int = 3) -> None:
     report("the first compilation, processor time", cases, unit="s")
 
 
+def command(*arguments: str, **environment: str) -> str:
+    """Run a command of this environment's, and return what it printed."""
+    name, *rest = arguments
+    done = subprocess.run(
+        [Path(sys.executable).with_name(name), *rest],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert done.stdout
+    return done.stdout
+
+
+def first_words(rounds: int = 20) -> None:
+    """Print how long a terminal waits for an answer that needs no run, beside another command made with click."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = ("--store", f"{folder}/runs.db")
+        command("bgsim", "run", "mmc", "-n", "1000", *store)
+        cases = [
+            Case("bgsim --version", lambda: command("bgsim", "--version")),
+            Case("bgsim list", lambda: command("bgsim", "list")),
+            Case(
+                "the completion of `bgsim run as`",
+                lambda: command("bgsim", _BGSIM_COMPLETE="bash_complete", COMP_WORDS="bgsim run as", COMP_CWORD="2"),
+            ),
+            Case("bgsim run, answered from the store", lambda: command("bgsim", "run", "mmc", "-n", "1000", *store)),
+        ]
+        if installed("distributed"):
+            cases.append(Case("dask --version", lambda: command("dask", "--version")))
+        compare("the first words in a terminal", cases, rounds=rounds, unit="ms")
+
+
 def main() -> None:
     compare(
         "a new process",
@@ -95,6 +129,7 @@ def main() -> None:
         in_new_process("import numba")
         case.seconds.append(time.perf_counter() - began)
     report("a second process, with numba's cache", [*cases, case], unit="ms")
+    first_words()
     first_compilations()
 
 

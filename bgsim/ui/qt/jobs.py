@@ -13,10 +13,11 @@ from bgsim.ui.qt.latest import Latest
 from bgsim.ui.qt.post import to_gui
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bgsim.engine import Engine
     from bgsim.job import Job
+    from bgsim.parameters.parameter_class import P
     from bgsim.progress import ProgressUpdate
     from bgsim.request import JobOptions
     from bgsim.result import SimulationResult
@@ -89,12 +90,12 @@ class QtJobs(QtCore.QObject):
 
     def submit(
         self,
-        simulation: Simulation | str,
-        parameters: Any = None,
+        simulation: Simulation[P] | str,
+        parameters: P | Mapping[str, Any] | None = None,
         *,
         replicates: int,
         **options: Unpack[JobOptions],
-    ) -> Job:
+    ) -> Job[P]:
         """Submit a job and watch it.
 
         Parameters
@@ -110,7 +111,7 @@ class QtJobs(QtCore.QObject):
         self._relay.check_thread()
         return self.watch(self.engine.submit(simulation, parameters, replicates=replicates, **options))
 
-    def watch(self, job: Job) -> Job:
+    def watch(self, job: Job[P]) -> Job[P]:
         """Tell of a job that was submitted elsewhere, such as one of a sweep; return it."""
         self._relay.watch(self.engine, job)
         self.submitted.emit(job)
@@ -119,8 +120,8 @@ class QtJobs(QtCore.QObject):
     def bind_latest(
         self,
         control: Any,
-        make_parameters: Callable[[], Any],
-        simulation: Simulation | str,
+        make_parameters: Callable[[], P | Mapping[str, Any]],
+        simulation: Simulation[P] | str,
         replicates: int,
         draw: Callable[[SimulationResult], Any],
         *,

@@ -11,10 +11,11 @@ from bgsim.ui.desktop.relay import INTERVAL_S, Relay
 
 if TYPE_CHECKING:
     import tkinter
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bgsim.engine import Engine
     from bgsim.job import Job
+    from bgsim.parameters.parameter_class import P
     from bgsim.progress import ProgressUpdate
     from bgsim.request import JobOptions
     from bgsim.result import SimulationResult
@@ -106,12 +107,12 @@ class TkJobs:
 
     def submit(
         self,
-        simulation: Simulation | str,
-        parameters: Any = None,
+        simulation: Simulation[P] | str,
+        parameters: P | Mapping[str, Any] | None = None,
         *,
         replicates: int,
         **options: Unpack[JobOptions],
-    ) -> Job:
+    ) -> Job[P]:
         """Submit a job and watch it.
 
         Parameters
@@ -127,7 +128,7 @@ class TkJobs:
         self._relay.check_thread()
         return self.watch(self.engine.submit(simulation, parameters, replicates=replicates, **options))
 
-    def watch(self, job: Job) -> Job:
+    def watch(self, job: Job[P]) -> Job[P]:
         """Tell of a job that was submitted elsewhere, such as one of a sweep; return it."""
         self._relay.watch(self.engine, job)
         self._call("submitted", job)
@@ -138,8 +139,8 @@ class TkJobs:
     def bind_latest(
         self,
         scale: Any,
-        make_parameters: Callable[[], Any],
-        simulation: Simulation | str,
+        make_parameters: Callable[[], P | Mapping[str, Any]],
+        simulation: Simulation[P] | str,
         replicates: int,
         draw: Callable[[SimulationResult], Any],
         *,
