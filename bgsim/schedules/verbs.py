@@ -36,8 +36,8 @@ class ScheduleVerbs:
     ) -> Schedule:
         """Submit a job again and again; kept in the store, and run by any engine on it.
 
-        Needs the extra ``bgsim[schedule]``. A stored result is answered from the store; give ``cache="refresh"`` to
-        compute each time.
+        Needs the packages of the extra ``schedule``. A stored result is answered from the store; give
+        ``cache="refresh"`` to compute each time.
 
         Parameters
         ----------

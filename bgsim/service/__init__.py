@@ -1,4 +1,4 @@
-"""An engine behind HTTP, in its own process: ``pip install "bgsim[service]"``.
+"""An engine behind HTTP, in its own process: it needs the packages of the extra ``service``.
 
 ::
 
@@ -51,7 +51,7 @@ def serve(engine: Engine, **settings: Any) -> RunningService:
     InvalidInputError
         If a setting is not allowed, the port is taken, or others could reach a store without tokens.
     MissingExtraError
-        Without the packages of ``bgsim[service]``.
+        Without the packages of the extra ``service``.
     """
     _check_packages()
     from bgsim.service.server import RunningService  # noqa: PLC0415 - an extra
