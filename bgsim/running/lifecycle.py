@@ -22,7 +22,7 @@ from bgsim.errors import JobTimeoutError, SimulationChangedError, text_of
 from bgsim.job import Job, JobState
 from bgsim.queue.entry import EntryState
 from bgsim.retry import wait_before
-from bgsim.running.records import debug, warning
+from bgsim.running.records import debug, info
 from bgsim.running.run import Attempt, Run, Stage
 from bgsim.running.wake import wake_worker
 
@@ -284,7 +284,7 @@ class Lifecycle:
             self._queue.release(run, now, now + wait_s)
         reason = text_of(error).partition("\n")[0]
         text = f"retry {number} of {retry.retries} in {wait_s:g} s: {type(error).__name__}: {reason}"
-        warning(state, "%s: %s", run.request.simulation.name, text)
+        info(state, "%s: %s", run.request.simulation.name, text)
         for job in run.members.values():
             if not job.paused:
                 self._jobs.hold(job, JobState.DELAYED, now, text)

@@ -22,9 +22,10 @@ def debug(state: State, message: str, *arguments: Any) -> None:
         state.lock.defer(partial(logger.debug, message, *arguments))
 
 
-def warning(state: State, message: str, *arguments: Any) -> None:
-    """Log at WARNING, likewise."""
-    state.lock.defer(partial(logger.warning, message, *arguments))
+def info(state: State, message: str, *arguments: Any) -> None:
+    """Log at INFO, likewise."""
+    if logger.isEnabledFor(logging.INFO):
+        state.lock.defer(partial(logger.info, message, *arguments))
 
 
 def tell_if_numba_is_off() -> None:

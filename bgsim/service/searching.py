@@ -33,7 +33,8 @@ def read_query(
 ) -> tuple[JobQuery, set[str]]:
     """Return what the history is asked, and the states that were asked for.
 
-    The history knows one state of those that have not ended; which of these they are the engine knows.
+    The history knows one state of those that have not ended, and the end of the others a little late. So it is always
+    asked for open jobs, too; what they have become the engine knows.
 
     Raises
     ------
@@ -44,8 +45,7 @@ def read_query(
     for state in sorted(wanted):
         if state not in STATES:
             raise refused("state", state, one_of(STATES, state))
-    ended = {state for state in wanted if JobState(state).is_terminal}
-    kept = tuple(sorted(ended | ({""} if wanted - ended else set())))
+    kept = ("", *sorted(state for state in wanted if JobState(state).is_terminal)) if wanted else ()
     times = {
         name: time_text(moment_of(name, text)) if text else None for name, text in (("since", since), ("until", until))
     }

@@ -64,3 +64,14 @@ def test_what_is_answered_of_an_ended_job_does_not_depend_on_what_is_written(how
         for path, answer in before.items():
             after = one.http.get(path)
             assert (path, after.status_code, after.json()) == (path, answer.status_code, answer.json())
+
+
+@pytest.mark.parametrize("how", ["cancelled before it began", "failed", "completed"])
+def test_a_list_of_a_state_has_a_job_whose_end_is_not_written_yet(how: str) -> None:
+    with served() as one:
+        with told_of_nothing(one):
+            job_id, state = ended(one, how, "use"), how.partition(" ")[0]
+            for asked, expected in ((state, [job_id]), ("queued,running", [])):
+                found = one.http.get("/v1/jobs", params={"state": asked}).json()["jobs"]
+                assert [job["id"] for job in found] == expected
+        one.wait_until_told()
