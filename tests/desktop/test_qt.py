@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import types
 import weakref
 from typing import Any
 
@@ -223,6 +224,27 @@ def test_a_slot_whose_object_is_gone_is_not_called(events: Any, hold: Gate) -> N
         until(lambda: stays.of("completed"), events)
         assert stays.of("finished") == [job.id]
         assert len(gone.told) == before
+
+
+def test_qt_calls_no_closure_when_the_jobs_are_deleted(events: Any) -> None:
+    """The garbage collector, in a worker, may take a closure apart while it is called; that crashes PyQt6."""
+    with Engine(workers=1) as engine:
+        jobs = QtJobs(engine)
+        relay = jobs._relay
+        jobs.submit(spin, replicates=3)
+        closures = [f.__closure__ for f in gc.get_objects() if type(f) is types.FunctionType and f.__closure__]
+        assert not [
+            cells for cells in closures if any(_content(cell) is relay or _content(cell) is jobs for cell in cells)
+        ]
+        jobs.deleteLater()
+        until(lambda: relay.closed, events)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty
+        return None
 
 
 def test_a_slot_may_delete_the_jobs_that_call_it(events: Any) -> None:

@@ -80,7 +80,8 @@ class QtJobs(QtCore.QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.deliver)
         self._relay = relay = Relay(partial(to_gui(), partial(_deliver, weakref.ref(self))))
-        self.destroyed.connect(lambda *_: relay.end())
+        # No closure: the garbage collector may take that apart, in another thread, while PyQt6 calls it.
+        self.destroyed.connect(relay.end)
         QtWidgets.QApplication.instance().aboutToQuit.connect(self._quit)
 
     @property
