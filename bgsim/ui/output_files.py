@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bgsim.errors import MissingExtraError
+from bgsim.errors import BgsimError, MissingExtraError
 from bgsim.ui.streams import FilePath, remark
 
 if TYPE_CHECKING:
@@ -101,11 +101,10 @@ def check_output(path: Path, suffixes: Collection[str], *, force: bool, option: 
         if path.is_dir():
             raise click.UsageError(f"{option}: {path} is a directory")
         exists = path.is_file()
-        if not path.exists():
-            path.touch()
-            path.unlink()
-        elif not os.access(path, os.W_OK):
+        if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if exists or not path.exists():
+            _beside(path.resolve()).cleanup()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise click.UsageError(f"{option}: {path} cannot be written: {why}") from error
@@ -137,14 +136,31 @@ def check_packages(suffix: str, *, of_sweep: bool) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write to; it takes its place when it is whole. A device or a pipe is written itself."""
-    if path.exists() and not path.is_file():
-        yield path
-        return
-    target = path.resolve()  # the file that a link points to
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bgsim-") as folder:
-        part = Path(folder, target.name)
-        yield part
-        if target.exists():
-            part.chmod(target.stat().st_mode & 0o777)
-        part.replace(target)
+    """Give a file to write to; it takes its place when it is whole. A device or a pipe is written itself.
+
+    Raises
+    ------
+    BgsimError
+        Whatever the library raises that writes: each has its own for what a kind of file cannot hold.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            yield path
+            return
+        target = path.resolve()  # the file that a link points to
+        with _beside(target) as folder:
+            part = Path(folder, target.name)
+            yield part
+            if target.exists():
+                part.chmod(target.stat().st_mode & 0o777)
+            part.replace(target)
+    except (BgsimError, click.ClickException):
+        raise
+    except Exception as error:
+        why = getattr(error, "strerror", None) or error
+        raise BgsimError(f"{path} cannot be written: {why}") from error
+
+
+def _beside(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder in which a file is written before it takes its place."""
+    return tempfile.TemporaryDirectory(dir=target.parent, prefix=".bgsim-")

@@ -36,6 +36,10 @@ def walk(p: P, rng):
 def takes_any(p, rng):
     return float(len(p.word))
 
+@bgsim.simulation(outputs={"z": "c16"}, compile=False)
+def wave(p: P, rng):
+    return p.x * 1j
+
 @bgsim.simulation(outputs={"x": "f8"})
 def slow(p, rng):
     total = p.x
@@ -218,6 +222,60 @@ def test_a_link_keeps_pointing_to_its_file_and_a_device_is_written(folder: Path)
     assert code == 0
     assert (folder / "link.csv").is_symlink()
     assert len((folder / "real.csv").read_text().splitlines()) == 4
+
+
+def test_a_link_to_no_file_stays_and_its_file_is_made(folder: Path) -> None:
+    (folder / "link.csv").symlink_to("real.csv")
+    code, _, err = run_main("run", model(folder), "--set", "x=-1", "-n", "3", "--output", "link.csv")
+    assert code == 1, err
+    assert (folder / "link.csv").is_symlink()
+    assert not (folder / "real.csv").exists()  # the run failed
+    code, _, err = run_main("run", model(folder), "--set", "x=1", "-n", "3", "--output", "link.csv")
+    assert code == 0, err
+    assert (folder / "link.csv").is_symlink()
+    assert len((folder / "real.csv").read_text().splitlines()) == 4
+    (folder / "lost.csv").symlink_to("no_folder/real.csv")
+    code, _, err = run_main("run", model(folder), "--set", "x=1", "--output", "lost.csv")
+    assert code == 2
+    assert "lost.csv cannot be written" in err
+
+
+def test_a_folder_that_takes_no_file_is_told_before_anything_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "o.csv").write_text("old")
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    for name in ("o.csv", "new.csv"):
+        code, out, err = run_main("run", model(folder), "--set", "x=1", "-n", "3", "--output", name, "--force")
+        assert (code, out) == (2, "")
+        assert f"--output: {name} cannot be written: Permission denied" in err
+    assert (folder / "o.csv").read_text() == "old"
+    assert not (folder / "s.db").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["sweep", "--set", "x=1,2", "--output", "o.parquet"], ["run", "--output", "o.npz"]]
+)
+def test_what_a_library_cannot_write_is_an_error_and_the_old_file_stays(
+    folder: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow has no complex numbers, and says so by an exception of its own; a disk may be full."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bgsim.storage.npz.write_arrays", full)
+    file = folder / command[-1]
+    file.write_text("old")
+    code, out, err = run_main(command[0], model(folder, "wave"), "-n", "3", *command[1:], "--force", "--json")
+    assert code == 1
+    assert f"error: {file.name} cannot be written: " in err
+    assert json.loads(out)["error"]["exit_code"] == 1
+    assert file.read_text() == "old"
+    assert not list(folder.glob(".bgsim-*"))
 
 
 def test_a_missing_package_is_told_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
