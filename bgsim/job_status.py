@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, fields
 
+from bgsim.bus.updates import format_share
 from bgsim.errors import printable
 from bgsim.progress import format_duration
 from bgsim.tables import Table, Tabular, in_short
@@ -121,8 +122,8 @@ class JobStatus(Tabular):
             text += f", starts in about {format_duration(1000 * self.estimated_wait_s)}"
         phase = self.phase if self.compiling_s is None else f"compiling for {format_duration(1000 * self.compiling_s)}"
         if self.state in (JobState.RUNNING, JobState.SUSPENDED, JobState.CANCELLING):
-            text += "" if phase == self.state.value else f" ({phase})"
-            text += f" {self.fraction:.1%} of {self.total_replicates:,}"
+            text += "" if phase in (self.state.value, "queued") else f" ({phase})"
+            text += f" {format_share(self.fraction, self.replicates_completed, self.total_replicates)}"
         if self.estimated_time_remaining_s is not None:
             text += f", {format_duration(1000 * self.estimated_time_remaining_s)} left"
         if self.overdue_s is not None:
@@ -153,6 +154,6 @@ def _shown(name: str, value: object) -> object:
     """Return an attribute of a status as a table has it."""
     if isinstance(value, JobState):
         return value.value
-    if name == "fraction":
-        return f"{value:.1%}"
+    if name == "fraction" and isinstance(value, float):
+        return f"{100 * value:.1f} %"
     return format_duration(1000 * value) if name.endswith("_s") and isinstance(value, float) else value

@@ -16,6 +16,7 @@ import bgsim
 from bgsim.models.options import european_call
 from bgsim.storage.slots import SlotPair
 from bgsim.tables import Listing, Table, in_short
+from bgsim.testing import SteppedEngine, run_all
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ def test_the_jobs_that_wait_are_a_table() -> None:
         engine.pause()
         job = engine.submit(european_call, replicates=1000)
         assert repr(engine.jobs()) == (
-            "  job" + " " * len(job.id[3:]) + "  simulation     state   done  replicates\n"
-            f"  {job.id}  european_call  queued  0.0%       1,000"
+            "  job" + " " * len(job.id[3:]) + "  simulation     state    done  replicates\n"
+            f"  {job.id}  european_call  queued  0.0 %       1,000"
         )
         assert engine.jobs() == [job]
         engine.resume()
@@ -169,6 +170,15 @@ def test_the_attributes_and_what_is_printed_stay(engine: bgsim.Engine) -> None:
     assert str(engine.status(letter.id)).startswith("test_shown.failing: failed; ReplicateError: replicate 0 of ")
     assert str(engine.stats()).startswith("jobs         2 completed, 1 failed\nwaited       median ")
     assert engine.stats().queue.by_priority["NORMAL"] == 0
+
+
+def test_a_status_says_how_far_a_job_is_in_the_words_of_an_update() -> None:
+    with SteppedEngine() as engine:
+        job = engine.submit(european_call, replicates=100)  # it has a place, and no worker has come
+        first = next(iter(job.updates()))
+        assert str(first) == "running 0.0 % (0/100)"
+        assert str(job.status()) == f"bgsim.models.options.european_call: {first}"
+        run_all(engine)
 
 
 def test_an_update_is_a_line_in_text() -> None:

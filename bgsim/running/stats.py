@@ -79,7 +79,7 @@ class EngineStats(Tabular):
         return "\n".join([f"{name:12} {text}" for name, text in self._lines()])
 
     def __repr__(self) -> str:
-        return in_short("EngineStats", f"{self._jobs()}; {self.utilisation:.0%} busy, {self.queue}")
+        return in_short("EngineStats", f"{self._jobs()}; {100 * self.utilisation:.0f} % busy, {self.queue}")
 
     def _jobs(self) -> str:
         states = ", ".join(f"{count} {state.value}" for state, count in self.states.items() if count)
@@ -91,7 +91,10 @@ class EngineStats(Tabular):
             ("jobs", self._jobs()),
             ("waited", f"median {_duration(wait.p50)}, p99 {_duration(wait.p99)}"),
             ("ran", f"median {_duration(run.p50)}, p99 {_duration(run.p99)}"),
-            ("workers", f"{self.utilisation:.0%} busy, {self.replicates_per_second:,.0f} replicates a second now"),
+            (
+                "workers",
+                f"{100 * self.utilisation:.0f} % busy, {self.replicates_per_second:,.0f} replicates a second now",
+            ),
             ("saved", f"{self.joined} joined, {self.from_store} from the store; {self.retries} retries"),
             ("store", "cannot say" if size is None else f"{size:,} results, {self.stored_bytes:,} bytes"),
         ]

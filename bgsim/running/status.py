@@ -93,7 +93,7 @@ def statuses_table(statuses: Sequence[JobStatus]) -> Table:
     for status in statuses:
         left, what = status.estimated_time_remaining_s, status.simulation.rpartition(".")[2]
         remaining = None if left is None else format_duration(1000 * left)
-        done = f"{status.fraction:.1%}"
+        done = f"{100 * status.fraction:.1f} %"
         rows.append((status.id, what, status.state.value, done, status.total_replicates, remaining, status.error))
     return Table(("job", "simulation", "state", "done", "replicates", "left", "error"), rows).trimmed()
 
