@@ -69,8 +69,11 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         Where results are kept: a SQLite file, made when there is none; a store, which stays open; or None or
         ``":memory:"`` for memory.
     config : EngineConfig, optional
+        The settings in one object.
+    clock : Clock, optional
+        For tests: a `ManualClock`.
     **settings
-        Attributes of `EngineConfig`, which override it.
+        Each attribute of `EngineConfig`, by its name; overrides `config`.
 
     Raises
     ------

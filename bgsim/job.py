@@ -81,58 +81,46 @@ def is_users(callback: Callable[..., object]) -> bool:
 class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generic[P_co]):
     """The handle of one submitted request; made by `Engine.submit`.
 
-    It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. The engine's lock guards
-    the attributes, and the engine alone sets them. Times are by the engine's monotonic clock, in seconds, where nothing
-    else is said.
+    It is a `concurrent.futures.Future`, and can be awaited. Any thread may call any method. `status` tells
+    what it is doing.
 
     Attributes
     ----------
     id : str
         Unique.
-    request : Request
-        What was asked for.
     priority : Priority
         What this handle asks for; the run it shares may have a higher one.
     replicates : int
         How many were asked for.
-    run : object or None
-        The engine's record of the computation, until the job has ended.
     asked_at : float
         The time of submission by the wall clock, in seconds since the epoch.
-    crashes : int
-        In how many crashes of earlier processes it ran, since its last checkpoint.
-    stored : int
-        How many of its replicates were in the store at its last checkpoint.
-    recovered : bool
-        Whether an earlier process was asked for it.
-    moved_to : JobState
-        The last state that the engine gave it; `state` also knows when a delay is over.
     submitted_at : float
+        The same by the engine's monotonic clock.
     started_at, finished_at : float or None
-    due_at, expires_at : float
-        The earliest and the latest start, as the queue keeps them.
-    deadline : float or None
-        When it has to be done.
-    run_left_s : float or None
-        How long it may still run.
-    run_deadline : float or None
-        When that is over, while it runs.
-    asked_to_stop_at : float
-        Infinity until then.
+        By the engine's monotonic clock, in seconds; None until then.
     paused : bool
         By `pause`, or with its simulation.
-    held : bool
-        Whether it was paused with its simulation.
-    pending_error : BaseException or None
-        What ends it as FAILED once its kernel has stopped.
-    kept : Columns or None
-        What was finished of it when it left its run.
-    reader : Reader
-        What `estimate` and `histogram` have read so far.
+    recovered : bool
+        Whether an earlier process was asked for it.
     replicates_done, from_store, attempts : int
     store_error, error : str or None
         As `JobStatus` has them.
     """
+
+    # The engine alone sets the attributes; its lock guards them. Beside those of the docstring there are
+    # request: what was asked for
+    # run: the engine's record of the computation, until the job has ended
+    # crashes: in how many crashes of earlier processes it ran, since its last checkpoint
+    # stored: how many of its replicates were in the store at its last checkpoint
+    # moved_to: the last state that the engine gave it; `state` also knows when a delay is over
+    # due_at, expires_at: the earliest and the latest start, as the queue keeps them
+    # deadline: when it has to be done
+    # run_left_s, run_deadline: how long it may still run; when that is over, while it runs
+    # asked_to_stop_at: infinity until then
+    # held: whether it was paused with its simulation
+    # pending_error: what ends it as FAILED once its kernel has stopped
+    # kept: what was finished of it when it left its run
+    # reader: what `estimate` and `histogram` have read so far
 
     instead = "pickle its id, result() or status()"
 

@@ -83,7 +83,7 @@ def test_every_page_is_in_the_navigation(site: Path) -> None:
 
 
 def test_the_reference_has_a_heading_for_every_name(site: Path) -> None:
-    text = (site / "reference" / "index.html").read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").rglob("index.html"))
     headings = set(re.findall(r'<h\d id="([\w.]+)" class="doc doc-heading">', text))
     assert len(headings) > 400
     public = {name: getattr(bgsim, name) for name in bgsim.__all__}
