@@ -186,7 +186,7 @@ def check_tags(value: object) -> tuple[str, ...]:
     ------
     InvalidInputError
     """
-    allowed = f"at most {MOST_TAGS} texts of 1 to {LONGEST_TAG} characters"
+    allowed = f'a list of at most {MOST_TAGS} texts of 1 to {LONGEST_TAG} characters, as in ["nightly"]'
     if not isinstance(value, list | tuple):
         raise refused("tags", value, allowed)
     found = tuple(dict.fromkeys([check_name("tags", tag) for tag in value]))

@@ -192,8 +192,12 @@ class EngineConfig(Tabular):
         known = [f.name for f in fields(cls)]
         for name, value in settings.items():
             if name not in known:
+                elsewhere = (
+                    "; a simulation's parameters are one argument, a mapping; a job's options go to Engine.submit"
+                )
+                near = nearest(name, known)
                 raise InvalidInputError(
-                    f"the engine has no setting {name!r}{nearest(name, known)} (it has {', '.join(known)})",
+                    f"the engine has no setting {name!r}{near} (it has {', '.join(known)}){'' if near else elsewhere}",
                     field=name,
                     value=value,
                 )

@@ -69,18 +69,16 @@ def find_simulation(name: str) -> Simulation:
         module_name, _, attribute = target.rpartition(".")
         if not module_name:
             raise SimulationNotFoundError(
-                f"no simulation is named {brief(name)}{nearest(name, known)}; there are {', '.join(known)}, and "
-                "module:attribute finds one of yours"
+                f"no simulation is named {brief(name)}{nearest(name, known)} (there are {', '.join(known)}, and "
+                "module:attribute finds one of yours)"
             )
     else:
         module_name, _, attribute = target.partition(":")
     found = getattr(import_here(module_name, name), attribute, None)
     if not isinstance(found, Simulation):
         own = [key for key, value in vars(sys.modules[module_name]).items() if isinstance(value, Simulation)]
-        there = f"there are {', '.join(own)}" if own else "decorate a function with @bgsim.simulation"
-        raise SimulationNotFoundError(
-            f"{module_name} has no simulation {attribute!r}{nearest(attribute, own)}; {there}"
-        )
+        there = f" (it has {', '.join(own)})" if own else "; decorate a function with @bgsim.simulation"
+        raise SimulationNotFoundError(f"{module_name} has no simulation {attribute!r}{nearest(attribute, own)}{there}")
     return found
 
 

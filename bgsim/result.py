@@ -230,7 +230,7 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         except KeyError:
             if isinstance(name, str) and normal_name(name) in self._columns:
                 return self._columns[normal_name(name)]
-            raise KeyError(f"no output {name!r}{nearest(name, self._columns)}; there are {', '.join(self)}") from None
+            raise KeyError(f"no output {name!r}{nearest(name, self._columns)} (it has {', '.join(self)})") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)

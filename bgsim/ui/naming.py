@@ -145,7 +145,7 @@ def _one_of(module: ModuleType, attribute: str, shown: str) -> Simulation:
         found = vars(module).get(attribute)
         if isinstance(found, Simulation):
             return found
-        there = f"; there are {', '.join(own)}" if own else "; decorate a function with @bgsim.simulation"
+        there = f" (it has {', '.join(own)})" if own else "; decorate a function with @bgsim.simulation"
         raise SimulationNotFoundError(f"{shown} has no simulation {attribute!r}{nearest(attribute, own)}{there}")
     distinct = {id(value): name for name, value in own.items()}
     if len(distinct) == 1:

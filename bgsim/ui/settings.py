@@ -18,6 +18,7 @@ from bgsim.parameters.parameter_class import parameter_class
 from bgsim.simulation import Simulation
 
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+")
 _RANGE = re.compile(rf"({_NUMBER}):({_NUMBER})(?::(\w+))?")
 
 
@@ -44,7 +45,7 @@ def parameters_of(simulation: Simulation, scenario: Path | None, rules: str | No
         if rules is not None:
             raise click.UsageError("--rules goes with --scenario")
         known = _fields(simulation)
-        return {name: _value(text, known.get(name)) for name, text in _texts(settings).items()}
+        return {name: _one_value(name, text, known.get(name)) for name, text in _texts(settings).items()}
     if settings:
         raise click.UsageError("give either --scenario or --set")
     if not hasattr(parameters_class, "from_file"):
@@ -74,6 +75,14 @@ def sweep_settings(simulation: Simulation, settings: tuple[str, ...], *, design:
         else:
             found.varied[name] = values
     return found
+
+
+def _one_value(name: str, text: str, given: Field | None) -> Any:
+    """Return the value of a parameter; several numbers for one are refused, since a sweep takes these."""
+    value, first = _value(text, given), _value(text.partition(",")[0], given)
+    if _NUMBERS.fullmatch(text) and isinstance(value, str) and not isinstance(first, str):
+        raise click.UsageError(f"--set {name}: one value, since `bgsim sweep` takes several; got {brief(text)}")
+    return value
 
 
 def _texts(settings: tuple[str, ...]) -> dict[str, str]:

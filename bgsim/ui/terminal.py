@@ -14,7 +14,7 @@ from rich.text import Text
 
 from bgsim.analysis.summary import example, mean_with_error, span
 from bgsim.errors import printable
-from bgsim.progress import BatchProgress, ProgressUpdate, batch_of, format_duration
+from bgsim.progress import BatchProgress, ProgressUpdate, UpdateType, batch_of, format_duration
 from bgsim.tables import Table, shown
 from bgsim.ui.streams import cell
 
@@ -144,10 +144,12 @@ def show_row(display: Progress, row: TaskID, update: ProgressUpdate, name: str =
 
 
 def _show_lines(updates: Iterable[ProgressUpdate] | BatchProgress, console: Console) -> None:
+    """Write a line now and then, and how it ended; why a job failed is for the one who asks for its result."""
     last = time.monotonic()
     text = ""
     for update in updates:
-        text = str(update)
+        is_failure = isinstance(update, ProgressUpdate) and update.update_type is UpdateType.FAILED
+        text = str(update).partition("; ")[0] if is_failure else str(update)
         if time.monotonic() - last >= _LINE_INTERVAL_S:
             last = time.monotonic()
             console.print(printable(text), soft_wrap=True)

@@ -124,6 +124,7 @@ def test_bad_input_is_refused_before_anything_starts(arguments: Any, error: Any,
     ("settings", "message"),
     [
         ({"worker": 2}, "did you mean 'workers'"),
+        ({"number": 3}, "a simulation's parameters are one argument, a mapping; a job's options go to Engine.submit"),
         ({"workers": 0}, "workers must be an integer of 1 or more"),
         ({"chunk_target_ms": 0}, "chunk_target_ms must be a number above 0"),
         ({"store": 3}, "store must be a path"),

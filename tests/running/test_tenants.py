@@ -42,13 +42,13 @@ def test_tags_are_texts_each_once(engine: SteppedEngine) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("tags", "night", "tags must be at most 16 texts of 1 to 100 characters; got 'night'"),
-        ("tags", [""], "tags must be at most 16 texts of 1 to 100 characters; got ''"),
-        ("tags", ["x" * 101], "tags must be at most 16 texts"),
-        ("tags", [str(n) for n in range(17)], "tags must be at most 16 texts"),
+        ("tags", "night", "tags must be a list of at most 16 texts of 1 to 100 characters"),
+        ("tags", [""], "tags must be a list of at most 16 texts"),
+        ("tags", ["x" * 101], "tags must be a list of at most 16 texts"),
+        ("tags", [str(n) for n in range(17)], "tags must be a list of at most 16 texts"),
         ("tags", [3], "tags must be a text; got 3"),
         ("tags", ["\ud800"], "lone surrogates"),
-        ("tags", {"a": 1}, "tags must be at most 16 texts"),
+        ("tags", {"a": 1}, "tags must be a list of at most 16 texts"),
         ("tenant", "", "tenant must be a text of 1 to 100 characters without /"),
         ("tenant", "a/b", "tenant must be a text of 1 to 100 characters without /; got 'a/b'"),
         ("tenant", "x" * 101, "without /"),

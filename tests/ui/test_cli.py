@@ -127,6 +127,7 @@ def test_your_own_module_is_found_and_its_settings_are_read(folder: Path) -> Non
         (["run", "asian_call", "--set", "stirke=1"], "did you mean 'strike'"),
         (["run", "asian_call", "--set", "strike=abc"], "parameter 'strike' (in currency) must be a float"),
         (["run", "asian_call", "--set", "strike"], "--set takes KEY=VALUE"),
+        (["run", "asian_call", "--set", "strike=90,100"], "--set strike: one value, since `bgsim sweep` takes several"),
         (["run", "asian_call", "--set", "volatility=nan"], "must not be NaN"),
         (["run", "asian_call", "--set", "steps=0"], "1 <= x"),
         (["run", "asian_call", "-n", "0"], "replicates must be an integer of 1 or more"),
@@ -150,6 +151,15 @@ def test_bad_input_exits_with_2_and_says_what_to_do(folder: Path, arguments: lis
     assert message in " ".join(done.stderr.split())
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_why_a_job_failed_is_said_once(folder: Path) -> None:
+    done = bgsim_command(folder, "run", "mine:takes_text", "-n", "2", "--set", "word=abc", "--set", "number=text")
+    assert done.returncode != 0
+    assert "failed 0.0 % (0/2)\n" in done.stderr
+    assert done.stderr.count("Error") <= 1
+    lines = done.stderr.splitlines()
+    assert len(set(lines)) == len(lines)
 
 
 def test_another_programs_database_is_left_untouched(folder: Path) -> None:
