@@ -101,13 +101,20 @@ class Lab:
         self.folder = folder
         self._url = f"http://127.0.0.1:{port}/lab"
         self.path = folder
+        self._kernel = ""
+        page.add_locator_handler(page.locator(".jp-Dialog", has_text="Select Kernel"), self._choose_kernel)
 
     def open(self, name: str, cells: list[str], kernel: str) -> None:
         """Write a notebook and open it, with its kernel."""
-        self.path = self.folder / name
+        self.path, self._kernel = self.folder / name, kernel
         notebook(self.path, cells, kernel)
         self.page.goto(f"{self._url}/workspaces/{self.path.stem}/tree/{name}?reset")
         self.wait_for_kernel()
+
+    def _choose_kernel(self, dialog: Locator) -> None:
+        """Answer what JupyterLab asks where it opens a notebook before it has the list of kernels."""
+        dialog.locator("select").select_option(label=self._kernel)
+        dialog.locator(".jp-mod-accept").click()
 
     def wait_for_kernel(self) -> None:
         """Wait until the notebook's kernel is idle."""

@@ -26,6 +26,7 @@ pytest.importorskip("qtpy.QtWidgets", reason="a library of the system is missing
 
 from qtpy import QtCore, QtGui, QtTest, QtWidgets  # noqa: E402
 
+from bgsim.ui.desktop.rows import MOST_ROWS  # noqa: E402
 from bgsim.ui.qt import JobBar, JobTable, QtJobs, to_gui  # noqa: E402
 from bgsim.ui.qt.table import JobsModel  # noqa: E402
 
@@ -540,3 +541,15 @@ def test_the_model_of_a_table_is_a_model(events: Any) -> None:
         until(lambda: not jobs.jobs, events)
         assert 100 < model.rowCount() <= 200
         assert tester is not None
+
+
+def test_of_jobs_that_have_ended_a_table_keeps_the_newest(application: Any) -> None:
+    with Engine(immediate=True) as engine:
+        jobs = QtJobs(engine)
+        table = JobTable(jobs)
+        made = [jobs.submit(one_draw, replicates=1, seed=seed) for seed in range(MOST_ROWS + 5)]
+        jobs.deliver()
+        model = table.model()
+        model.refresh()
+        assert model.rowCount() == MOST_ROWS
+        assert model.row(0).job_id == made[-1].id

@@ -41,11 +41,6 @@ class JobsModel(QtCore.QAbstractTableModel):
         else:
             self._rows.all[place] = Row(job)
             self._changed(place)
-        surplus = self._rows.surplus()
-        if surplus is not None:
-            self.beginRemoveRows(QtCore.QModelIndex(), surplus, surplus)
-            del self._rows.all[surplus]
-            self.endRemoveRows()
         if not self._timer.isActive():
             self._timer.start(INTERVAL_MS)
 
@@ -53,6 +48,10 @@ class JobsModel(QtCore.QAbstractTableModel):
         """Look at the jobs now."""
         for number in self._rows.refresh():
             self._changed(number)
+        while (surplus := self._rows.surplus()) is not None:
+            self.beginRemoveRows(QtCore.QModelIndex(), surplus, surplus)
+            del self._rows.all[surplus]
+            self.endRemoveRows()
         if self._rows.rest:
             self._timer.stop()
 

@@ -158,15 +158,14 @@ class JobTable(ttk.Treeview):
             self._rows.all[place] = row
             self.insert("", place, iid=job.id)
         self._show(row)
-        surplus = self._rows.surplus()
-        if surplus is not None:
-            self.delete(self._rows.all.pop(surplus).job_id)
         self._ticker.start()
 
     def refresh(self) -> bool:
         """Look at the jobs now; return whether one has not ended."""
         for number in self._rows.refresh():
             self._show(self._rows.all[number])
+        while (surplus := self._rows.surplus()) is not None:
+            self.delete(self._rows.all.pop(surplus).job_id)
         return not self._rows.rest
 
     def selected(self) -> list[Job]:
