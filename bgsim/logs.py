@@ -54,8 +54,25 @@ def make_printable(record: logging.LogRecord) -> bool:
     return True
 
 
+def _shield(logger: logging.Logger) -> None:
+    """Report what a handler or filter raises as handlers of the library do, so that it costs no job.
+
+    Where bgsim logs, futures may wait for what comes next.
+    """
+    handle, reporter = logger.handle, logging.Handler()
+
+    def handle_safely(record: logging.LogRecord) -> None:
+        try:
+            handle(record)
+        except Exception:
+            reporter.handleError(record)
+
+    logger.handle = handle_safely  # type: ignore[method-assign]
+
+
 for _name in LOGGERS:
     logging.getLogger(_name).addFilter(make_printable)
+    _shield(logging.getLogger(_name))
 
 
 def records_table(records: Sequence[logging.LogRecord]) -> Table:

@@ -62,10 +62,12 @@ class EngineLock:
             if self._deferred:  # the next holder has a list of its own
                 deferred, self._deferred = self._deferred, []
             self.raw.release()
-            if deferred is not None:
-                leaving = _run_all(deferred)
-            if get_ident() == signals.main:
-                let_go()
+            try:
+                if deferred is not None:
+                    leaving = _run_all(deferred)
+            finally:
+                if get_ident() == signals.main:
+                    let_go()
         if leaving is not None:
             raise leaving
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from conftest import HANDSHAKE_S
 from kernels import one_draw
 
 import bgsim
+from bgsim.running.lock import EngineLock
 from bgsim.storage import MemoryStore
 
 
@@ -133,3 +136,49 @@ def test_compiling_is_told_with_its_seconds(caplog: pytest.LogCaptureFixture) ->
     assert told[0].startswith(f"{compiled_here.name}: ")
     assert told[0].endswith(" s")
     assert compiled_here.revision().compiled.took_s > 0
+
+
+class _Broken(logging.Handler):
+    """It raises for each record, and not by way of `handleError`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError(f"the handler is broken: {record.getMessage()}")
+
+
+@pytest.fixture
+def broken() -> Iterator[None]:
+    logger, handler = logging.getLogger("bgsim"), _Broken()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_handler_that_raises_costs_no_job(capsys: pytest.CaptureFixture[str]) -> None:
+    """Behind a deferred record a future may wait; a worker, the store's writer and `submit` log, too."""
+    before = signal.getsignal(signal.SIGINT)
+    with bgsim.Engine(MemoryStore(), workers=2) as engine:
+        for _ in range(2):  # the second is answered by the store
+            assert engine.submit(one_draw, replicates=5).result(HANDSHAKE_S).replicates == 5
+    assert "the handler is broken: " in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_deferred_action_that_raises_costs_not_the_next() -> None:
+    """Also where the error itself cannot be logged; and signals are handled again."""
+    before, called = signal.getsignal(signal.SIGINT), []
+    logger = logging.getLogger("bgsim.engine")
+    handler = _Broken()
+    logger.addHandler(handler)
+    try:
+        lock = EngineLock(lambda: None)
+        with lock:
+            lock.defer(lambda: 1 / 0)
+            lock.defer(lambda: called.append("next"))
+    finally:
+        logger.removeHandler(handler)
+    assert called == ["next"]
+    assert signal.getsignal(signal.SIGINT) is before
