@@ -6,6 +6,7 @@ mkdocs calls the functions by their names. On a code host the same links lead to
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import posixpath
 import re
@@ -14,9 +15,17 @@ from typing import Any
 
 from mkdocs.structure.files import File, InclusionLevel
 
+import bgsim
+
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(\[[^\]]*\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".js": "javascript", ".yaml": "yaml", ".sh": "sh"}
+NAMES = "<!-- the names of bgsim -->"
+ALIASES = {
+    "Control": "The type of a simulation's third argument.",
+    "Rng": "The type of a simulation's second argument: NumPy's `Generator`.",
+}
+"""What is said of public types that are another package's."""
 HIDDEN = "---\nsearch:\n  exclude: true\n---\n\n"
 
 
@@ -49,12 +58,30 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             target = posixpath.relpath(shown_at(name), posixpath.dirname(page.file.src_uri) or ".")
         return start + re.sub(r"\.ipynb$", ".md", target) + (anchor or "")
 
+    if NAMES in markdown:
+        markdown = markdown.replace(NAMES, names_of_bgsim())
     return LINK.sub(moved, markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:
     """Drop the mark that begins a block in docstrings, which Markdown does not know."""
     return re.sub(r"::</p>(?=\s*<div class=\"[\w-]*\s*highlight)", ":</p>", html.replace("<p>::</p>", ""))
+
+
+def names_of_bgsim() -> str:
+    """Return a heading for each public name of the package, with the first line of its docstring and a link to it."""
+    homes = {
+        identifier.rpartition(".")[2]: identifier
+        for page in sorted((ROOT / "docs" / "reference").glob("*.md"))
+        for identifier in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    }
+    parts = []
+    for name in sorted(bgsim.__all__, key=str.lower):
+        found = getattr(bgsim, name)
+        identifier = homes.get(name) or f"{found.__module__}.{name}"  # a warning stands with its module
+        says = ALIASES.get(name) or (inspect.getdoc(found) or "").partition("\n")[0]
+        parts.append(f"### {name}\n\n{says} [Signature and details][{identifier}]")
+    return "\n\n".join(parts)
 
 
 def of_repository(page: str, target: str) -> str | None:
