@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def serve_command(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": folders},
+        env={**os.environ, "PYTHONPATH": folders, "PYTHONFAULTHANDLER": "1"},
         cwd=SUPPORT,
     )
     errors: list[str] = []
@@ -161,9 +162,16 @@ def serve_command(
             if not token:
                 assert http.get("/", params={"token": found[3]}).status_code == 303
             yield process, http
+    except BaseException:
+        if process.poll() is None:
+            process.send_signal(signal.SIGABRT)  # it writes what each thread of it does
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+        raise
     finally:
         process.kill()
         process.wait()
         reader.join()
+        print("".join(errors))  # shown of a test that fails
         process.stdout.close()
         process.stderr.close()
