@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,6 @@ WORKER_NICE = 10
 SWITCH_S = 0.0005
 """How long a thread keeps the GIL if others want it: a simulation in plain Python holds it, and a request needs it a
 dozen times. Python's own 5 ms would add up to more than a tenth of a second."""
-
-_LONG_S = 86_400.0
 
 _SETTINGS = {"allow_host": "hosts", "allow_origin": "origins", "simulation": "simulations", "drain": "drain_s"}
 """Options whose setting has another name."""
@@ -101,6 +99,17 @@ def serve(store: Path | None, config: Path | None, log_level: str, workers: int 
 
 
 def _wait_for_signal() -> None:
-    """Wait until a signal is raised as KeyboardInterrupt."""
-    while True:
-        time.sleep(_LONG_S)
+    """Wait until a signal is raised as KeyboardInterrupt.
+
+    The system may hand the signal to any thread, and that ends no sleep of this one. So Python's own handler writes to
+    a socket that this thread reads.
+    """
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        writing.setblocking(False)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            while True:
+                reading.recv(1)
+        finally:
+            signal.set_wakeup_fd(before)
