@@ -80,7 +80,8 @@ OF_SWEEP: dict[str, Callable[[Batch, Path], None]] = {
 }
 """Suffix to what writes a sweep there, a row a point."""
 
-_NEEDS = {(".parquet", "pandas"), (".parquet", "pyarrow"), (".nc", "xarray")}
+_NEEDS = {".parquet": ("pandas", "pyarrow"), ".nc": ("xarray",)}
+"""Suffix to the packages that write it; what else a sweep writes pandas does."""
 
 
 def check_output(path: Path, suffixes: Collection[str], *, force: bool, option: str = "--output") -> None:
@@ -124,9 +125,7 @@ def check_packages(suffix: str, *, of_sweep: bool) -> None:
     ------
     MissingExtraError
     """
-    needed = {package for kind, package in _NEEDS if kind == suffix} | ({"pandas"} if of_sweep else set())
-    if suffix in (".nc", ".npz"):
-        needed.discard("pandas")
+    needed = _NEEDS.get(suffix, ("pandas",) if of_sweep else ())
     missing = sorted(package for package in needed if importlib.util.find_spec(package) is None)
     if suffix == ".nc" and _netcdf_engine() is None:
         missing.append("netCDF4")
