@@ -36,10 +36,10 @@ TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     before: frozenset(JobState(name) for name in after.split())
     for before, after in {
-        JobState.QUEUED: "delayed running suspended cancelling failed cancelled",
-        JobState.DELAYED: "queued running suspended cancelling completed failed cancelled",
-        JobState.RUNNING: "delayed suspended cancelling completed failed cancelled",
-        JobState.SUSPENDED: "queued delayed running cancelling completed failed cancelled",
+        JobState.QUEUED: "delayed running suspended cancelling cancelled",
+        JobState.DELAYED: "queued running suspended cancelling completed cancelled",
+        JobState.RUNNING: "delayed suspended cancelling completed cancelled",
+        JobState.SUSPENDED: "queued delayed running cancelling completed cancelled",
         JobState.CANCELLING: "failed cancelled",
         JobState.COMPLETED: "",
         JobState.FAILED: "",
@@ -49,10 +49,10 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 """Which states may follow which.
 
 RUNNING to DELAYED waits for the next attempt, and DELAYED to QUEUED is that its time has come. SUSPENDED is paused by
-hand or overtaken; a job that was paused before it started goes back to QUEUED. QUEUED to CANCELLING is a job that
-joined a suspended run and is its last. A suspended or delayed run may turn out to be COMPLETED: its last chunk was in
-hand, or the job that wanted more has left. A job goes from CANCELLING to FAILED when its time-out, or a replicate that
-raised meanwhile, asked for the stop.
+hand or overtaken; a job that was paused before it started goes back to QUEUED. QUEUED to CANCELLING is a job that has
+waited for too long, or joined a suspended run and is its last. A suspended or delayed run may turn out to be COMPLETED:
+its last chunk was in hand, or the job that wanted more has left. A job that fails, at a time-out or by a replicate that
+raised, is CANCELLING until its kernel has stopped and its dead letter is kept.
 """
 
 

@@ -162,13 +162,12 @@ class Events:
 
     # ---- dead letters --------------------------------------------------------------------------------
 
-    def buried(self, job: Job, run: Run | None, error: BaseException) -> Callable[[], None]:
+    def buried(self, job: Job, run: Run, error: BaseException) -> Callable[[], None]:
         """Return what writes the dead letter of a job that failed for good; to be called without the lock."""
-        failures = [(a.at, a.error) for a in run.attempts] if run is not None else []
+        failures = [(a.at, a.error) for a in run.attempts]
         failed_at = self._clock.time()
         failures.append((failed_at, error))
         submitted_at = failed_at - (self._clock.monotonic() - job.submitted_at)
-        journals = run is not None and self.owner is not None
 
         def write() -> None:  # a traceback as text takes a while
             attempts = [
@@ -188,7 +187,7 @@ class Events:
                 attempts=json.dumps(attempts),
             )
             self._tell(self.journal.add_dead_letter, letter)
-            if journals and self.owner is not None:
+            if self.owner is not None:
                 self._tell(self.journal.remove, job.id)  # after the letter, or a crash between them would lose the job
 
         return write

@@ -117,8 +117,9 @@ class JobTable:
     ) -> None:
         """Move a job to its terminal state, publish that, and resolve its future.
 
-        If the journal still has the job, that comes when its end is written: a job that is told to have ended must not
-        run again after a crash. If it has done-callbacks, that is put off until the release of the lock.
+        If the journal still has the job, or is to get its dead letter, that comes when its end is written: a job that
+        is told to have ended must not run again after a crash, and a failure that is told has its letter. If it has
+        done-callbacks, that is put off until the release of the lock.
 
         Parameters
         ----------
@@ -130,13 +131,13 @@ class JobTable:
         run: Run | None = job.run
         from_store = job.from_store
         _keep(job, columns)
-        bury = self._events.buried(job, run, error) if error is not None and letter else None
         if run is not None:
+            bury = self._events.buried(job, run, error) if error is not None and letter else None
             job.run = None
             from_store = run.from_store
             job.replicates_done = run.done_within(job.replicates)
             job.attempts = len(run.attempts)
-            if self._events.owner is not None and (in_journal or bury is not None):
+            if error is not None or (in_journal and self._events.owner is not None):
                 job.from_store = min(from_store, job.replicates)
                 self._end_when_written(job, state, bury, columns, error, message)
                 return
@@ -150,8 +151,6 @@ class JobTable:
             self._state.runs_s.append(now - job.started_at)
         if error is not None:
             job.error = f"{type(error).__name__}: {text_of(error)}"
-            if bury is not None:
-                self._lock.defer(bury)
         self._events.ended(job, from_store, () if message is None else (message,))
         self._remember(job, now)
         request = job.request
@@ -160,7 +159,7 @@ class JobTable:
             result = SimulationResult(
                 request.simulation, request.parameters, request.seed, columns, request.key.fingerprint
             )
-        # After what is deferred, such as its dead letter; else at once, which spares a switch of threads.
+        # After what is deferred; else at once, which spares a switch of threads.
         if not self._lock.has_deferred and job.resolve_without_callbacks(result, error):
             return
         self._state.resolving[job.id] = job

@@ -15,8 +15,9 @@ from kernels import Fragile, fragile, one_draw
 import bgsim
 from bgsim.errors import InvalidInputError, StoreError
 from bgsim.job import JobState
+from bgsim.progress import UpdateType
 from bgsim.storage import ResultStore
-from bgsim.testing import Gate, gate, gated
+from bgsim.testing import Gate, gate, gated, parts
 
 
 def pending(path: Path) -> set[str]:
@@ -110,6 +111,27 @@ def test_a_failure_is_told_when_its_dead_letter_is_written(engine: bgsim.Engine,
     assert pending(tmp_path / "s.db") == set()
     with engine.store.database() as database:
         assert [letter["id"] for letter in database.query("SELECT id FROM dead_letters")] == [job.id]
+
+
+def test_a_failure_in_memory_is_told_when_its_dead_letter_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sees that a job has failed finds its letter."""
+    with bgsim.Engine(workers=1) as engine:
+        journal, halt = parts(engine).events.journal, Gate()
+        add = journal.add_dead_letter
+
+        def wait_and_add(letter: Any) -> None:
+            halt.stop_here()
+            add(letter)
+
+        monkeypatch.setattr(journal, "add_dead_letter", wait_and_add)
+        job = engine.submit(fragile, Fragile(fails_at=1.0), replicates=3)
+        halt.wait_until_reached()
+        assert parts(engine).bus.current(job.id).update_type is not UpdateType.FAILED
+        assert (job.done(), job.state, job in engine.jobs()) == (False, JobState.CANCELLING, True)
+        halt.open()
+        assert job.exception(HANDSHAKE_S) is not None
+        assert [letter.id for letter in engine.dead_letters()] == [job.id]
+        assert parts(engine).bus.current(job.id).update_type is UpdateType.FAILED
 
 
 def test_a_job_that_stores_nothing_is_told_when_it_has_left_the_journal(engine: bgsim.Engine, tmp_path: Path) -> None:

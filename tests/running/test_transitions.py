@@ -85,14 +85,6 @@ def joins_a_suspended_run_and_is_its_last(world: World) -> Job:
     return asked.job
 
 
-@walks(QUEUED, FAILED)
-def waits_for_too_long(world: World) -> Job:
-    asked = behind_another(world, queue_timeout_s=3.0)
-    world.advance(3.0)
-    world.step()
-    return asked.job
-
-
 @walks(QUEUED, CANCELLED)
 def is_cancelled_in_the_queue(world: World) -> Job:
     asked = behind_another(world)
@@ -139,14 +131,6 @@ def has_enough_when_another_leaves_between_two_attempts(world: World) -> Job:
     return asked.job
 
 
-@walks(DELAYED, FAILED)
-def meets_its_deadline_before_it_is_due(world: World) -> Job:
-    asked = submit(world, delay_s=10.0, deadline_s=5.0)
-    world.advance(5.0)
-    world.step()
-    return asked.job
-
-
 @walks(DELAYED, CANCELLED)
 def is_cancelled_before_it_is_due(world: World) -> Job:
     asked = submit(world, delay_s=1.0)
@@ -177,14 +161,6 @@ def is_cancelled_as_it_runs(world: World) -> Job:
 def is_done(world: World) -> Job:
     asked = running(world)
     world.step(3)
-    return asked.job
-
-
-@walks(RUNNING, FAILED)
-def raises(world: World) -> Job:
-    world.arm(0, 1, ValueError("it will not pass"))
-    asked = running(world)
-    world.step()
     return asked.job
 
 
@@ -235,15 +211,6 @@ def has_enough_when_another_leaves_while_it_is_paused(world: World) -> Job:
     for each in (asked, more):
         world.pause(each)
     world.cancel(more)
-    world.step()
-    return asked.job
-
-
-@walks(SUSPENDED, FAILED)
-def meets_its_deadline_while_it_is_paused(world: World) -> Job:
-    asked = submit(world, delay_s=1.0, deadline_s=5.0)
-    world.pause(asked)
-    world.advance(5.0)
     world.step()
     return asked.job
 

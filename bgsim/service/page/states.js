@@ -4,10 +4,10 @@ import { html } from "./vendor/htm-preact.js";
 
 // As bgsim.job_status.TRANSITIONS has them; a test compares the two.
 export const TRANSITIONS = {
-  queued: ["delayed", "running", "suspended", "cancelling", "failed", "cancelled"],
-  delayed: ["queued", "running", "suspended", "cancelling", "completed", "failed", "cancelled"],
-  running: ["delayed", "suspended", "cancelling", "completed", "failed", "cancelled"],
-  suspended: ["queued", "delayed", "running", "cancelling", "completed", "failed", "cancelled"],
+  queued: ["delayed", "running", "suspended", "cancelling", "cancelled"],
+  delayed: ["queued", "running", "suspended", "cancelling", "completed", "cancelled"],
+  running: ["delayed", "suspended", "cancelling", "completed", "cancelled"],
+  suspended: ["queued", "delayed", "running", "cancelling", "completed", "cancelled"],
   cancelling: ["failed", "cancelled"],
   completed: [],
   failed: [],
