@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -77,9 +78,21 @@ def find_simulation(name: str) -> Simulation:
     found = getattr(import_here(module_name, name), attribute, None)
     if not isinstance(found, Simulation):
         own = [key for key, value in vars(sys.modules[module_name]).items() if isinstance(value, Simulation)]
-        there = f" (it has {', '.join(own)})" if own else "; decorate a function with @bgsim.simulation"
-        raise SimulationNotFoundError(f"{module_name} has no simulation {attribute!r}{nearest(attribute, own)}{there}")
+        raise none_of_that_name(module_name, attribute, own)
     return found
+
+
+def none_of_that_name(module: str, attribute: str, own: Collection[str]) -> SimulationNotFoundError:
+    """Return the error for a module, or file, that has no simulation of a name, with the names that it has."""
+    there = f" (it has {', '.join(own)})" if own else "; decorate a function with @bgsim.simulation"
+    return SimulationNotFoundError(f"{module} has no simulation {attribute!r}{nearest(attribute, own)}{there}")
+
+
+def look_here() -> None:
+    """Have modules found in the working folder, too, as `python -m` does."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def import_here(module_name: str, name: str) -> ModuleType:
@@ -90,9 +103,7 @@ def import_here(module_name: str, name: str) -> ModuleType:
     SimulationNotFoundError
         With the line of the user's code that raised.
     """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` does, so that a script in the working folder is found
+    look_here()
     try:
         return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # whatever the module's code raises

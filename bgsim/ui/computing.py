@@ -12,8 +12,9 @@ import click
 from bgsim.priority import Priority
 from bgsim.ui.completion import complete_priority, complete_setting, complete_simulation
 from bgsim.ui.counts import Count
-from bgsim.ui.interrupts import STOPPING
+from bgsim.ui.interrupts import STOPPING, end_at_once, exit_code
 from bgsim.ui.stores import default_store, json_option, store_option
+from bgsim.ui.streams import INTERRUPTED, remark, say_json_error
 from bgsim.ui.verbosity import verbose_option
 
 if TYPE_CHECKING:
@@ -94,3 +95,10 @@ def engine_for(store: Path | None, workers: int | None) -> Iterator[Engine]:
     config = EngineConfig.of(None, {"journal": False, **threads})  # the same command resumes without it
     with STOPPING, Engine(store or default_store(), config=config) as engine:
         yield engine
+
+
+def end_with_nothing(interrupted: str) -> None:
+    """End the process after a signal that came before a replicate was done; `interrupted` says when it came."""
+    remark(f"{interrupted}; no replicate was done, so there is nothing to keep")
+    say_json_error(INTERRUPTED, INTERRUPTED, exit_code())
+    end_at_once()

@@ -19,7 +19,14 @@ from pathlib import Path
 from types import ModuleType
 
 from bgsim.errors import SimulationNotFoundError, brief, nearest
-from bgsim.registry import cannot_import, find_simulation, import_here, simulation_names
+from bgsim.registry import (
+    cannot_import,
+    find_simulation,
+    import_here,
+    look_here,
+    none_of_that_name,
+    simulation_names,
+)
 from bgsim.simulation import Simulation
 
 _INSTALLED = ("site-packages", "dist-packages")
@@ -57,9 +64,7 @@ def _as_file(name: str) -> tuple[Path | None, str]:
 
 def _is_module(name: str) -> bool:
     """Tell whether there is a module of this name, without importing more than the packages that it is in."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    look_here()
     try:
         spec = importlib.util.find_spec(name)
         return spec is not None and spec.origin is not None  # a folder has none
@@ -145,8 +150,7 @@ def _one_of(module: ModuleType, attribute: str, shown: str) -> Simulation:
         found = vars(module).get(attribute)
         if isinstance(found, Simulation):
             return found
-        there = f" (it has {', '.join(own)})" if own else "; decorate a function with @bgsim.simulation"
-        raise SimulationNotFoundError(f"{shown} has no simulation {attribute!r}{nearest(attribute, own)}{there}")
+        raise none_of_that_name(shown, attribute, own)
     distinct = {id(value): name for name, value in own.items()}
     if len(distinct) == 1:
         return next(iter(own.values()))

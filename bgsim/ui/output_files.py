@@ -9,9 +9,9 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -19,7 +19,6 @@ from bgsim.errors import BgsimError, MissingExtraError
 from bgsim.ui.streams import FilePath, remark
 
 if TYPE_CHECKING:
-    from bgsim.jobs.batch import Batch
     from bgsim.result import SimulationResult
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -65,23 +64,33 @@ def _write_netcdf(data: Any, path: Path) -> None:
     dataset.to_netcdf(path, engine=engine)
 
 
-OF_RESULT: dict[str, Callable[[Any, Path], None]] = {
-    ".csv": _write_csv,
-    ".npz": _write_npz,
-    ".parquet": lambda result, path: result.to_pandas().to_parquet(path),
-    ".nc": _write_netcdf,
-}
-"""Suffix to what writes a result there, a row a replicate."""
+class Format(NamedTuple):
+    """A kind of file.
 
-OF_SWEEP: dict[str, Callable[[Batch, Path], None]] = {
-    ".csv": lambda batch, path: batch.to_pandas().to_csv(path),
-    ".parquet": lambda batch, path: batch.to_pandas().to_parquet(path),
-    ".nc": _write_netcdf,
-}
-"""Suffix to what writes a sweep there, a row a point."""
+    Attributes
+    ----------
+    write : callable
+        ``write(data, path)``
+    packages : tuple of str
+        Which it needs.
+    """
 
-_NEEDS = {".parquet": ("pandas", "pyarrow"), ".nc": ("xarray",)}
-"""Suffix to the packages that write it; what else a sweep writes pandas does."""
+    write: Callable[[Any, Path], None]
+    packages: tuple[str, ...] = ()
+
+
+_PARQUET = Format(lambda data, path: data.to_pandas().to_parquet(path), ("pandas", "pyarrow"))
+_NC = Format(_write_netcdf, ("xarray",))
+
+OF_RESULT = {".csv": Format(_write_csv), ".npz": Format(_write_npz), ".parquet": _PARQUET, ".nc": _NC}
+"""By suffix, how a result is written, a row a replicate."""
+
+OF_SWEEP = {
+    ".csv": Format(lambda batch, path: batch.to_pandas().to_csv(path), ("pandas",)),
+    ".parquet": _PARQUET,
+    ".nc": _NC,
+}
+"""By suffix, how a sweep is written, a row a point."""
 
 
 def check_output(path: Path, suffixes: Collection[str], *, force: bool, option: str = "--output") -> None:
@@ -118,19 +127,34 @@ def check_output(path: Path, suffixes: Collection[str], *, force: bool, option: 
         sys.exit(1)
 
 
-def check_packages(suffix: str, *, of_sweep: bool) -> None:
-    """Refuse what cannot be written since a package is not installed.
+def check_format(path: Path, formats: Mapping[str, Format], *, force: bool) -> None:
+    """Do as `check_output`, and refuse what cannot be written since a package is not installed.
 
     Raises
     ------
+    click.UsageError, SystemExit
+        See there.
     MissingExtraError
     """
-    needed = _NEEDS.get(suffix, ("pandas",) if of_sweep else ())
-    missing = sorted(package for package in needed if importlib.util.find_spec(package) is None)
+    check_output(path, formats, force=force)
+    suffix = path.suffix
+    missing = sorted(package for package in formats[suffix].packages if importlib.util.find_spec(package) is None)
     if suffix == ".nc" and _netcdf_engine() is None:
         missing.append("netCDF4")
     if missing:
         raise MissingExtraError(f"a {suffix} file needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+
+
+def write(data: Any, path: Path, formats: Mapping[str, Format]) -> None:
+    """Write a result or a sweep to a file that `check_format` has passed.
+
+    Raises
+    ------
+    BgsimError
+        See `replacing`.
+    """
+    with replacing(path) as part:
+        formats[path.suffix].write(data, part)
 
 
 @contextlib.contextmanager

@@ -12,16 +12,16 @@ from bgsim.ui.computing import (
     CANCEL_GRACE_S,
     EXIT_CODES,
     computing_options,
+    end_with_nothing,
     engine_for,
     job_options,
     name_argument,
     set_option,
 )
-from bgsim.ui.interrupts import end_at_once, exit_code
 from bgsim.ui.naming import simulation_of
-from bgsim.ui.output_files import OF_RESULT, check_output, check_packages, force_option, output_option, replacing
+from bgsim.ui.output_files import OF_RESULT, check_format, force_option, output_option, write
 from bgsim.ui.settings import parameters_of
-from bgsim.ui.streams import INTERRUPTED, FilePath, remark, remark_console, say_json, say_json_error, show
+from bgsim.ui.streams import FilePath, remark, remark_console, say_json, show
 
 if TYPE_CHECKING:
     from bgsim.engine import Engine
@@ -58,8 +58,7 @@ def run(
     from bgsim.ui.terminal import summary_table  # noqa: PLC0415
 
     if output is not None:
-        check_output(output, OF_RESULT, force=force)
-        check_packages(output.suffix, of_sweep=False)
+        check_format(output, OF_RESULT, force=force)
     simulation = simulation_of(name)
     parameters = parameters_of(simulation, scenario, rules, settings)
     began = time.monotonic()
@@ -69,8 +68,7 @@ def run(
         status = job.status()
         elapsed_s = time.monotonic() - began
         if output is not None:
-            with replacing(output) as path:
-                OF_RESULT[output.suffix](result, path)
+            write(result, output, OF_RESULT)
     if as_json:
         say_json(result_json(result, status, elapsed_s))
     else:
@@ -98,9 +96,7 @@ def _watch(job: Job, engine: Engine) -> SimulationResult:
     except KeyboardInterrupt:
         status = job.status()
         if not status.state.is_terminal and status.replicates_completed == status.from_store:
-            remark(f"interrupted while {status.phase}; no replicate was done, so there is nothing to keep")
-            say_json_error(INTERRUPTED, INTERRUPTED, exit_code())
-            end_at_once()
+            end_with_nothing(f"interrupted while {status.phase}")
         job.cancel()
         engine.close(timeout_s=CANCEL_GRACE_S)
         status = job.status()

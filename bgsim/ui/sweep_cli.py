@@ -15,17 +15,17 @@ from bgsim.ui.computing import (
     CANCEL_GRACE_S,
     EXIT_CODES,
     computing_options,
+    end_with_nothing,
     engine_for,
     job_options,
     name_argument,
     set_option,
 )
 from bgsim.ui.counts import Count
-from bgsim.ui.interrupts import end_at_once, exit_code
 from bgsim.ui.naming import simulation_of
-from bgsim.ui.output_files import OF_SWEEP, check_output, check_packages, force_option, output_option, replacing
+from bgsim.ui.output_files import OF_SWEEP, check_format, force_option, output_option, write
 from bgsim.ui.settings import sweep_settings
-from bgsim.ui.streams import INTERRUPTED, FilePath, remark, remark_console, say_json, say_json_error, show
+from bgsim.ui.streams import FilePath, remark, remark_console, say_json, show
 
 if TYPE_CHECKING:
     from bgsim.engine import Engine
@@ -71,8 +71,7 @@ def sweep(
     if points is not None and design is None:
         raise click.UsageError("--points goes with --design")
     if output is not None:
-        check_output(output, OF_SWEEP, force=force)
-        check_packages(output.suffix, of_sweep=True)
+        check_format(output, OF_SWEEP, force=force)
     simulation = simulation_of(name)
     found = None if rows is not None else sweep_settings(simulation, settings, design=design is not None)
     if found is not None and not found.varied:
@@ -94,8 +93,7 @@ def sweep(
         ended = [Point(job, {name: job.parameters[name] for name in names}) for job in batch]
         elapsed_s = time.monotonic() - began
         if output is not None:
-            with replacing(output) as path:
-                OF_SWEEP[output.suffix](batch, path)
+            write(batch, output, OF_SWEEP)
     _report(simulation, ended, elapsed_s, options, as_json=as_json)
 
 
@@ -148,9 +146,7 @@ def _watch(batch: Batch, engine: Engine, varied: list[str]) -> None:
     except KeyboardInterrupt:
         statuses = [job.status() for job in batch.submitted()]
         if not any(status.replicates_completed for status in statuses):
-            remark("interrupted; no replicate was done, so there is nothing to keep")
-            say_json_error(INTERRUPTED, INTERRUPTED, exit_code())
-            end_at_once()
+            end_with_nothing("interrupted")
         batch.cancel()
         engine.close(timeout_s=CANCEL_GRACE_S)
         ended = sum(job.status().state.value == "completed" for job in batch.submitted())
