@@ -39,6 +39,16 @@ TURN_S = 0.02
 """After that long `deliver` returns, so that the window paints and takes input, however slow its slots are."""
 
 
+_QUIT_S = 0.5
+"""How long the end of an application waits for kernels to stop."""
+
+
+def end_with_application(engine: Engine) -> None:
+    """Cancel what an engine runs, keeping finished replicates, and close it: its application ends."""
+    if not engine.closed:
+        engine.close(cancel=True, timeout_s=_QUIT_S)
+
+
 class Receiver(Protocol):
     """What is told; in the window's thread, without a lock."""
 

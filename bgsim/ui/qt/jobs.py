@@ -7,7 +7,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
-from bgsim.ui.desktop.relay import INTERVAL_S, Relay
+from bgsim.ui.desktop.relay import INTERVAL_S, Relay, end_with_application
 from bgsim.ui.qt.binding import QtCore, QtWidgets, check_thread
 from bgsim.ui.qt.latest import Latest
 from bgsim.ui.qt.post import to_gui
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from bgsim.request import JobOptions
     from bgsim.result import SimulationResult
     from bgsim.simulation import Simulation
-
-QUIT_S = 0.5
-"""How long the end of the application waits for kernels to stop."""
 
 
 class QtJobs(QtCore.QObject):
@@ -179,8 +176,8 @@ class QtJobs(QtCore.QObject):
     def _quit(self) -> None:
         self._relay.close()
         self._timer.stop()
-        if self._close_at_quit and not self.engine.closed:
-            self.engine.close(cancel=True, timeout_s=QUIT_S)
+        if self._close_at_quit:
+            end_with_application(self.engine)
 
     # ---- what the relay tells ------------------------------------------------------------------------
 

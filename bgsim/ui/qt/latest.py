@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bgsim.ui.desktop.latest import with_defaults
+from bgsim.ui.desktop.latest import finished_so_far, with_defaults
 from bgsim.ui.qt.binding import QtCore
 
 if TYPE_CHECKING:
@@ -64,7 +64,5 @@ class Latest(QtCore.QObject):
             self.drawn.emit(job.result())
 
     def _progressed(self, job: Job, _: Any) -> None:
-        if job is self.job and not job.done():  # else its result comes at once
-            partial = job.partial()
-            if partial.replicates:
-                self.drawn.emit(partial)
+        if job is self.job and (found := finished_so_far(job)) is not None:
+            self.drawn.emit(found)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from bgsim.ui.desktop.latest import with_defaults
-from bgsim.ui.desktop.relay import INTERVAL_S, Relay
+from bgsim.ui.desktop.latest import finished_so_far, with_defaults
+from bgsim.ui.desktop.relay import INTERVAL_S, Relay, end_with_application
 
 if TYPE_CHECKING:
     import tkinter
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from bgsim.request import JobOptions
     from bgsim.result import SimulationResult
     from bgsim.simulation import Simulation
-
-QUIT_S = 0.5
-"""How long the end of the application waits for kernels to stop."""
 
 _C = TypeVar("_C", bound="Callable[..., Any]")
 
@@ -169,11 +167,9 @@ class TkJobs:
         Latest
             It has submitted the present value.
         """
-
-        def submit(parameters: Any, given: JobOptions) -> Job:
-            return self.submit(simulation, parameters, replicates=replicates, **given)
-
-        latest = Latest(self, scale, make_parameters, draw, live, submit, with_defaults(options))
+        latest = Latest(
+            self, scale, make_parameters, draw, live, partial(self.submit, simulation, replicates=replicates), options
+        )
         latest.submit()
         return latest
 
@@ -234,8 +230,8 @@ class TkJobs:
             self._relay.close()
 
     def _quit(self, event: Any) -> None:
-        if event.widget is self._application and not self.engine.closed:
-            self.engine.close(cancel=True, timeout_s=QUIT_S)
+        if event.widget is self._application:
+            end_with_application(self.engine)
 
 
 class Latest:
@@ -254,7 +250,7 @@ class Latest:
         make_parameters: Callable[[], Any],
         draw: Callable[[Any], Any],
         live: bool,
-        submit: Callable[[Any, JobOptions], Job],
+        submit: Callable[..., Job],
         options: JobOptions,
     ) -> None:
         self.job: Job | None = None
@@ -263,7 +259,7 @@ class Latest:
         self._make_parameters = make_parameters
         self._draw = draw
         self._submit = submit
-        self._options = options
+        self._options = with_defaults(options)
         self._command = ""
         jobs.on_completed(self._completed)
         if live:
@@ -277,7 +273,7 @@ class Latest:
 
     def submit(self) -> Job:
         """Compute the present values; call this when other widgets move that `make_parameters` reads."""
-        self.job = self._submit(self._make_parameters(), self._options)
+        self.job = self._submit(self._make_parameters(), **self._options)
         return self.job
 
     def _moved(self, *values: Any) -> None:
@@ -290,10 +286,8 @@ class Latest:
             self._draw(job.result())
 
     def _progressed(self, job: Job, _: Any) -> None:
-        if job is self.job and not job.done():  # else its result comes at once
-            partial = job.partial()
-            if partial.replicates:
-                self._draw(partial)
+        if job is self.job and (found := finished_so_far(job)) is not None:
+            self._draw(found)
 
     def _destroyed(self, event: Any) -> None:
         if event.widget is self._scale:
