@@ -40,6 +40,21 @@ def computed(job, replicates):
 
 def something_runs(window):  # of twenty million replicates, if nothing else
     return any(job.running() for job in window.jobs.jobs)
+
+def steps(window, move, drawn, compute_precisely, take_picture, close):
+    job = lambda: window.latest.job
+    yield lambda: computed(job(), 150_000)
+    for value in range(79, 71, -1):  # drags
+        move(value)
+        yield lambda: True
+    yield lambda: computed(job(), 200_000) and drawn()
+    compute_precisely()
+    yield lambda: job().done() or job().status().rate
+    take_picture()
+    move(90)
+    yield lambda: computed(job(), 1) and something_runs(window)
+    print("closed at", time.time(), flush=True)
+    close()
 """
 
 QT = """
@@ -47,27 +62,19 @@ from qtpy import QtCore, QtWidgets
 
 execute = QtWidgets.QApplication.exec
 
-def steps(window):
-    job = lambda: window.latest.job
-    yield lambda: computed(job(), 150_000)
-    for value in range(79, 71, -1):  # drags
-        window.slider.setValue(value)
-        yield lambda: True
-    yield lambda: computed(job(), 200_000) and len(window.histogram.counts)
-    window.precise.click()
-    yield lambda: job().done() or job().status().rate
+def take_picture(window):
     window.table.repaint()
     window.grab().save(sys.argv[1])
-    window.slider.setValue(90)
-    yield lambda: computed(job(), 1) and something_runs(window)
-    print("closed at", time.time(), flush=True)
-    window.close()
 
 def run(*_):
     (window,) = [w for w in QtWidgets.QApplication.topLevelWidgets() if w.windowTitle()]
     window.resize(780, 560)
     timer = QtCore.QTimer(window)
-    timer.timeout.connect(in_turn(steps(window)))
+    todo = steps(
+        window, window.slider.setValue, lambda: len(window.histogram.counts), window.precise.click,
+        lambda: take_picture(window), window.close,
+    )
+    timer.timeout.connect(in_turn(todo))
     timer.start(10)
     return execute()
 
@@ -79,29 +86,17 @@ import tkinter
 
 loop = tkinter.Tk.mainloop
 
-def steps(window):
-    job = lambda: window.latest.job
-    yield lambda: computed(job(), 150_000)
-    for value in range(79, 71, -1):  # drags
-        window.scale.set(value)
-        yield lambda: True
-    yield lambda: computed(job(), 200_000) and window.histogram.find_all()
-    window.precise.invoke()
-    yield lambda: job().done() or job().status().rate
+def take_picture(window):
     window.update()
-    picture(window)
-    window.scale.set(90)
-    yield lambda: computed(job(), 1) and something_runs(window)
-    print("closed at", time.time(), flush=True)
-    window.destroy()
-
-def picture(window):
     from PIL import ImageGrab
     x, y, w, h = window.winfo_rootx(), window.winfo_rooty(), window.winfo_width(), window.winfo_height()
     ImageGrab.grab(bbox=(x, y, x + w, y + h), xdisplay="").save(sys.argv[1])
 
 def run(window, *_):
-    next_step = in_turn(steps(window))
+    next_step = in_turn(steps(
+        window, window.scale.set, window.histogram.find_all, window.precise.invoke,
+        lambda: take_picture(window), window.destroy,
+    ))
     def step():
         next_step()
         window.after(10, step)
