@@ -13,6 +13,7 @@ The map of the package, lowest first; a module imports nothing from a line below
     kernels/                                  how a simulation becomes machine code
     simulation defaults registry result       what a user defines, and what comes back
     analysis/                                 what can be made of results
+    backends/                                 where chunks are computed: threads, executors, Dask
     queue/  bus/  storage/                    three rooms that do not know each other
     queue_manager  progress                   the public, thread-safe shells of queue/ and bus/
     config request job job_status live/       what a caller asks for, the handle, and its result so far
@@ -38,6 +39,7 @@ from bgsim import logs as logs  # at once: it sees to what the loggers write
 from bgsim.simulation import Simulation, simulation
 
 if TYPE_CHECKING:
+    from bgsim import backends as backends
     from bgsim import errors as errors
     from bgsim import models as models
     from bgsim import progress as progress
@@ -92,7 +94,7 @@ _PUBLIC = {
 }
 """Public name to the module that defines it; each is imported when it is first used."""
 
-_MODULES = {name: name for name in ("errors", "models", "progress", "registry", "service", "storage")} | {
+_MODULES = {name: name for name in ("backends", "errors", "models", "progress", "registry", "service", "storage")} | {
     "notebook": "ui.notebook"
 }
 """Public name to module, likewise."""

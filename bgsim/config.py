@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
@@ -12,16 +11,12 @@ from bgsim.errors import InvalidInputError, nearest
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES
 from bgsim.storage.limits import checked_max_age, checked_max_bytes
 from bgsim.tables import Table, Tabular
+from bgsim.threads.cores import cores
 
 IdentityMode: TypeAlias = Literal["warn", "strict"]
 IDENTITY_MODES = get_args(IdentityMode)
 
 Nice: TypeAlias = int | Literal["idle"]
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class EngineSettings(TypedDict, total=False):
@@ -109,7 +104,7 @@ class EngineConfig(Tabular):
         No threads: jobs run in the caller's, within `Engine.submit` or one `Engine.step` at a time.
     """
 
-    workers: int = field(default_factory=_cores)
+    workers: int = field(default_factory=cores)
     worker_nice: Nice = 0
     max_concurrent_simulations: int = 3
     max_queue_size: int = 1000

@@ -25,7 +25,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from bgsim.checks import NotPicklable
+from bgsim.backends.threads import ThreadBackend
+from bgsim.checks import NotPicklable, refused
 from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig, EngineSettings
 from bgsim.job import Job, JobStatus
@@ -52,6 +53,7 @@ from bgsim.tables import Listing, Table
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
+    from bgsim.backends.base import Backend
     from bgsim.result import SimulationResult
 
 logger = logging.getLogger("bgsim.engine")
@@ -72,6 +74,9 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         The settings in one object.
     clock : Clock, optional
         For tests: a `ManualClock`.
+    backend : Backend, optional
+        What computes chunks; by default threads of this process, `EngineConfig.workers` of them. A backend serves one
+        engine, which closes it.
     **settings
         Each attribute of `EngineConfig`, by its name; overrides `config`.
 
@@ -102,9 +107,15 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         *,
         config: EngineConfig | None = None,
         clock: Clock | None = None,
+        backend: Backend | None = None,
         **settings: Unpack[EngineSettings],
     ) -> None:
-        self.config = EngineConfig.of(config, settings)
+        self.config = config = EngineConfig.of(config, settings)
+        if backend is not None and config.immediate:
+            raise refused("backend", backend, "None for an immediate engine: the thread that steps it computes")
+        if backend is None:
+            backend = ThreadBackend(1 if config.immediate else config.workers, config.chunk_target_ms / 1000)
+        self.backend: Backend = backend
         self.clock = clock or (ManualClock() if self.config.immediate else Clock())
         self._began, owned = self.clock.monotonic(), not isinstance(store, Store)
         with HOLD:  # or its threads would outlive an engine that nobody gets
@@ -131,7 +142,9 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         """Put the parts together, and start the threads; if one cannot be started, stop the others."""
         journal = self.store.journal if self.config.journal else MemoryJournal()
         owner = None if isinstance(journal, MemoryJournal) else f"engine-{secrets.token_hex(8)}"  # memory ends with it
-        self._scheduler = Scheduler(self.config, self.store, journal, owner=owner, close_store=owned, clock=self.clock)
+        self._scheduler = Scheduler(
+            self.config, self.store, journal, self.backend, owner=owner, close_store=owned, clock=self.clock
+        )
         self._submitter = Submitter(self._scheduler)
         self._recovery = Recovery(self._submitter, owner)
         self._recurring = RecurringJobs(self._submitter)
@@ -292,17 +305,7 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         """Return whether the engine needs attention, and why."""
         return health_of(self._scheduler)
 
-    # ---- pausing and closing ---------------------------------------------------------------------------
-
-    def pause(self) -> None:
-        """Start nothing more; what runs stops after its present replicates, and loses nothing."""
-        self._scheduler.pause()
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        self._scheduler.resume()
-        if self.config.immediate:
-            self._scheduler.drive()
+    # ---- the end -------------------------------------------------------------------------------------
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until every job has ended; return whether that came within `timeout_s`. Others may be submitted."""
@@ -346,14 +349,14 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
     def __repr__(self) -> str:
         stats = stats_of(self._scheduler, self._began).queue
         return (
-            f"<Engine: {self.config.workers} workers, {stats.processing} running, {stats.waiting} waiting, "
+            f"<Engine: {self.backend.cores} workers, {stats.processing} running, {stats.waiting} waiting, "
             f"store: {self.store.location}>"
         )
 
 
 def _engines_table(engines: Sequence[Engine]) -> Table:
     counts = [(engine, engine.stats().queue) for engine in engines]
-    rows = [(e.config.workers, queue.processing, queue.waiting, e.store.location) for e, queue in counts]
+    rows = [(e.backend.cores, queue.processing, queue.waiting, e.store.location) for e, queue in counts]
     return Table(("workers", "running", "waiting", "store"), rows)
 
 

@@ -26,6 +26,10 @@
     │   ├── ForeignFileError                another program's file; left untouched
     │   ├── NewerSchemaError                written by a newer bgsim
     │   └── DamagedResultError              a checksum does not match
+    ├── BackendError (RuntimeError)         what computes elsewhere cannot
+    │   ├── ChunkTooLargeError              one replicate is larger than what is sent
+    │   ├── ShippingError                   a simulation cannot be sent there
+    │   └── WorkerMismatchError             a worker has other versions, or computes other bits
     └── MissingExtraError (ImportError)     an optional package is not installed
 
 Each also inherits the builtin that a caller would catch, and says what to do next. Its text is `printable`, whatever
@@ -214,6 +218,22 @@ class NewerSchemaError(StoreError):
 
 class DamagedResultError(StoreError):
     """Stored bytes do not match their checksum or their description."""
+
+
+class BackendError(BgsimError, RuntimeError):
+    """What computes elsewhere cannot: a cluster that is not there, or whose workers do not fit."""
+
+
+class ShippingError(BackendError):
+    """A simulation cannot be sent to another process."""
+
+
+class ChunkTooLargeError(BackendError):
+    """The outputs of one replicate are larger than what the backend sends."""
+
+
+class WorkerMismatchError(BackendError):
+    """A worker has other versions than the engine, or computes other bits."""
 
 
 class MissingExtraError(BgsimError, ImportError):

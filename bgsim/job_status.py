@@ -76,7 +76,8 @@ class JobStatus(Tabular):
     estimated_wait_s : float or None
         Until it starts, while it is queued; None until there is something to estimate from.
     waiting_for : str or None
-        Why it does not run, while it is queued, delayed or suspended.
+        Why it does not run, or stop: while it is queued, delayed or suspended; while it runs on a backend without
+        workers; and while it is cancelled where no order reaches its kernels.
     rate : float or None
         Replicates a second, while it runs.
     estimated_time_remaining_s : float or None

@@ -1,4 +1,4 @@
-"""The verbs of an engine for all jobs of one simulation."""
+"""The verbs of an engine that hold jobs back: all of them, or those of one simulation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ if TYPE_CHECKING:
 
 
 class PauseVerbs:
-    """What `bgsim.Engine` does to a simulation's jobs together; any thread may call any method."""
+    """What `bgsim.Engine` does to jobs together; any thread may call any method."""
 
     _scheduler: Scheduler
+
+    def pause(self) -> None:
+        """Start nothing more; what runs stops after its present replicates, and loses nothing."""
+        self._scheduler.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._scheduler.resume()
+        if self._scheduler.config.immediate:
+            self._scheduler.drive()
 
     def pause_simulation(self, simulation: Simulation | str, *, tenant: str | None = None) -> int:
         """Pause the jobs of a simulation, and those to come, until `resume_simulation`; other jobs go on.

@@ -115,7 +115,7 @@ def reduced(simulation: Any, arguments: Mapping[str, Any]) -> Any:
         If another process can find neither the simulation nor its function.
     """
     module, by_value = simulation.__module__, _functions_are_kept_by_value()
-    if not (by_value and module == "__main__"):
+    if not (by_value and (module == "__main__" or _is_kept_by_value(module))):
         name = _name_in(module, simulation.__qualname__, simulation)
         if name is not None:
             return name
@@ -145,6 +145,13 @@ def _name_in(module: str, qualname: str, wanted: object) -> str | None:
     if found is wanted:
         return qualname
     return next((name for name, value in list(names.items()) if value is wanted), None)
+
+
+def _is_kept_by_value(module: str) -> bool:
+    """Tell whether cloudpickle was told to keep a module, or a package that it is in, by value."""
+    cloudpickle = sys.modules.get("cloudpickle")
+    registered = cloudpickle.list_registry_pickle_by_value() if cloudpickle is not None else ()
+    return any(module == name or module.startswith(f"{name}.") for name in registered)
 
 
 def _functions_are_kept_by_value() -> bool:

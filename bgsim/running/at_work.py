@@ -19,6 +19,7 @@ _PHASES = {
     "store": "storing",
     "checkpoint": "storing",
     "call": "calling",
+    "refuse": "running",
 }
 """By the method of the worker that does it; the words are those of `JobStatus.phase`, where it has them."""
 
@@ -35,11 +36,14 @@ class WorkerStatus:
         The id of the job, of several that share a run the first.
     phase : str
         ``idle``, ``compiling``, ``running``, ``storing``, or ``calling`` for a function of an executor.
+    place : str
+        Where it computes, as its backend names that; empty for this process.
     """
 
     worker: int
     job: str | None
     phase: str
+    place: str = ""
 
 
 def workers_of(scheduler: Scheduler) -> Listing[WorkerStatus]:
@@ -51,13 +55,14 @@ def workers_of(scheduler: Scheduler) -> Listing[WorkerStatus]:
 
 
 def _status(number: int, worker: Worker) -> WorkerStatus:
+    place = "" if worker.lane is None else worker.lane.place
     task = worker.task  # which the worker itself sets, without the lock
     if task is None:
-        return WorkerStatus(number, None, "idle")
+        return WorkerStatus(number, None, "idle", place)
     do, subject = task
     run = _run_of(worker, do.__name__, subject)
     jobs = [] if run is None else list(run.jobs)
-    return WorkerStatus(number, jobs[0].id if jobs else None, _PHASES[do.__name__])
+    return WorkerStatus(number, jobs[0].id if jobs else None, _PHASES[do.__name__], place)
 
 
 def _run_of(worker: Worker, kind: str, subject: Any) -> Run | None:
@@ -75,4 +80,5 @@ def _run_of(worker: Worker, kind: str, subject: Any) -> Run | None:
 
 
 def _table(workers: Sequence[WorkerStatus]) -> Table:
-    return Table(("worker", "job", "phase"), [(one.worker, one.job, one.phase) for one in workers])
+    columns = ("worker", "job", "phase", *(["place"] if any(one.place for one in workers) else []))
+    return Table(columns, [(one.worker, one.job, one.phase, one.place)[: len(columns)] for one in workers])

@@ -47,7 +47,7 @@ class Calls:
     def put(self, call: Call) -> None:
         """Add a call, and have a worker look for it."""
         self._queue.put(call, call, self._state.now())
-        self._state.work.notify()
+        self._state.sleepers.wake_one()
 
     def withdraw(self, call: Call) -> bool:
         """Take a call out; return False if a worker has taken it."""

@@ -111,7 +111,7 @@ class Checkpoints:
             else:
                 run.checkpoint_at = math.inf
                 state.to_checkpoint.append(run)
-                state.work.notify()
+                state.sleepers.wake_one()
 
     def take(self, now: float) -> Checkpoint | None:
         """Return the next checkpoint to be stored; None if nothing new is finished of any run that is due."""

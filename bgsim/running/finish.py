@@ -71,7 +71,7 @@ class Finish:
             self._note_stored(identity, now)
         for follower in run.followers:
             follower.follows = None
-            state.work.notify()
+            state.sleepers.wake_one_for(follower)
 
     def _note_pace(self, run: Run) -> None:
         pace = self._state.pace

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bgsim.errors import SimulationChangedError
 
 if TYPE_CHECKING:
-    from bgsim.running.chunk import Chunk
+    from bgsim.backends.base import Chunk
     from bgsim.running.run import ChunkWorker, Run
     from bgsim.storage import Columns
 
@@ -29,10 +29,12 @@ def finished_rows(run: Run) -> int:
 def _done(worker: ChunkWorker, chunk: Chunk) -> int:
     """Return how many replicates of a chunk are done for certain.
 
+    What is computed elsewhere comes with the whole chunk. In this process:
+
     1. The worker has the chunk in hand. 2. It goes on to the next one of its batch, and counts from 0. 3. This thread
     reads that count. 4. It finds the other chunk in hand, and knows nothing of this one.
     """
-    if worker.chunk is not chunk:
+    if worker.chunk is not chunk or not worker.writes_in_place:
         return 0
     done, _ = worker.progress()
     return done if worker.chunk is chunk else 0

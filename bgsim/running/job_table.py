@@ -41,8 +41,8 @@ class JobTable:
         """Take a new job, which is a member of the run."""
         job.run = run
         self._state.jobs[job.id] = job
-        if run.log is not None:
-            self._state.logs[job.id] = run.log
+        if run.computation.log is not None:
+            self._state.logs[job.id] = run.computation.log
         if self._state.submissions:
             self._tell_of(job)
         self._events.entered(job)

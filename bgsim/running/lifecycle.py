@@ -91,7 +91,7 @@ class Lifecycle:
             self._start(run, now)
         else:
             self._jobs.start(job, now, "joined a run in progress")
-            self._state.work.notify()
+            self._state.sleepers.wake_one_for(run)
 
     def _join(self, job: Job, run: Run) -> None:
         debug(self._state, "%s: joins the run of %s, which asks for the same", job.id, next(iter(run.members), ""))
@@ -259,7 +259,7 @@ class Lifecycle:
         for job in list(self._state.jobs.values()):
             self.resume_job(job, now)
         self.admit(now)
-        self._state.work.notify_all()
+        self._state.sleepers.wake_all()
 
     def _try_again(self, run: Run, error: BaseException, now: float) -> bool:
         """Put a run that failed back in the queue, for its next try; False when it has failed for good."""
@@ -389,7 +389,7 @@ class Lifecycle:
             state.by_key[run.request.key.identity] = run
             state.to_store.append(run)
             if not by_worker:
-                state.work.notify()
+                state.sleepers.wake_one()
         else:
             self._finish.settle(run, now)
         if self._queue.order.waiting:

@@ -28,6 +28,11 @@ def info(state: State, message: str, *arguments: Any) -> None:
         state.lock.defer(partial(logger.info, message, *arguments))
 
 
+def warn(state: State, message: str, *arguments: Any) -> None:
+    """Log at WARNING, likewise."""
+    state.lock.defer(partial(logger.warning, message, *arguments))
+
+
 def tell_if_numba_is_off() -> None:
     """Log, once a process, that numba compiles nothing, if that is so; to be called without the lock."""
     if numba_is_off() and "numba" not in _told:

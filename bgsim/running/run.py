@@ -6,7 +6,6 @@ back what they did not do; what is done is never computed again. The engine's lo
 
 from __future__ import annotations
 
-import bisect
 import contextvars
 import enum
 import math
@@ -14,11 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bgsim.backends.base import Chunk, Computation
 from bgsim.bus.rate import Rate
 from bgsim.environment import environment, extended, first_rows
 from bgsim.logs import JobLog
 from bgsim.queue.entry import Entry
-from bgsim.running.chunk import Chunk
+from bgsim.running.pending import Pending
 from bgsim.storage.codec.columns import Columns
 from bgsim.streams import stream_key
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from bgsim.environment import Versions
     from bgsim.job import Job
-    from bgsim.kernels.plain import ChunkRunner
     from bgsim.request import Request
 
 _GROWTH = 16
@@ -65,15 +64,25 @@ class ChunkWorker(Protocol):
     ----------
     chunk : Chunk or None
         The one that it computes now, or has just computed.
+    writes_in_place : bool
+        As its lane; see `bgsim.backends.base.Lane`.
     """
 
     chunk: Chunk | None
+    writes_in_place: bool
+
+    @property
+    def sees_orders(self) -> bool:
+        """Whether an order reaches its kernel at once."""
 
     def order(self, order: int) -> None:
         """Tell its kernel to yield or to stop."""
 
     def is_ordered(self) -> bool:
         """Tell whether its kernel was told to."""
+
+    def can_work_on(self, run: Run) -> bool:
+        """Tell whether it can prepare a run, or compute it."""
 
     def progress(self) -> tuple[int, float]:
         """Return the replicates done in its chunk, and the fraction of the one in hand."""
@@ -110,8 +119,8 @@ class Run(Entry):
         Runs of one key take about the same time a replicate.
     columns : tuple of ndarray
         Rows 0 to `length`; a row is written by one worker, once. Empty until a worker has asked the store.
-    runner : callable or None
-        What computes chunks; None until it is compiled.
+    computation : Computation
+        What is computed, and by which compiled code.
     completed : int
         Replicates that are done, chunks in progress not counted.
     from_store : int
@@ -138,9 +147,8 @@ class Run(Entry):
         When a failure is tried again: the most patient of those that the jobs brought.
     attempts : tuple of Attempt
         The failures so far.
-    context, log : contextvars.Context, JobLog
-        Of the first job's submission: plain Python runs in a copy of the one and writes to the other. Compiled code can
-        reach neither, and has None.
+    shut_out : dict of str to str
+        Places of a backend that would compute other bits, and why.
     follows, followers : Run or None, tuple of Run
         An earlier run with this key that is stopping or being stored: this one starts after it.
     missed_at : float
@@ -157,9 +165,9 @@ class Run(Entry):
 
     __slots__ = (
         "_eta", "_last_count", "_moved", "_pending", "_result", "attempts", "checkpoint_at", "checkpoint_wait_s",
-        "chunk_rate", "columns", "completed", "context", "error", "failed_at", "followers", "follows", "from_store",
-        "held", "last", "length", "log", "missed_at", "moved_at", "pace_key", "prepares_since", "request", "retry",
-        "runner", "shown", "stage", "stalled", "store_error", "stored_versions", "stream_key", "turn", "workers",
+        "chunk_rate", "columns", "completed", "computation", "error", "failed_at", "followers", "follows",
+        "from_store", "held", "last", "length", "missed_at", "moved_at", "pace_key", "prepares_since", "request",
+        "retry", "shown", "shut_out", "stage", "stalled", "store_error", "stored_versions", "turn", "workers",
     )  # fmt: skip
 
     members: dict[str, Job]
@@ -168,15 +176,20 @@ class Run(Entry):
         super().__init__(request.queue_key, request.group)
         self.request = request
         self.retry = request.retry
-        self.stream_key = stream_key(request.seed)
         self.pace_key = request.key.fingerprint, request.parameters.encoding
-        self.context: contextvars.Context | None = None
-        self.log: JobLog | None = None
-        if not request.revision.compiles:
-            self.context, self.log = contextvars.copy_context(), JobLog(job_id)
+        self.computation = computation = Computation(
+            request.simulation,
+            request.key.fingerprint,
+            request.parameters,
+            request.seed,
+            request.replicates,
+            stream_key(request.seed),
+            compiles=request.revision.compiles,
+        )
+        if not computation.compiles:
+            computation.context, computation.log = contextvars.copy_context(), JobLog(job_id)
         self.last: Job | None = None
         self.stage = Stage.WAITING
-        self.runner: ChunkRunner | None = None
         self.columns: tuple[NDArray[Any], ...] = ()
         self.length = 0
         self.completed = 0
@@ -196,12 +209,13 @@ class Run(Entry):
         self.missed_at = missed_at
         self.shown = 0.0
         self.chunk_rate = 0.0
+        self.shut_out: dict[str, str] = {}
         self._eta: Rate | None = None
         self._result: tuple[int, Columns] | None = None
         self.moved_at = 0.0
         self.stalled = False
         self._moved = 0.0  # the counters when they last moved
-        self._pending: list[tuple[int, int]] = []  # ranges of rows that no worker has; sorted, apart
+        self._pending = Pending()
         self._last_count = 0
 
     @property
@@ -221,14 +235,16 @@ class Run(Entry):
         """``queued``, ``compiling``, ``running`` or ``storing``."""
         if self.stage >= Stage.STOPPED:
             return "storing"
-        if self.columns or self.runner is not None:
+        if self.columns or self.computation.runner is not None:
             return "running"
         return "compiling" if self.workers else "queued"
 
     @property
     def needs_preparing(self) -> bool:
         """Whether it has to be loaded, compiled, or given longer columns."""
-        return self.length < self.replicates or (self.runner is None and self.has_pending) or not self.columns
+        return (
+            self.length < self.replicates or (self.computation.runner is None and self.has_pending) or not self.columns
+        )
 
     @property
     def is_done(self) -> bool:
@@ -248,17 +264,12 @@ class Run(Entry):
     @property
     def prefix(self) -> int:
         """How many replicates are done without a gap from 0 on; exact while no worker is on it."""
-        return min(self._pending[0][0], self.length) if self._pending else self.length
+        return min(self._pending.first, self.length) if self._pending else self.length
 
     @property
     def has_pending(self) -> bool:
         """Whether there are rows that no worker has."""
-        return bool(self._pending) and self._pending[0][0] < self.replicates
-
-    @property
-    def _pending_rows(self) -> int:
-        target = self.replicates
-        return sum([min(stop, target) - first for first, stop in self._pending if first < target])
+        return self._pending.has(self.replicates)
 
     def result_columns(self, replicates: int) -> Columns:
         """Return the first replicates, by output name, and which versions computed them; to be read only."""
@@ -300,7 +311,7 @@ class Run(Entry):
             self.from_store = self.held = self.completed = self.length = stored
             self.stored_versions = versions
         if length > self.length:
-            bisect.insort(self._pending, (self.length, length))
+            self._pending.add(self.length, length)
         self.columns = columns
         self.length = length
         self._result = None
@@ -311,22 +322,15 @@ class Run(Entry):
         """Size the first chunk by a rate that was measured before, in replicates a second of one worker."""
         self.chunk_rate, self._last_count = rate, max(1, int(rate * target_s))
 
-    def take(self, worker: ChunkWorker, workers: int, target_s: float) -> Chunk:
+    def take(self, worker: ChunkWorker, cores: int, target_s: float, most_bytes: int) -> Chunk:
         """Cut a chunk of about `target_s` seconds off the lowest pending range; there has to be one."""
-        first, stop = self._pending[0]
-        end = first + 1
-        if self.chunk_rate and self.replicates > end:
-            end = min(first + self._chunk_size(workers, target_s), stop, self.replicates)
-        if end == stop:
-            self._pending.pop(0)
-        else:
-            self._pending[0] = (end, stop)
+        most = 1
+        if self.chunk_rate:
+            most = min(self._chunk_size(cores, target_s, most_bytes), self.replicates - self._pending.first)
+        first, end, is_suspect = self._pending.take(most)
         whole = end - first == self.length
         columns = self.columns if whole else tuple([column[first:end] for column in self.columns])
-        request = self.request
-        chunk = Chunk(
-            request.simulation, request.key.fingerprint, request.parameters, request.seed, first, end - first, columns
-        )
+        chunk = Chunk(self.computation, first, end - first, columns, is_suspect)
         self.workers[worker] = chunk
         return chunk
 
@@ -339,8 +343,9 @@ class Run(Entry):
         if chunk is None:
             return None
         self.completed += done
+        self._pending.computed(chunk.first, chunk.first + done)
         if done < chunk.count:
-            self._return(chunk.first + done, chunk.first + chunk.count)
+            self._pending.add(chunk.first + done, chunk.first + chunk.count)
         computing_s = elapsed_s - self.request.revision.check_s
         if done and computing_s > 0:
             rate = done / computing_s
@@ -349,13 +354,18 @@ class Run(Entry):
             self._last_count = max(done, 1)
         return chunk
 
+    def lose(self, chunk: Chunk) -> bool:
+        """Note that a chunk that was given back was lost; return whether its one replicate is to blame."""
+        return self._pending.lose(chunk.first, chunk.first + chunk.count, was_alone=chunk.alone)
+
     def done_within(self, replicates: int) -> int:
         """Return how many of the first replicates are done, chunks in progress not counted."""
         rows = min(replicates, self.length)
         if not self._pending and not self.workers:
             return rows
-        ranges = [*self._pending, *((c.first, c.first + c.count) for c in self.workers.values() if c is not None)]
-        return rows - sum(min(stop, rows) - first for first, stop in ranges if first < rows)
+        chunks = [(c.first, c.first + c.count) for c in self.workers.values() if c is not None]
+        in_hand = sum([min(stop, rows) - first for first, stop in chunks if first < rows])
+        return rows - self._pending.count(rows) - in_hand
 
     def in_progress(self) -> tuple[int, float]:
         """Return how many replicates are done, chunks in progress included, and the fraction done of the whole."""
@@ -381,15 +391,9 @@ class Run(Entry):
             self._moved, self.moved_at, self.stalled = moved, now, False
         return now - self.moved_at
 
-    def _chunk_size(self, workers: int, target_s: float) -> int:
+    def _chunk_size(self, cores: int, target_s: float, most_bytes: int) -> int:
         check_s = self.request.revision.check_s
         chunk_s = target_s if check_s < _SHORT_CHECK_S else max(target_s, check_s / _MOST_CHECKING)
         wanted = min(self.chunk_rate * chunk_s, self._last_count * _GROWTH)
-        return max(1, min(int(wanted), -(-self._pending_rows // workers)))
-
-    def _return(self, first: int, stop: int) -> None:
-        """Put a range back, joined with its neighbour."""
-        index = bisect.bisect(self._pending, (first, stop))
-        if index < len(self._pending) and self._pending[index][0] == stop:
-            stop = self._pending.pop(index)[1]
-        self._pending.insert(index, (first, stop))
+        most = most_bytes * self.request.replicates // max(1, self.request.size_bytes)
+        return max(1, min(int(wanted), most, -(-self._pending.count(self.replicates) // cores)))

@@ -55,6 +55,7 @@ from bgsim.running.workers import Workers
 if TYPE_CHECKING:
     import logging
 
+    from bgsim.backends.base import Backend
     from bgsim.bus.subscription import Subscription
     from bgsim.clock import Clock
     from bgsim.config import EngineConfig
@@ -83,6 +84,7 @@ class Scheduler:
         config: EngineConfig,
         store: Store,
         journal: Journal,
+        backend: Backend,
         *,
         owner: str | None,
         close_store: bool,
@@ -103,7 +105,8 @@ class Scheduler:
         self.lifecycle = Lifecycle(self.state, self.job_table, self.finish, self.checkpoints)
         self.holds = Holds(self.state, self.lifecycle)
         self.storing = Storing(self.state, self.events, self.finish)
-        self.workers = Workers(self.state, self.lifecycle, self.finish, self.storing, self.checkpoints)
+        self.backend = backend
+        self.workers = Workers(self.state, self.lifecycle, self.finish, self.storing, self.checkpoints, self.backend)
         self.waits = Waits(self.state, self.workers.all)
         self.timers = Timers(self.state, self.tick)
         self.stepper = Stepper(self.state, self.storing, self.workers, self.timers, self.bus)
@@ -112,12 +115,11 @@ class Scheduler:
         self._process = os.getpid()
 
     def start(self) -> None:
-        """Start the threads, but for an immediate engine."""
+        """Open the backend, and start the threads, but for an immediate engine."""
         if isinstance(self.clock, ManualClock):
             self.clock.on_move(self.clock_moved)
+        self.workers.open()
         if not self.config.immediate:
-            for worker in self.workers.all:
-                worker.start(self.config.worker_nice)
             self.timers.start()
 
     # ---- submitting ----------------------------------------------------------------------------------
@@ -306,7 +308,7 @@ class Scheduler:
         with self.lock:
             self.state.paused = False
             self.lifecycle.admit(self.state.now())
-            self.state.work.notify_all()
+            self.state.sleepers.wake_all()
 
     def drain(self, timeout_s: float | None) -> bool:
         """Wait until every job has ended; return whether that came in time."""
@@ -341,9 +343,9 @@ class Scheduler:
                     self.lifecycle.stop_job(due.job, due.error, now)
             self.lifecycle.admit(now)
             if self.config.rate_limits and self.workers.calls.urgency(now) is not None:
-                self.state.work.notify()  # it waited for its rate
+                self.state.sleepers.wake_one()  # it waited for its rate
             if self.state.small_batches:
-                self.workers.wake_another()  # a batch may take longer than runs like it did
+                self.workers.chooser.wake_another()  # a batch may take longer than runs like it did
             self.checkpoints.collect(now)
             samples = self.timers.samples(now)
             if samples:

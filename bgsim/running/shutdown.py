@@ -88,6 +88,7 @@ def end_threads(scheduler: Scheduler, *, idle: bool) -> None:
     """Wait for the threads, and close what is open; done again after it was interrupted, it does the rest."""
     for worker in scheduler.workers.all:
         worker.join(None if idle else 0.0)
+    scheduler.backend.close()
     scheduler.timers.join()
     with scheduler.lock:
         scheduler.events.release()

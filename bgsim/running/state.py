@@ -14,10 +14,12 @@ from bgsim.clock import Clock
 from bgsim.queue.core import QueueCore
 from bgsim.running.alarms import Alarms
 from bgsim.running.lock import EngineLock
+from bgsim.running.sleepers import Sleepers
 from bgsim.threads.locks import Condition
 
 if TYPE_CHECKING:
     from bgsim.config import EngineConfig
+    from bgsim.errors import BackendError
     from bgsim.job import Job
     from bgsim.logs import JobLog
     from bgsim.running.run import Run
@@ -74,6 +76,10 @@ class State:
         Nothing is started; nothing is taken; no worker takes anything.
     store_error, journal_error : str or None
         Why the store and the journal refused their latest use.
+    backend_error : BackendError or None
+        Why nothing is computed any more.
+    shut_out : dict of str to str
+        Places of the backend that would compute other bits of some simulation, and why.
     unknown : set of str
         Names of simulations that the store has requests or schedules of, and that this process does not have.
     unreadable : dict of str to str
@@ -82,10 +88,12 @@ class State:
         Numbers the turns in which runs and calls get workers.
     calls_running, call_turn : int
         Calls under way; the turn of the latest.
-    work, idle, room, alarm : threading.Condition
-        Workers wait for work, callers for the last end and for room in the queue, the timer thread for its next time.
-    asleep : int
-        Workers that wait.
+    sleepers : Sleepers
+        The workers that wait for work.
+    lanes : int
+        How many chunks the backend takes at present.
+    idle, room, alarm : threading.Condition
+        Callers wait for the last end and for room in the queue, the timer thread for its next time.
     wanted_room : Counter
         Callers that wait for room, by their queue keys.
     alarms : Alarms
@@ -130,12 +138,15 @@ class State:
         self.paused = self.closed = self.stopped = False
         self.store_error: str | None = None
         self.journal_error: str | None = None
+        self.backend_error: BackendError | None = None
+        self.shut_out: dict[str, str] = {}
         self.unknown: set[str] = set()
         self.unreadable: dict[str, str] = {}
         self.turns = itertools.count()
         self.calls_running = self.call_turn = 0
-        self.work, self.idle, self.room, self.alarm = [Condition(self.lock.raw) for _ in range(4)]
-        self.asleep = self.small_batches = 0
+        self.sleepers = Sleepers(self.lock.raw)
+        self.idle, self.room, self.alarm = [Condition(self.lock.raw) for _ in range(3)]
+        self.small_batches = self.lanes = 0
         self.pace: OrderedDict[tuple[str, bytes], float] = OrderedDict()
         self.wanted_room: Counter[str | None] = Counter()
         self.alarms = Alarms()

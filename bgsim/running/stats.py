@@ -109,7 +109,8 @@ class Alert(str):
     Attributes
     ----------
     kind : str
-        ``failed``, ``waiting``, ``stalled``, ``overdue``, ``store``, ``limit``, ``simulation`` or ``schedule``.
+        ``failed``, ``waiting``, ``stalled``, ``overdue``, ``store``, ``limit``, ``simulation``, ``schedule`` or
+        ``backend``.
     job : str
         The id of the job that it is about; empty for none.
     """
@@ -126,7 +127,7 @@ class Alert(str):
     @property
     def is_error(self) -> bool:
         """Whether something does not work; else it is a warning."""
-        return self.kind in ("store", "schedule")
+        return self.kind in ("store", "schedule", "backend")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -212,7 +213,7 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
         queue_wait_s=Quantiles.of(waits),
         run_time_s=Quantiles.of(runs),
         replicates_per_second=rate,
-        utilisation=min(1.0, busy_s / (elapsed * len(workers))),
+        utilisation=min(1.0, busy_s / (elapsed * scheduler.backend.cores)),
         joined=counts["joined"],
         from_store=counts["from_store"],
         retries=counts["retries"],
@@ -231,6 +232,8 @@ def health_of(scheduler: Scheduler) -> Health:
         stalled = tuple(job.id for run in state.running if run.stalled for job in run.jobs)
         overdue = tuple(job.id for job in state.jobs.values() if now - job.asked_to_stop_at > _LATE_S)
         store_error = state.store_error or state.journal_error
+        shut_out = [f"the worker {place} is shut out: {why}" for place, why in sorted(state.shut_out.items())]
+        backend_error = state.backend_error
     alerts = []
     if failed > config.alert_failed:
         alerts.append(Alert(f"{failed} jobs failed; engine.dead_letters() says which, and why", "failed"))
@@ -252,4 +255,6 @@ def health_of(scheduler: Scheduler) -> Health:
         for name, why in sorted(state.unreadable.items())
     ]
     alerts += [Alert(text, "limit") for text in scheduler.store.alerts()]
+    broken = [] if backend_error is None else [f"nothing is computed any more: {backend_error}"]
+    alerts += [Alert(text, "backend") for text in [*broken, *shut_out, *scheduler.backend.alerts()]]
     return Health(tuple(alerts), failed, waiting, stalled, overdue, store_error, scheduler.store.evicted)

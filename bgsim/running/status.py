@@ -15,7 +15,7 @@ from bgsim.logs import records_table
 from bgsim.progress import format_duration
 from bgsim.queue.entry import EntryState
 from bgsim.running.finished import finished_columns
-from bgsim.running.waiting import WAITING, waiting_for
+from bgsim.running.waiting import waiting_for
 from bgsim.tables import Listing, Table
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class StatusReader:
             from_store=min(run.from_store, job.replicates) if run is not None else 0,
             position=position,
             estimated_wait_s=wait,
-            waiting_for=waiting_for(job, self._state, state, now) if state in WAITING else None,
+            waiting_for=waiting_for(job, self._state, state, now),
             rate=rate,
             estimated_time_remaining_s=remaining,
             elapsed_s=now - job.submitted_at,

@@ -68,7 +68,7 @@ class Storing:
                 self._try(run, lambda: self._store.delete(request.key.hash))
         held = len(next(iter(stored.values()))) if stored else 0
         columns = run.allocate(target, stored)
-        runner = run.runner
+        runner = run.computation.runner
         if runner is None and max(held, run.length) < target:
             runner = request.simulation.prepare(request.parameters, request.revision)
         return Prepared(columns, held, versions_of(stored, held) if stored else (), runner)

@@ -1,4 +1,4 @@
-"""Why a job does not run, in words."""
+"""Why a job does not run, or does not stop, in words."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from bgsim.running.run import Run
     from bgsim.running.state import State
 
-WAITING = frozenset({JobState.QUEUED, JobState.DELAYED, JobState.SUSPENDED})
+_WAITING = frozenset({JobState.QUEUED, JobState.DELAYED, JobState.SUSPENDED})
 
 
 def waiting_for(job: Job, state: State, where: JobState, now: float) -> str | None:
-    """Return why a job waits that is in one of the states `WAITING`; None if no run has it any more. Under the lock."""
+    """Return what a job waits for; None for nothing, or if no run has it any more. Under the lock."""
     run: Run | None = job.run
     if run is None:
         return None
+    if where not in _WAITING:
+        return _workers(run, state, where)
     if job.paused:
         return "its simulation is paused" if job.held else "paused by hand"
     if where is JobState.DELAYED:
@@ -35,6 +37,15 @@ def waiting_for(job: Job, state: State, where: JobState, now: float) -> str | No
         return "overtaken by a more urgent job"
     most = state.config.max_concurrent_simulations
     return f"a place: {len(state.running)} of {most} {'job runs' if most == 1 else 'jobs run'}"
+
+
+def _workers(run: Run, state: State, where: JobState) -> str | None:
+    """Return what a job with a running place waits for."""
+    if where is JobState.CANCELLING and not all(worker.sees_orders for worker in run.workers):
+        return "the end of the chunks in hand, whose kernels no order reaches"
+    if where is JobState.RUNNING and not state.lanes:
+        return "a worker: the backend has none"
+    return None
 
 
 def _delay(job: Job, run: Run, now: float) -> str:

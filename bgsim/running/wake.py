@@ -21,16 +21,17 @@ def wake_worker(state: State, run: Run) -> None:
     2. No other worker is woken for it: that would take longer than the batch.
     3. The worker gives its batch back in a hold of the lock, and finds the run.
     """
-    if state.asleep:
-        if not (state.small_batches and state.seconds_of(run) < _SMALL_S):
-            state.work.notify()
-        return
+    if state.sleepers:
+        if state.small_batches and state.seconds_of(run) < _SMALL_S:
+            return
+        if state.sleepers.wake_one_for(run):
+            return
     less_urgent = [
         (other.level, number, worker)
         for number, other in enumerate(state.running)
         if other.level < run.level
         for worker, chunk in other.workers.items()
-        if chunk is not None and not worker.is_ordered()
+        if chunk is not None and not worker.is_ordered() and worker.can_work_on(run)
     ]
     if less_urgent:
         min(less_urgent, key=lambda item: item[:2])[2].order(YIELD)

@@ -12,16 +12,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from bgsim import control as block
-from bgsim.errors import OutputError, ReplicateError, SimulationChangedError, start_thread, text_of
+from bgsim.backends.base import ChunkFailedError, ChunkLostError, ShutOutError
+from bgsim.errors import BackendError, OutputError, ReplicateError, SimulationChangedError, start_thread, text_of
 from bgsim.threads.locks import Thread
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
+    from bgsim.backends.base import Chunk, Lane
     from bgsim.config import Nice
-    from bgsim.kernels.stream import WorkerStream
     from bgsim.running.calls import Call
     from bgsim.running.checkpoints import Checkpoint
-    from bgsim.running.chunk import Chunk
     from bgsim.running.run import Run
     from bgsim.running.storing import Prepared
 
@@ -53,6 +53,9 @@ class Tasks(Protocol):
     def computed(self, worker: Worker, batch: Sequence[Done]) -> Any:
         """Take chunks back."""
 
+    def refused(self, worker: Worker, run: Run) -> Any:
+        """Fail a run."""
+
     def store(self, run: Run) -> bool | None:
         """Hand a run to the store."""
 
@@ -74,8 +77,13 @@ class Worker:
 
     Attributes
     ----------
-    control : ndarray of int64, shape (8,)
-        The kernel reads it with atomic loads. The lock's holder writes the order, while the worker has a chunk.
+    lane : Lane or None
+        What computes its chunks; None computes none. The lock's holder writes an order to its control block, while the
+        worker has a chunk.
+    writes_in_place : bool
+        As that.
+    leaves : bool
+        Whether its lane is gone: it does no further task.
     busy_s : float
         Seconds in kernels.
     task : (callable, object) or None
@@ -90,8 +98,11 @@ class Worker:
         Whether it will be back in less than a switch of threads takes. The engine's lock guards it.
     """
 
-    def __init__(self, tasks: Tasks, number: int) -> None:
-        self.control = block.new_control_block()
+    def __init__(self, tasks: Tasks, number: int, lane: Lane | None) -> None:
+        self.lane = lane
+        self.leaves = False
+        self.control = block.new_control_block() if lane is None else lane.control
+        self.writes_in_place = lane is None or lane.writes_in_place
         self.busy_s = 0.0
         self.task: Any = None
         self.chunk: Chunk | None = None
@@ -100,9 +111,13 @@ class Worker:
         self.reached = self.limit = 0
         self._in_main = True  # until a thread of its own runs it
         self._tasks = tasks
-        self._stream: WorkerStream | None = None
         self._nice: Nice = 0
         self._thread = Thread(self._run, name=f"bgsim-worker-{number}")
+
+    @property
+    def sees_orders(self) -> bool:
+        """Whether an order reaches its kernel at once."""
+        return self.lane is None or self.lane.sees_orders
 
     # ---- the thread ----------------------------------------------------------------------------------
 
@@ -177,6 +192,16 @@ class Worker:
     def order(self, order: int) -> None:
         """Tell the kernel to yield or to stop; a yield does not take a stop back."""
         self.control[block.ORDER] = max(order, self.control[block.ORDER])
+        if self.lane is not None:
+            self.lane.ordered()
+
+    def computes(self, run: Run) -> bool:
+        """Tell whether its lane computes chunks of a run."""
+        return self.lane is not None and self.lane.place not in run.shut_out
+
+    def can_work_on(self, run: Run) -> bool:
+        """Tell whether it can prepare a run, or compute it."""
+        return run.needs_preparing or self.computes(run)
 
     def is_ordered(self) -> bool:
         """Tell whether the kernel was told to yield or to stop."""
@@ -235,34 +260,33 @@ class Worker:
 
     def _compute_one(self, run: Run, chunk: Chunk, done: list[Done]) -> None:
         """Add what came of a chunk to `done`; raise only what interrupts the main thread."""
-        assert run.runner is not None
         self.chunk = chunk
-        compiles = run.request.revision.compiles
-        if self._stream is None and compiles:
-            from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
-
-            self._stream = WorkerStream()
-        arguments = (self._stream, run.stream_key, chunk.first, chunk.columns, self.control)
+        assert self.lane is not None
+        compute = self.lane.compute
         began = time.perf_counter()
         error: BaseException | None = None
         try:
-            if compiles and not self._in_main:
-                count = run.runner(*arguments)
-            elif compiles:
-                count = interruptibly(run.runner, *arguments)
+            if self._in_main or not chunk.computation.compiles:
+                count, elapsed_s = interruptibly(compute, chunk)
             else:
-                assert run.context is not None
-                count = interruptibly(run.context.copy().run, _run_logged, run, arguments)
+                count, elapsed_s = compute(chunk)
+        except ChunkFailedError as failed:
+            count, elapsed_s = failed.done, time.perf_counter() - began
+            error = _explain(run, chunk.first + count, failed.cause)
         except BaseException as raised:  # whatever it is, the job's caller gets it
-            changed = isinstance(raised, SimulationChangedError)
+            elapsed_s = time.perf_counter() - began
+            changed = isinstance(raised, SimulationChangedError | ChunkLostError | ShutOutError | BackendError)
             count = 0 if changed else int(self.control[block.DONE])
             if is_interrupt(raised):
-                done.append((run, count, time.perf_counter() - began, None))
+                done.append((run, count, elapsed_s, None))
                 raise
             error = raised if changed else _explain(run, chunk.first + count, raised)
-        elapsed_s = time.perf_counter() - began
         self.busy_s += elapsed_s
         done.append((run, count, elapsed_s, error))
+
+    def refuse(self, run: Run) -> Any:
+        """Fail a run that nothing computes any more."""
+        return self._tasks.refused(self, run)
 
     def store(self, runs: list[Run]) -> Any:
         """Hand runs to the store; settle those that it has at once."""
@@ -287,14 +311,6 @@ class Worker:
 def _with_the_rest(batch: list[tuple[Run, Chunk]], done: list[Done]) -> list[Done]:
     """Return what came of a batch, with no replicate of the chunks that were not computed."""
     return [*done, *((run, 0, 0.0, None) for run, _ in batch[len(done) :])] if len(done) < len(batch) else done
-
-
-def _run_logged(run: Run, arguments: tuple[Any, ...]) -> int:
-    """Run a chunk of plain Python in the context of the job's submission, with its log records kept."""
-    assert run.runner is not None
-    assert run.log is not None
-    run.log.enter()
-    return run.runner(*arguments)
 
 
 def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:

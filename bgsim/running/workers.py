@@ -1,42 +1,31 @@
-"""What a worker does next, and what it brings back: each in one hold of the engine's lock.
+"""The workers, and what they bring back.
 
-A worker asks for a *task*, and gives back what came of it; with that it gets its next task. There are six kinds: a
-batch of chunks, a run to prepare, runs to store, a checkpoint, a plain call, and nothing. A batch is one chunk of the
-most urgent run, or the chunks of several runs that take less together than a switch of threads.
+A worker asks for a *task*, and gives back what came of it; in the same hold of the engine's lock it gets its next task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from bgsim.backends.base import ChunkLostError, ShutOutError
+from bgsim.errors import NoThreadError, ReplicateError, WorkerMismatchError
 from bgsim.running.calls import Call, Calls
-from bgsim.running.chunk import Chunk
-from bgsim.running.records import debug
+from bgsim.running.records import debug, warn
 from bgsim.running.run import Run, Stage
+from bgsim.running.task_chooser import Task, TaskChooser
 from bgsim.running.wake import wake_worker
 from bgsim.running.worker import Done, Worker
-from bgsim.storage import MemoryStore
 
 if TYPE_CHECKING:
+    from bgsim.backends.base import Backend, Chunk, Lane
+    from bgsim.errors import BackendError
     from bgsim.running.checkpoints import Checkpoint, Checkpoints
     from bgsim.running.finish import Finish
     from bgsim.running.lifecycle import Lifecycle
     from bgsim.running.state import State
     from bgsim.running.storing import Prepared, Storing
-
-Task: TypeAlias = tuple[Callable[..., Any], Any]
-"""A method of `Worker`, and what it is to be called with."""
-
-_SMALL_BYTES = 2**16
-"""The lock's holder makes columns up to this size, rather than a worker that has to take the lock once more."""
-
-_BATCH_S = 1e-3
-"""What the runs of a batch may take together; the last one may be cancelled so much later."""
-
-_BATCH = 16
-"""How many runs a batch has at most."""
 
 
 class Workers:
@@ -46,10 +35,18 @@ class Workers:
     ----------
     all : list of Worker
     calls : Calls
+    chooser : TaskChooser
+        Under the engine's lock.
     """
 
     def __init__(
-        self, state: State, lifecycle: Lifecycle, finish: Finish, storing: Storing, checkpoints: Checkpoints
+        self,
+        state: State,
+        lifecycle: Lifecycle,
+        finish: Finish,
+        storing: Storing,
+        checkpoints: Checkpoints,
+        backend: Backend,
     ) -> None:
         self._state = state
         self._lock = state.lock
@@ -59,9 +56,58 @@ class Workers:
         self._storing = storing
         self._checkpoints = checkpoints
         self.calls = Calls(state)
-        self.all = [Worker(self, number) for number in range(1 if self._config.immediate else self._config.workers)]
-        self._stores_quickly = type(state.store) is MemoryStore  # a store that inherits from it may take long
-        self._chunk_s = self._config.chunk_target_ms / 1000
+        self.chooser = TaskChooser(state, finish, checkpoints, self.calls, backend)
+        self.backend = backend
+        self.all: list[Worker] = []
+        self._numbers = itertools.count()
+
+    def open(self) -> None:
+        """Open the backend, which adds its lanes."""
+        if not self.backend.is_here:
+            self._add(None)  # it prepares and stores while lanes compute, or none is there
+        self.backend.open(self)
+
+    def _add(self, lane: Lane | None) -> None:
+        with self._lock:
+            if self._state.stopped:
+                return
+            worker = Worker(self, next(self._numbers), lane)
+            self.all.append(worker)
+            try:
+                if not self._config.immediate:
+                    worker.start(self._config.worker_nice)
+            except NoThreadError:
+                self.all.remove(worker)
+                raise
+            self._state.lanes += lane is not None
+
+    # ---- the backend's side --------------------------------------------------------------------------
+
+    def add(self, lane: Lane) -> None:
+        """Give a lane a worker, whose thread starts.
+
+        Raises
+        ------
+        NoThreadError
+        """
+        self._add(lane)
+
+    def remove(self, lane: Lane) -> None:
+        """End the worker of a lane, once what it computes has come back or is lost."""
+        with self._lock:
+            for worker in [worker for worker in self.all if worker.lane is lane]:
+                worker.leaves = True
+                self.all.remove(worker)
+                self._state.lanes -= 1
+            if all(worker.lane is None or worker.lane.place != lane.place for worker in self.all):
+                self._state.shut_out.pop(lane.place, None)
+            self._state.sleepers.wake_all()
+
+    def fail(self, error: BackendError) -> None:
+        """Note that the backend computes nothing more: every run that it has to compute fails with that."""
+        with self._lock:
+            self._state.backend_error = error
+            self._state.sleepers.wake_all()
 
     # ---- the workers' side ---------------------------------------------------------------------------
 
@@ -72,7 +118,7 @@ class Workers:
         """
         with self._lock:
             now = self._state.now()
-            return self._wait(worker, now) if wait else self._next(worker, now)
+            return self._wait(worker, now) if wait else self.chooser.next(worker, now)
 
     def prepare(self, run: Run) -> Prepared:
         """Load what is stored of a run, make room, and compile it; without the lock."""
@@ -85,7 +131,7 @@ class Workers:
             run.adopt(prepared.columns, prepared.stored, prepared.versions)
             if prepared.stored:
                 debug(self._state, "%s: %d replicates from the store", run.request.simulation.name, prepared.stored)
-            run.runner = prepared.runner
+            run.computation.runner = prepared.runner
             run.give_back(worker, 0, 0.0)
             self._lifecycle.came_back(run, now)
             return self._after(worker, now, ends_step=run.stage >= Stage.STOPPED)
@@ -116,9 +162,16 @@ class Workers:
                 chunk = run.give_back(worker, done, elapsed_s)
                 assert chunk is not None
                 if done < chunk.count:
-                    state.work.notify_all()
-                self._lifecycle.came_back(run, now, error, chunk.first + done)
+                    state.sleepers.wake_all()
+                blamed = error
+                if isinstance(error, ChunkLostError | ShutOutError):
+                    blamed = self._blamed(run, chunk, worker, error)
+                self._lifecycle.came_back(run, now, blamed, chunk.first + done)
             return self._after(worker, now)
+
+    def refused(self, worker: Worker, run: Run) -> Task | None:
+        """Fail a run that the backend computes no more."""
+        return self.not_prepared(worker, run, self._state.backend_error)
 
     def store(self, run: Run) -> bool | None:
         """Hand a run to the store; without the lock. See `Storing.store`."""
@@ -152,110 +205,8 @@ class Workers:
         state.stopped = True
         left = list(state.to_store)
         state.to_store.clear()
-        state.work.notify_all()
+        state.sleepers.wake_all()
         return left
-
-    def wake_another(self) -> None:
-        """Have a worker that sleeps look for what was left to another one; see `wake_worker`."""
-        state = self._state
-        if state.asleep and (state.running or state.to_store):
-            state.work.notify()
-
-    def _after(self, worker: Worker, now: float, *, ends_step: bool = True) -> Task | None:
-        """Return the task that follows another one; none where callbacks come first, or the caller decides by steps.
-
-        What has been computed goes to the store in the same step, and what has been prepared has its first chunk in it.
-        """
-        if self._lock.has_deferred:  # a callback may wait for what this worker was to do next, or end this step
-            self.wake_another()
-            return None
-        if self._config.immediate and ends_step and not self._state.to_store:
-            return None
-        return self._next(worker, now)  # the worker waits in `next_task`, where no frame of it keeps a result alive
-
-    def _wait(self, worker: Worker, now: float) -> Task | None:
-        """Return what the worker is to do next, as soon as there is something; None once the engine has stopped."""
-        state = self._state
-        while True:
-            task = self._next(worker, now)
-            if task is not None or state.stopped:
-                return task
-            state.wake()  # the wait releases the lock
-            state.asleep += 1
-            state.work.wait()
-            state.asleep -= 1
-            now = state.now()
-
-    def _next(self, worker: Worker, now: float) -> Task | None:
-        state = self._state
-        if state.to_store:
-            return self._to_store(worker)
-        if state.to_checkpoint and (checkpoint := self._checkpoints.take(now)) is not None:
-            return worker.checkpoint, checkpoint
-        if state.stopped or state.paused:
-            return None
-        return self._most_urgent(worker, now)
-
-    def _to_store(self, worker: Worker) -> Task:
-        state = self._state
-        runs = list(state.to_store)
-        state.to_store.clear()
-        if state.asleep and state.running and not self._stores_quickly:
-            state.work.notify()
-        return worker.store, runs
-
-    def _most_urgent(self, worker: Worker, now: float) -> Task | None:
-        """Return work on the most urgent run, or a call; among equals the one with the fewest workers, in turn.
-
-        A run that has aged in the queue is as urgent as that has made it: it would starve among those it has caught up
-        with.
-        """
-        running = self._state.running
-        if not running and not self._state.calls.order.waiting:
-            return None
-        found: list[tuple[tuple[int, int, int], Run | None]] = [
-            ((-run.level, len(run.workers), run.turn), run)
-            for run in running
-            if run.stage is not Stage.STOPPING and run.follows is None
-        ]
-        if self._state.calls.order.waiting and (place := self.calls.urgency(now)) is not None:
-            found.append((place, None))
-        if len(found) > 1:
-            found.sort(key=_place)
-        for number, (_, run) in enumerate(found):
-            if run is None:
-                call = self.calls.take(now)
-                if call is not None:
-                    return worker.call, call
-            elif run.needs_preparing and (run.workers or not self._prepare_at_once(run, now)):
-                if not run.workers:  # else one prepares it, or chunks of the shorter columns have to come back first
-                    run.workers[worker], run.prepares_since = None, now
-                    return worker.prepare, run
-            elif run.has_pending:
-                return worker.compute, self._batch(worker, run, [other for _, other in found[number + 1 :]], now)
-        return None
-
-    def _batch(self, worker: Worker, run: Run, others: list[Run | None], now: float) -> list[tuple[Run, Chunk]]:
-        """Return a chunk of a run and, where both take no time, chunks of the runs that are next."""
-        worker.reset()
-        batch = [(run, self._take(worker, run))]
-        left_s = 0.0 if run.has_pending else _BATCH_S - self._state.seconds_of(run)
-        for other in others:
-            if left_s <= 0 or other is None or other.workers or len(batch) == _BATCH:
-                break
-            left_s -= self._state.seconds_of(other)
-            if left_s <= 0 or (other.needs_preparing and not self._prepare_at_once(other, now)):
-                break
-            if other.has_pending:
-                batch.append((other, self._take(worker, other)))
-        if left_s > 0:
-            worker.is_on_small_batch = True
-            self._state.small_batches += 1
-        worker.batch, worker.limit, worker.reached = batch, len(batch), 0
-        for taken, _ in batch:
-            if taken.has_pending:
-                wake_worker(self._state, taken)
-        return batch
 
     def take_late_chunks_back(self) -> None:
         """Let other workers have what is left of a batch whose chunk in hand takes longer than its pace said."""
@@ -269,38 +220,44 @@ class Workers:
                     wake_worker(self._state, run)
             del worker.batch[kept:]
 
-    def _take(self, worker: Worker, run: Run) -> Chunk:
-        run.turn = next(self._state.turns)
-        return run.take(worker, len(self.all), self._chunk_s)
+    def _after(self, worker: Worker, now: float, *, ends_step: bool = True) -> Task | None:
+        """Return the task that follows another one; none where callbacks come first, or the caller decides by steps.
 
-    def _prepare_at_once(self, run: Run, now: float) -> bool:
-        """Prepare a new run here, if that takes microseconds: it is small and compiled, and nothing of it is stored."""
-        request = run.request
-        if run.columns or not request.revision.compiles or request.cache == "refresh":
-            return False
-        if request.size_bytes > _SMALL_BYTES or run.replicates > request.replicates:
-            return False
-        if request.cache == "use" and not self._finish.is_still_missed(run, now):
-            return False
-        if any(map(_is_recovered, run.members.values())):
-            return False
-        try:
-            runner = request.simulation.prepared(request.parameters, request.revision)
-            if runner is None:
-                return False
-            columns = run.allocate(run.replicates, None)
-        except Exception:
-            return False  # the worker that prepares it without the lock finds the same, and fails the run
-        run.adopt(columns, 0)
-        run.runner = runner
-        rate = self._state.pace.get(run.pace_key)
-        if rate:
-            run.expect(rate, self._chunk_s)
-        return True
+        What has been computed goes to the store in the same step, and what has been prepared has its first chunk in it.
+        """
+        if self._lock.has_deferred:  # a callback may wait for what this worker was to do next, or end this step
+            self.chooser.wake_another()
+            return None
+        if self._config.immediate and ends_step and not self._state.to_store:
+            return None
+        return self.chooser.next(worker, now)  # it waits in `next_task`, where no frame of it keeps a result alive
 
+    def _wait(self, worker: Worker, now: float) -> Task | None:
+        """Return what the worker is to do next, as soon as there is something; None once the engine has stopped."""
+        state = self._state
+        while True:
+            task = self.chooser.next(worker, now)
+            if task is not None or state.stopped or worker.leaves:
+                return task
+            state.wake()  # the sleep releases the lock
+            state.sleepers.sleep(worker)
+            now = state.now()
 
-_is_recovered = attrgetter("recovered")
-
-
-def _place(item: tuple[tuple[int, int, int], Run | None]) -> tuple[int, int, int]:
-    return item[0]
+    def _blamed(self, run: Run, chunk: Chunk, worker: Worker, error: BaseException) -> BaseException | None:
+        """Return what a run fails with whose chunk was not computed; None if it goes on."""
+        simulation = run.request.simulation.name
+        if isinstance(error, ChunkLostError):
+            warn(self._state, "%s: %d replicates are computed again: %s", simulation, chunk.count, error)
+            if not error.blames or not run.lose(chunk):
+                return None
+            return ReplicateError(
+                f"replicate {chunk.first} of {simulation} ended the process that computed it: {error}",
+                replicate=chunk.first,
+                parameters=run.request.parameters,
+            )
+        assert worker.lane is not None
+        run.shut_out[worker.lane.place] = self._state.shut_out[worker.lane.place] = str(error)
+        warn(self._state, "%s: %s computes nothing of it: %s", simulation, worker.lane.place, error)
+        if all(other.lane is None or other.lane.place in run.shut_out for other in self.all):
+            return WorkerMismatchError(f"no worker can compute {simulation}: {error}")
+        return None

@@ -91,7 +91,7 @@ class Metrics:
         yield depth
         yield CounterMetricFamily("bgsim_retries", "Failures that were tried again", stats.retries)
         gauges = {
-            "bgsim_workers": ("Threads that compute", engine.config.workers),
+            "bgsim_workers": ("Threads that compute", engine.backend.cores),
             "bgsim_workers_busy": (
                 "Of them, those that compute now",
                 len([w for w in engine.at_work() if w.job]),

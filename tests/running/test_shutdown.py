@@ -25,6 +25,7 @@ from bgsim.errors import EngineClosedError, StoreError
 from bgsim.job import JobState
 from bgsim.running.lock import EngineLock
 from bgsim.running.shutdown import end_threads
+from bgsim.running.task_chooser import TaskChooser
 from bgsim.running.workers import Workers
 from bgsim.storage import MemoryStore, ResultStore
 from bgsim.testing import Gate, gated, parts
@@ -779,12 +780,21 @@ def test_ctrl_c_at_any_moment_of_submitting_comes_back() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="raise_signal calls the handler at once")
-@pytest.mark.parametrize("where", ["next_task", "_take", "prepare", "prepared", "computed"])
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [
+        (Workers, "next_task"),
+        (TaskChooser, "_take"),
+        (Workers, "prepare"),
+        (Workers, "prepared"),
+        (Workers, "computed"),
+    ],
+)
 def test_ctrl_c_between_two_pieces_of_work_in_the_main_thread_loses_neither(
-    where: str, monkeypatch: pytest.MonkeyPatch
+    part: type, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an immediate engine has taken is run, or taken again: no row is left as it was."""
-    called, armed = getattr(Workers, where), []
+    called, armed = getattr(part, where), []
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         if armed:
@@ -792,7 +802,7 @@ def test_ctrl_c_between_two_pieces_of_work_in_the_main_thread_loses_neither(
             signal.raise_signal(signal.SIGINT)
         return called(*args, **kwargs)
 
-    monkeypatch.setattr(Workers, where, interrupted)
+    monkeypatch.setattr(part, where, interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with bgsim.Engine(immediate=True) as engine:

@@ -30,7 +30,7 @@ def engine_state(engine: Engine) -> dict[str, Any]:
     return {
         "kind": "engine",
         "name": "engine",
-        "about": f"{engine.config.workers} workers · store: {engine.store.location}",
+        "about": f"{engine.backend.cores} workers · store: {engine.store.location}",
         "word": "running" if running else "waiting" if jobs else "idle",
         "colour": "running" if running else "waiting",
         "detail": ", ".join(_counts(len(running), len(jobs) - len(running))),

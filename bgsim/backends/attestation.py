@@ -1,0 +1,93 @@
+"""Whether another process computes the same bits: its versions, and a few replicates that both compute.
+
+Another processor, or another numba, may round ``exp`` otherwise in the last digit. A replicate would then depend on the
+machine that computed it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+MUST_AGREE = ("python", "bgsim", "numpy", "numba", "llvmlite")
+"""What a worker must have the same versions of."""
+
+
+@functools.cache
+def this_environment() -> Mapping[str, str]:
+    """Return what of this process may make bits differ: versions, and the processor with what it can."""
+    from llvmlite import binding  # noqa: PLC0415 - imports LLVM
+
+    versions = {package: _version(package) for package in MUST_AGREE if package != "python"}
+    features = sorted(name for name, has in binding.get_host_cpu_features().items() if has)
+    digest = hashlib.sha256(",".join(features).encode()).hexdigest()[:8]
+    return {
+        "python": platform.python_version().rpartition(".")[0],
+        **versions,
+        "libc": " ".join(platform.libc_ver()).strip() or platform.system(),
+        "machine": platform.machine(),
+        "cpu": f"{binding.get_host_cpu_name()}, {len(features)} features ({digest})",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # as in a frozen application
+        return "unknown"
+
+
+def described(found: Mapping[str, str]) -> str:
+    """Return an environment in one line."""
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def disagreements(mine: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Return the packages of which two environments have other versions."""
+    return [name for name in MUST_AGREE if mine.get(name) != other.get(name)]
+
+
+def probe_indices(identity: str, replicates: int) -> tuple[int, ...]:
+    """Return which replicates are probes: the first, the last, and two drawn from the identity of the request."""
+    digest = hashlib.sha256(identity.encode()).digest()
+    drawn = [int.from_bytes(digest[start : start + 8], "big") % replicates for start in (0, 8)]
+    return tuple(sorted({0, replicates - 1, *drawn}))
+
+
+def digest_of(
+    compute: Callable[[int, tuple[NDArray[Any], ...]], int],
+    columns: tuple[NDArray[Any], ...],
+    indices: Sequence[int],
+) -> bytes | None:
+    """Return the hash of some replicates; None if an order came first.
+
+    Parameters
+    ----------
+    compute : callable
+        ``compute(first, columns)`` computes as many replicates as the columns have rows, and returns how many it did.
+    columns : tuple of ndarray
+        With a row for each index.
+    indices : sequence of int
+
+    Notes
+    -----
+    That a replicate raises is a part of it: the run will fail with that one.
+    """
+    found = hashlib.sha256()
+    for row, index in enumerate(indices):
+        try:
+            if not compute(index, tuple(column[row : row + 1] for column in columns)):
+                return None
+        except Exception as error:
+            found.update(type(error).__name__.encode())
+    for column in columns:
+        found.update(column.tobytes())
+    return found.digest()

@@ -1,0 +1,249 @@
+"""What computes chunks, as an engine sees it: the values that a chunk is made of, lanes, and backends.
+
+::
+
+    engine ──a worker (thread) for each lane──> Lane.compute(chunk) ──> the kernel, here or elsewhere
+       │                                            ^
+       └─order: yield or stop──> lane.control ──────┘   and in it: how many replicates are done
+
+A backend has *lanes*, and a lane computes one chunk at a time. The engine gives each lane a worker, a thread that takes
+chunks from the queue in the order of urgency and waits in `Lane.compute`. So queue, preemption, retries, progress and
+store are the same whatever computes; a lane of another machine is a thread that waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import contextvars
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bgsim.control import Control
+    from bgsim.errors import BackendError
+    from bgsim.kernels.plain import ChunkRunner
+    from bgsim.logs import JobLog
+    from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.simulation import Simulation
+
+
+class Computation:
+    """What a run computes: replicate i is a function of simulation, parameters, seed and i.
+
+    Attributes
+    ----------
+    simulation : Simulation
+    fingerprint : str
+        The identity of the simulation's code.
+    parameters : ParameterSet
+    seed : int
+    replicates : int
+        How many were asked for first.
+    compiles : bool
+        Whether numba compiles it.
+    stream_key : ndarray of uint64, shape (2,)
+        The key of the seed's streams.
+    runner : callable or None
+        What computes chunks in this process; None until it is compiled.
+    context, log : contextvars.Context, JobLog
+        Of the first job's submission: plain Python runs in a copy of the one and writes to the other. Compiled code can
+        reach neither, and has None.
+    """
+
+    __slots__ = (
+        "__weakref__", "compiles", "context", "fingerprint", "log", "parameters", "replicates", "runner", "seed",
+        "simulation", "stream_key",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        fingerprint: str,
+        parameters: ParameterSet,
+        seed: int,
+        replicates: int,
+        stream_key: NDArray[np.uint64],
+        *,
+        compiles: bool,
+    ) -> None:
+        self.simulation = simulation
+        self.fingerprint = fingerprint
+        self.parameters = parameters
+        self.seed = seed
+        self.replicates = replicates
+        self.stream_key = stream_key
+        self.compiles = compiles
+        self.runner: ChunkRunner | None = None
+        self.context: contextvars.Context | None = None
+        self.log: JobLog | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """Consecutive replicates of a computation, and a place for their rows.
+
+    Attributes
+    ----------
+    computation : Computation
+    first, count : int
+    columns : tuple of ndarray
+        An array for each output, its first axis the `count` replicates.
+    alone : bool
+        Whether it may end the process that computes it: nothing else is to be computed there meanwhile.
+    """
+
+    computation: Computation
+    first: int
+    count: int
+    columns: tuple[NDArray[Any], ...]
+    alone: bool = False
+
+
+class Lane(Protocol):
+    """Computes one chunk at a time, for one worker.
+
+    Attributes
+    ----------
+    control : Control
+        The engine writes the order, with its lock held; the lane has the kernel see it, and writes how many replicates
+        are done and the fraction of the one in hand.
+    place : str
+        Where it computes: an address, or empty for this process. A run shuts out places, not lanes.
+    writes_in_place : bool
+        Whether a row is in the chunk's columns as soon as the control block counts it; else all come at the end.
+    sees_orders : bool
+        Whether an order reaches the kernel; else it is seen when the chunk has come back.
+    """
+
+    control: Control
+    place: str
+    writes_in_place: bool
+    sees_orders: bool
+
+    def compute(self, chunk: Chunk) -> tuple[int, float]:
+        """Compute a chunk into its columns; in the worker's thread, which waits.
+
+        Returns
+        -------
+        (int, float)
+            How many replicates are done, from the first on: all, or fewer after an order. The seconds that the kernel
+            took.
+
+        Raises
+        ------
+        ChunkLostError
+            If what computed it is gone.
+        ShutOutError
+            If what is at this place would compute other bits.
+        ChunkFailedError
+            If the simulation raises, elsewhere.
+        BackendError
+            If nothing of this computation can be computed by this backend.
+        BaseException
+            Whatever the simulation raises in this process; slot ``DONE`` of `control` says how many replicates are
+            done.
+        """
+
+    def ordered(self) -> None:
+        """Pass on an order that has just been written to `control`; in any thread, under the engine's lock."""
+
+
+class Host(Protocol):
+    """The engine, as a backend sees it. Any thread may call."""
+
+    def add(self, lane: Lane) -> None:
+        """Give a lane a worker."""
+
+    def remove(self, lane: Lane) -> None:
+        """End the worker of a lane, once what the lane computes has come back or is lost."""
+
+    def fail(self, error: BackendError) -> None:
+        """Have every run fail that is not all computed, and those to come."""
+
+
+class Backend(Protocol):
+    """Where an engine's chunks are computed.
+
+    Attributes
+    ----------
+    name : str
+        In a word or two, for people.
+    is_here : bool
+        Whether it computes in threads of the engine's process.
+    cores : int
+        How many chunks it computes at the same time, at present; it may have more lanes, which wait their turn.
+    chunk_s : float
+        How long a chunk should take: long where it costs something to send one.
+    chunk_bytes : int
+        The most that the rows of a chunk may take.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it computes in this process."""
+
+    @property
+    def cores(self) -> int:
+        """How many chunks it computes at the same time."""
+
+    @property
+    def chunk_s(self) -> float:
+        """How long a chunk should take."""
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The most that the rows of a chunk may take."""
+
+    def open(self, host: Host) -> None:
+        """Begin, and add the lanes that there are; of one engine, once."""
+
+    def close(self) -> None:
+        """End. No lane computes, or one that does has ignored its order for as long as the engine waits."""
+
+    def alerts(self) -> list[str]:
+        """Return what is wrong with it, a sentence each."""
+
+
+class ChunkLostError(Exception):
+    """What computed a chunk is gone.
+
+    Parameters
+    ----------
+    why : str
+    source : str
+        Names what is gone: chunks that were lost with it have the same.
+    blames : bool
+        Whether the chunk may be what ended it.
+    """
+
+    def __init__(self, why: str, source: str, *, blames: bool = True) -> None:
+        super().__init__(why)
+        self.source = source
+        self.blames = blames
+
+
+class ChunkFailedError(Exception):
+    """A simulation raised in another process.
+
+    Parameters
+    ----------
+    done : int
+        How many replicates of the chunk are done.
+    cause : BaseException
+    """
+
+    def __init__(self, done: int, cause: BaseException) -> None:
+        super().__init__(done, cause)
+        self.done = done
+        self.cause = cause
+
+
+class ShutOutError(Exception):
+    """What is at a lane's place must not compute this: it would compute other bits, or cannot make it."""

@@ -1,0 +1,189 @@
+"""A backend of any `concurrent.futures.Executor`: processes of this host, or whatever an executor reaches."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import weakref
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from bgsim.backends.base import ChunkLostError
+from bgsim.backends.blocks import Blocks
+from bgsim.backends.pool import Pool, another_like, compute_at, processes
+from bgsim.backends.sending import Sent
+from bgsim.backends.turnstile import Turnstile
+from bgsim.checks import check_integer, check_number, check_word, refused
+from bgsim.control import GO, ORDER, PROCESS
+from bgsim.errors import BackendError, text_of
+from bgsim.threads.cores import cores
+from bgsim.threads.locks import Lock
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+    from bgsim.backends.base import Chunk, Computation, Host
+    from bgsim.backends.pool import MakeExecutor
+    from bgsim.backends.remote import Reply, Task
+
+Bits: TypeAlias = Literal["attest", "trust"]
+
+DEFAULT_CHUNK_MS = 200.0
+DEFAULT_CHUNK_BYTES = 64 * 2**20
+
+
+class ExecutorBackend:
+    """Has an executor compute: for kernels that hold Python's lock, or may end their process.
+
+    On this host a cancel, a pause and progress work as with threads, through memory that the processes share. On
+    another host the kernel sees an order when its chunk ends. A process that ends costs no result: its chunk is
+    computed again, and a replicate that ends every process is named.
+
+    Parameters
+    ----------
+    executor : Executor or callable, optional
+        Anything with ``submit``, which stays open; or a function that returns one, which is closed with the engine. A
+        broken executor is replaced by what the function returns next; one of `concurrent.futures.ProcessPoolExecutor`
+        or of loky by another like it. By default a pool of processes of this host.
+    workers : int, optional
+        How many tasks the executor runs at a time; by default as many as it says, or as this process may use cores.
+    bits : {"attest", "trust"}
+        Whether a process has to compute four replicates to the same bits as this one before its results count.
+    chunk_target_ms : float
+        How long a chunk should take. Where orders do not reach, this is how long a cancel takes.
+    max_chunk_bytes : int
+        The most that the rows of a chunk may take; one replicate has to fit.
+
+    Raises
+    ------
+    InvalidInputError
+
+    Examples
+    --------
+    >>> from bgsim.backends import ExecutorBackend
+    >>> from bgsim.models.options import asian_call
+    >>> with bgsim.Engine(backend=ExecutorBackend(workers=2)) as engine:
+    ...     result = engine.submit(asian_call, replicates=1000, seed=7).result()
+    >>> len(result["payoff"])
+    1000
+    """
+
+    name = "executor"
+    is_here = False
+
+    def __init__(
+        self,
+        executor: Executor | MakeExecutor | None = None,
+        *,
+        workers: int | None = None,
+        bits: Bits = "attest",
+        chunk_target_ms: float = DEFAULT_CHUNK_MS,
+        max_chunk_bytes: int = DEFAULT_CHUNK_BYTES,
+    ) -> None:
+        made = executor if hasattr(executor, "submit") else None
+        if made is None and executor is not None and not callable(executor):
+            raise refused("executor", executor, "an Executor, or a function that returns one")
+        said = getattr(made, "_max_workers", None)
+        self.cores = check_integer("workers", (said or cores()) if workers is None else workers)
+        check_word("bits", bits, get_args(Bits))
+        self.chunk_s = check_number("chunk_target_ms", chunk_target_ms, "a number above 0", zero=False) / 1000
+        self.chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
+        self._attests = bits == "attest"
+        make = another_like(made) if made is not None else executor or processes(self.cores)
+        self.pool = Pool(made, make)  # type: ignore[arg-type] # what is callable and has no `submit`
+        self.turnstile = Turnstile()
+        self._lock = Lock()  # guards what is sent
+        self._sent: weakref.WeakKeyDictionary[Computation, Sent] = weakref.WeakKeyDictionary()
+        self._blocks: Blocks | None = None
+        self._lanes: list[_Lane] = []
+
+    def open(self, host: Host) -> None:
+        """Add the lanes: one more than it runs tasks, so that none waits for the next."""
+        if self._blocks is not None:
+            raise BackendError("this backend belongs to an engine already; make one for each")
+        self._blocks = Blocks(self.cores + 1)
+        self.pool.open()
+        self._lanes = [_Lane(self, self._blocks, number) for number in range(self.cores + 1)]
+        for lane in self._lanes:
+            host.add(lane)
+
+    def close(self) -> None:
+        """Shut down the executor, if it was made here; end its processes that have not let go of a kernel."""
+        self.pool.close([int(lane.control[PROCESS]) for lane in self._lanes if lane.is_waiting])
+        if self._blocks is not None:
+            self._blocks.close()
+
+    def alerts(self) -> list[str]:
+        """Return what is to be known of it."""
+        if any(not lane.sees_orders for lane in self._lanes):
+            return ["the executor computes on other hosts: a cancelled job ends with the chunks in hand"]
+        return [self.pool.error] if self.pool.error else []
+
+    def sent(self, computation: Computation) -> Sent:
+        """Return how a computation is sent."""
+        with self._lock:
+            found = self._sent.get(computation)
+            if found is None:
+                found = self._sent[computation] = Sent(computation, attests=self._attests, most_bytes=self.chunk_bytes)
+            return found
+
+
+class _Lane:
+    place = "executor"
+    writes_in_place = False
+
+    def __init__(self, backend: ExecutorBackend, blocks: Blocks, number: int) -> None:
+        self._backend = backend
+        self._pool = backend.pool
+        self._at = blocks.place(number)
+        self.control = blocks.block(number)
+        self.sees_orders = True
+        self.is_waiting = False
+        self._order: Future[None] = concurrent.futures.Future()
+
+    def compute(self, chunk: Chunk) -> tuple[int, float]:
+        """Have the executor compute a chunk; see `bgsim.backends.base.Lane`."""
+        self._order = concurrent.futures.Future()
+        sent = self._backend.sent(chunk.computation)
+        task = sent.task(chunk, self.place)
+        try:
+            with self._backend.turnstile.passing(alone=chunk.alone):
+                reply = self._answer(task) if self.control[ORDER] == GO else None
+        except ChunkLostError as error:
+            raise sent.lost(self.place, error) from error
+        if reply is None:
+            return 0, 0.0
+        self.sees_orders = reply.sees_orders
+        return sent.take(task, chunk, reply, self)
+
+    def _answer(self, task: Task) -> Reply | None:
+        """Return the reply to a task; None if an order came before it had begun."""
+        begun, was_sent = self._pool.begun(), False
+        try:
+            if not self._is_before_order(begun.greeting):
+                return None
+            begun.greeting.result()
+            future = begun.executor.submit(compute_at, task, self._at)
+            self.is_waiting = was_sent = True
+            if not self._is_before_order(future) and future.cancel():
+                return None
+            reply: Reply = future.result()
+        except concurrent.futures.BrokenExecutor as error:
+            self._pool.replace(begun, error)
+            why, source = f"a process of the executor has ended ({text_of(error)})", f"executor {begun.number}"
+            raise ChunkLostError(why, source, blames=was_sent) from error
+        except Exception as error:  # such as: shut down by its owner; cannot pickle, or import bgsim there
+            raise BackendError(
+                f"the executor does not compute chunks: {type(error).__name__}: {text_of(error)}"
+            ) from error
+        finally:
+            self.is_waiting = False
+        return reply
+
+    def _is_before_order(self, future: Future[Any]) -> bool:
+        """Wait for a future or an order; tell whether the future is done."""
+        concurrent.futures.wait((future, self._order), return_when=concurrent.futures.FIRST_COMPLETED)
+        return future.done()
+
+    def ordered(self) -> None:
+        """Take back what has not begun; the kernel reads the control block itself."""
+        if not self._order.done():
+            self._order.set_result(None)

@@ -1,0 +1,267 @@
+"""What runs in another process: it makes a simulation again, compiles it once, and computes chunks.
+
+`compute` is called with a `Task` by whatever carries it there, an executor or Dask, and returns a `Reply`. The tasks of
+one run share a `_Program`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from bgsim.backends.attestation import digest_of, disagreements, this_environment
+from bgsim.control import DONE, FRACTION, PROCESS
+from bgsim.errors import SimulationChangedError, text_of
+from bgsim.logs import JobLog
+from bgsim.streams import stream_key
+from bgsim.threads.locks import Lock
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bgsim.control import Control
+    from bgsim.kernels.plain import ChunkRunner
+
+_MOST_PROGRAMS = 16
+"""Are kept, those used last."""
+
+Refusal: TypeAlias = Literal["", "unknown", "missing", "code", "versions"]
+"""Why nothing is computed: the payload was left out and is not known; it cannot be made of it; the name is that of
+other code; the versions differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A chunk on its way to another process.
+
+    Attributes
+    ----------
+    key : str
+        Names the simulation and its parameters.
+    payload : bytes
+        Both, pickled; empty where they are known already.
+    fingerprint : str
+        What the simulation's has to be; empty if the payload has the code itself.
+    seed, first, count : int
+    probes : tuple of int
+        Replicates whose hash is wanted; empty where the process is trusted.
+    environment : mapping of str to str
+        What versions have to agree with, if there are probes.
+    job_id : str
+        Of what is logged.
+    """
+
+    key: str
+    payload: bytes
+    fingerprint: str
+    seed: int
+    first: int
+    count: int
+    probes: tuple[int, ...]
+    environment: Mapping[str, str]
+    job_id: str
+
+
+@dataclass(slots=True)
+class Reply:
+    """What came of it.
+
+    Attributes
+    ----------
+    process : int
+        The id of the process.
+    sees_orders : bool
+        Whether an order reaches the kernel.
+    done : int
+    elapsed_s : float
+        In the kernel.
+    columns : tuple of ndarray
+        Of the replicates that are done.
+    error : bytes
+        What the simulation raised, pickled; empty if it did not.
+    digest : bytes
+        The hash of the probes; empty for none.
+    refusal : str
+    why : str
+        In words, for a refusal.
+    environment : mapping of str to str
+        Of this process, if it was to be attested.
+    records : list of dict
+        Attributes of what was logged, by plain simulations.
+    """
+
+    process: int = field(default_factory=os.getpid)
+    sees_orders: bool = True
+    done: int = 0
+    elapsed_s: float = 0.0
+    columns: tuple[NDArray[Any], ...] = ()
+    error: bytes = b""
+    digest: bytes = b""
+    refusal: Refusal = ""
+    why: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _RefusedError(Exception):
+    def __init__(self, refusal: Refusal, why: str = "") -> None:
+        super().__init__(refusal, why)
+        self.refusal = refusal
+        self.why = why
+
+
+def compute(task: Task, control: Control) -> Reply:
+    """Compute a chunk; in any thread.
+
+    Parameters
+    ----------
+    task : Task
+    control : Control
+        Of this chunk alone.
+    """
+    control[PROCESS] = os.getpid()
+    reply = Reply()
+    if task.probes:
+        reply.environment = this_environment()
+    program = _program(task.key)
+    try:
+        program.make(task)
+        if task.probes:
+            digest = program.digest(task, control)
+            if digest is None:
+                return reply  # an order came first
+            reply.digest = digest
+    except _RefusedError as refused:
+        reply.refusal, reply.why = refused.refusal, refused.why
+    else:
+        program.compute(task, control, reply)
+    return reply
+
+
+def begin() -> None:
+    """Do what comes before the first task of a process: Ctrl-C in its terminal is the parent's to act on."""
+    if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Program:
+    """A simulation with parameters in this process; for any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # guards what follows; held while it is made, for others need the same
+        self._simulation: Any = None
+        self._parameters: Any = None
+        self._runner: ChunkRunner | None = None
+        self._digests: dict[tuple[int, tuple[int, ...]], bytes] = {}
+
+    def make(self, task: Task) -> None:
+        """Make it ready, or refuse."""
+        if task.probes and (differ := disagreements(task.environment, this_environment())):
+            raise _RefusedError("versions", ", ".join(differ))
+        with self._lock:
+            if self._runner is not None:
+                return
+            if not task.payload:
+                raise _RefusedError("unknown")
+            try:
+                self._simulation, self._parameters = pickle.loads(task.payload)
+            except Exception as error:
+                raise _RefusedError("missing", f"{type(error).__name__}: {text_of(error)}") from error
+            revision = self._simulation.revision()
+            if task.fingerprint and revision.identity.fingerprint != task.fingerprint:
+                raise _RefusedError("code")
+            self._runner = self._simulation.prepare(self._parameters, revision)
+
+    def digest(self, task: Task, control: Control) -> bytes | None:
+        """Return the hash of the probes, which are computed once; None if an order came first."""
+        key = task.seed, task.probes
+        with self._lock:
+            found = self._digests.get(key)
+            if found is None:
+                columns = self._simulation.new_columns(self._parameters, len(task.probes))
+                found = digest_of(lambda first, rows: self._run(task.seed, first, rows, control), columns, task.probes)
+                if found is not None:
+                    control[DONE] = control[FRACTION] = 0
+                    self._digests[key] = found
+            return found
+
+    def compute(self, task: Task, control: Control, reply: Reply) -> None:
+        """Compute a chunk of it."""
+        columns = self._simulation.new_columns(self._parameters, task.count)
+        log = None if self._simulation.compiles else JobLog(task.job_id)
+        began = time.perf_counter()
+        try:
+            if log is None:
+                reply.done = self._run(task.seed, task.first, columns, control)
+            else:
+                context = contextvars.copy_context()
+                context.run(log.enter)
+                reply.done = context.run(self._run, task.seed, task.first, columns, control)
+        except BaseException as error:  # whatever it is, the job's caller gets it
+            reply.done = 0 if isinstance(error, SimulationChangedError) else int(control[DONE])
+            reply.error = pickled_error(error)
+        reply.elapsed_s = time.perf_counter() - began
+        reply.columns = tuple(column[: reply.done] for column in columns)
+        if log is not None:
+            reply.records = [_plain(record) for record in log.records]
+
+    def _run(self, seed: int, first: int, columns: tuple[NDArray[Any], ...], control: Control) -> int:
+        assert self._runner is not None
+        stream = _stream() if self._simulation.compiles else None
+        return self._runner(stream, stream_key(seed), first, columns, control)
+
+
+_lock = Lock()
+_programs: OrderedDict[str, _Program] = OrderedDict()
+_threads = threading.local()
+
+
+def _program(key: str) -> _Program:
+    with _lock:
+        found = _programs.pop(key, None) or _Program()
+        _programs[key] = found
+        while len(_programs) > _MOST_PROGRAMS:
+            _programs.popitem(last=False)
+        return found
+
+
+def _stream() -> Any:
+    from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
+
+    found = getattr(_threads, "stream", None)
+    if found is None:
+        found = _threads.stream = WorkerStream()
+    return found
+
+
+def pickled_error(error: BaseException) -> bytes:
+    """Return what a simulation raised so that another process can read it, with where that was as a note."""
+    where = f"raised in process {os.getpid()}:\n{''.join(traceback.format_exception(error))}"
+    error.add_note(where)
+    try:
+        found = pickle.dumps(error)
+        pickle.loads(found)
+    except Exception:  # of the error's own class
+        stand_in = RuntimeError(f"{type(error).__name__}: {text_of(error)}")
+        stand_in.add_note(where)
+        found = pickle.dumps(stand_in)
+    return found
+
+
+def _plain(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the attributes of a record that any process can read."""
+    found = {name: value for name, value in vars(record).items() if isinstance(value, str | int | float)}
+    if record.exc_info and not record.exc_text:
+        found["exc_text"] = logging.Formatter().formatException(record.exc_info)
+    return found | {"msg": record.getMessage(), "args": None, "exc_info": None}

@@ -1,0 +1,179 @@
+"""How a computation goes to other processes: the task that a chunk becomes, and what is made of the reply."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from typing import TYPE_CHECKING
+
+from bgsim.backends import shipping
+from bgsim.backends.attestation import described, digest_of, probe_indices, this_environment
+from bgsim.backends.base import ChunkFailedError, ChunkLostError, ShutOutError
+from bgsim.backends.remote import Task
+from bgsim.control import DONE, FRACTION
+from bgsim.errors import ChunkTooLargeError
+from bgsim.threads.locks import Lock
+
+if TYPE_CHECKING:
+    from bgsim.backends.base import Chunk, Computation, Lane
+    from bgsim.backends.remote import Reply
+    from bgsim.backends.shipping import Shipment
+    from bgsim.control import Control
+
+logger = logging.getLogger("bgsim.engine")
+
+_SMALL_PAYLOAD = 2**14
+"""Bytes that go with every chunk; a larger payload is left out where a process has answered to it before."""
+
+_MOST_UNATTESTED = 3
+"""If so many processes are lost and none has answered yet, probes are left out: one of them may be the reason."""
+
+
+class Sent:
+    """One computation, for the lanes of a backend. Any thread may call.
+
+    A process attests with its first chunk: it computes the probes before that, and the engine's process does so when
+    the reply is there. So a replicate that ends its process never ends the engine's.
+
+    Parameters
+    ----------
+    computation : Computation
+        That has its runner.
+    attests : bool
+        Whether other processes have to agree on probes.
+    most_bytes : int
+        The most that the rows of a chunk may take.
+
+    Raises
+    ------
+    ChunkTooLargeError
+        If one row takes more.
+    """
+
+    def __init__(self, computation: Computation, *, attests: bool, most_bytes: int) -> None:
+        self._computation = computation
+        self._lock = Lock()  # guards the shipment and the digest, and is held while one is made: others need the same
+        self._shipment: Shipment | None = None
+        self._digest: bytes | None = None
+        self._known_at: set[str] = set()
+        self._has_answer = False
+        self._lost: set[str] = set()
+        self._probes = probe_indices(computation.fingerprint, computation.replicates) if attests else ()
+        row_bytes = sum(column.nbytes for column in computation.simulation.new_columns(computation.parameters, 1))
+        if row_bytes > most_bytes:
+            raise ChunkTooLargeError(
+                f"one replicate of {computation.simulation.name} has {row_bytes:,} bytes of outputs, and the backend "
+                f"sends {most_bytes:,} at a time: give it a larger max_chunk_bytes, or have the simulation return less"
+            )
+
+    def task(self, chunk: Chunk, place: str) -> Task:
+        """Return the task of a chunk, for a place.
+
+        Raises
+        ------
+        ShippingError
+        """
+        computation = self._computation
+        with self._lock:
+            if self._shipment is None:
+                self._shipment = shipping.by_name(computation) or shipping.by_value(computation)
+            shipment, probes = self._shipment, self._probes
+            leaves_out = len(shipment.payload) > _SMALL_PAYLOAD and place in self._known_at
+        return Task(
+            shipment.key,
+            b"" if leaves_out else shipment.payload,
+            shipment.fingerprint,
+            computation.seed,
+            chunk.first,
+            chunk.count,
+            probes,
+            this_environment() if probes else {},
+            computation.log.job_id if computation.log is not None else "",
+        )
+
+    def lost(self, place: str, error: ChunkLostError) -> ChunkLostError:
+        """Return a loss as it is to be counted: while no process has survived the probes, one of them may be why."""
+        with self._lock:
+            self._known_at.discard(place)
+            if self._has_answer or not self._probes or not error.blames:
+                return error
+            self._lost.add(error.source)
+            if len(self._lost) >= _MOST_UNATTESTED:
+                self._probes = ()
+                logger.warning(
+                    "%s: %d processes ended before they answered; others compute it without being attested",
+                    self._computation.simulation.name, len(self._lost),
+                )  # fmt: skip
+        return ChunkLostError(str(error), error.source, blames=False)
+
+    def take(self, task: Task, chunk: Chunk, reply: Reply, lane: Lane) -> tuple[int, float]:
+        """Take what came of a chunk; returns and raises as `Lane.compute`."""
+        for attributes in reply.records:
+            self._log(attributes, is_from_here=reply.process == os.getpid())
+        if reply.refusal:
+            self._take_refusal(task, reply, lane.place)
+            return 0, 0.0
+        if task.probes and not self._agrees(reply, lane.control):
+            return 0, 0.0
+        with self._lock:
+            self._has_answer = True
+            self._known_at.add(lane.place)
+        for column, rows in zip(chunk.columns, reply.columns, strict=True):
+            column[: reply.done] = rows
+        if reply.error:
+            raise ChunkFailedError(reply.done, pickle.loads(reply.error))
+        return reply.done, reply.elapsed_s
+
+    def _agrees(self, reply: Reply, control: Control) -> bool:
+        """Tell whether a process computes the same bits; False also if an order came first."""
+        if not reply.digest:
+            return False
+        with self._lock:
+            if self._digest is None:
+                self._digest = self._digest_here(control)
+            if self._digest is None:
+                return False
+        if self._digest != reply.digest:
+            name = self._computation.simulation.name
+            raise ShutOutError(f"it computes other bits of {name} than this process: {_both(reply)}")
+        return True
+
+    def _digest_here(self, control: Control) -> bytes | None:
+        computation = self._computation
+        from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
+
+        runner, stream = computation.runner, WorkerStream() if computation.compiles else None
+        assert runner is not None
+        columns = computation.simulation.new_columns(computation.parameters, len(self._probes))
+        found = digest_of(
+            lambda first, rows: runner(stream, computation.stream_key, first, rows, control), columns, self._probes
+        )
+        control[DONE] = control[FRACTION] = 0
+        return found
+
+    def _take_refusal(self, task: Task, reply: Reply, place: str) -> None:
+        """Send the code itself next, if its name does not do; else shut the place out."""
+        computation = self._computation
+        with self._lock:
+            self._known_at.discard(place)
+            is_latest = self._shipment is None or self._shipment.key == task.key
+            if reply.refusal == "unknown" or not is_latest:
+                return  # the next task has the payload; or it travels by value by now
+            if reply.refusal == "versions":
+                raise ShutOutError(f"it has other versions than this process of {reply.why}: {_both(reply)}")
+            why = " (there it is other code)" if reply.refusal == "code" else f" ({reply.why})"
+            if not task.fingerprint:
+                raise ShutOutError(f"it cannot make {computation.simulation.name} of its code{why}")
+            self._shipment = shipping.by_value(computation, why)
+
+    def _log(self, attributes: dict[str, object], *, is_from_here: bool) -> None:
+        record, log = logging.makeLogRecord(attributes), self._computation.log
+        if log is not None:
+            log.records.append(record)
+        if not is_from_here:
+            logging.getLogger(record.name).handle(record)
+
+
+def _both(reply: Reply) -> str:
+    return f"there {described(reply.environment)}; here {described(this_environment())}"

@@ -1,0 +1,90 @@
+"""The lanes of this process: a kernel runs in the worker's own thread."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from bgsim import control as block
+
+if TYPE_CHECKING:
+    from bgsim.backends.base import Chunk, Computation, Host
+    from bgsim.kernels.stream import WorkerStream
+
+
+class ThreadBackend:
+    """The threads of this process, each a lane.
+
+    Parameters
+    ----------
+    workers : int
+    chunk_s : float
+        How long a chunk should take.
+    """
+
+    name = "threads"
+    is_here = True
+    chunk_bytes = sys.maxsize
+
+    def __init__(self, workers: int, chunk_s: float) -> None:
+        self.cores = workers
+        self.chunk_s = chunk_s
+
+    def open(self, host: Host) -> None:
+        """Add the lanes."""
+        for _ in range(self.cores):
+            host.add(ThreadLane())
+
+    def close(self) -> None:
+        """Do nothing: the lanes are the workers' own threads."""
+
+    def alerts(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+
+class ThreadLane:
+    """Computes in the thread that calls it, in this process.
+
+    Attributes
+    ----------
+    control : Control
+        The kernel reads it with atomic loads.
+    """
+
+    place = ""
+    writes_in_place = sees_orders = True
+
+    def __init__(self) -> None:
+        self.control = block.new_control_block()
+        self._stream: WorkerStream | None = None
+
+    def compute(self, chunk: Chunk) -> tuple[int, float]:
+        """Run the kernel over a chunk; see `bgsim.backends.base.Lane`."""
+        computation = chunk.computation
+        runner = computation.runner
+        assert runner is not None
+        if self._stream is None and computation.compiles:
+            from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
+
+            self._stream = WorkerStream()
+        arguments = (self._stream, computation.stream_key, chunk.first, chunk.columns, self.control)
+        began = time.perf_counter()
+        if computation.compiles:
+            count = runner(*arguments)
+        else:
+            assert computation.context is not None
+            count = computation.context.copy().run(_run_logged, computation, arguments)
+        return count, time.perf_counter() - began
+
+    def ordered(self) -> None:
+        """Do nothing: the kernel reads the control block itself."""
+
+
+def _run_logged(computation: Computation, arguments: tuple[Any, ...]) -> int:
+    """Run a chunk of plain Python in the context of the job's submission, with its log records kept."""
+    assert computation.runner is not None
+    assert computation.log is not None
+    computation.log.enter()
+    return computation.runner(*arguments)

@@ -1,0 +1,95 @@
+"""The rows of a run that no worker has, and which of them were lost before with what computed them.
+
+A chunk that is lost is computed again. One that was lost three times is *suspect*: it is computed with nothing beside
+it, so that it alone can be blamed, and halved each time that it is lost, until one replicate is left.
+"""
+
+from __future__ import annotations
+
+import bisect
+from typing import NamedTuple
+
+BEFORE_SUSPECT = 3
+"""How many times a chunk is lost before it is halved."""
+
+
+class _Lost(NamedTuple):
+    first: int
+    stop: int
+    times: int
+
+
+class Pending:
+    """Ranges of rows, the lowest first. The engine's lock guards it."""
+
+    __slots__ = ("_lost", "_ranges")
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []  # sorted, and apart
+        self._lost: list[_Lost] = []  # apart, in any order: there are few
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    @property
+    def first(self) -> int:
+        """The lowest row; there has to be one."""
+        return self._ranges[0][0]
+
+    def has(self, target: int) -> bool:
+        """Tell whether there is one of the first `target` rows."""
+        return bool(self._ranges) and self._ranges[0][0] < target
+
+    def count(self, target: int) -> int:
+        """Return how many of the first `target` rows there are."""
+        return sum([min(stop, target) - first for first, stop in self._ranges if first < target])
+
+    def add(self, first: int, stop: int) -> None:
+        """Put a range in, joined with the one that follows it."""
+        index = bisect.bisect(self._ranges, (first, stop))
+        if index < len(self._ranges) and self._ranges[index][0] == stop:
+            stop = self._ranges.pop(index)[1]
+        self._ranges.insert(index, (first, stop))
+
+    def take(self, most: int) -> tuple[int, int, bool]:
+        """Take rows off the lowest range, at most so many.
+
+        Returns
+        -------
+        (int, int, bool)
+            The first row, the one after the last, and whether the chunk is suspect.
+        """
+        first, stop = self._ranges[0]
+        end, is_suspect = min(first + most, stop), False
+        for lost in self._lost:
+            if lost.first <= first < lost.stop:
+                end, is_suspect = min(lost.stop, stop), lost.times >= BEFORE_SUSPECT
+                break
+            if first < lost.first < end:
+                end = lost.first
+        if end == stop:
+            self._ranges.pop(0)
+        else:
+            self._ranges[0] = (end, stop)
+        return first, end, is_suspect
+
+    def lose(self, first: int, stop: int, *, was_alone: bool) -> bool:
+        """Note that a chunk, which was put in again, was lost; return whether its one row is to blame for that."""
+        times = 1 + max((lost.times for lost in self._lost if lost.first <= first < lost.stop), default=0)
+        self.computed(first, stop)
+        if times <= BEFORE_SUSPECT and not was_alone:
+            self._lost.append(_Lost(first, stop, times))
+        elif stop - first > 1:
+            middle = (first + stop) // 2
+            self._lost += [_Lost(first, middle, BEFORE_SUSPECT), _Lost(middle, stop, BEFORE_SUSPECT)]
+        elif not was_alone:
+            self._lost.append(_Lost(first, stop, times))
+        return was_alone and stop - first == 1
+
+    def computed(self, first: int, stop: int) -> None:
+        """Note that rows are computed: they have ended nothing."""
+        if not self._lost:
+            return
+        before = [lost._replace(stop=min(lost.stop, first)) for lost in self._lost if lost.first < first]
+        after = [lost._replace(first=max(lost.first, stop)) for lost in self._lost if lost.stop > stop]
+        self._lost = [*before, *after]
