@@ -91,10 +91,17 @@ class TaskChooser:
                     return worker.prepare, run
             elif run.has_pending and worker.computes(run):
                 return worker.compute, self._batch(worker, run, [other for _, other in found[number + 1 :]], now)
-            elif run.has_pending and self._state.backend_error is not None and not run.workers:
-                run.workers[worker] = None
+            elif run.has_pending and self._leave(worker, run):
                 return worker.refuse, run
         return None
+
+    def _leave(self, worker: Worker, run: Run) -> bool:
+        """Leave a run to a worker that computes it, or tell that none will: the backend computes nothing more."""
+        if self._state.backend_error is not None and not run.workers:
+            run.workers[worker] = None
+            return True
+        wake_worker(self._state, run)  # this one may have been woken for it, and has prepared it
+        return False
 
     def _by_urgency(self, now: float) -> list[tuple[tuple[int, int, int], Run | None]]:
         """Return the runs, and None for the next call, the most urgent first.
