@@ -274,6 +274,12 @@ def text_of(error: BaseException) -> str:
         return f"a text that cannot be made ({type(unreadable).__name__})"
 
 
+def short_text(error: BaseException, most: int = 300) -> str:
+    """Return the class and the text of an exception, cut to `most` characters: others' errors may quote anything."""
+    text = f"{type(error).__name__}: {text_of(error)}"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def start_thread(thread: threading.Thread) -> None:
     """Start a thread.
 

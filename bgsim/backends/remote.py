@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bgsim.backends.attestation import digest_of, disagreements, this_environment
 from bgsim.control import DONE, FRACTION, PROCESS
-from bgsim.errors import SimulationChangedError, text_of
+from bgsim.errors import SimulationChangedError, short_text, text_of
 from bgsim.logs import JobLog
 from bgsim.streams import stream_key
 from bgsim.threads.locks import Lock
@@ -174,10 +174,7 @@ class _Program:
                 return
             if not task.payload:
                 raise _RefusedError("unknown")
-            try:
-                self._simulation, self._parameters = pickle.loads(task.payload)
-            except Exception as error:
-                raise _RefusedError("missing", f"{type(error).__name__}: {text_of(error)}") from error
+            self._simulation, self._parameters = _loaded(task.payload)
             revision = self._simulation.revision()
             if task.fingerprint and revision.identity.fingerprint != task.fingerprint:
                 raise _RefusedError("code")
@@ -220,6 +217,17 @@ class _Program:
         assert self._runner is not None
         stream = _stream() if self._simulation.compiles else None
         return self._runner(stream, stream_key(seed), first, columns, control)
+
+
+def _loaded(payload: bytes) -> Any:
+    for is_last in (False, False, True):
+        try:
+            return pickle.loads(payload)
+        except Exception as error:  # of a module that it imports, too
+            if isinstance(error, SystemError) and not is_last:
+                continue  # CPython 3.11 has it when two threads parse code at once
+            raise _RefusedError("missing", short_text(error)) from error
+    return None
 
 
 _lock = Lock()

@@ -13,9 +13,10 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import ShippingError, text_of
+from bgsim.errors import ShippingError, short_text
 from bgsim.identity.ownership import Ownership, own_modules
 from bgsim.threads.locks import Lock
 
@@ -81,7 +82,7 @@ def by_value(computation: Computation, why: str = "") -> Shipment:
             cloudpickle.CloudPickler(file).dump(_content(computation))
     except Exception as error:
         raise ShippingError(
-            f"{name} cannot be sent to another process{why}: {type(error).__name__}: {text_of(error)}. Put it into a "
+            f"{name} cannot be sent to another process{why}: {short_text(error)}. Put it into a "
             "module that the workers import, or keep what cannot be pickled out of its globals"
         ) from error
     return Shipment(file.getvalue(), "")
@@ -116,6 +117,8 @@ def _kept_by_value(cloudpickle: Any, module: str) -> Iterator[None]:
 
 
 def _is_own(ownership: Ownership, name: str, module: Any) -> bool:
-    if name.partition(".")[0] == "bgsim" or not isinstance(getattr(module, "__file__", None), str):
+    if not isinstance(module, ModuleType) or name.partition(".")[0] == "bgsim":
+        return False  # others put anything into `sys.modules`
+    if not isinstance(getattr(module, "__file__", None), str):
         return False
     return ownership.installed(name) is None
