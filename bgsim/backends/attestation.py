@@ -10,12 +10,15 @@ import functools
 import hashlib
 import platform
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+Digest: TypeAlias = tuple[bytes, ...]
+"""A hash of each probe; empty for one that raised."""
 
 MUST_AGREE = ("python", "bgsim", "numpy", "numba", "llvmlite")
 """What a worker must have the same versions of."""
@@ -66,8 +69,8 @@ def digest_of(
     compute: Callable[[int, tuple[NDArray[Any], ...]], int],
     columns: tuple[NDArray[Any], ...],
     indices: Sequence[int],
-) -> bytes | None:
-    """Return the hash of some replicates; None if an order came first.
+) -> Digest | None:
+    """Return a hash of each of some replicates; None if an order came first.
 
     Parameters
     ----------
@@ -79,15 +82,21 @@ def digest_of(
 
     Notes
     -----
-    That a replicate raises is a part of it: the run will fail with that one.
+    One that raises has none: it may not do so the next time, as where a file was not there yet.
     """
-    found = hashlib.sha256()
+    found = []
     for row, index in enumerate(indices):
+        rows = tuple(column[row : row + 1] for column in columns)
         try:
-            if not compute(index, tuple(column[row : row + 1] for column in columns)):
+            if not compute(index, rows):
                 return None
-        except Exception as error:
-            found.update(type(error).__name__.encode())
-    for column in columns:
-        found.update(column.tobytes())
-    return found.digest()
+        except Exception:
+            found.append(b"")
+        else:
+            found.append(hashlib.sha256(b"".join([one.tobytes() for one in rows])).digest())
+    return tuple(found)
+
+
+def agree(mine: Digest, other: Digest) -> bool:
+    """Tell whether two processes have computed the same bits of all replicates that raised in neither."""
+    return all(a == b for a, b in zip(mine, other, strict=True) if a and b)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bgsim.backends.attestation import digest_of, disagreements, this_environment
-from bgsim.control import DONE, FRACTION, PROCESS
+from bgsim.control import DONE, FRACTION, PROBING, PROCESS
 from bgsim.errors import SimulationChangedError, short_text, text_of
 from bgsim.logs import JobLog
 from bgsim.streams import stream_key
@@ -30,6 +30,7 @@ from bgsim.threads.locks import Lock
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bgsim.backends.attestation import Digest
     from bgsim.control import Control
     from bgsim.kernels.plain import ChunkRunner
 
@@ -90,8 +91,8 @@ class Reply:
         Of the replicates that are done.
     error : bytes
         What the simulation raised, pickled; empty if it did not.
-    digest : bytes
-        The hash of the probes; empty for none.
+    digest : tuple of bytes
+        The hash of each probe; empty for none.
     refusal : str
     why : str
         In words, for a refusal.
@@ -107,7 +108,7 @@ class Reply:
     elapsed_s: float = 0.0
     columns: tuple[NDArray[Any], ...] = ()
     error: bytes = b""
-    digest: bytes = b""
+    digest: Digest = ()
     refusal: Refusal = ""
     why: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -163,7 +164,7 @@ class _Program:
         self._simulation: Any = None
         self._parameters: Any = None
         self._runner: ChunkRunner | None = None
-        self._digests: dict[tuple[int, tuple[int, ...]], bytes] = {}
+        self._digests: dict[tuple[int, tuple[int, ...]], Digest] = {}
 
     def make(self, task: Task) -> None:
         """Make it ready, or refuse."""
@@ -180,16 +181,17 @@ class _Program:
                 raise _RefusedError("code")
             self._runner = self._simulation.prepare(self._parameters, revision)
 
-    def digest(self, task: Task, control: Control) -> bytes | None:
+    def digest(self, task: Task, control: Control) -> Digest | None:
         """Return the hash of the probes, which are computed once; None if an order came first."""
         key = task.seed, task.probes
         with self._lock:
             found = self._digests.get(key)
             if found is None:
+                control[PROBING] = 1
                 columns = self._simulation.new_columns(self._parameters, len(task.probes))
                 found = digest_of(lambda first, rows: self._run(task.seed, first, rows, control), columns, task.probes)
+                control[DONE] = control[FRACTION] = control[PROBING] = 0
                 if found is not None:
-                    control[DONE] = control[FRACTION] = 0
                     self._digests[key] = found
             return found
 

@@ -8,14 +8,15 @@ import pickle
 from typing import TYPE_CHECKING
 
 from bgsim.backends import shipping
-from bgsim.backends.attestation import described, digest_of, probe_indices, this_environment
+from bgsim.backends.attestation import agree, described, digest_of, probe_indices, this_environment
 from bgsim.backends.base import ChunkFailedError, ChunkLostError, ShutOutError
 from bgsim.backends.remote import Task
-from bgsim.control import DONE, FRACTION
+from bgsim.control import DONE, FRACTION, PROBING
 from bgsim.errors import ChunkTooLargeError
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
+    from bgsim.backends.attestation import Digest
     from bgsim.backends.base import Chunk, Computation, Lane
     from bgsim.backends.remote import Reply
     from bgsim.backends.shipping import Shipment
@@ -55,7 +56,7 @@ class Sent:
         self._computation = computation
         self._lock = Lock()  # guards the shipment and the digest, and is held while one is made: others need the same
         self._shipment: Shipment | None = None
-        self._digest: bytes | None = None
+        self._digest: Digest | None = None
         self._known_at: set[str] = set()
         self._has_answer = False
         self._lost: set[str] = set()
@@ -96,7 +97,7 @@ class Sent:
         """Return a loss as it is to be counted: while no process has survived the probes, one of them may be why."""
         with self._lock:
             self._known_at.discard(place)
-            if self._has_answer or not self._probes or not error.blames:
+            if self._has_answer or not self._probes or not error.blames or error.at is not None:
                 return error
             self._lost.add(error.source)
             if len(self._lost) >= _MOST_UNATTESTED:
@@ -134,22 +135,23 @@ class Sent:
                 self._digest = self._digest_here(control)
             if self._digest is None:
                 return False
-        if self._digest != reply.digest:
+        if not agree(self._digest, reply.digest):
             name = self._computation.simulation.name
             raise ShutOutError(f"it computes other bits of {name} than this process: {_both(reply)}")
         return True
 
-    def _digest_here(self, control: Control) -> bytes | None:
+    def _digest_here(self, control: Control) -> Digest | None:
         computation = self._computation
         from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
 
         runner, stream = computation.runner, WorkerStream() if computation.compiles else None
         assert runner is not None
         columns = computation.simulation.new_columns(computation.parameters, len(self._probes))
+        control[PROBING] = 1
         found = digest_of(
             lambda first, rows: runner(stream, computation.stream_key, first, rows, control), columns, self._probes
         )
-        control[DONE] = control[FRACTION] = 0
+        control[DONE] = control[FRACTION] = control[PROBING] = 0
         return found
 
     def _take_refusal(self, task: Task, reply: Reply, place: str) -> None:

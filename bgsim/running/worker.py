@@ -209,7 +209,8 @@ class Worker:
 
     def progress(self) -> tuple[int, float]:
         """Return the replicates done in this chunk, and the fraction of the one in hand."""
-        return int(self.control[block.DONE]), float(self.control[block.FRACTION]) / block.FRACTION_UNIT
+        done = 0 if self.control[block.PROBING] else int(self.control[block.DONE])
+        return done, float(self.control[block.FRACTION]) / block.FRACTION_UNIT
 
     def reset(self) -> None:
         """Clear the control block for a new batch, before any order."""
@@ -251,7 +252,7 @@ class Worker:
                 if number >= self.limit:
                     break
                 if number:
-                    self.control[block.DONE] = self.control[block.FRACTION] = 0
+                    self.control[block.DONE] = self.control[block.FRACTION] = self.control[block.PROBING] = 0
                 self._compute_one(run, chunk, done)
         except BaseException:
             self._tasks.computed(self, _with_the_rest(batch, done))
