@@ -221,12 +221,15 @@ class ChunkLostError(Exception):
         Names what is gone: chunks that were lost with it have the same.
     blames : bool
         Whether the chunk may be what ended it.
+    at : int or None
+        Which replicate of the chunk was in hand, counted from its first; None if that is not known.
     """
 
-    def __init__(self, why: str, source: str, *, blames: bool = True) -> None:
+    def __init__(self, why: str, source: str, *, blames: bool = True, at: int | None = None) -> None:
         super().__init__(why)
         self.source = source
         self.blames = blames
+        self.at = at
 
 
 class ChunkFailedError(Exception):

@@ -12,7 +12,7 @@ from bgsim.backends.pool import Pool, another_like, compute_at, processes
 from bgsim.backends.sending import Sent
 from bgsim.backends.turnstile import Turnstile
 from bgsim.checks import check_integer, check_number, check_word, refused
-from bgsim.control import GO, ORDER, PROCESS
+from bgsim.control import DONE, GO, ORDER, PROBING, PROCESS
 from bgsim.errors import BackendError, text_of
 from bgsim.threads.cores import cores
 from bgsim.threads.locks import Lock
@@ -92,6 +92,7 @@ class ExecutorBackend:
         self.turnstile = Turnstile()
         self._lock = Lock()  # guards what is sent
         self._sent: weakref.WeakKeyDictionary[Computation, Sent] = weakref.WeakKeyDictionary()
+        self.shares_blocks = False  # seen of a process: then one that has not written to its block has not begun
         self._blocks: Blocks | None = None
         self._lanes: list[_Lane] = []
 
@@ -152,6 +153,7 @@ class _Lane:
         if reply is None:
             return 0, 0.0
         self.sees_orders = reply.sees_orders
+        self._backend.shares_blocks = self._backend.shares_blocks or reply.sees_orders
         return sent.take(task, chunk, reply, self)
 
     def _answer(self, task: Task) -> Reply | None:
@@ -161,6 +163,7 @@ class _Lane:
             if not self._is_before_order(begun.greeting):
                 return None
             begun.greeting.result()
+            self.control[PROCESS] = 0
             future = begun.executor.submit(compute_at, task, self._at)
             self.is_waiting = was_sent = True
             if not self._is_before_order(future) and future.cancel():
@@ -169,7 +172,7 @@ class _Lane:
         except concurrent.futures.BrokenExecutor as error:
             self._pool.replace(begun, error)
             why, source = f"a process of the executor has ended ({text_of(error)})", f"executor {begun.number}"
-            raise ChunkLostError(why, source, blames=was_sent) from error
+            raise self._lost(why, source, was_sent=was_sent) from error
         except Exception as error:  # such as: shut down by its owner; cannot pickle, or import bgsim there
             raise BackendError(
                 f"the executor does not compute chunks: {type(error).__name__}: {text_of(error)}"
@@ -177,6 +180,13 @@ class _Lane:
         finally:
             self.is_waiting = False
         return reply
+
+    def _lost(self, why: str, source: str, *, was_sent: bool) -> ChunkLostError:
+        """Return a loss, with the replicate in hand where its process has written that down."""
+        has_begun = bool(self.control[PROCESS])
+        blames = was_sent and (has_begun or not self._backend.shares_blocks)
+        is_known = has_begun and not self.control[PROBING]
+        return ChunkLostError(why, source, blames=blames, at=int(self.control[DONE]) if is_known else None)
 
     def _is_before_order(self, future: Future[Any]) -> bool:
         """Wait for a future or an order; tell whether the future is done."""

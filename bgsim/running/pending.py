@@ -73,8 +73,16 @@ class Pending:
             self._ranges[0] = (end, stop)
         return first, end, is_suspect
 
-    def lose(self, first: int, stop: int, *, was_alone: bool) -> bool:
-        """Note that a chunk, which was put in again, was lost; return whether its one row is to blame for that."""
+    def lose(self, first: int, stop: int, *, was_alone: bool, at: int | None = None) -> bool:
+        """Note that a chunk, which was put in again, was lost; return whether its one row is to blame for that.
+
+        If it is known that row `at` of the chunk was in hand, those before it have ended nothing, and it alone is lost.
+        """
+        if at is not None and first + at < stop:
+            self.computed(first, first + at)
+            was_alone = was_alone and stop - first == 1
+            first += at
+            stop = first + 1
         times = 1 + max((lost.times for lost in self._lost if lost.first <= first < lost.stop), default=0)
         self.computed(first, stop)
         if times <= BEFORE_SUSPECT and not was_alone:

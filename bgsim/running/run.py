@@ -354,9 +354,9 @@ class Run(Entry):
             self._last_count = max(done, 1)
         return chunk
 
-    def lose(self, chunk: Chunk) -> bool:
-        """Note that a chunk that was given back was lost; return whether its one replicate is to blame."""
-        return self._pending.lose(chunk.first, chunk.first + chunk.count, was_alone=chunk.alone)
+    def lose(self, chunk: Chunk, at: int | None) -> bool:
+        """Note that a chunk was lost that was given back, with row `at` in hand; return whether its one is to blame."""
+        return self._pending.lose(chunk.first, chunk.first + chunk.count, was_alone=chunk.alone, at=at)
 
     def done_within(self, replicates: int) -> int:
         """Return how many of the first replicates are done, chunks in progress not counted."""

@@ -248,7 +248,7 @@ class Workers:
         simulation = run.request.simulation.name
         if isinstance(error, ChunkLostError):
             warn(self._state, "%s: %d replicates are computed again: %s", simulation, chunk.count, error)
-            if not error.blames or not run.lose(chunk):
+            if not error.blames or not run.lose(chunk, error.at):
                 return None
             return ReplicateError(
                 f"replicate {chunk.first} of {simulation} ended the process that computed it: {error}",
