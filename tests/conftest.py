@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 SLOW = (
+    "backends/test_contract_of_backends.py",
     "bus/test_progress_stateful.py",
     "fuzz/",
     "identity/test_identity.py::test_overloads_and_intrinsics_of_the_users_own_count",

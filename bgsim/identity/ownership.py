@@ -16,6 +16,8 @@ _SITE = frozenset({"site-packages", "dist-packages"})
 _STDLIB = frozenset({os.path.dirname(os.__file__), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})  # noqa: PTH120
 _RECORDED_APART = frozenset({"numpy", "numba", "llvmlite"})
 """Their versions stand beside each block of rows: an upgrade must not orphan what is stored."""
+_SIMULATIONS = ("bgsim.models", "bgsim.testing.backend_examples")
+"""What of bgsim itself has simulations that are compiled."""
 
 
 class Ownership:
@@ -104,9 +106,9 @@ def is_of_stdlib(installed: str) -> bool:
 
 
 def own_modules(module: str | None) -> tuple[str, ...]:
-    """Return what is followed for a simulation of this module: its topmost package, and bgsim's models."""
+    """Return what is followed for a simulation of this module: its topmost package, and bgsim's own simulations."""
     top = (module or "__main__").partition(".")[0]
-    return ("bgsim.models",) if top == "bgsim" else (top, "bgsim.models")
+    return _SIMULATIONS if top == "bgsim" else (top, *_SIMULATIONS)
 
 
 def is_extension(module: str | None) -> bool:

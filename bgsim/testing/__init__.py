@@ -2,7 +2,7 @@
 
 `SteppedEngine` runs nothing but in `step`, so a test decides what happens next. A `Gate` holds another thread at a
 point until the test opens it, and the simulation `gated` stops at one. None of it sleeps.
-`bgsim.testing.stores` has the tests that every store passes.
+`bgsim.testing.stores` has the tests that every store passes, `bgsim.testing.backends` those of every backend.
 """
 
 from bgsim.testing.engines import (
