@@ -2,7 +2,8 @@
 
 ``base`` defines a backend, its lanes, and the chunks that they compute; ``threads`` is the one that an engine has by
 itself. ``executor`` has any executor compute, which ``pool`` replaces when it breaks; ``blocks`` are the control blocks
-that processes share. ``dask`` has a cluster compute, by what ``dask_worker`` does there. Both send ``remote`` tasks:
+that processes share. ``dask`` has a cluster compute: ``dask_link`` is its connection, ``dask_lanes`` waits for what
+``dask_worker`` does there. Both send ``remote`` tasks:
 ``shipping`` pickles the simulation, ``attestation`` tells whether bits agree, ``sending`` keeps both for a run, and
 ``turnstile`` lets a chunk be alone that may end its process.
 """

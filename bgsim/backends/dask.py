@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import inspect
+import logging
 import math
 import secrets
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
-from bgsim.backends.base import ChunkLostError, ShutOutError
-from bgsim.backends.dask_worker import compute_chunk, set_order
+from bgsim.backends import dask_link
+from bgsim.backends.dask_lanes import Call, Lane, Place, meaning_of
+from bgsim.backends.dask_link import Link
+from bgsim.backends.dask_worker import compute_chunk, set_orders
 from bgsim.backends.executor import DEFAULT_CHUNK_BYTES, Bits
 from bgsim.backends.sending import Sent
-from bgsim.backends.turnstile import Turnstile
-from bgsim.checks import check_integer, check_number, check_word, refused
-from bgsim.control import DONE, FRACTION, GO, ORDER, new_control_block
-from bgsim.errors import BackendError, MissingExtraError, text_of
+from bgsim.checks import check_integer, check_number, check_word
+from bgsim.control import DONE, FRACTION
+from bgsim.errors import BackendError, NoThreadError, text_of
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
-    from bgsim.backends.base import Chunk, Computation, Host
-    from bgsim.backends.remote import Reply, Task
+    from bgsim.backends.base import Computation, Host
+    from bgsim.backends.remote import Task
 
-CONNECT_S = 10.0
-"""How long a scheduler is waited for that is given by its address."""
-
-RECONNECT_S = 30.0
-"""How long a scheduler is waited for that has gone away."""
+logger = logging.getLogger("bgsim.engine")
 
 _LOOK_S = 2.0
 """After this time the workers are looked for again, though no message has said that one has come or gone."""
@@ -36,35 +34,8 @@ _LOOK_S = 2.0
 _CHECK_S = 0.25
 """So often the connection is looked at."""
 
-
-def _connected(client: Any) -> Any:
-    """Return a client of our own: topics have one subscriber in each, and the caller's may be asynchronous.
-
-    Parameters
-    ----------
-    client : distributed.Client or str
-    """
-    try:
-        import distributed  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError as error:
-        raise MissingExtraError("a Dask cluster needs distributed: pip install distributed") from error
-    if isinstance(client, distributed.Client):
-        if client.scheduler is None or client.status != "running":
-            raise BackendError(f"the Dask client is {client.status}; make another")
-        address, security = client.scheduler.address, client.security
-    elif isinstance(client, str):
-        address, security = client, None
-    else:
-        raise refused("client", client, "a distributed.Client, or the address of a scheduler")
-    try:
-        return distributed.Client(address, security=security, timeout=CONNECT_S, set_as_default=False, name="bgsim")
-    except (OSError, ValueError, TypeError) as error:
-        raise BackendError(f"no Dask scheduler at {address!r}: {text_of(error)}") from error
-
-
-def _threads_of(identity: Any) -> dict[str, int]:
-    """Return the workers of a scheduler, by address, with their numbers of threads."""
-    return {address: info["nthreads"] for address, info in identity["workers"].items()}
+_TOPICS = 64
+"""How many topics there are for progress; a scheduler keeps what was last said about each."""
 
 
 class DaskBackend:
@@ -77,7 +48,8 @@ class DaskBackend:
     Parameters
     ----------
     client : distributed.Client or str
-        A client, or the address of the scheduler, such as ``"tcp://10.0.0.1:8786"``.
+        A client, or the address of the scheduler, such as ``"tcp://10.0.0.1:8786"``. The backend makes a client of its
+        own, and leaves the caller's alone.
     bits : {"attest", "trust"}
         Whether a worker has to compute four replicates to the same bits as this process before its results count. One
         that does not is shut out, and `Engine.health` names it.
@@ -116,17 +88,19 @@ class DaskBackend:
         self.chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
         self._attests = bits == "attest"
         self._cluster = getattr(client, "cluster", None)
-        self._client = _connected(client)
-        self._topic = f"bgsim-{secrets.token_hex(8)}"
-        self._lock = Lock()  # guards the next three
-        self._places: dict[str, _Place] = {}
-        self._waiting: dict[str, _Lane] = {}  # by the name of the chunk
+        self._link = Link(client)
+        weakref.finalize(self, self._link.end).atexit = False  # if no engine ever opens it
+        self._lock = Lock()  # guards the next two
+        self._places: dict[str, Place] = {}
         self._sent: weakref.WeakKeyDictionary[Computation, Sent] = weakref.WeakKeyDictionary()
         self._host: Host | None = None
-        # The client's loop alone uses what follows.
-        self._gone: set[str] = set()
-        self._has_news = asyncio.Event()
-        self._is_closed = False
+        self._trouble = ""
+        # The loop of the link alone uses what follows.
+        self._topic = f"bgsim-{secrets.randbelow(_TOPICS)}"
+        self._calls: dict[str, Call] = {}
+        self._orders: dict[str, dict[str, int]] = {}
+        self._gone: dict[str, bool] = {}
+        self._has_news: asyncio.Event | None = None
 
     @property
     def cores(self) -> int:
@@ -136,7 +110,8 @@ class DaskBackend:
     def want(self, cores: int) -> None:
         """Ask the cluster for so many cores; it may bring them later, or fewer.
 
-        A cluster that adapts to its load sees no more of a job than the chunks in hand, so it does not grow by itself.
+        A cluster that adapts to its load sees no more of a job than the chunks in hand, so it does not grow by itself:
+        give ``cluster.adapt`` a `minimum`.
 
         Parameters
         ----------
@@ -153,6 +128,9 @@ class DaskBackend:
                 "the client knows the scheduler alone: scale the cluster where it was made, or make the client of it, "
                 "as in DaskBackend(Client(cluster))"
             )
+        if "cores" in inspect.signature(self._cluster.scale).parameters:
+            self._cluster.scale(cores=cores)
+            return
         threads = [place.threads for place in list(self._places.values())]
         self._cluster.scale(math.ceil(cores / max(threads, default=1)))
 
@@ -164,91 +142,119 @@ class DaskBackend:
         if self._host is not None:
             raise BackendError("this backend belongs to an engine already; make one for each")
         self._host = host
-        self._set_workers(set(), _threads_of(self._client.sync(self._client.scheduler.identity)))
-        self._client.loop.add_callback(self._watch)
+        self._set_workers({}, self._link.wait_for(self._workers))
+        self._link.call(self._link.start, self._watch)
 
     def close(self) -> None:
         """Leave the cluster, which goes on."""
-
-        def close_here() -> None:
-            self._is_closed = True
-            self._has_news.set()
-
-        self._loop_call(close_here)
         for place in list(self._places.values()):
             for lane in place.lanes:
-                lane.lose("the engine is closed")
-        if self._client.status == "running":
-            for topic in ("all", self._topic):
-                self._client.unsubscribe_topic(topic)
-        self._client.close(timeout=2)
+                lane.lose("the engine is closed", blames=False)
+        self._link.call(self._unsubscribe)
+        self._link.close()
 
     def alerts(self) -> list[str]:
         """Return what is to be known of it."""
-        if self._places:
+        if self._trouble:
+            return [self._trouble]
+        if self._places or self._host is None:
             return []
-        address = self._client.scheduler.address if self._client.scheduler else "the scheduler"
-        return [f"the Dask cluster at {address} has no workers; jobs wait until one comes"]
+        return [f"the Dask cluster at {self._link.address} has no workers; jobs wait until one comes"]
 
     # ---- workers that come and go --------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Follow the cluster until the backend is closed; in the client's loop."""
-        loop = asyncio.get_running_loop()
-        looked_at, is_subscribed = -math.inf, False
-        lost_at: float | None = None
-        while not self._is_closed:
-            if self._client.status == "running":
-                lost_at = None
-                if not is_subscribed:
-                    self._client.subscribe_topic(self._topic, self._progressed)
-                    self._client.subscribe_topic("all", self._changed)
-                    is_subscribed = True
-                if self._has_news.is_set() or loop.time() > looked_at + _LOOK_S:
-                    self._has_news.clear()
-                    gone, self._gone = self._gone, set()
-                    with suppress(OSError, asyncio.TimeoutError):
-                        identity = await self._client.scheduler.identity()
-                        await loop.run_in_executor(None, self._set_workers, gone, _threads_of(identity))
-                        looked_at = loop.time()
-            else:
-                lost_at = loop.time() if lost_at is None else lost_at
-                is_subscribed = False
-                await loop.run_in_executor(None, self._set_workers, set(self._places), {})
-                if self._client.status == "closed" or loop.time() > lost_at + RECONNECT_S:
-                    if not self._is_closed:
-                        await loop.run_in_executor(None, self._fail)
-                    return
+        """Follow the cluster until the backend is closed; in the loop."""
+        try:
+            while await self._follow():
+                pass
+        except Exception as error:
+            logger.exception("the Dask cluster at %s is not followed any more", self._link.address)
+            await self._fail(f"the Dask cluster at {self._link.address} cannot be followed: {text_of(error)}")
+
+    async def _follow(self) -> bool:
+        """Follow the cluster through one connection, and find the next one; return False if there is none."""
+        loop, client = asyncio.get_running_loop(), self._link.client
+        has_news = self._has_news = asyncio.Event()
+        client.subscribe_topic(self._topic, self._progressed)
+        client.subscribe_topic("all", self._changed)
+        has_news.set()  # of what came before the subscription
+        looked_at = loop.time()
+        while client.status == "running":
+            if has_news.is_set() or loop.time() > looked_at + _LOOK_S:
+                has_news.clear()
+                gone, self._gone = self._gone, {}
+                with suppress(OSError, asyncio.TimeoutError):
+                    await self._in_thread(self._set_workers, gone, await self._workers())
+                    looked_at = loop.time()
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._has_news.wait(), _CHECK_S)
+                await asyncio.wait_for(has_news.wait(), _CHECK_S)
+        self._trouble = f"the Dask scheduler at {self._link.address} has gone away; jobs wait until it is back"
+        await self._in_thread(self._set_workers, dict.fromkeys(self._places, False), {})
+        if not await self._link.reconnect():
+            await self._fail(
+                f"the Dask scheduler at {self._link.address} has gone away, and has not come "
+                f"back in {dask_link.RECONNECT_S:g} s"
+            )
+            return False
+        self._trouble = ""
+        return True
 
-    def _changed(self, event: Any) -> None:  # in the client's loop
+    async def _workers(self) -> dict[str, int]:
+        """Return the workers that there are, by address, with their numbers of threads."""
+        return dict(await self._link.client.scheduler.ncores())
+
+    async def _in_thread(self, function: Any, *arguments: Any) -> None:
+        """Do what takes the engine's lock."""
+        await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+    async def _fail(self, why: str) -> None:
+        assert self._host is not None
+        self._trouble = ""
+        await self._in_thread(self._host.fail, BackendError(f"{why}. Make another engine once it is there"))
+
+    def _unsubscribe(self) -> None:
+        client = self._link.client
+        if client.status == "running":
+            for topic in ("all", self._topic):
+                with suppress(ValueError):  # it was not subscribed to yet
+                    client.unsubscribe_topic(topic)
+
+    def _changed(self, event: Any) -> None:  # in the loop
         what = event[1]
-        if what.get("action") == "remove-worker":
-            self._gone.add(what["worker"])
-        if what.get("action") in ("add-worker", "remove-worker"):
-            self._has_news.set()
+        if not isinstance(what, dict) or what.get("action") not in ("add-worker", "remove-worker"):
+            return
+        if what["action"] == "remove-worker":
+            self._gone[what["worker"]] = not what.get("expected", False)
+        assert self._has_news is not None
+        self._has_news.set()
 
-    def _set_workers(self, gone: set[str], there: dict[str, int]) -> None:
-        """Take the workers that there are; those that have gone, and come again under their address, are others."""
+    def _set_workers(self, gone: dict[str, bool], there: dict[str, int]) -> None:
+        """Take the workers that there are; those that have gone, and come again under their address, are others.
+
+        Parameters
+        ----------
+        gone : dict of str to bool
+            Whether a chunk may be what has ended them.
+        there : dict of str to int
+        """
         assert self._host is not None
         with self._lock:
             leaving = [place for address, place in self._places.items() if address in gone or address not in there]
             for place in leaving:
                 del self._places[place.address]
-            coming = [_Place(self, address, there[address]) for address in there if address not in self._places]
+            coming = [Place(self, address, there[address]) for address in there if address not in self._places]
             self._places |= {place.address: place for place in coming}
         for place in leaving:
             for lane in place.lanes:
-                lane.lose(f"the worker {place.address} is gone")
+                lane.lose(f"the worker {place.address} is gone", blames=gone.get(place.address, True))
                 self._host.remove(lane)
         for place in coming:
             for lane in place.lanes:
-                self._host.add(lane)
-
-    def _fail(self) -> None:
-        assert self._host is not None
-        self._host.fail(BackendError(f"the Dask scheduler has gone away, and has not come back in {RECONNECT_S:g} s"))
+                try:
+                    self._host.add(lane)
+                except NoThreadError as error:
+                    logger.warning("the worker %s gets fewer chunks at a time: %s", place.address, error)
 
     # ---- chunks --------------------------------------------------------------------------------------
 
@@ -260,123 +266,59 @@ class DaskBackend:
                 found = self._sent[computation] = Sent(computation, attests=self._attests, most_bytes=self.chunk_bytes)
             return found
 
-    def submit(self, lane: _Lane, task: Task) -> str:
-        """Have a lane's worker compute a task; return the name by which orders find it."""
-        name = f"bgsim-{secrets.token_hex(8)}"
-        with self._lock:
-            self._waiting[name] = lane
-        answer = lane.answer
+    def begin(self, lane: Lane, task: Task) -> Call:
+        """Have a lane's worker compute a task, without waiting."""
+        call = Call(f"bgsim-{secrets.token_hex(8)}", lane)
+        self._link.call(self._link.start, self._compute, call, task)
+        return call
 
-        async def compute() -> None:
-            future = None
-            try:
-                future = self._client.submit(
-                    compute_chunk, task, name, self._topic, key=name, workers=[lane.place], allow_other_workers=False,
-                    pure=False, retries=0,
-                )  # fmt: skip
-                reply = await self._client.gather(future, asynchronous=True)
-            except BaseException as error:
-                _settle(answer, None, error)
-            else:
-                _settle(answer, reply, None)
-            finally:
-                with self._lock:
-                    del self._waiting[name]
-                if future is not None:
-                    future.release()
+    def give_up(self, call: Call) -> None:
+        """Let the cluster forget a task that nobody waits for any more, without waiting."""
+        self._link.call(self._release, call)
 
-        self._loop_call(compute)
-        return name
+    def send_order(self, call: Call, order: int) -> None:
+        """Send an order after a chunk, without waiting."""
+        self._link.call(self._collect, call, order)
 
-    def send_order(self, address: str, name: str, order: int) -> None:
-        """Send an order after a chunk; in any thread, without waiting."""
-
-        async def send() -> None:
-            with suppress(Exception):  # the worker has gone
-                await self._client.run(set_order, name, order, workers=[address], wait=False)
-
-        self._loop_call(send)
-
-    def _loop_call(self, function: Any) -> None:
-        with suppress(RuntimeError):  # the loop has ended
-            self._client.loop.add_callback(function)
-
-    def _progressed(self, event: Any) -> None:  # in the client's loop
-        for name, (done, fraction) in event[1]["chunks"].items():
-            lane = self._waiting.get(name)
-            if lane is not None and lane.chunk_name == name:
-                lane.control[DONE], lane.control[FRACTION] = done, fraction
-
-
-class _Place:
-    """A worker of the cluster, with its lanes."""
-
-    def __init__(self, backend: DaskBackend, address: str, threads: int) -> None:
-        self.address = address
-        self.threads = threads
-        turnstile = Turnstile()
-        self.lanes = [_Lane(backend, address, turnstile) for _ in range(threads + 1)]
-
-
-class _Lane:
-    writes_in_place = False
-    sees_orders = True
-
-    def __init__(self, backend: DaskBackend, address: str, turnstile: Turnstile) -> None:
-        self._backend = backend
-        self._turnstile = turnstile
-        self.place = address
-        self.control = new_control_block()
-        self.chunk_name = ""
-        self.answer: concurrent.futures.Future[Reply] = concurrent.futures.Future()
-        self._lost = ""
-
-    def compute(self, chunk: Chunk) -> tuple[int, float]:
-        """Have the worker compute a chunk; see `bgsim.backends.base.Lane`."""
-        sent = self._backend.sent(chunk.computation)
-        task = sent.task(chunk, self.place)
+    async def _compute(self, call: Call, task: Task) -> None:
+        client, place = self._link.client, call.lane.place
+        self._calls[call.name] = call
         try:
-            with self._turnstile.passing(alone=chunk.alone):
-                reply = self._answer(task) if self.control[ORDER] == GO else None
-        except ChunkLostError as error:
-            raise sent.lost(self.place, error) from error
-        return (0, 0.0) if reply is None else sent.take(task, chunk, reply, self)
-
-    def _answer(self, task: Task) -> Reply:
-        self.answer = concurrent.futures.Future()
-        self.chunk_name = self._backend.submit(self, task)
-        if self._lost:  # before there was an answer to be lost
-            self.lose(self._lost)
-        if self.control[ORDER] != GO:  # before there was a name to send it after
-            self.ordered()
-        try:
-            return self.answer.result()
-        except ChunkLostError:
-            raise
-        except (concurrent.futures.CancelledError, asyncio.CancelledError, OSError) as error:
-            why = f"the connection to {self.place} is lost: {type(error).__name__}: {text_of(error)}"
-            raise ChunkLostError(why, self.place, blames=False) from error
-        except Exception as error:
-            raise ShutOutError(f"it cannot compute chunks: {type(error).__name__}: {text_of(error)}") from error
+            call.future = client.submit(
+                compute_chunk, task, call.name, self._topic, key=call.name, workers=[place], allow_other_workers=False,
+                pure=False, retries=0,
+            )  # fmt: skip
+            call.settle(await client.gather(call.future))
+        except BaseException as error:  # a cancelled future, and what a task may raise
+            call.fail(meaning_of(error, call.future, client, place))
         finally:
-            self.chunk_name = ""
+            self._release(call)
 
-    def ordered(self) -> None:
-        """Send the order after the chunk."""
-        name = self.chunk_name
-        if name:
-            self._backend.send_order(self.place, name, int(self.control[ORDER]))
+    def _release(self, call: Call) -> None:
+        self._calls.pop(call.name, None)
+        if call.future is not None:
+            call.future.release()  # `_compute` ends by that, if it waits
 
-    def lose(self, why: str) -> None:
-        """Give up what it waits for."""
-        self._lost = why
-        _settle(self.answer, None, ChunkLostError(why, self.place))
+    def _collect(self, call: Call, order: int) -> None:
+        """Add an order to those that go to the same worker: all of a moment travel together."""
+        address = call.lane.place
+        if address not in self._orders:
+            self._orders[address] = {}
+            self._link.start(self._send_orders, address)
+        self._orders[address][call.name] = order
 
+    async def _send_orders(self, address: str) -> None:
+        orders = self._orders.pop(address)
+        with suppress(Exception):  # the worker has gone, or the scheduler
+            answers = await self._link.client.run(set_orders, orders, workers=[address])
+            for name in answers[address]:
+                call = self._calls.get(name)
+                if call is not None:  # it waits behind other tasks: why wait for those
+                    call.settle(None)
+                    self._release(call)
 
-def _settle(answer: concurrent.futures.Future[Reply], reply: Reply | None, error: BaseException | None) -> None:
-    """Give an answer, unless it has come already."""
-    with suppress(concurrent.futures.InvalidStateError):
-        if error is not None:
-            answer.set_exception(error)
-        elif reply is not None:
-            answer.set_result(reply)
+    def _progressed(self, event: Any) -> None:  # in the loop
+        for name, (done, fraction) in event[1]["chunks"].items():
+            call = self._calls.get(name)
+            if call is not None and call.lane.call is call:
+                call.lane.control[DONE], call.lane.control[FRACTION] = done, fraction

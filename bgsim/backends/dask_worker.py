@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from collections import OrderedDict, defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bgsim.backends import remote
 from bgsim.control import DONE, FRACTION, GO, ORDER, new_control_block
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bgsim.control import Control
 
 PROGRESS_S = 0.25
 """Between two messages of a worker."""
 
-_IDLE_MESSAGES = 40
-"""So many times without a chunk, and a worker stops looking."""
+_MOST_NAMES = 1000
+"""Of chunks that have ended, and of those that have an order and have not begun; the newest are kept."""
 
-_MOST_ORDERS = 1000
-"""Orders that are kept of chunks that have not begun."""
+_TELLER = "bgsim-progress"
+"""The name of what tells how far chunks are, among the callbacks of a worker."""
 
-_lock = Lock()  # guards what follows
-_blocks: dict[str, Control] = {}
+
+class _AtWork(NamedTuple):
+    worker: Any
+    topic: str
+    control: Control
+
+
+_lock = Lock()  # guards what follows, of all workers of this process
+_at_work: dict[str, _AtWork] = {}
 _orders: OrderedDict[str, int] = OrderedDict()
-_told: set[str] = set()
+_ended: OrderedDict[str, None] = OrderedDict()
 
 
-def compute_chunk(task: remote.Task, name: str, topic: str) -> remote.Reply:
-    """Compute a chunk, in a thread of a worker.
+def compute_chunk(task: remote.Task, name: str, topic: str) -> remote.Reply | None:
+    """Compute a chunk, in a thread of a worker; return None if an order came before.
 
     Parameters
     ----------
@@ -41,43 +49,67 @@ def compute_chunk(task: remote.Task, name: str, topic: str) -> remote.Reply:
     """
     from distributed import get_worker  # noqa: PLC0415 - an extra
 
-    control = new_control_block()
+    worker, control = get_worker(), new_control_block()
     with _lock:
-        _blocks[name] = control
         control[ORDER] = _orders.pop(name, GO)
-        is_new = topic not in _told
-        _told.add(topic)
-    if is_new:
-        worker = get_worker()
-        worker.loop.add_callback(_tell, worker, topic)
+        if control[ORDER] != GO:
+            return None
+        _at_work[name] = _AtWork(worker, topic, control)
+    worker.loop.add_callback(_begin_telling, worker)
     try:
         return remote.compute(task, control)
     finally:
         with _lock:
-            del _blocks[name]
+            del _at_work[name]
+            _ended[name] = None
+            _keep_newest(_ended)
 
 
-async def set_order(name: str, order: int) -> None:
-    """Give an order to a chunk; in the worker's loop, while its threads are in kernels."""
+async def set_orders(orders: Mapping[str, int]) -> list[str]:
+    """Give orders to chunks; in the worker's loop, while its threads are in kernels.
+
+    Parameters
+    ----------
+    orders : mapping of str to int
+
+    Returns
+    -------
+    list of str
+        The names of those that have not begun. They do nothing when they do.
+    """
+    before = []
     with _lock:
-        control = _blocks.get(name)
-        if control is not None:
-            control[ORDER] = max(order, int(control[ORDER]))
-            return
-        _orders[name] = order
-        while len(_orders) > _MOST_ORDERS:
-            _orders.popitem(last=False)
+        for name, order in orders.items():
+            work = _at_work.get(name)
+            if work is not None:
+                work.control[ORDER] = max(order, int(work.control[ORDER]))
+            elif name not in _ended:
+                _orders[name] = order
+                before.append(name)
+        _keep_newest(_orders)
+    return before
 
 
-async def _tell(worker: Any, topic: str) -> None:
-    """Tell how far the chunks of a worker are, until there is none for a while; in its loop."""
-    idle = 0
-    while idle < _IDLE_MESSAGES:
-        await asyncio.sleep(PROGRESS_S)
+def _keep_newest(names: OrderedDict[str, Any]) -> None:
+    while len(names) > _MOST_NAMES:
+        names.popitem(last=False)
+
+
+def _begin_telling(worker: Any) -> None:
+    """Tell how far the chunks of a worker are, until there is none; in its loop, and with its end at the latest."""
+    from tornado.ioloop import PeriodicCallback  # noqa: PLC0415 - comes with Dask
+
+    def tell() -> None:
+        chunks: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
         with _lock:
-            chunks = {name: (int(control[DONE]), int(control[FRACTION])) for name, control in _blocks.items()}
-            idle = 0 if chunks else idle + 1
-            if idle == _IDLE_MESSAGES:
-                _told.discard(topic)
-        if chunks:
-            worker.log_event(topic, {"chunks": chunks})
+            for name, work in _at_work.items():
+                if work.worker is worker:
+                    chunks[work.topic][name] = int(work.control[DONE]), int(work.control[FRACTION])
+        if not chunks:
+            worker.periodic_callbacks.pop(_TELLER).stop()
+        for topic, message in chunks.items():
+            worker.log_event(topic, {"chunks": message})
+
+    if _TELLER not in worker.periodic_callbacks:
+        worker.periodic_callbacks[_TELLER] = PeriodicCallback(tell, 1000 * PROGRESS_S)
+        worker.periodic_callbacks[_TELLER].start()

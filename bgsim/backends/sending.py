@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import weakref
 from typing import TYPE_CHECKING
 
 from bgsim.backends import shipping
@@ -53,7 +54,7 @@ class Sent:
     """
 
     def __init__(self, computation: Computation, *, attests: bool, most_bytes: int) -> None:
-        self._computation = computation
+        self._computation_ref = weakref.ref(computation)  # a backend keeps this for as long as the computation is there
         self._lock = Lock()  # guards the shipment and the digest, and is held while one is made: others need the same
         self._shipment: Shipment | None = None
         self._digest: Digest | None = None
@@ -67,6 +68,12 @@ class Sent:
                 f"one replicate of {computation.simulation.name} has {row_bytes:,} bytes of outputs, and the backend "
                 f"sends {most_bytes:,} at a time: give it a larger max_chunk_bytes, or have the simulation return less"
             )
+
+    @property
+    def _computation(self) -> Computation:
+        found = self._computation_ref()
+        assert found is not None, "the chunk in hand has it"
+        return found
 
     def task(self, chunk: Chunk, place: str) -> Task:
         """Return the task of a chunk, for a place.

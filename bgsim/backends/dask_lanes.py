@@ -1,0 +1,158 @@
+"""The lanes of a Dask cluster: each waits, in a thread of the engine, for what a worker of the cluster computes."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bgsim.backends.attestation import this_environment
+from bgsim.backends.base import ChunkLostError, ShutOutError
+from bgsim.backends.turnstile import Turnstile
+from bgsim.control import GO, ORDER, new_control_block
+from bgsim.errors import text_of
+
+if TYPE_CHECKING:
+    from bgsim.backends.base import Chunk, Computation
+    from bgsim.backends.remote import Reply, Task
+    from bgsim.backends.sending import Sent
+
+
+class Cluster(Protocol):
+    """The cluster, as a lane sees it. Any thread may call, and waits for nothing that travels."""
+
+    def sent(self, computation: Computation) -> Sent:
+        """Return how a computation is sent."""
+
+    def begin(self, lane: Lane, task: Task) -> Call:
+        """Have a lane's worker compute a task."""
+
+    def give_up(self, call: Call) -> None:
+        """Let the cluster forget a task that nobody waits for any more."""
+
+    def send_order(self, call: Call, order: int) -> None:
+        """Send an order after a chunk."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A chunk that a worker computes.
+
+    Attributes
+    ----------
+    name : str
+        By which orders find it.
+    lane : Lane
+    answer : Future
+        None if an order came before it had begun.
+    future : distributed.Future or None
+        The loop of the link alone uses it.
+    """
+
+    name: str
+    lane: Lane
+    answer: concurrent.futures.Future[Reply | None] = field(default_factory=concurrent.futures.Future)
+    future: Any = None
+
+    def settle(self, reply: Reply | None) -> None:
+        """Give an answer, unless it has come already."""
+        with suppress(concurrent.futures.InvalidStateError):
+            self.answer.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        """Do the same."""
+        with suppress(concurrent.futures.InvalidStateError):
+            self.answer.set_exception(error)
+
+
+class Place:
+    """A worker of the cluster, with its lanes."""
+
+    def __init__(self, cluster: Cluster, address: str, threads: int) -> None:
+        self.address = address
+        self.threads = threads
+        turnstile = Turnstile()
+        self.lanes = [Lane(cluster, address, turnstile) for _ in range(threads + 1)]
+
+
+class Lane:
+    """Has a worker compute; see `bgsim.backends.base.Lane`.
+
+    Attributes
+    ----------
+    control : Control
+        Of this process: orders and counts travel.
+    call : Call or None
+        The chunk in hand.
+    """
+
+    writes_in_place = False
+    sees_orders = True
+
+    def __init__(self, cluster: Cluster, address: str, turnstile: Turnstile) -> None:
+        self._cluster = cluster
+        self._turnstile = turnstile
+        self.place = address
+        self.control = new_control_block()
+        self.call: Call | None = None
+        self._lost: ChunkLostError | None = None
+
+    def compute(self, chunk: Chunk) -> tuple[int, float]:
+        """Have the worker compute a chunk."""
+        sent = self._cluster.sent(chunk.computation)
+        task = sent.task(chunk, self.place)
+        try:
+            with self._turnstile.passing(alone=chunk.alone):
+                reply = self._answer(task) if self.control[ORDER] == GO else None
+        except ChunkLostError as error:
+            raise sent.lost(self.place, error) from error
+        return (0, 0.0) if reply is None else sent.take(task, chunk, reply, self)
+
+    def _answer(self, task: Task) -> Reply | None:
+        self.call = call = self._cluster.begin(self, task)
+        if self._lost is not None:  # before there was a call to be lost
+            call.fail(self._lost)
+            self._cluster.give_up(call)
+        if self.control[ORDER] != GO:  # before there was a call to send it after
+            self.ordered()
+        try:
+            return call.answer.result()
+        finally:
+            self.call = None
+
+    def ordered(self) -> None:
+        """Send the order after the chunk."""
+        call = self.call
+        if call is not None:
+            self._cluster.send_order(call, int(self.control[ORDER]))
+
+    def lose(self, why: str, *, blames: bool) -> None:
+        """Give up what it waits for, for good."""
+        self._lost = ChunkLostError(why, self.place, blames=blames)
+        call = self.call
+        if call is not None:
+            call.fail(self._lost)
+            self._cluster.give_up(call)
+
+
+def meaning_of(error: BaseException, future: Any, client: Any, place: str) -> Exception:
+    """Return what it means to a lane that a task has no result."""
+    if future is not None and future.status == "error":
+        if type(error).__name__ == "KilledWorker":
+            return ChunkLostError(f"the worker {place} is gone: {text_of(error)}", place)
+        return ShutOutError(f"it cannot compute chunks: {type(error).__name__}: {text_of(error)}{_advice_on(error)}")
+    if client.status == "running" and not isinstance(
+        error, concurrent.futures.CancelledError | asyncio.CancelledError | OSError
+    ):  # the task cannot be sent, or the reply not be read
+        return ShutOutError(f"it cannot be sent chunks: {type(error).__name__}: {text_of(error)}")
+    why = f"the connection to {place} is lost: {type(error).__name__}: {text_of(error)}"
+    return ChunkLostError(why, place, blames=False)
+
+
+def _advice_on(error: BaseException) -> str:
+    """Return what to do if bgsim is not there."""
+    if isinstance(error, ImportError) and str(error.name).partition(".")[0] == "bgsim":
+        return f"; install it there: pip install bgsim=={this_environment()['bgsim']}"
+    return ""
