@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import weakref
 from typing import TYPE_CHECKING
 
 from bgsim.backends import shipping
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from bgsim.backends.remote import Reply
     from bgsim.backends.shipping import Shipment
     from bgsim.control import Control
+    from bgsim.logs import JobLog
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -54,7 +54,7 @@ class Sent:
     """
 
     def __init__(self, computation: Computation, *, attests: bool, most_bytes: int) -> None:
-        self._computation_ref = weakref.ref(computation)  # a backend keeps this for as long as the computation is there
+        self._name = computation.simulation.name  # not itself: a backend keeps this for as long as others keep that
         self._lock = Lock()  # guards the shipment and the digest, and is held while one is made: others need the same
         self._shipment: Shipment | None = None
         self._digest: Digest | None = None
@@ -69,12 +69,6 @@ class Sent:
                 f"sends {most_bytes:,} at a time: give it a larger max_chunk_bytes, or have the simulation return less"
             )
 
-    @property
-    def _computation(self) -> Computation:
-        found = self._computation_ref()
-        assert found is not None, "the chunk in hand has it"
-        return found
-
     def task(self, chunk: Chunk, place: str) -> Task:
         """Return the task of a chunk, for a place.
 
@@ -82,7 +76,7 @@ class Sent:
         ------
         ShippingError
         """
-        computation = self._computation
+        computation = chunk.computation
         with self._lock:
             if self._shipment is None:
                 self._shipment = shipping.by_name(computation) or shipping.by_value(computation)
@@ -111,18 +105,18 @@ class Sent:
                 self._probes = ()
                 logger.warning(
                     "%s: %d processes ended before they answered; others compute it without being attested",
-                    self._computation.simulation.name, len(self._lost),
+                    self._name, len(self._lost),
                 )  # fmt: skip
         return ChunkLostError(str(error), error.source, blames=False)
 
     def take(self, task: Task, chunk: Chunk, reply: Reply, lane: Lane) -> tuple[int, float]:
         """Take what came of a chunk; returns and raises as `Lane.compute`."""
         for attributes in reply.records:
-            self._log(attributes, is_from_here=reply.process == os.getpid())
+            _log(attributes, chunk.computation.log, is_from_here=reply.process == os.getpid())
         if reply.refusal:
-            self._take_refusal(task, reply, lane.place)
+            self._take_refusal(task, chunk.computation, reply, lane.place)
             return 0, 0.0
-        if task.probes and not self._agrees(reply, lane.control):
+        if task.probes and not self._agrees(chunk.computation, reply, lane.control):
             return 0, 0.0
         with self._lock:
             self._has_answer = True
@@ -133,22 +127,20 @@ class Sent:
             raise ChunkFailedError(reply.done, pickle.loads(reply.error))
         return reply.done, reply.elapsed_s
 
-    def _agrees(self, reply: Reply, control: Control) -> bool:
+    def _agrees(self, computation: Computation, reply: Reply, control: Control) -> bool:
         """Tell whether a process computes the same bits; False also if an order came first."""
         if not reply.digest:
             return False
         with self._lock:
             if self._digest is None:
-                self._digest = self._digest_here(control)
+                self._digest = self._digest_here(computation, control)
             if self._digest is None:
                 return False
         if not agree(self._digest, reply.digest):
-            name = self._computation.simulation.name
-            raise ShutOutError(f"it computes other bits of {name} than this process: {_both(reply)}")
+            raise ShutOutError(f"it computes other bits of {self._name} than this process: {_both(reply)}")
         return True
 
-    def _digest_here(self, control: Control) -> Digest | None:
-        computation = self._computation
+    def _digest_here(self, computation: Computation, control: Control) -> Digest | None:
         from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
 
         runner, stream = computation.runner, WorkerStream() if computation.compiles else None
@@ -161,9 +153,8 @@ class Sent:
         control[DONE] = control[FRACTION] = control[PROBING] = 0
         return found
 
-    def _take_refusal(self, task: Task, reply: Reply, place: str) -> None:
+    def _take_refusal(self, task: Task, computation: Computation, reply: Reply, place: str) -> None:
         """Send the code itself next, if its name does not do; else shut the place out."""
-        computation = self._computation
         with self._lock:
             self._known_at.discard(place)
             is_latest = self._shipment is None or self._shipment.key == task.key
@@ -173,15 +164,17 @@ class Sent:
                 raise ShutOutError(f"it has other versions than this process of {reply.why}: {_both(reply)}")
             why = " (there it is other code)" if reply.refusal == "code" else f" ({reply.why})"
             if not task.fingerprint:
-                raise ShutOutError(f"it cannot make {computation.simulation.name} of its code{why}")
+                raise ShutOutError(f"it cannot make {self._name} of its code{why}")
             self._shipment = shipping.by_value(computation, why)
 
-    def _log(self, attributes: dict[str, object], *, is_from_here: bool) -> None:
-        record, log = logging.makeLogRecord(attributes), self._computation.log
-        if log is not None:
-            log.records.append(record)
-        if not is_from_here:
-            logging.getLogger(record.name).handle(record)
+
+def _log(attributes: dict[str, object], log: JobLog | None, *, is_from_here: bool) -> None:
+    """Keep a record with its job; have this process's handlers see it, if they have not."""
+    record = logging.makeLogRecord(attributes)
+    if log is not None:
+        log.records.append(record)
+    if not is_from_here:
+        logging.getLogger(record.name).handle(record)
 
 
 def _both(reply: Reply) -> str:
