@@ -376,6 +376,7 @@ def run(
     replicates: int,
     seed: int = 0,
     store: str | Path | Store | None = None,
+    backend: Backend | None = None,
     **settings: Unpack[EngineSettings],
 ) -> SimulationResult:
     """Run a simulation and return its result; Ctrl-C cancels.
@@ -384,7 +385,7 @@ def run(
     ----------
     simulation, parameters, replicates, seed
         As for `Engine.submit`.
-    store, **settings
+    store, backend, **settings
         As for `Engine`.
 
     Examples
@@ -395,5 +396,5 @@ def run(
       output     mean  standard error       sd  5 %     50 %     95 %
       payoff  10.6345        0.147869  14.7869    0  3.22734  40.9589
     """
-    with Engine(store, **settings) as engine:
+    with Engine(store, backend=backend, **settings) as engine:
         return engine.submit(simulation, parameters, replicates=replicates, seed=seed).result()
