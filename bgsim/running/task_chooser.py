@@ -93,6 +93,8 @@ class TaskChooser:
                 return worker.compute, self._batch(worker, run, [other for _, other in found[number + 1 :]], now)
             elif run.has_pending and self._leave(worker, run):
                 return worker.refuse, run
+            elif run.has_pending:
+                wake_worker(self._state, run)  # this one was woken for it, or has just prepared it
         return None
 
     def _leave(self, worker: Worker, run: Run) -> bool:
@@ -134,7 +136,7 @@ class TaskChooser:
             left_s -= self._state.seconds_of(other)
             if left_s <= 0 or (other.needs_preparing and not self._prepare_at_once(other, now)):
                 break
-            if other.has_pending:
+            if other.has_pending and worker.computes(other):
                 batch.append((other, self._take(worker, other)))
         if left_s > 0:
             worker.is_on_small_batch = True
