@@ -93,8 +93,6 @@ class TaskChooser:
                 return worker.compute, self._batch(worker, run, [other for _, other in found[number + 1 :]], now)
             elif run.has_pending and self._leave(worker, run):
                 return worker.refuse, run
-            elif run.has_pending:
-                wake_worker(self._state, run)  # this one was woken for it, or has just prepared it
         return None
 
     def _leave(self, worker: Worker, run: Run) -> bool:
@@ -131,12 +129,12 @@ class TaskChooser:
         batch = [(run, self._take(worker, run))]
         left_s = 0.0 if run.has_pending else _BATCH_S - self._state.seconds_of(run)
         for other in others:
-            if left_s <= 0 or other is None or other.workers or len(batch) == _BATCH:
+            if left_s <= 0 or other is None or other.workers or not worker.computes(other) or len(batch) == _BATCH:
                 break
             left_s -= self._state.seconds_of(other)
             if left_s <= 0 or (other.needs_preparing and not self._prepare_at_once(other, now)):
                 break
-            if other.has_pending and worker.computes(other):
+            if other.has_pending:
                 batch.append((other, self._take(worker, other)))
         if left_s > 0:
             worker.is_on_small_batch = True
