@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import faulthandler
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bgsim.backends import Backend, ExecutorBackend
 from bgsim.backends.threads import ThreadBackend
@@ -51,6 +57,8 @@ class _Shared(BackendContract):
 
 
 class TestProcessPool(_Shared):
+    """An instance, with processes as this system starts them."""
+
     def make_executor(self) -> Any:
         return ProcessPoolExecutor(2, initializer=faulthandler.disable)  # which a fork inherits, and which prints
 
@@ -60,6 +68,49 @@ class TestThreadPool(_Shared):
 
     def make_executor(self) -> Any:
         return ThreadPoolExecutor(2)
+
+
+class TestLoky(_Shared):
+    """An instance, which others of the process use, too."""
+
+    def make_executor(self) -> Any:
+        return pytest.importorskip("loky").get_reusable_executor(2, timeout=100)
+
+
+class TestLokyFunction(BackendContract):
+    """A function that returns one."""
+
+    @contextmanager
+    def make_backend(self) -> Iterator[Backend]:
+        loky = pytest.importorskip("loky")
+        yield ExecutorBackend(lambda: loky.ProcessPoolExecutor(2), workers=2)
+
+
+class TestMPI(_Shared):
+    """Processes of MPI: they all end with the first one that does."""
+
+    survives_a_lost_process = False
+
+    def make_executor(self) -> Any:
+        futures = pytest.importorskip("mpi4py.futures", exc_type=ImportError)
+        if (
+            shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+            is None
+        ):
+            pytest.skip("there is no mpiexec")
+        return futures.MPIPoolExecutor(2)
+
+
+class TestExecutorlib(BackendContract):
+    """Each task has a process of its own by default; here two processes stay."""
+
+    survives_a_lost_process = False
+
+    @contextmanager
+    def make_backend(self) -> Iterator[Backend]:
+        executorlib = pytest.importorskip("executorlib")
+        with executorlib.SingleNodeExecutor(max_workers=2, block_allocation=True) as executor:
+            yield ExecutorBackend(executor, workers=2)
 
 
 del _Shared, BackendContract  # pytest would collect them
