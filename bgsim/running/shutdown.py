@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bgsim.errors import NoThreadError, start_thread
@@ -129,6 +130,8 @@ _open: dict[Scheduler, tuple[weakref.ReferenceType[Any], type, dict[str, Any]]] 
 def opened(scheduler: Scheduler, engine: Any) -> None:
     """Note an engine that has begun."""
     _open[scheduler] = weakref.ref(engine), type(engine), dict(vars(engine))
+    if not scheduler.backend.is_here:
+        _close_at_exit()  # once more: an executor whose module was imported later would wait for its processes first
 
 
 def warn_of_rivals(scheduler: Scheduler) -> None:
@@ -194,6 +197,14 @@ def _close_all() -> None:
         close(scheduler, cancel=True, timeout_s=None)
 
 
-# When the main thread has ended, and before the interpreter waits for other threads: one that iterates over updates
-# would keep it waiting for ever. As `concurrent.futures` does, and before it, since its threads may wait for jobs.
-threading._register_atexit(_close_all)  # type: ignore[attr-defined] # noqa: SLF001 - `atexit` comes too late
+def _close_at_exit() -> None:
+    """Close all engines when the main thread has ended, and before what was to be done at the exit until now.
+
+    That is before the interpreter waits for other threads: one that iterates over updates would keep it waiting for
+    ever. As `concurrent.futures` does, and before it, since its threads may wait for jobs.
+    """
+    with suppress(RuntimeError):  # the exit has begun
+        threading._register_atexit(_close_all)  # type: ignore[attr-defined] # noqa: SLF001 - `atexit` comes too late
+
+
+_close_at_exit()
