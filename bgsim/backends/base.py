@@ -121,7 +121,10 @@ class Lane(Protocol):
     control: Control
     place: str
     writes_in_place: bool
-    sees_orders: bool
+
+    @property
+    def sees_orders(self) -> bool:
+        """Whether an order reaches the kernel."""
 
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Compute a chunk into its columns; in the worker's thread, which waits.

@@ -92,7 +92,8 @@ class ExecutorBackend:
         self.turnstile = Turnstile()
         self._lock = Lock()  # guards what is sent
         self._sent: weakref.WeakKeyDictionary[Computation, Sent] = weakref.WeakKeyDictionary()
-        self.shares_blocks = False  # seen of a process: then one that has not written to its block has not begun
+        self.is_here_too = False  # processes of this host have been seen
+        self.is_elsewhere = False  # those of another host have
         self._blocks: Blocks | None = None
         self._lanes: list[_Lane] = []
 
@@ -114,8 +115,6 @@ class ExecutorBackend:
 
     def alerts(self) -> list[str]:
         """Return what is to be known of it."""
-        if any(not lane.sees_orders for lane in self._lanes):
-            return ["the executor computes on other hosts: a cancelled job ends with the chunks in hand"]
         return [self.pool.error] if self.pool.error else []
 
     def sent(self, computation: Computation) -> Sent:
@@ -136,9 +135,13 @@ class _Lane:
         self._pool = backend.pool
         self._at = blocks.place(number)
         self.control = blocks.block(number)
-        self.sees_orders = True
         self.is_waiting = False
         self._order: Future[None] = concurrent.futures.Future()
+
+    @property
+    def sees_orders(self) -> bool:
+        """Whether an order reaches the kernel at once: no process of another host has been seen."""
+        return not self._backend.is_elsewhere
 
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Have the executor compute a chunk; see `bgsim.backends.base.Lane`."""
@@ -152,8 +155,10 @@ class _Lane:
             raise sent.lost(self.place, error) from error
         if reply is None:
             return 0, 0.0
-        self.sees_orders = reply.sees_orders
-        self._backend.shares_blocks = self._backend.shares_blocks or reply.sees_orders
+        if reply.sees_orders:
+            self._backend.is_here_too = True
+        else:
+            self._backend.is_elsewhere = True
         return sent.take(task, chunk, reply, self)
 
     def _answer(self, task: Task) -> Reply | None:
@@ -164,7 +169,7 @@ class _Lane:
                 return None
             begun.greeting.result()
             self.control[PROCESS] = 0
-            future = begun.executor.submit(compute_at, task, self._at)
+            future = self._pool.submit(begun.executor, compute_at, task, self._at)
             self.is_waiting = was_sent = True
             if not self._is_before_order(future) and future.cancel():
                 return None
@@ -184,7 +189,8 @@ class _Lane:
     def _lost(self, why: str, source: str, *, was_sent: bool) -> ChunkLostError:
         """Return a loss, with the replicate in hand where its process has written that down."""
         has_begun = bool(self.control[PROCESS])
-        blames = was_sent and (has_begun or not self._backend.shares_blocks)
+        would_tell = self._backend.is_here_too and not self._backend.is_elsewhere
+        blames = was_sent and (has_begun or not would_tell)
         is_known = has_begun and not self.control[PROBING]
         return ChunkLostError(why, source, blames=blames, at=int(self.control[DONE]) if is_known else None)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import BrokenExecutor
 from concurrent.futures.process import ProcessPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -86,18 +87,55 @@ class Pool:
         self._is_ours = executor is None
         self._executor = executor
         self._begun: Begun | None = None
+        self._is_closed = False
         self._stillborn = 0
 
     def open(self) -> None:
-        """Have the first executor begin: if it forks, it does so now, while this engine's threads do nothing."""
+        """Have the first executor begin: if it forks, it does so now, while this engine's threads do nothing.
+
+        Raises
+        ------
+        BackendError
+            If it takes no task, and nothing makes another.
+        """
         with self._lock:
-            self._begin(0)
+            try:
+                self._begin(0)
+            except BrokenExecutor as error:
+                if self._make is None or self._is_ours:
+                    raise self._gone(f"the executor is broken ({text_of(error)})") from error
+                self._is_ours = True
+                self._begin(0)
 
     def _begin(self, number: int) -> None:
         if self._is_ours:
             assert self._make is not None
             self._executor = self._make()
-        self._begun = Begun(self._executor, number, self._executor.submit(begin))
+        try:
+            greeting = self.submit(self._executor, begin)
+        except BrokenExecutor:
+            raise
+        except Exception as error:
+            raise self._gone(f"the executor takes no tasks: {type(error).__name__}: {text_of(error)}") from error
+        self._begun = Begun(self._executor, number, greeting)
+
+    def submit(self, executor: Any, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Hand a task to an executor, which may start a process for it.
+
+        Ctrl-C in a terminal goes to all processes there. One of ours that is being started must not act on that; it has
+        the signal blocked until `begin` ignores it.
+        """
+        if not self._is_ours or not hasattr(signal, "pthread_sigmask"):
+            return executor.submit(function, *arguments)  # type: ignore[no-any-return]
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return executor.submit(function, *arguments)  # type: ignore[no-any-return]
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _gone(self, why: str) -> BackendError:
+        self.error = f"{why}. Give ExecutorBackend a function that returns an executor, or leave it out"
+        return BackendError(self.error)
 
     def begun(self) -> Begun:
         """Return the present executor."""
@@ -115,33 +153,38 @@ class Pool:
         """
         greeting = broken.greeting
         with self._lock:
+            if self._is_closed:  # its processes were ended
+                raise BackendError("the engine is closed")
             if broken is not self._begun:
                 return
             self._stillborn = 0 if greeting.done() and greeting.exception() is None else self._stillborn + 1
             if self._make is None:
-                self.error = (
-                    f"the executor is broken ({text_of(why)}), and nothing makes another: give ExecutorBackend a "
-                    "function that returns one, or leave it out"
-                )
-            elif self._stillborn >= _MOST_STILLBORN:
+                raise self._gone(f"the executor is broken ({text_of(why)}), and nothing makes another") from why
+            if self._stillborn >= _MOST_STILLBORN:
                 self.error = (
                     f"the executor's processes end before they do anything ({text_of(why)}): does the script that "
                     'starts them have its `if __name__ == "__main__":`?'
                 )
-            if self.error:
                 raise BackendError(self.error) from why
             if self._is_ours:
                 self._executor.shutdown(wait=False)
             self._is_ours = True
-            self._begin(broken.number + 1)
+            try:
+                self._begin(broken.number + 1)
+            except BrokenExecutor as error:
+                raise self._gone(f"the executor is broken ({text_of(error)}), and so is the next") from error
 
     def close(self, busy: Iterable[int]) -> None:
         """Shut down what was made here; processes that are still busy, by their ids, are killed."""
         with self._lock:
+            self._is_closed = True
             if not self._is_ours or self._begun is None:
                 return
             executor = self._begun.executor
-        executor.shutdown(wait=False, cancel_futures=True)
+        try:
+            executor.shutdown(wait=False, cancel_futures=True)
+        except TypeError:  # loky's has other arguments
+            executor.shutdown(wait=False)
         for number in busy:
             if number not in (0, os.getpid()):
                 with suppress(ProcessLookupError):

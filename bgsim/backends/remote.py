@@ -154,6 +154,8 @@ def begin() -> None:
     """Do what comes before the first task of a process: Ctrl-C in its terminal is the parent's to act on."""
     if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if hasattr(signal, "pthread_sigmask"):  # it was blocked until now
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Program:
