@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 SLOW = (
+    "backends/test_executor_faults.py",
     "backends/test_contract_of_backends.py",
     "bus/test_progress_stateful.py",
     "fuzz/",

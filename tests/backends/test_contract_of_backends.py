@@ -70,11 +70,17 @@ class TestThreadPool(_Shared):
         return ThreadPoolExecutor(2)
 
 
-class TestLoky(_Shared):
+class TestLoky(BackendContract):
     """An instance, which others of the process use, too."""
 
-    def make_executor(self) -> Any:
-        return pytest.importorskip("loky").get_reusable_executor(2, timeout=100)
+    @contextmanager
+    def make_backend(self) -> Iterator[Backend]:
+        loky = pytest.importorskip("loky")
+        yield ExecutorBackend(loky.get_reusable_executor(2, timeout=100))
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        pytest.importorskip("loky").get_reusable_executor(2).shutdown()
 
 
 class TestLokyFunction(BackendContract):

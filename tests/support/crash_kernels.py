@@ -37,6 +37,14 @@ def deadly(p: Any, rng: Any) -> float:
 
 
 @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
+def deaf(p: Any, rng: Any, control: Any) -> float:
+    """Says that it has begun, and is stubborn then."""
+    bgsim.report_fraction(control, 0.5)
+    while True:
+        time.sleep(3600)
+
+
+@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
 def stubborn(p: Any, rng: Any) -> float:
     """Takes no notice of the engine, and never ends."""
     while True:
