@@ -37,11 +37,22 @@ def test_keys_are_outputs_and_parameters(complete: Complete) -> None:
 def test_the_package_shows_its_public_names_alone(complete: Complete) -> None:
     found = [name for name in complete("bgsim.") if not name.startswith("_")]
     assert sorted(found) == sorted(
-        [*bgsim.__all__, "errors", "logs", "models", "notebook", "progress", "registry", "service", "storage"]
+        [
+            *bgsim.__all__,
+            "backends",
+            "errors",
+            "logs",
+            "models",
+            "notebook",
+            "progress",
+            "registry",
+            "service",
+            "storage",
+        ]
     )
 
 
-@pytest.mark.parametrize("module", ["errors", "progress", "registry", "storage"])
+@pytest.mark.parametrize("module", ["backends", "errors", "progress", "registry", "storage"])
 def test_so_do_its_public_modules(complete: Complete, module: str) -> None:
     found = complete(f"bgsim.{module}.")
     assert found

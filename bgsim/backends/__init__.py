@@ -24,6 +24,10 @@ _PUBLIC = {"Backend": "base", "DaskBackend": "dask", "ExecutorBackend": "executo
 __all__ = ["Backend", "DaskBackend", "ExecutorBackend"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def _import(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
