@@ -132,6 +132,8 @@ class Timers:
             logger.warning("%s has %s", next(iter(run.members), run.request.simulation.name), messages[0])
         if run.phase == "compiling" and now - run.prepares_since >= COMPILING_S:
             messages += (f"the first run compiles, {now - run.prepares_since:.0f} s so far; that happens once",)
+        if run.phase == "running" and not self._state.lanes and not run.is_stopped:
+            messages += ("waits for a worker",)
         found: list[Sample] = []
         for job in run.jobs:
             if job.moved_to is JobState.RUNNING:

@@ -1,0 +1,47 @@
+"""A job on a backend that has no workers says what it waits for, and goes on when one comes."""
+
+from __future__ import annotations
+
+import kernels
+
+import bgsim
+from bgsim.backends.base import Host
+from bgsim.backends.threads import ThreadLane
+
+
+class Empty:
+    """A backend whose only lane comes when a test adds it."""
+
+    name = "empty"
+    is_here = False
+    cores = 1
+    chunk_s = 0.02
+    chunk_bytes = 2**20
+
+    def open(self, host: Host) -> None:
+        self.host = host
+
+    def close(self) -> None:
+        pass
+
+    def alerts(self) -> list[str]:
+        return ["it has no workers"]
+
+
+def test_progress_status_and_health_say_what_a_job_waits_for() -> None:
+    backend, lane = Empty(), ThreadLane()
+    with bgsim.Engine(backend=backend, progress_update_interval_ms=10) as engine:
+        job = engine.submit(kernels.one_draw, replicates=100, seed=1)
+        update = next(update for update in job.updates() if update.messages)
+        assert update.messages == ("waits for a worker",)
+        assert str(update) == "running 0.0 % (0/100); waits for a worker"
+        assert job.status().waiting_for == "a worker: the backend has none"
+        assert [worker.phase for worker in engine.at_work()] == ["idle"]
+        (alert,) = engine.health().alerts
+        assert (alert, alert.kind) == ("it has no workers", "backend")
+        backend.host.add(lane)
+        result = job.result(timeout=30.0)
+        assert job.status().waiting_for is None
+        backend.host.remove(lane)
+    expected = bgsim.run(kernels.one_draw, replicates=100, seed=1)
+    assert all(result[name].tobytes() == expected[name].tobytes() for name in expected)
