@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bgsim.errors import BackendError, InvalidInputError
 from bgsim.priority import Priority
 from bgsim.ui.completion import complete_priority, complete_setting, complete_simulation
 from bgsim.ui.counts import Count
@@ -18,6 +19,7 @@ from bgsim.ui.streams import INTERRUPTED, remark, say_json_error
 from bgsim.ui.verbosity import verbose_option
 
 if TYPE_CHECKING:
+    from bgsim.backends import Backend
     from bgsim.engine import Engine
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -61,6 +63,7 @@ def computing_options(command: _F) -> _F:
                 shell_complete=complete_priority,
             ),
             click.option("--workers", type=Count(), help="Threads; by default one a core."),
+            click.option("--dask", metavar="ADDRESS", help="Have the workers of this Dask scheduler compute instead."),
             click.option("--timeout", "timeout_s", type=float, help="Seconds that it may run; of a sweep each point."),
             click.option("--workspace", help="Its slots get the result; by default the simulation's name."),
             click.option("--refresh", is_flag=True, help="Compute anew instead of taking from the store."),
@@ -86,15 +89,38 @@ def job_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def engine_for(store: Path | None, workers: int | None) -> Iterator[Engine]:
-    """Give an engine on a store; the first signal within is raised as KeyboardInterrupt."""
+def engine_for(options: dict[str, Any]) -> Iterator[Engine]:
+    """Give an engine as the options of a command want it; the first signal within is raised as KeyboardInterrupt.
+
+    That a cluster has no workers is said first; what becomes wrong later is logged, or in the progress.
+    """
+    if options["dask"] is not None and options["workers"] is not None:
+        raise click.UsageError("--workers are threads of this process, and with --dask a cluster computes: give one")
     from bgsim.config import EngineConfig  # noqa: PLC0415 - completion needs no engine
     from bgsim.engine import Engine  # noqa: PLC0415
 
-    threads = {"workers": workers} if workers is not None else {}
+    threads = {"workers": options["workers"]} if options["workers"] is not None else {}
     config = EngineConfig.of(None, {"journal": False, **threads})  # the same command resumes without it
-    with STOPPING, Engine(store or default_store(), config=config) as engine:
+    store: Path = options["store"] or default_store()
+    backend = None if options["dask"] is None else _cluster(options["dask"])
+    with STOPPING, Engine(store, config=config, backend=backend) as engine:
+        for alert in engine.backend.alerts():
+            remark(f"warning: {alert}")
         yield engine
+
+
+def _cluster(address: str) -> Backend:
+    """Return the backend of a Dask cluster; any signal ends the process while a scheduler is waited for."""
+    from bgsim.backends import DaskBackend  # noqa: PLC0415 - an extra
+
+    try:
+        return DaskBackend(address)
+    except BackendError as error:
+        raise InvalidInputError(
+            f"--dask: {error} Give the address that it prints when it begins, such as tcp://10.0.0.1:8786",
+            field="dask",
+            value=address,
+        ) from error
 
 
 def end_with_nothing(interrupted: str) -> None:

@@ -62,7 +62,7 @@ def run(
     simulation = simulation_of(name)
     parameters = parameters_of(simulation, scenario, rules, settings)
     began = time.monotonic()
-    with engine_for(options["store"], options["workers"]) as engine:
+    with engine_for(options) as engine:
         job = engine.submit(simulation, parameters, **job_options(options))
         result = _watch(job, engine)
         status = job.status()

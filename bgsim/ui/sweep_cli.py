@@ -81,7 +81,7 @@ def sweep(
     if rows is not None and not sets:
         raise click.UsageError(f"--csv: {rows} has no rows below its heading")
     began = time.monotonic()
-    with engine_for(options["store"], options["workers"]) as engine:
+    with engine_for(options) as engine:
         if found is None:
             batch: Batch = engine.submit_many(simulation, sets, **job_options(options))
         else:

@@ -22,7 +22,7 @@ from bgsim.ui.cli import main
 try:
     main()
 finally:
-    assert not {"numba", "sqlite_utils", "pandas", "xarray", "IPython", "starlette"} & sys.modules.keys()
+    assert not {"numba", "sqlite_utils", "pandas", "xarray", "IPython", "starlette", "distributed"} & sys.modules.keys()
 """
 
 
@@ -48,6 +48,7 @@ def completions(words: str, folder: Path) -> list[str]:
         ("bgsim sweep mm", ["mmc"]),
         ("bgsim run asian_call --priority h", ["high"]),
         ("bgsim run asian_call --prio", ["--priority"]),
+        ("bgsim sweep asian_call --da", ["--dask"]),
         ("bgsim run my_mod", ["my_mod"]),
         ("bgsim completion f", ["fish"]),
     ],
