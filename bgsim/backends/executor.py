@@ -171,7 +171,7 @@ class _Lane:
             self.control[PROCESS] = 0
             future = self._pool.submit(begun.executor, compute_at, task, self._at)
             self.is_waiting = was_sent = True
-            if not self._is_before_order(future) and future.cancel():
+            if not self._is_before_order(future) and _is_cancelled(future):
                 return None
             reply: Reply = future.result()
         except concurrent.futures.BrokenExecutor as error:
@@ -203,3 +203,11 @@ class _Lane:
         """Take back what has not begun; the kernel reads the control block itself."""
         if not self._order.done():
             self._order.set_result(None)
+
+
+def _is_cancelled(future: Future[Reply]) -> bool:
+    """Take back what has not begun, if that can be done."""
+    try:
+        return future.cancel()
+    except NotImplementedError:  # Parsl's
+        return False
