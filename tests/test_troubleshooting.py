@@ -7,8 +7,10 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from paths import ROOT
 from scipy import stats
 
 import bgsim
+from bgsim.backends import DaskBackend, ExecutorBackend, dask_link, remote
 from bgsim.models.options import asian_call, european_call
 from bgsim.registry import find_simulation
 
@@ -217,6 +220,37 @@ def another_programs(folder: Path) -> None:
     bgsim.ResultStore(folder / "other.db")
 
 
+def in_an_executor(simulation: Any, **settings: Any) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        backend = ExecutorBackend(executor, **settings)
+        with bgsim.Engine(backend=backend) as engine:
+            engine.submit(simulation, replicates=3).result()
+
+
+def with_a_lock() -> None:
+    lock = threading.Lock()
+
+    @bgsim.simulation(outputs={"a": "f8"}, compile=False)
+    def walk(p: Any, rng: Any) -> float:
+        with lock:
+            return float(rng.random())
+
+    in_an_executor(walk)
+
+
+def with_another_numba() -> None:
+    found = {**remote.this_environment(), "numba": "0.1"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remote, "this_environment", lambda: found)
+        in_an_executor(european_call)
+
+
+def without_a_scheduler() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dask_link, "CONNECT_S", 0.1)
+        DaskBackend("tcp://127.0.0.1:1")
+
+
 SITUATIONS: dict[str, Callable[[Path], object]] = {
     "memory": lambda _: too_many(),
     "the store's limit": lambda _: larger_than_the_store(),
@@ -230,6 +264,10 @@ SITUATIONS: dict[str, Callable[[Path], object]] = {
     "an engine in a pickle": lambda _: pickle.dumps(bgsim.Engine(immediate=True)),
     "no directory": no_directory,
     "a file of another program": another_programs,
+    "no scheduler": lambda _: without_a_scheduler(),
+    "another numba": lambda _: with_another_numba(),
+    "what cannot be sent": lambda _: with_a_lock(),
+    "a large replicate": lambda _: in_an_executor(european_call, max_chunk_bytes=4),
 }
 
 
