@@ -42,7 +42,7 @@ from bgsim.request import CacheMode, Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
 from bgsim.running.shutdown import abandon, close, dropped, open_engines, opened, warn_of_rivals
-from bgsim.running.stats import EngineStats, Health, health_of, stats_of
+from bgsim.running.stats import EngineStats, Health, health_of, in_words, stats_of
 from bgsim.running.submitter import Submitter
 from bgsim.schedules.recurring import RecurringJobs
 from bgsim.schedules.verbs import ScheduleVerbs
@@ -349,15 +349,15 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
     def __repr__(self) -> str:
         stats = stats_of(self._scheduler, self._began).queue
         return (
-            f"<Engine: {self.backend.cores} workers, {stats.processing} running, {stats.waiting} waiting, "
+            f"<Engine: {in_words(self.backend)}, {stats.processing} running, {stats.waiting} waiting, "
             f"store: {self.store.location}>"
         )
 
 
 def _engines_table(engines: Sequence[Engine]) -> Table:
     counts = [(engine, engine.stats().queue) for engine in engines]
-    rows = [(e.backend.cores, queue.processing, queue.waiting, e.store.location) for e, queue in counts]
-    return Table(("workers", "running", "waiting", "store"), rows)
+    rows = [(in_words(e.backend), queue.processing, queue.waiting, e.store.location) for e, queue in counts]
+    return Table(("computed by", "running", "waiting", "store"), rows)
 
 
 def engines() -> list[Engine]:

@@ -17,6 +17,7 @@ from bgsim.tables import Table, Tabular, in_short
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
+    from bgsim.backends.base import Backend
     from bgsim.queue_manager import QueueStats
     from bgsim.running.scheduler import Scheduler
 
@@ -220,6 +221,11 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
         stored_results=stored[0],
         stored_bytes=stored[1],
     )
+
+
+def in_words(backend: Backend) -> str:
+    """Return how many chunks a backend computes at the same time, and by what."""
+    return f"{backend.cores} workers" if backend.is_here else f"{backend.cores} cores of {backend.name}"
 
 
 def health_of(scheduler: Scheduler) -> Health:

@@ -91,10 +91,10 @@ class Metrics:
         yield depth
         yield CounterMetricFamily("bgsim_retries", "Failures that were tried again", stats.retries)
         gauges = {
-            "bgsim_workers": ("Threads that compute", engine.backend.cores),
+            "bgsim_workers": ("Cores that compute", engine.backend.cores),
             "bgsim_workers_busy": (
                 "Of them, those that compute now",
-                len([w for w in engine.at_work() if w.job]),
+                min(engine.backend.cores, len([w for w in engine.at_work() if w.job])),  # a backend has more lanes
             ),
             "bgsim_replicates_per_second": ("Of all running jobs", stats.replicates_per_second),
             "bgsim_dead_letters": ("Requests that have failed for good", len(engine.dead_letters())),

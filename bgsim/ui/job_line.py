@@ -76,6 +76,8 @@ def _detail(status: JobStatus, word: str) -> str:
     match word:
         case "queued":
             return _wait(status)
+        case "running" if status.waiting_for:
+            return f"waits for {status.waiting_for}"
         case "compiling":
             return text.seconds(status.compiling_s or 0.0)
         case "suspended":

@@ -7,6 +7,8 @@ import kernels
 import bgsim
 from bgsim.backends.base import Host
 from bgsim.backends.threads import ThreadLane
+from bgsim.ui.job_line import line_of
+from bgsim.ui.notebook.engine_state import engine_state
 
 
 class Empty:
@@ -37,6 +39,11 @@ def test_progress_status_and_health_say_what_a_job_waits_for() -> None:
         assert str(update) == "running 0.0 % (0/100); waits for a worker"
         assert job.status().waiting_for == "a worker: the backend has none"
         assert [worker.phase for worker in engine.at_work()] == ["idle"]
+        assert line_of(job, job.status())["detail"] == "waits for a worker: the backend has none"
+        assert repr(engine).startswith("<Engine: 1 cores of empty, 1 running")
+        state = engine_state(engine)
+        assert state["about"].startswith("1 cores of empty · store")
+        assert state["note"] == "it has no workers"
         (alert,) = engine.health().alerts
         assert (alert, alert.kind) == ("it has no workers", "backend")
         backend.host.add(lane)

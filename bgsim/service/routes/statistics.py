@@ -53,6 +53,7 @@ class WorkerView(msgspec.Struct):
     worker: int
     job: str | None
     phase: str
+    place: str = ""
 
 
 class StatsView(msgspec.Struct):
@@ -167,7 +168,7 @@ def _workers(call: Call) -> list[WorkerView]:
     for one in call.service.engine.at_work():
         live = None if one.job is None else call.service.recorder.live(one.job)
         seen = live is not None and call.caller.sees(live.row.tenant)
-        found.append(WorkerView(one.worker, one.job if seen else None, one.phase))
+        found.append(WorkerView(one.worker, one.job if seen else None, one.phase, one.place))
     return found
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.job import JobState
 from bgsim.progress import format_duration
+from bgsim.running.stats import in_words
 from bgsim.ui import text
 from bgsim.ui.job_line import COLOURS
 
@@ -30,13 +31,13 @@ def engine_state(engine: Engine) -> dict[str, Any]:
     return {
         "kind": "engine",
         "name": "engine",
-        "about": f"{engine.backend.cores} workers · store: {engine.store.location}",
+        "about": f"{in_words(engine.backend)} · store: {engine.store.location}",
         "word": "running" if running else "waiting" if jobs else "idle",
         "colour": "running" if running else "waiting",
         "detail": ", ".join(_counts(len(running), len(jobs) - len(running))),
         "rows": [_row(status) for status in kept],
         "more": max(0, len(jobs) - sum(not s.state.is_terminal for s in kept)),
-        "note": "",
+        "note": "; ".join(engine.backend.alerts()),
         "actions": [],
         "ended": False,
     }
