@@ -101,7 +101,7 @@ def _watch(job: Job, engine: Engine) -> SimulationResult:
         engine.close(timeout_s=CANCEL_GRACE_S)
         status = job.status()
         if status.state is JobState.CANCELLED:
-            done = f"{status.replicates_completed:,} of {status.total_replicates:,} replicates"
+            done = f"{job.partial().replicates:,} of {status.total_replicates:,} replicates"
             if status.store_error is None:
                 remark(
                     f"interrupted; {done} are kept in {engine.store.location}, and the same command goes on from there"
