@@ -129,7 +129,7 @@ class Events:
         run: Run = job.run
         done, fraction = run.in_progress()
         run.shown = fraction = max(run.shown, fraction)
-        runs = job.moved_to is JobState.RUNNING
+        runs = job.moved_to is JobState.RUNNING and self._state.lanes > 0
         remaining = run.eta.remaining_s(run.replicates * (1 - fraction)) if runs else None
         self.bus.publish(
             job.id,
@@ -140,7 +140,7 @@ class Events:
             estimated_time_remaining_ms=None if remaining is None else 1000 * remaining,
             current_phase=phase,
             messages=tuple(messages),
-            metadata={**_metadata_of(job, run.from_store), "rate": run.eta.per_second},
+            metadata={**_metadata_of(job, run.from_store), "rate": run.eta.per_second if self._state.lanes else None},
         )
 
     def ended(self, job: Job, from_store: int, messages: tuple[str, ...]) -> None:

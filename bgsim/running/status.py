@@ -169,7 +169,7 @@ class StatusReader:
         state = state_of(job)
         done, fraction = run.in_progress() if run is not None else (0, 0.0)
         position = rate = remaining = wait = None
-        if run is not None and state is JobState.RUNNING:
+        if run is not None and state is JobState.RUNNING and self._state.lanes:
             rate = run.eta.per_second
             remaining = run.eta.remaining_s(run.replicates * (1 - fraction))
         elif state is JobState.QUEUED:

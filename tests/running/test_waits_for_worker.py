@@ -7,6 +7,7 @@ import kernels
 import bgsim
 from bgsim.backends.base import Host
 from bgsim.backends.threads import ThreadLane
+from bgsim.models.options import asian_call
 from bgsim.ui.job_line import line_of
 from bgsim.ui.notebook.engine_state import engine_state
 
@@ -52,3 +53,21 @@ def test_progress_status_and_health_say_what_a_job_waits_for() -> None:
         backend.host.remove(lane)
     expected = bgsim.run(kernels.one_draw, replicates=100, seed=1)
     assert all(result[name].tobytes() == expected[name].tobytes() for name in expected)
+
+
+def test_no_time_is_estimated_while_no_worker_is_there() -> None:
+    backend, lane = Empty(), ThreadLane()
+    with bgsim.Engine(backend=backend, progress_update_interval_ms=10) as engine:
+        backend.host.add(lane)
+        job = engine.submit(asian_call, replicates=10**8, seed=1)
+        updates = iter(job.updates())
+        assert next(update for update in updates if update.estimated_time_remaining_ms and update.metadata["rate"])
+        backend.host.remove(lane)
+        update = next(update for update in updates if update.messages)
+        assert update.messages == ("waits for a worker",)
+        assert update.replicates_completed > 0
+        assert (update.estimated_time_remaining_ms, update.metadata["rate"]) == (None, None)
+        status = job.status()
+        assert (status.estimated_time_remaining_s, status.rate) == (None, None)
+        job.cancel()
+    assert job.partial().replicates > 0

@@ -59,7 +59,7 @@ def outputs(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)["outputs"]
 
 
-@pytest.mark.parametrize("simulation", ["european_call", "./mine.py:slow", "mine:slow"])
+@pytest.mark.parametrize("simulation", ["european_call", "./mine.py:slow"])
 def test_a_cluster_computes_the_same(folder: Path, cluster: distributed.LocalCluster, simulation: str) -> None:  # noqa: F811
     """Also what the workers cannot import."""
     command = ["run", simulation, "-n", "3000", "--json"]
