@@ -177,7 +177,8 @@ class Backend(Protocol):
     is_here : bool
         Whether it computes in threads of the engine's process.
     cores : int
-        How many chunks it computes at the same time, at present; it may have more lanes, which wait their turn.
+        How many chunks it computes at the same time, at present, 0 for none; it may have more lanes, which wait their
+        turn.
     chunk_s : float
         How long a chunk should take: long where it costs something to send one.
     chunk_bytes : int

@@ -214,7 +214,7 @@ def stats_of(scheduler: Scheduler, began: float) -> EngineStats:
         queue_wait_s=Quantiles.of(waits),
         run_time_s=Quantiles.of(runs),
         replicates_per_second=rate,
-        utilisation=min(1.0, busy_s / (elapsed * scheduler.backend.cores)),
+        utilisation=min(1.0, busy_s / (elapsed * max(1, scheduler.backend.cores))),
         joined=counts["joined"],
         from_store=counts["from_store"],
         retries=counts["retries"],

@@ -148,7 +148,7 @@ class TaskChooser:
     def _take(self, worker: Worker, run: Run) -> Chunk:
         run.turn = next(self._state.turns)
         backend = self._backend
-        return run.take(worker, backend.cores, backend.chunk_s, backend.chunk_bytes)
+        return run.take(worker, max(1, backend.cores), backend.chunk_s, backend.chunk_bytes)
 
     def _prepare_at_once(self, run: Run, now: float) -> bool:
         """Prepare a new run here, if that takes microseconds: it is small and compiled, and nothing of it is stored."""
