@@ -101,18 +101,18 @@ def _kept_by_value(cloudpickle: Any, module: str) -> Iterator[None]:
     """Have cloudpickle keep the user's own modules by value, as it keeps those of ``__main__``."""
     ownership = Ownership(own_modules(module))
     with _registering:
-        known = cloudpickle.list_registry_pickle_by_value()
-        own = [
-            found
+        known = cloudpickle.list_registry_pickle_by_value() | {"__main__"}
+        own = {  # by the name that cloudpickle knows it by; some are in `sys.modules` by several
+            found.__name__: found
             for name, found in list(sys.modules.items())
-            if name not in known and name != "__main__" and _is_own(ownership, name, found)
-        ]
+            if not known & {name, getattr(found, "__name__", "")} and _is_own(ownership, name, found)
+        }
         try:
-            for found in own:
+            for found in own.values():
                 cloudpickle.register_pickle_by_value(found)
             yield
         finally:
-            for found in own:
+            for found in own.values():
                 cloudpickle.unregister_pickle_by_value(found)
 
 
