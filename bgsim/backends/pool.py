@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from bgsim.backends.blocks import Place
     from bgsim.backends.remote import Reply, Task
+
+logger = logging.getLogger("bgsim.engine")
 
 MakeExecutor: TypeAlias = Callable[[], Any]
 """Returns a new executor: anything with ``submit`` and ``shutdown``."""
@@ -182,13 +185,20 @@ class Pool:
                 return
             executor = self._begun.executor
         try:
-            executor.shutdown(wait=False, cancel_futures=True)
-        except TypeError:  # loky's has other arguments
-            executor.shutdown(wait=False)
+            _shut_down(executor)
+        except Exception as error:  # of an executor of whatever kind: the engine closes what else it has
+            logger.warning("the executor cannot be shut down: %s: %s", type(error).__name__, text_of(error))
         for number in busy:
             if number not in (0, os.getpid()):
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+
+
+def _shut_down(executor: Any) -> None:
+    try:
+        executor.shutdown(wait=False, cancel_futures=True)
+    except TypeError:  # loky's has other arguments
+        executor.shutdown(wait=False)
 
 
 def compute_at(task: Task, place: Place) -> Reply:

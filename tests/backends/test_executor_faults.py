@@ -337,6 +337,22 @@ def test_a_fork_while_it_computes_harms_neither() -> None:
         assert_same(job.result(HANDSHAKE_S), of_one_thread(walk, SLOW, replicates=30_000, seed=5))
 
 
+def test_an_executor_that_cannot_be_shut_down_leaves_no_file(caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is logged, and all else is closed."""
+
+    class Unwilling(ThreadPoolExecutor):
+        def shutdown(self, *args: Any, **kwargs: Any) -> None:
+            super().shutdown(*args, **kwargs)
+            raise OSError("it does not end")
+
+    engine = bgsim.Engine(backend=ExecutorBackend(lambda: Unwilling(1), workers=1))
+    path = Path(engine.backend._blocks._path)
+    assert engine.submit(walk, replicates=5).result(HANDSHAKE_S).replicates == 5
+    engine.close()
+    assert not path.exists()
+    assert "the executor cannot be shut down: OSError: it does not end" in caplog.messages
+
+
 def test_a_closed_engine_leaves_no_file_and_no_process() -> None:
     """Its own processes end; threads of it do, too."""
     with bgsim.Engine(backend=ExecutorBackend(workers=2)) as engine:
