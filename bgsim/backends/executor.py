@@ -46,7 +46,8 @@ class ExecutorBackend:
     workers : int, optional
         How many tasks the executor runs at a time; by default as many as it says, or as this process may use cores.
     bits : {"attest", "trust"}
-        Whether a process has to compute four replicates to the same bits as this one before its results count.
+        Whether a process of another host, or with other versions, has to compute four replicates to the same bits as
+        this one before its results count.
     chunk_target_ms : float
         How long a chunk should take. Where orders do not reach, this is how long a cancel takes.
     max_chunk_bytes : int

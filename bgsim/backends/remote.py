@@ -84,6 +84,8 @@ class Reply:
         The id of the process.
     sees_orders : bool
         Whether an order reaches the kernel.
+    is_twin : bool
+        Whether the process is on the engine's host, with the same versions: it has computed no probes.
     done : int
     elapsed_s : float
         In the kernel.
@@ -104,6 +106,7 @@ class Reply:
 
     process: int = field(default_factory=os.getpid)
     sees_orders: bool = True
+    is_twin: bool = False
     done: int = 0
     elapsed_s: float = 0.0
     columns: tuple[NDArray[Any], ...] = ()

@@ -35,7 +35,7 @@ _MOST_UNATTESTED = 3
 class Sent:
     """One computation, for the lanes of a backend. Any thread may call.
 
-    A process attests with its first chunk: it computes the probes before that, and the engine's process does so when
+    A process that is no twin of this one attests with its first chunk: it computes the probes before that, and the engine's process does so when
     the reply is there. So a replicate that ends its process never ends the engine's.
 
     Parameters
@@ -116,7 +116,7 @@ class Sent:
         if reply.refusal:
             self._take_refusal(task, chunk.computation, reply, lane.place)
             return 0, 0.0
-        if task.probes and not self._agrees(chunk.computation, reply, lane.control):
+        if task.probes and not reply.is_twin and not self._agrees(chunk.computation, reply, lane.control):
             return 0, 0.0
         with self._lock:
             self._has_answer = True

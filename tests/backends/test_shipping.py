@@ -17,7 +17,9 @@ import pytest
 import bgsim
 from bgsim.backends import ExecutorBackend, shipping
 from bgsim.backends.base import Chunk, Computation, ShutOutError
+from bgsim.backends.blocks import Blocks
 from bgsim.backends.executor import DEFAULT_CHUNK_BYTES
+from bgsim.backends.pool import compute_at
 from bgsim.backends.sending import Sent
 from bgsim.errors import ChunkTooLargeError, ShippingError
 from bgsim.models.options import asian_call
@@ -333,3 +335,18 @@ def test_parameters_of_a_class_that_is_not_there_travel(module: Module) -> None:
 def changed(task: Any, **values: Any) -> Any:
 
     return replace(task, **values)
+
+
+def test_a_process_of_this_host_is_a_twin_and_one_elsewhere_attests() -> None:
+    """A replicate may take minutes, and a twin computes no other bits."""
+    computation = computation_of(asian_call)
+    sent, chunk, blocks = new_sent(computation), chunk_of(computation), Blocks(1)
+    task = sent.task(chunk, "elsewhere")
+    here = compute_at(task, blocks.place(0))
+    assert (here.is_twin, here.digest, here.done) == (True, (), 40)
+    assert sent.take(task, chunk, here, lane())[0] == 40
+    there = compute_at(task, blocks.place(0)._replace(path="/nowhere"))
+    assert (there.is_twin, len(there.digest)) == (False, len(task.probes))
+    older = compute_at(changed(task, environment={**task.environment, "cpu": "another"}), blocks.place(0))
+    assert (older.is_twin, len(older.digest)) == (False, len(task.probes))
+    blocks.close()
