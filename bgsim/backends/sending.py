@@ -35,8 +35,8 @@ _MOST_UNATTESTED = 3
 class Sent:
     """One computation, for the lanes of a backend. Any thread may call.
 
-    A process that is no twin of this one attests with its first chunk: it computes the probes before that, and the engine's process does so when
-    the reply is there. So a replicate that ends its process never ends the engine's.
+    A process that is no twin of this one attests with its first chunk: it computes the probes before that, and the
+    engine's process does so when the reply is there. So a replicate that ends its process never ends the engine's.
 
     Parameters
     ----------
