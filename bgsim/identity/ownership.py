@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
+from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,18 @@ def is_extension(module: str | None) -> bool:
     return file is not None and str(file).endswith(tuple(EXTENSION_SUFFIXES))
 
 
+def _distributions_of(package: str) -> Sequence[str]:
+    """Return what a package was installed by; the table takes half a second, and is made again for a new package."""
+    for read in (_read_distributions, importlib.metadata.packages_distributions):
+        found = read().get(package)
+        if found:
+            return found
+    return ()
+
+
+_read_distributions = functools.cache(importlib.metadata.packages_distributions)
+
+
 @functools.cache
 def _version_of(package: str) -> str | None:
     """Return the version of an installed package; None if none is known, as of a file that was copied there.
@@ -128,7 +141,7 @@ def _version_of(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        names = sorted(set(importlib.metadata.packages_distributions().get(package, ())))
+        names = sorted(set(_distributions_of(package)))
     if len(names) == 1:
         return importlib.metadata.version(names[0])
     return " ".join(f"{name} {importlib.metadata.version(name)}" for name in names) or None
