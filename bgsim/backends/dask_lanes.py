@@ -97,7 +97,7 @@ class Lane:
         self.place = address
         self.control = new_control_block()
         self.call: Call | None = None
-        self._lost: ChunkLostError | None = None
+        self._lost = ""  # why, once it is
 
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Have the worker compute a chunk."""
@@ -107,13 +107,15 @@ class Lane:
             with self._turnstile.passing(alone=chunk.alone):
                 reply = self._answer(task) if self.control[ORDER] == GO else None
         except ChunkLostError as error:
-            raise sent.lost(self.place, error) from error
+            raise sent.lost(task, self.place, error) from error
         return (0, 0.0) if reply is None else sent.take(task, chunk, reply, self)
 
     def _answer(self, task: Task) -> Reply | None:
+        if self._lost:
+            raise self._loss(blames=False)
         self.call = call = self._cluster.begin(self, task)
-        if self._lost is not None:  # before there was a call to be lost
-            call.fail(self._lost)
+        if self._lost:  # before there was a call to be lost
+            call.fail(self._loss(blames=False))
             self._cluster.give_up(call)
         if self.control[ORDER] != GO:  # before there was a call to send it after
             self.ordered()
@@ -129,12 +131,15 @@ class Lane:
             self._cluster.send_order(call, int(self.control[ORDER]))
 
     def lose(self, why: str, *, blames: bool) -> None:
-        """Give up what it waits for, for good."""
-        self._lost = ChunkLostError(why, self.place, blames=blames)
+        """Give up what it waits for, for good: the engine has removed it, or is closed."""
+        self._lost = why
         call = self.call
         if call is not None:
-            call.fail(self._lost)
+            call.fail(self._loss(blames=blames))
             self._cluster.give_up(call)
+
+    def _loss(self, *, blames: bool) -> ChunkLostError:
+        return ChunkLostError(self._lost, self.place, blames=blames)
 
 
 def meaning_of(error: BaseException, future: Any, client: Any, place: str) -> Exception:
@@ -146,7 +151,7 @@ def meaning_of(error: BaseException, future: Any, client: Any, place: str) -> Ex
     if client.status == "running" and not isinstance(
         error, concurrent.futures.CancelledError | asyncio.CancelledError | OSError
     ):  # the task cannot be sent, or the reply not be read
-        return ShutOutError(f"it cannot be sent chunks: {type(error).__name__}: {text_of(error)}")
+        return ShutOutError(f"it cannot be sent chunks: {type(error).__name__}: {text_of(error)}{_advice_on(error)}")
     why = f"the connection to {place} is lost: {type(error).__name__}: {text_of(error)}"
     return ChunkLostError(why, place, blames=False)
 

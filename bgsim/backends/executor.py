@@ -153,7 +153,7 @@ class _Lane:
             with self._backend.turnstile.passing(alone=chunk.alone):
                 reply = self._answer(task) if self.control[ORDER] == GO else None
         except ChunkLostError as error:
-            raise sent.lost(self.place, error) from error
+            raise sent.lost(task, self.place, error) from error
         if reply is None:
             return 0, 0.0
         if reply.sees_orders:

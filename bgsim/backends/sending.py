@@ -94,14 +94,18 @@ class Sent:
             computation.log.job_id if computation.log is not None else "",
         )
 
-    def lost(self, place: str, error: ChunkLostError) -> ChunkLostError:
-        """Return a loss as it is to be counted: while no process has survived the probes, one of them may be why."""
+    def lost(self, task: Task, place: str, error: ChunkLostError) -> ChunkLostError:
+        """Return the loss of a task as it is to be counted.
+
+        While no process has survived the probes, one of them may be why; also of a task that was sent with probes
+        before they were left out.
+        """
         with self._lock:
             self._known_at.discard(place)
-            if self._has_answer or not self._probes or not error.blames or error.at is not None:
+            if self._has_answer or not task.probes or not error.blames or error.at is not None:
                 return error
             self._lost.add(error.source)
-            if len(self._lost) >= _MOST_UNATTESTED:
+            if self._probes and len(self._lost) >= _MOST_UNATTESTED:
                 self._probes = ()
                 logger.warning(
                     "%s: %d processes ended before they answered; others compute it without being attested",
