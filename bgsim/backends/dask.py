@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import logging
 import math
+import pickle
 import secrets
 import weakref
 from contextlib import suppress
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from bgsim.backends import dask_link
 from bgsim.backends.dask_lanes import Call, Lane, Place, meaning_of
 from bgsim.backends.dask_link import Link
-from bgsim.backends.dask_worker import compute_chunk, set_orders
+from bgsim.backends.dask_worker import Packed, keep_payload, set_orders
 from bgsim.backends.executor import DEFAULT_CHUNK_BYTES, Bits
 from bgsim.backends.sending import Sent
 from bgsim.checks import check_integer, check_number, check_word
@@ -33,6 +35,9 @@ _LOOK_S = 2.0
 
 _CHECK_S = 0.25
 """So often the connection is looked at."""
+
+_LARGE_PAYLOAD = 2**18
+"""Bytes that go before the tasks, once a worker: Dask warns of large tasks."""
 
 _TOPICS = 64
 """How many topics there are for progress; a scheduler keeps what was last said about each."""
@@ -95,10 +100,12 @@ class DaskBackend:
         self._sent: weakref.WeakKeyDictionary[Computation, Sent] = weakref.WeakKeyDictionary()
         self._host: Host | None = None
         self._trouble = ""
+        self._has_failed = False
         # The loop of the link alone uses what follows.
         self._topic = f"bgsim-{secrets.randbelow(_TOPICS)}"
         self._calls: dict[str, Call] = {}
         self._orders: dict[str, dict[str, int]] = {}
+        self._payloads: dict[tuple[str, str], asyncio.Future[Any]] = {}  # on their way, by worker and key
         self._gone: dict[str, bool] = {}
         self._has_news: asyncio.Event | None = None
 
@@ -157,7 +164,7 @@ class DaskBackend:
         """Return what is to be known of it."""
         if self._trouble:
             return [self._trouble]
-        if self._places or self._host is None:
+        if self._places or self._has_failed or self._host is None:
             return []
         return [f"the Dask cluster at {self._link.address} has no workers; jobs wait until one comes"]
 
@@ -210,7 +217,7 @@ class DaskBackend:
 
     async def _fail(self, why: str) -> None:
         assert self._host is not None
-        self._trouble = ""
+        self._trouble, self._has_failed = "", True
         await self._in_thread(self._host.fail, BackendError(f"{why}. Make another engine once it is there"))
 
     def _unsubscribe(self) -> None:
@@ -247,8 +254,8 @@ class DaskBackend:
             self._places |= {place.address: place for place in coming}
         for place in leaving:
             for lane in place.lanes:
+                self._host.remove(lane)  # first, or it would be given another chunk, and lose that as well
                 lane.lose(f"the worker {place.address} is gone", blames=gone.get(place.address, True))
-                self._host.remove(lane)
         for place in coming:
             for lane in place.lanes:
                 try:
@@ -284,15 +291,29 @@ class DaskBackend:
         client, place = self._link.client, call.lane.place
         self._calls[call.name] = call
         try:
+            if len(task.payload) > _LARGE_PAYLOAD:
+                await self._send_payload(task, place)
+                task = dataclasses.replace(task, payload=b"")
+            if call.answer.done():  # an order, or a loss, came before
+                return
+            packed = pickle.dumps(Packed(task, call.name, self._topic))
             call.future = client.submit(
-                compute_chunk, task, call.name, self._topic, key=call.name, workers=[place], allow_other_workers=False,
-                pure=False, retries=0,
-            )  # fmt: skip
+                pickle.loads, packed, key=call.name, workers=[place], allow_other_workers=False, pure=False, retries=0
+            )
             call.settle(await client.gather(call.future))
         except BaseException as error:  # a cancelled future, and what a task may raise
             call.fail(meaning_of(error, call.future, client, place))
         finally:
             self._release(call)
+
+    async def _send_payload(self, task: Task, place: str) -> None:
+        """Have a worker keep a payload; lanes that need the same wait for the first."""
+        sending = self._payloads.get((place, task.key))
+        if sending is None:
+            run = self._link.client.run(keep_payload, task.key, task.payload, workers=[place])
+            sending = self._payloads[place, task.key] = asyncio.ensure_future(run)
+            sending.add_done_callback(lambda _: self._payloads.pop((place, task.key)))
+        await asyncio.shield(sending)
 
     def _release(self, call: Call) -> None:
         self._calls.pop(call.name, None)

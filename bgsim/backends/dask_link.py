@@ -89,6 +89,7 @@ class Link:
         try:
             self._is_connected.result()
         except Exception as error:
+            self.close()
             raise BackendError(
                 f"no Dask scheduler answers at {self.address!r}: {text_of(error)}. Is it running, and is it reached "
                 "from this machine?"

@@ -65,6 +65,20 @@ def compute_chunk(task: remote.Task, name: str, topic: str) -> remote.Reply | No
             _keep_newest(_ended)
 
 
+class Packed:
+    """A call of `compute_chunk`, which is made where this is unpickled.
+
+    A scheduler unpickles the functions and arguments of tasks, and a worker that cannot unpickle a task ends. So what
+    they get are bytes, and one without bgsim fails in the task alone.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        self._arguments = arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return compute_chunk, self._arguments
+
+
 async def set_orders(orders: Mapping[str, int]) -> list[str]:
     """Give orders to chunks; in the worker's loop, while its threads are in kernels.
 
@@ -88,6 +102,11 @@ async def set_orders(orders: Mapping[str, int]) -> list[str]:
                 before.append(name)
         _keep_newest(_orders)
     return before
+
+
+async def keep_payload(key: str, payload: bytes) -> None:
+    """Keep what is too large to travel with a task; in the worker's loop."""
+    remote.keep(key, payload)
 
 
 def _keep_newest(names: OrderedDict[str, Any]) -> None:

@@ -153,6 +153,11 @@ def compute(task: Task, control: Control) -> Reply:
     return reply
 
 
+def keep(key: str, payload: bytes) -> None:
+    """Keep the payload of tasks that come without theirs."""
+    _program(key).payload = payload
+
+
 def begin() -> None:
     """Do what comes before the first task of a process: Ctrl-C in its terminal is the parent's to act on."""
     if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
@@ -162,9 +167,16 @@ def begin() -> None:
 
 
 class _Program:
-    """A simulation with parameters in this process; for any number of threads."""
+    """A simulation with parameters in this process; for any number of threads.
+
+    Attributes
+    ----------
+    payload : bytes
+        What it is made of, if that came before the first task.
+    """
 
     def __init__(self) -> None:
+        self.payload = b""
         self._lock = Lock()  # guards what follows; held while it is made, for others need the same
         self._simulation: Any = None
         self._parameters: Any = None
@@ -178,9 +190,10 @@ class _Program:
         with self._lock:
             if self._runner is not None:
                 return
-            if not task.payload:
+            payload, self.payload = task.payload or self.payload, b""
+            if not payload:
                 raise _RefusedError("unknown")
-            self._simulation, self._parameters = _loaded(task.payload)
+            self._simulation, self._parameters = _loaded(payload)
             revision = self._simulation.revision()
             if task.fingerprint and revision.identity.fingerprint != task.fingerprint:
                 raise _RefusedError("code")
