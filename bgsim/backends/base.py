@@ -116,11 +116,14 @@ class Lane(Protocol):
         Whether a row is in the chunk's columns as soon as the control block counts it; else all come at the end.
     sees_orders : bool
         Whether an order reaches the kernel; else it is seen when the chunk has come back.
+    is_spare : bool
+        Whether its chunk waits at its place for the end of another one: others are given work before it.
     """
 
     control: Control
     place: str
     writes_in_place: bool
+    is_spare: bool
 
     @property
     def sees_orders(self) -> bool:

@@ -74,7 +74,7 @@ class Place:
         self.address = address
         self.threads = threads
         turnstile = Turnstile()
-        self.lanes = [Lane(cluster, address, turnstile) for _ in range(threads + 1)]
+        self.lanes = [Lane(cluster, address, turnstile, is_spare=number == threads) for number in range(threads + 1)]
 
 
 class Lane:
@@ -91,10 +91,11 @@ class Lane:
     writes_in_place = False
     sees_orders = True
 
-    def __init__(self, cluster: Cluster, address: str, turnstile: Turnstile) -> None:
+    def __init__(self, cluster: Cluster, address: str, turnstile: Turnstile, *, is_spare: bool) -> None:
         self._cluster = cluster
         self._turnstile = turnstile
         self.place = address
+        self.is_spare = is_spare
         self.control = new_control_block()
         self.call: Call | None = None
         self._lost = ""  # why, once it is

@@ -130,6 +130,7 @@ class ExecutorBackend:
 class _Lane:
     place = "executor"
     writes_in_place = False
+    is_spare = False  # whichever process is free takes the next chunk
 
     def __init__(self, backend: ExecutorBackend, blocks: Blocks, number: int) -> None:
         self._backend = backend

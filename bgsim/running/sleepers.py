@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 
 class Sleeper(Protocol):
-    """A worker, as far as its sleep is concerned."""
+    """A worker, as far as its sleep is concerned.
+
+    Attributes
+    ----------
+    is_spare : bool
+        Whether what it is given may have to wait where it computes.
+    """
+
+    is_spare: bool
 
     def can_work_on(self, run: Run) -> bool:
         """Tell whether there is something that it can do of a run."""
@@ -52,12 +60,16 @@ class Sleepers:
             self._alarms.popitem()[1].release()
 
     def wake_one_for(self, run: Run) -> bool:
-        """Have a worker that can work on a run look for work; return whether there is one."""
+        """Have a worker that can work on a run look for work, a spare one last; return whether there is one."""
+        found = None
         for worker in reversed(self._alarms):
             if worker.can_work_on(run):
-                self._alarms.pop(worker).release()
-                return True
-        return False
+                found = worker
+                if not worker.is_spare:
+                    break
+        if found is not None:
+            self._alarms.pop(found).release()
+        return found is not None
 
     def wake_all(self) -> None:
         """Have every worker look for work."""

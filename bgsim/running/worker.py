@@ -82,6 +82,8 @@ class Worker:
         worker has a chunk.
     writes_in_place : bool
         As that.
+    is_spare : bool
+        As that; a worker without a lane prepares and stores, and is none.
     leaves : bool
         Whether its lane is gone: it does no further task.
     busy_s : float
@@ -103,6 +105,7 @@ class Worker:
         self.leaves = False
         self.control = block.new_control_block() if lane is None else lane.control
         self.writes_in_place = lane is None or lane.writes_in_place
+        self.is_spare = lane is not None and lane.is_spare
         self.busy_s = 0.0
         self.task: Any = None
         self.chunk: Chunk | None = None

@@ -118,11 +118,11 @@ def test_a_batch_has_no_chunk_for_a_lane_that_is_shut_out(hold: Gate, monkeypatc
 
 
 def test_the_worker_that_fell_asleep_last_wakes_first() -> None:
-    """Of those that can work on the run; none is woken for a run that none can work on."""
+    """Of those that can work on the run, a spare one last; none is woken for a run that none can work on."""
 
     class One:
-        def __init__(self, name: str, *, can: bool) -> None:
-            self.name, self.can = name, can
+        def __init__(self, name: str, *, can: bool, is_spare: bool = False) -> None:
+            self.name, self.can, self.is_spare = name, can, is_spare
 
         def can_work_on(self, run: Any) -> bool:
             return self.can
@@ -137,12 +137,13 @@ def test_the_worker_that_fell_asleep_last_wakes_first() -> None:
             woken.append(one.name)
 
     threads = []
-    for number, one in enumerate((One("a", can=True), One("b", can=True), One("c", can=False)), 1):
+    ones = (One("a", can=True), One("b", can=True), One("spare", can=True, is_spare=True), One("c", can=False))
+    for number, one in enumerate(ones, 1):
         thread = threading.Thread(target=sleep, args=(one,), daemon=True)
         thread.start()
         threads.append(thread)
         wait_until(lambda number=number: len(sleepers) == number, "it sleeps")
-    for expected in ("b", "a"):
+    for expected in ("b", "a", "spare"):
         with lock:
             assert sleepers.wake_one_for(None)  # type: ignore[arg-type] # nothing looks at it
         wait_until(lambda expected=expected: woken[-1:] == [expected], f"{expected} is awake")
@@ -153,4 +154,4 @@ def test_the_worker_that_fell_asleep_last_wakes_first() -> None:
     for thread in threads:
         thread.join(HANDSHAKE_S)
         assert not thread.is_alive()
-    assert woken == ["b", "a", "c"]
+    assert woken == ["b", "a", "spare", "c"]
