@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 SLOW = (
+    "backends/test_dask_contract.py",
+    "backends/test_dask_faults.py",
     "backends/test_executor_faults.py",
     "backends/test_contract_of_backends.py",
     "bus/test_progress_stateful.py",
