@@ -33,7 +33,8 @@ def dask_errors() -> Iterator[list[str]]:
     yield handler.found
     for logger in loggers:
         logger.removeHandler(handler)
-    assert not handler.found
+    # A worker that is gone may have had a result that was on its way; the scheduler says so, and nothing can stop it.
+    assert not [error for error in handler.found if "Couldn't gather keys" not in error]
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,6 @@ from bgsim.backends import Backend, DaskBackend
 from bgsim.testing.backends import BackendContract
 
 
-@pytest.fixture(autouse=True)
-def _forgiving(dask_errors: list[str]) -> Iterator[None]:
-    """Dask says that a result is lost whose worker was killed."""
-    yield
-    dask_errors[:] = [error for error in dask_errors if "Couldn't gather keys" not in error]
-
-
 class _Dask(BackendContract):
     """A cluster for all tests, whose workers begin anew where a test has ended them."""
 
