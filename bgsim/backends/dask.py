@@ -112,7 +112,7 @@ class DaskBackend:
     @property
     def cores(self) -> int:
         """The threads of the workers that are there."""
-        return max(1, sum(place.threads for place in list(self._places.values())))
+        return sum(place.threads for place in list(self._places.values()))
 
     def want(self, cores: int) -> None:
         """Ask the cluster for so many cores; it may bring them later, or fewer.
