@@ -108,20 +108,6 @@ def _handlers() -> dict[int, object]:
     }
 
 
-def in_child(check: Callable[[], None]) -> None:
-    """Call a function in a forked child, and fail if it raises."""
-    parent = os.getpid()
-    try:  # a signal that came just before the fork is met in the child, too, at its first line
-        child = os.fork()
-        if child == 0:
-            check()
-            os._exit(0)
-    finally:
-        if os.getpid() != parent:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
 @pytest.fixture(autouse=True, scope="session")
 def no_bytecode() -> None:
     """Compile no module that a test imports: Python takes an edit of the same second and length for no edit."""

@@ -254,7 +254,8 @@ class DaskBackend:
             self._places |= {place.address: place for place in coming}
         for place in leaving:
             for lane in place.lanes:
-                self._host.remove(lane)  # first, or it would be given another chunk, and lose that as well
+                self._host.remove(lane)  # all of them first, or one would be given the chunk that another has lost
+            for lane in place.lanes:
                 lane.lose(f"the worker {place.address} is gone", blames=gone.get(place.address, True))
         for place in coming:
             for lane in place.lanes:

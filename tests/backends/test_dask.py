@@ -19,6 +19,9 @@ from bgsim.backends import DaskBackend, dask_link
 from bgsim.errors import BackendError, ChunkTooLargeError, InvalidInputError, MissingExtraError, ShippingError
 from bgsim.testing import HANDSHAKE_S
 
+pytest_plugins = ["clusters"]
+pytestmark = pytest.mark.usefixtures("dask_errors")
+
 
 @pytest.mark.parametrize("simulation", [kernels.walk, kernels.plain_walk], ids=["compiled", "plain"])
 def test_a_cluster_computes_the_same_bytes_as_a_thread(cluster, on, in_threads_of_this_process, simulation):

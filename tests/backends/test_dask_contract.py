@@ -13,6 +13,9 @@ from dask_processes import local_cluster
 from bgsim.backends import Backend, DaskBackend
 from bgsim.testing.backends import BackendContract
 
+pytest_plugins = ["clusters"]
+pytestmark = pytest.mark.usefixtures("dask_errors")
+
 
 class _Dask(BackendContract):
     """A cluster for all tests, whose workers begin anew where a test has ended them."""

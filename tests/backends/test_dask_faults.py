@@ -19,6 +19,9 @@ from bgsim.backends import dask_link
 from bgsim.errors import BackendError, ReplicateError, WorkerMismatchError
 from bgsim.testing import HANDSHAKE_S
 
+pytest_plugins = ["clusters"]
+pytestmark = pytest.mark.usefixtures("dask_errors")
+
 STORM_S = float(os.environ.get("BGSIM_STORM_S", "12"))
 """How long workers are killed; a minute with 60."""
 

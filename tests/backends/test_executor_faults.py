@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANDSHAKE_S, in_child
 from crash_kernels import deaf
+from forked import in_child
 
 import bgsim
 from bgsim.backends import ExecutorBackend
 from bgsim.control import PROCESS
 from bgsim.errors import BackendError
 from bgsim.job import JobState
-from bgsim.testing import Gate, gated
+from bgsim.testing import HANDSHAKE_S, Gate, gated
 from bgsim.testing.backend_examples import Walk, assert_same, has_moved, long, of_one_thread, wait_until, walk
 
 needs_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")

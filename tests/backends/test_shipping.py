@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from remote_process import replies_to
 
 import bgsim
 from bgsim.backends import ExecutorBackend, shipping
@@ -25,7 +26,6 @@ from bgsim.errors import ChunkTooLargeError, ShippingError
 from bgsim.models.options import asian_call
 from bgsim.request import Request
 from bgsim.running.run import Run
-from tests.support.remote_process import replies_to
 
 MODULE = """
 import math

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANDSHAKE_S, in_child
+from conftest import HANDSHAKE_S
 from crash_kernels import hooked
+from forked import in_child
 from kernels import one_draw
 from paths import TESTS
 

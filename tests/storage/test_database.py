@@ -10,7 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import HANDSHAKE_S, in_child
+from conftest import HANDSHAKE_S
+from forked import in_child
 from store_helpers import columns, key, store_now
 
 from bgsim.errors import StoreError

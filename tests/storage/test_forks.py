@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HANDSHAKE_S, in_child
+from conftest import HANDSHAKE_S
+from forked import in_child
 from store_helpers import columns, key, same, store_now
 
 from bgsim.errors import StoreError

@@ -1,4 +1,4 @@
-"""Clusters of Dask on this machine, and engines on them."""
+"""Fixtures: clusters of Dask on this machine, and engines on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Errors(logging.Handler):
         self.found.append(f"{record.name}: {record.getMessage()}")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def dask_errors() -> Iterator[list[str]]:
     """Fail a test in which Dask or its loop prints an error in this process; one that expects some empties the list."""
     handler = _Errors()
@@ -33,8 +33,10 @@ def dask_errors() -> Iterator[list[str]]:
     yield handler.found
     for logger in loggers:
         logger.removeHandler(handler)
-    # A worker that is gone may have had a result that was on its way; the scheduler says so, and nothing can stop it.
-    assert not [error for error in handler.found if "Couldn't gather keys" not in error]
+    # What the scheduler says, and nothing can stop: a worker that is gone had a result that was on its way; and of two
+    # clients that close at once it tells the one of the other's end.
+    known = ("Couldn't gather keys", "Closed comm <BatchedSend")
+    assert not [error for error in handler.found if not any(text in error for text in known)]
 
 
 @pytest.fixture(scope="session")
