@@ -200,9 +200,8 @@ class Run(Entry):
         self.workers: dict[ChunkWorker, Chunk | None] = {}
         self.prepares_since = 0.0
         self.error: BaseException | None = None
-        self.failed_at = 0
+        self.failed_at = self.turn = 0
         self.attempts: tuple[Attempt, ...] = ()
-        self.turn = 0
         self.follows: Run | None = None
         self.followers: tuple[Run, ...] = ()
         self.store_error: str | None = None
@@ -242,9 +241,8 @@ class Run(Entry):
     @property
     def needs_preparing(self) -> bool:
         """Whether it has to be loaded, compiled, or given longer columns."""
-        return (
-            self.length < self.replicates or (self.computation.runner is None and self.has_pending) or not self.columns
-        )
+        is_short = not self.columns or self.length < self.replicates
+        return is_short or (self.computation.runner is None and self.has_pending)
 
     @property
     def is_done(self) -> bool:
@@ -322,11 +320,11 @@ class Run(Entry):
         """Size the first chunk by a rate that was measured before, in replicates a second of one worker."""
         self.chunk_rate, self._last_count = rate, max(1, int(rate * target_s))
 
-    def take(self, worker: ChunkWorker, cores: int, target_s: float, most_bytes: int) -> Chunk:
-        """Cut a chunk of about `target_s` seconds off the lowest pending range; there has to be one."""
+    def take(self, worker: ChunkWorker, cores: int, target_s: float, least_s: float, most_bytes: int) -> Chunk:
+        """Cut a chunk of about `target_s`, at the end of at least `least_s`, off the lowest pending range: there is one."""
         most = 1
         if self.chunk_rate:
-            most = min(self._chunk_size(cores, target_s, most_bytes), self.replicates - self._pending.first)
+            most = min(self._chunk_size(cores, target_s, least_s, most_bytes), self.replicates - self._pending.first)
         first, end, is_suspect = self._pending.take(most)
         whole = end - first == self.length
         columns = self.columns if whole else tuple([column[first:end] for column in self.columns])
@@ -391,9 +389,10 @@ class Run(Entry):
             self._moved, self.moved_at, self.stalled = moved, now, False
         return now - self.moved_at
 
-    def _chunk_size(self, cores: int, target_s: float, most_bytes: int) -> int:
+    def _chunk_size(self, cores: int, target_s: float, least_s: float, most_bytes: int) -> int:
         check_s = self.request.revision.check_s
         chunk_s = target_s if check_s < _SHORT_CHECK_S else max(target_s, check_s / _MOST_CHECKING)
         wanted = min(self.chunk_rate * chunk_s, self._last_count * _GROWTH)
         most = most_bytes * self.request.replicates // max(1, self.request.size_bytes)
-        return max(1, min(int(wanted), most, -(-self._pending.count(self.replicates) // cores)))
+        share = max(-(-self._pending.count(self.replicates) // cores), int(self.chunk_rate * least_s))
+        return max(1, min(int(wanted), most, share))

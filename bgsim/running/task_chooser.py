@@ -32,6 +32,9 @@ _SMALL_BYTES = 2**16
 _BATCH_S = 1e-3
 """What the runs of a batch may take together; the last one may be cancelled so much later."""
 
+_LEAST_SENT = 1 / 8
+"""Part of a chunk's time: less is not worth being sent elsewhere, also at the end of a run that all workers share."""
+
 _BATCH = 16
 """How many runs a batch has at most."""
 
@@ -148,7 +151,8 @@ class TaskChooser:
     def _take(self, worker: Worker, run: Run) -> Chunk:
         run.turn = next(self._state.turns)
         backend = self._backend
-        return run.take(worker, max(1, backend.cores), backend.chunk_s, backend.chunk_bytes)
+        least_s = 0.0 if backend.is_here else backend.chunk_s * _LEAST_SENT
+        return run.take(worker, max(1, backend.cores), backend.chunk_s, least_s, backend.chunk_bytes)
 
     def _prepare_at_once(self, run: Run, now: float) -> bool:
         """Prepare a new run here, if that takes microseconds: it is small and compiled, and nothing of it is stored."""
@@ -170,10 +174,14 @@ class TaskChooser:
             return False  # the worker that prepares it without the lock finds the same, and fails the run
         run.adopt(columns, 0)
         run.computation.runner = runner
-        rate = self._state.pace.get(run.pace_key)
-        if rate:
-            run.expect(rate, self._backend.chunk_s)
+        self.expect_pace(run)
         return True
+
+    def expect_pace(self, run: Run) -> None:
+        """Size the first chunk of a run by how fast runs like it were."""
+        rate = self._state.pace.get(run.pace_key)
+        if rate and not run.chunk_rate:
+            run.expect(rate, self._backend.chunk_s)
 
 
 _is_recovered = attrgetter("recovered")

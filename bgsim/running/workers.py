@@ -132,6 +132,7 @@ class Workers:
             if prepared.stored:
                 debug(self._state, "%s: %d replicates from the store", run.request.simulation.name, prepared.stored)
             run.computation.runner = prepared.runner
+            self.chooser.expect_pace(run)
             run.give_back(worker, 0, 0.0)
             self._lifecycle.came_back(run, now)
             return self._after(worker, now, ends_step=run.stage >= Stage.STOPPED)
