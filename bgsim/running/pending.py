@@ -20,36 +20,38 @@ class _Lost(NamedTuple):
 
 
 class Pending:
-    """Ranges of rows, the lowest first. The engine's lock guards it."""
+    """Rows, the lowest first. The engine's lock guards it.
 
-    __slots__ = ("_lost", "_ranges")
+    Attributes
+    ----------
+    ranges : list of (int, int)
+        First row and the one after the last; sorted, and apart.
+    """
+
+    __slots__ = ("_lost", "ranges")
 
     def __init__(self) -> None:
-        self._ranges: list[tuple[int, int]] = []  # sorted, and apart
+        self.ranges: list[tuple[int, int]] = []
         self._lost: list[_Lost] = []  # apart, in any order: there are few
 
     def __bool__(self) -> bool:
-        return bool(self._ranges)
+        return bool(self.ranges)
 
     @property
     def first(self) -> int:
         """The lowest row; there has to be one."""
-        return self._ranges[0][0]
-
-    def has(self, target: int) -> bool:
-        """Tell whether there is one of the first `target` rows."""
-        return bool(self._ranges) and self._ranges[0][0] < target
+        return self.ranges[0][0]
 
     def count(self, target: int) -> int:
         """Return how many of the first `target` rows there are."""
-        return sum([min(stop, target) - first for first, stop in self._ranges if first < target])
+        return sum([min(stop, target) - first for first, stop in self.ranges if first < target])
 
     def add(self, first: int, stop: int) -> None:
         """Put a range in, joined with the one that follows it."""
-        index = bisect.bisect(self._ranges, (first, stop))
-        if index < len(self._ranges) and self._ranges[index][0] == stop:
-            stop = self._ranges.pop(index)[1]
-        self._ranges.insert(index, (first, stop))
+        index = bisect.bisect(self.ranges, (first, stop))
+        if index < len(self.ranges) and self.ranges[index][0] == stop:
+            stop = self.ranges.pop(index)[1]
+        self.ranges.insert(index, (first, stop))
 
     def take(self, most: int) -> tuple[int, int, bool]:
         """Take rows off the lowest range, at most so many.
@@ -59,7 +61,7 @@ class Pending:
         (int, int, bool)
             The first row, the one after the last, and whether the chunk is suspect.
         """
-        first, stop = self._ranges[0]
+        first, stop = self.ranges[0]
         end, is_suspect = min(first + most, stop), False
         for lost in self._lost:
             if lost.first <= first < lost.stop:
@@ -68,9 +70,9 @@ class Pending:
             if first < lost.first < end:
                 end = lost.first
         if end == stop:
-            self._ranges.pop(0)
+            self.ranges.pop(0)
         else:
-            self._ranges[0] = (end, stop)
+            self.ranges[0] = (end, stop)
         return first, end, is_suspect
 
     def lose(self, first: int, stop: int, *, was_alone: bool, at: int | None = None) -> bool:

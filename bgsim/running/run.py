@@ -267,7 +267,8 @@ class Run(Entry):
     @property
     def has_pending(self) -> bool:
         """Whether there are rows that no worker has."""
-        return self._pending.has(self.replicates)
+        ranges = self._pending.ranges  # read in place: it is asked for many times a job
+        return bool(ranges) and ranges[0][0] < self.replicates
 
     def result_columns(self, replicates: int) -> Columns:
         """Return the first replicates, by output name, and which versions computed them; to be read only."""
@@ -321,10 +322,10 @@ class Run(Entry):
         self.chunk_rate, self._last_count = rate, max(1, int(rate * target_s))
 
     def take(self, worker: ChunkWorker, cores: int, target_s: float, least_s: float, most_bytes: int) -> Chunk:
-        """Cut a chunk of about `target_s`, at the end of at least `least_s`, off the lowest pending range: there is one."""
-        most = 1
-        if self.chunk_rate:
-            most = min(self._chunk_size(cores, target_s, least_s, most_bytes), self.replicates - self._pending.first)
+        """Cut about `target_s`, towards the end at least `least_s`, off the lowest pending range; there has to be one."""
+        most, left = 1, self.replicates - self._pending.ranges[0][0]
+        if self.chunk_rate and left > 1:
+            most = min(self._chunk_size(cores, target_s, least_s, most_bytes), left)
         first, end, is_suspect = self._pending.take(most)
         whole = end - first == self.length
         columns = self.columns if whole else tuple([column[first:end] for column in self.columns])
