@@ -26,21 +26,15 @@ class Pending:
     ----------
     ranges : list of (int, int)
         First row and the one after the last; sorted, and apart.
+    lost : list
+        Those that were lost, and not computed since; apart, and few.
     """
 
-    __slots__ = ("_lost", "ranges")
+    __slots__ = ("lost", "ranges")
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
-        self._lost: list[_Lost] = []  # apart, in any order: there are few
-
-    def __bool__(self) -> bool:
-        return bool(self.ranges)
-
-    @property
-    def first(self) -> int:
-        """The lowest row; there has to be one."""
-        return self.ranges[0][0]
+        self.lost: list[_Lost] = []
 
     def count(self, target: int) -> int:
         """Return how many of the first `target` rows there are."""
@@ -63,7 +57,7 @@ class Pending:
         """
         first, stop = self.ranges[0]
         end, is_suspect = min(first + most, stop), False
-        for lost in self._lost:
+        for lost in self.lost:
             if lost.first <= first < lost.stop:
                 end, is_suspect = min(lost.stop, stop), lost.times >= BEFORE_SUSPECT
                 break
@@ -85,21 +79,19 @@ class Pending:
             was_alone = was_alone and stop - first == 1
             first += at
             stop = first + 1
-        times = 1 + max((lost.times for lost in self._lost if lost.first <= first < lost.stop), default=0)
+        times = 1 + max((lost.times for lost in self.lost if lost.first <= first < lost.stop), default=0)
         self.computed(first, stop)
         if times <= BEFORE_SUSPECT and not was_alone:
-            self._lost.append(_Lost(first, stop, times))
+            self.lost.append(_Lost(first, stop, times))
         elif stop - first > 1:
             middle = (first + stop) // 2
-            self._lost += [_Lost(first, middle, BEFORE_SUSPECT), _Lost(middle, stop, BEFORE_SUSPECT)]
+            self.lost += [_Lost(first, middle, BEFORE_SUSPECT), _Lost(middle, stop, BEFORE_SUSPECT)]
         elif not was_alone:
-            self._lost.append(_Lost(first, stop, times))
+            self.lost.append(_Lost(first, stop, times))
         return was_alone and stop - first == 1
 
     def computed(self, first: int, stop: int) -> None:
         """Note that rows are computed: they have ended nothing."""
-        if not self._lost:
-            return
-        before = [lost._replace(stop=min(lost.stop, first)) for lost in self._lost if lost.first < first]
-        after = [lost._replace(first=max(lost.first, stop)) for lost in self._lost if lost.stop > stop]
-        self._lost = [*before, *after]
+        before = [lost._replace(stop=min(lost.stop, first)) for lost in self.lost if lost.first < first]
+        after = [lost._replace(first=max(lost.first, stop)) for lost in self.lost if lost.stop > stop]
+        self.lost = [*before, *after]

@@ -198,7 +198,6 @@ class Run(Entry):
         self.checkpoint_wait_s = 0.0
         self.stored_versions: Versions = ()
         self.workers: dict[ChunkWorker, Chunk | None] = {}
-        self.prepares_since = 0.0
         self.error: BaseException | None = None
         self.failed_at = self.turn = 0
         self.attempts: tuple[Attempt, ...] = ()
@@ -206,8 +205,7 @@ class Run(Entry):
         self.followers: tuple[Run, ...] = ()
         self.store_error: str | None = None
         self.missed_at = missed_at
-        self.shown = 0.0
-        self.chunk_rate = 0.0
+        self.shown = self.chunk_rate = self.prepares_since = 0.0
         self.shut_out: dict[str, str] = {}
         self._eta: Rate | None = None
         self._result: tuple[int, Columns] | None = None
@@ -262,12 +260,13 @@ class Run(Entry):
     @property
     def prefix(self) -> int:
         """How many replicates are done without a gap from 0 on; exact while no worker is on it."""
-        return min(self._pending.first, self.length) if self._pending else self.length
+        ranges = self._pending.ranges
+        return min(ranges[0][0], self.length) if ranges else self.length
 
     @property
     def has_pending(self) -> bool:
         """Whether there are rows that no worker has."""
-        ranges = self._pending.ranges  # read in place: it is asked for many times a job
+        ranges = self._pending.ranges
         return bool(ranges) and ranges[0][0] < self.replicates
 
     def result_columns(self, replicates: int) -> Columns:
@@ -322,7 +321,7 @@ class Run(Entry):
         self.chunk_rate, self._last_count = rate, max(1, int(rate * target_s))
 
     def take(self, worker: ChunkWorker, cores: int, target_s: float, least_s: float, most_bytes: int) -> Chunk:
-        """Cut about `target_s`, towards the end at least `least_s`, off the lowest pending range; there has to be one."""
+        """Cut about `target_s`, towards the end at least `least_s`, off the lowest pending range; there must be one."""
         most, left = 1, self.replicates - self._pending.ranges[0][0]
         if self.chunk_rate and left > 1:
             most = min(self._chunk_size(cores, target_s, least_s, most_bytes), left)
@@ -342,7 +341,8 @@ class Run(Entry):
         if chunk is None:
             return None
         self.completed += done
-        self._pending.computed(chunk.first, chunk.first + done)
+        if self._pending.lost:
+            self._pending.computed(chunk.first, chunk.first + done)
         if done < chunk.count:
             self._pending.add(chunk.first + done, chunk.first + chunk.count)
         computing_s = elapsed_s - self.request.revision.check_s
@@ -360,7 +360,7 @@ class Run(Entry):
     def done_within(self, replicates: int) -> int:
         """Return how many of the first replicates are done, chunks in progress not counted."""
         rows = min(replicates, self.length)
-        if not self._pending and not self.workers:
+        if not self._pending.ranges and not self.workers:
             return rows
         chunks = [(c.first, c.first + c.count) for c in self.workers.values() if c is not None]
         in_hand = sum([min(stop, rows) - first for first, stop in chunks if first < rows])

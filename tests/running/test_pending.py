@@ -96,7 +96,7 @@ def test_each_row_is_computed_once_and_only_killers_are_blamed(
     for what, number, which in steps:
         if lanes.blamed:
             break
-        if what == "take" and lanes.pending and len(lanes.in_hand) < _LANES:
+        if what == "take" and lanes.pending.ranges and len(lanes.in_hand) < _LANES:
             lanes.take(number)
         elif what == "end" and lanes.in_hand:
             lanes.end(which, rows)
@@ -106,8 +106,8 @@ def test_each_row_is_computed_once_and_only_killers_are_blamed(
             lanes.lose_all({chunk: min(number, chunk[1] - chunk[0]) - 1 for chunk in lanes.within})
             from_outside += 1
     bound = _most_losses(rows, len(killers), from_outside, tells_row=tells_row)
-    while (lanes.pending or lanes.in_hand) and not lanes.blamed:
-        while lanes.pending and len(lanes.in_hand) < _LANES:
+    while (lanes.pending.ranges or lanes.in_hand) and not lanes.blamed:
+        while lanes.pending.ranges and len(lanes.in_hand) < _LANES:
             lanes.take(most)
         lanes.end(0, rows)
         assert lanes.losses <= bound
@@ -132,16 +132,16 @@ def test_it_counts_what_it_has(ranges: list[tuple[int, int]], target: int, most:
         if not expected & set(range(first, first + count)):
             pending.add(first, first + count)
             expected |= set(range(first, first + count))
-    assert bool(pending) == bool(expected)
+    assert bool(pending.ranges) == bool(expected)
     while expected:
-        assert pending.first == min(expected)
+        assert pending.ranges[0][0] == min(expected)
         assert pending.count(target) == len([row for row in expected if row < target])
         first, stop, is_suspect = pending.take(most)
         assert first == min(expected)
         assert not is_suspect
         assert set(range(first, stop)) <= expected
         expected -= set(range(first, stop))
-    assert not pending
+    assert not pending.ranges
 
 
 def test_a_lost_row_that_is_known_is_alone_after_three_losses() -> None:
@@ -150,7 +150,7 @@ def test_a_lost_row_that_is_known_is_alone_after_three_losses() -> None:
     pending.add(0, 100)
     for _ in range(BEFORE_SUSPECT):
         taken = []
-        while pending:
+        while pending.ranges:
             taken.append(pending.take(100))
         (at,) = [chunk for chunk in taken if chunk[0] <= 40 < chunk[1]]
         for first, stop, _ in taken:
