@@ -81,7 +81,7 @@ def dask_cluster() -> Iterator[Any]:
     import dask
     import distributed
 
-    # A LocalCluster gives up a worker that is just beginning anew, 15 s after an earlier loss; the storm needs them all.
+    # A LocalCluster gives up a worker that is beginning anew 15 s after an earlier loss; the storm needs them all.
     dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"})
     options: dict[str, Any] = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
