@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.process import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from bgsim.backends.attestation import this_environment
 from bgsim.backends.blocks import attached
 from bgsim.backends.remote import begin, compute
 from bgsim.control import new_control_block
@@ -204,13 +202,8 @@ def _shut_down(executor: Any) -> None:
 
 
 def compute_at(task: Task, place: Place) -> Reply:
-    """Compute a chunk in an executor's process, with a control block that it shares if it is on the same host.
-
-    There, with the same versions, it cannot but compute the same bits: it is a twin, and leaves out the probes.
-    """
+    """Compute a chunk in an executor's process, with a control block that it shares if it is on the same host."""
     control = attached(place)
-    is_twin = control is not None and task.environment == this_environment()
-    task = replace(task, probes=()) if is_twin else task
-    reply = compute(task, new_control_block() if control is None else control)
-    reply.sees_orders, reply.is_twin = control is not None, is_twin
+    reply = compute(task, new_control_block() if control is None else control, is_on_host=control is not None)
+    reply.sees_orders = control is not None
     return reply

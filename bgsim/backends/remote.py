@@ -125,7 +125,7 @@ class _RefusedError(Exception):
         self.why = why
 
 
-def compute(task: Task, control: Control) -> Reply:
+def compute(task: Task, control: Control, *, is_on_host: bool = False) -> Reply:
     """Compute a chunk; in any thread.
 
     Parameters
@@ -133,15 +133,19 @@ def compute(task: Task, control: Control) -> Reply:
     task : Task
     control : Control
         Of this chunk alone.
+    is_on_host : bool
+        Whether this is the engine's host. There, with the same versions, it cannot but compute the same bits: the
+        process is a twin, and leaves out the probes.
     """
     control[PROCESS] = os.getpid()
     reply = Reply()
     if task.probes:
         reply.environment = this_environment()
+        reply.is_twin = is_on_host and reply.environment == task.environment
     program = _program(task.key)
     try:
         program.make(task)
-        if task.probes:
+        if task.probes and not reply.is_twin:
             digest = program.digest(task, control)
             if digest is None:
                 return reply  # an order came first
