@@ -167,7 +167,7 @@ class Host(Protocol):
         """End the worker of a lane, once what the lane computes has come back or is lost."""
 
     def fail(self, error: BackendError) -> None:
-        """Have every run fail that is not all computed, and those to come."""
+        """Fail each run that still has rows to compute, and each later one."""
 
 
 class Backend(Protocol):

@@ -19,7 +19,7 @@ _BYTES = 64
 """Of a block; the first of a file is its token."""
 
 
-class Place(NamedTuple):
+class BlockAddress(NamedTuple):
     """Where a block is, for another process.
 
     Attributes
@@ -56,9 +56,9 @@ class Blocks:
         """Return a block of this process's mapping."""
         return _block(self._map, number)
 
-    def place(self, number: int) -> Place:
+    def place(self, number: int) -> BlockAddress:
         """Return where another process finds it."""
-        return Place(self._path, self._token, number)
+        return BlockAddress(self._path, self._token, number)
 
     def close(self) -> None:
         """Delete the file; who has mapped it keeps it."""
@@ -70,7 +70,7 @@ _maps: dict[tuple[str, str], mmap.mmap] = {}
 _lock = Lock()
 
 
-def attached(place: Place) -> Control | None:
+def attached(place: BlockAddress) -> Control | None:
     """Return a block that another process has made; None if that is not on this host."""
     with _lock:
         found = _maps.get(place[:2])
@@ -82,7 +82,7 @@ def attached(place: Place) -> Control | None:
     return _block(found, place.number)
 
 
-def _opened(place: Place) -> mmap.mmap | None:
+def _opened(place: BlockAddress) -> mmap.mmap | None:
     try:
         with open(place.path, "r+b") as file:  # noqa: PTH123 - mmap takes its number
             found = mmap.mmap(file.fileno(), 0)

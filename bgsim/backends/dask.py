@@ -11,22 +11,21 @@ import pickle
 import secrets
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from bgsim.backends import dask_link
-from bgsim.backends.dask_lanes import Call, Lane, Place, meaning_of
+from bgsim.backends.dask_lanes import DaskCall, DaskLane, DaskWorker, meaning_of
 from bgsim.backends.dask_link import Link
 from bgsim.backends.dask_worker import Packed, keep_payload, set_orders
-from bgsim.backends.executor import DEFAULT_CHUNK_BYTES, Bits
-from bgsim.backends.sending import Sent
-from bgsim.checks import check_integer, check_number, check_word
+from bgsim.backends.sending import DEFAULT_CHUNK_BYTES, Bits, Senders
+from bgsim.checks import check_integer, check_number
 from bgsim.control import DONE, FRACTION
 from bgsim.errors import BackendError, NoThreadError, text_of
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
-    from bgsim.backends.base import Computation, Host
-    from bgsim.backends.remote import Task
+    from bgsim.backends.base import Host
+    from bgsim.backends.remote import ChunkTask
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -34,7 +33,7 @@ _LOOK_S = 2.0
 """After this time the workers are looked for again, though no message has said that one has come or gone."""
 
 _CHECK_S = 0.25
-"""So often the connection is looked at."""
+"""Seconds between two looks at the connection."""
 
 _LARGE_PAYLOAD = 2**18
 """Bytes that go before the tasks, once a worker: Dask warns of large tasks."""
@@ -88,22 +87,20 @@ class DaskBackend:
         chunk_target_ms: float = 500.0,
         max_chunk_bytes: int = DEFAULT_CHUNK_BYTES,
     ) -> None:
-        check_word("bits", bits, get_args(Bits))
         self.chunk_s = check_number("chunk_target_ms", chunk_target_ms, "a number above 0", zero=False) / 1000
-        self.chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
-        self._attests = bits == "attest"
+        self.senders = Senders(bits, max_chunk_bytes)
+        self.chunk_bytes = self.senders.max_chunk_bytes
         self._cluster = getattr(client, "cluster", None)
         self._link = Link(client)
         weakref.finalize(self, self._link.end).atexit = False  # if no engine ever opens it
-        self._lock = Lock()  # guards the next two
-        self._places: dict[str, Place] = {}
-        self._sent: weakref.WeakKeyDictionary[Computation, Sent] = weakref.WeakKeyDictionary()
+        self._lock = Lock()  # guards the next
+        self._places: dict[str, DaskWorker] = {}
         self._host: Host | None = None
         self._trouble = ""
         self._has_failed = False
         # The loop of the link alone uses what follows.
         self._topic = f"bgsim-{secrets.randbelow(_TOPICS)}"
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, DaskCall] = {}
         self._orders: dict[str, dict[str, int]] = {}
         self._payloads: dict[tuple[str, str], asyncio.Future[Any]] = {}  # on their way, by worker and key
         self._gone: dict[str, bool] = {}
@@ -115,7 +112,7 @@ class DaskBackend:
         return sum(place.threads for place in list(self._places.values()))
 
     def want(self, cores: int) -> None:
-        """Ask the cluster for so many cores; it may bring them later, or fewer.
+        """Ask the cluster for a number of cores; it may bring them later, or fewer.
 
         A cluster that adapts to its load sees no more of a job than the chunks in hand, so it does not grow by itself:
         give ``cluster.adapt`` a `minimum`.
@@ -218,7 +215,10 @@ class DaskBackend:
     async def _fail(self, why: str) -> None:
         assert self._host is not None
         self._trouble, self._has_failed = "", True
-        await self._in_thread(self._host.fail, BackendError(f"{why}. Make another engine once it is there"))
+        await self._in_thread(
+            self._host.fail,
+            BackendError(f"{why}. Finished replicates are stored: submit the request again, to a new engine"),
+        )
 
     def _unsubscribe(self) -> None:
         client = self._link.client
@@ -250,7 +250,7 @@ class DaskBackend:
             leaving = [place for address, place in self._places.items() if address in gone or address not in there]
             for place in leaving:
                 del self._places[place.address]
-            coming = [Place(self, address, there[address]) for address in there if address not in self._places]
+            coming = [DaskWorker(self, address, there[address]) for address in there if address not in self._places]
             self._places |= {place.address: place for place in coming}
         for place in leaving:
             for lane in place.lanes:
@@ -266,29 +266,21 @@ class DaskBackend:
 
     # ---- chunks --------------------------------------------------------------------------------------
 
-    def sent(self, computation: Computation) -> Sent:
-        """Return how a computation is sent."""
-        with self._lock:
-            found = self._sent.get(computation)
-            if found is None:
-                found = self._sent[computation] = Sent(computation, attests=self._attests, most_bytes=self.chunk_bytes)
-            return found
-
-    def begin(self, lane: Lane, task: Task) -> Call:
+    def begin(self, lane: DaskLane, task: ChunkTask) -> DaskCall:
         """Have a lane's worker compute a task, without waiting."""
-        call = Call(f"bgsim-{secrets.token_hex(8)}", lane)
+        call = DaskCall(f"bgsim-{secrets.token_hex(8)}", lane)
         self._link.call(self._link.start, self._compute, call, task)
         return call
 
-    def give_up(self, call: Call) -> None:
+    def give_up(self, call: DaskCall) -> None:
         """Let the cluster forget a task that nobody waits for any more, without waiting."""
         self._link.call(self._release, call)
 
-    def send_order(self, call: Call, order: int) -> None:
+    def send_order(self, call: DaskCall, order: int) -> None:
         """Send an order after a chunk, without waiting."""
         self._link.call(self._collect, call, order)
 
-    async def _compute(self, call: Call, task: Task) -> None:
+    async def _compute(self, call: DaskCall, task: ChunkTask) -> None:
         client, place = self._link.client, call.lane.place
         self._calls[call.name] = call
         try:
@@ -307,7 +299,7 @@ class DaskBackend:
         finally:
             self._release(call)
 
-    async def _send_payload(self, task: Task, place: str) -> None:
+    async def _send_payload(self, task: ChunkTask, place: str) -> None:
         """Have a worker keep a payload; lanes that need the same wait for the first."""
         sending = self._payloads.get((place, task.key))
         if sending is None:
@@ -316,12 +308,12 @@ class DaskBackend:
             sending.add_done_callback(lambda _: self._payloads.pop((place, task.key)))
         await asyncio.shield(sending)
 
-    def _release(self, call: Call) -> None:
+    def _release(self, call: DaskCall) -> None:
         self._calls.pop(call.name, None)
         if call.future is not None:
             call.future.release()  # `_compute` ends by that, if it waits
 
-    def _collect(self, call: Call, order: int) -> None:
+    def _collect(self, call: DaskCall, order: int) -> None:
         """Add an order to those that go to the same worker: all of a moment travel together."""
         address = call.lane.place
         if address not in self._orders:

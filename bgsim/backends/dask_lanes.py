@@ -15,36 +15,37 @@ from bgsim.control import GO, ORDER, new_control_block
 from bgsim.errors import text_of
 
 if TYPE_CHECKING:
-    from bgsim.backends.base import Chunk, Computation
-    from bgsim.backends.remote import Reply, Task
-    from bgsim.backends.sending import Sent
+    from bgsim.backends.base import Chunk
+    from bgsim.backends.remote import ChunkTask, Reply
+    from bgsim.backends.sending import Senders
 
 
 class Cluster(Protocol):
     """The cluster, as a lane sees it. Any thread may call, and waits for nothing that travels."""
 
-    def sent(self, computation: Computation) -> Sent:
-        """Return how a computation is sent."""
+    @property
+    def senders(self) -> Senders:
+        """What makes tasks of chunks."""
 
-    def begin(self, lane: Lane, task: Task) -> Call:
+    def begin(self, lane: DaskLane, task: ChunkTask) -> DaskCall:
         """Have a lane's worker compute a task."""
 
-    def give_up(self, call: Call) -> None:
+    def give_up(self, call: DaskCall) -> None:
         """Let the cluster forget a task that nobody waits for any more."""
 
-    def send_order(self, call: Call, order: int) -> None:
+    def send_order(self, call: DaskCall, order: int) -> None:
         """Send an order after a chunk."""
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class DaskCall:
     """A chunk that a worker computes.
 
     Attributes
     ----------
     name : str
         By which orders find it.
-    lane : Lane
+    lane : DaskLane
     answer : Future
         None if an order came before it had begun.
     future : distributed.Future or None
@@ -52,7 +53,7 @@ class Call:
     """
 
     name: str
-    lane: Lane
+    lane: DaskLane
     answer: concurrent.futures.Future[Reply | None] = field(default_factory=concurrent.futures.Future)
     future: Any = None
 
@@ -62,29 +63,31 @@ class Call:
             self.answer.set_result(reply)
 
     def fail(self, error: Exception) -> None:
-        """Do the same."""
+        """Give an error, unless there is an answer."""
         with suppress(concurrent.futures.InvalidStateError):
             self.answer.set_exception(error)
 
 
-class Place:
+class DaskWorker:
     """A worker of the cluster, with its lanes."""
 
     def __init__(self, cluster: Cluster, address: str, threads: int) -> None:
         self.address = address
         self.threads = threads
         turnstile = Turnstile()
-        self.lanes = [Lane(cluster, address, turnstile, is_spare=number == threads) for number in range(threads + 1)]
+        self.lanes = [
+            DaskLane(cluster, address, turnstile, is_spare=number == threads) for number in range(threads + 1)
+        ]
 
 
-class Lane:
+class DaskLane:
     """Has a worker compute; see `bgsim.backends.base.Lane`.
 
     Attributes
     ----------
     control : Control
         Of this process: orders and counts travel.
-    call : Call or None
+    call : DaskCall or None
         The chunk in hand.
     """
 
@@ -97,25 +100,25 @@ class Lane:
         self.place = address
         self.is_spare = is_spare
         self.control = new_control_block()
-        self.call: Call | None = None
-        self._lost = ""  # why, once it is
+        self.call: DaskCall | None = None
+        self._why_lost = ""
 
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Have the worker compute a chunk."""
-        sent = self._cluster.sent(chunk.computation)
-        task = sent.task(chunk, self.place)
+        sender = self._cluster.senders.of(chunk.computation)
+        task = sender.task(chunk, self.place)
         try:
             with self._turnstile.passing(alone=chunk.alone):
                 reply = self._answer(task) if self.control[ORDER] == GO else None
         except ChunkLostError as error:
-            raise sent.lost(task, self.place, error) from error
-        return (0, 0.0) if reply is None else sent.take(task, chunk, reply, self)
+            raise sender.lost(task, self.place, error) from error
+        return (0, 0.0) if reply is None else sender.take(task, chunk, reply, self)
 
-    def _answer(self, task: Task) -> Reply | None:
-        if self._lost:
+    def _answer(self, task: ChunkTask) -> Reply | None:
+        if self._why_lost:
             raise self._loss(blames=False)
         self.call = call = self._cluster.begin(self, task)
-        if self._lost:  # before there was a call to be lost
+        if self._why_lost:  # before there was a call to be lost
             call.fail(self._loss(blames=False))
             self._cluster.give_up(call)
         if self.control[ORDER] != GO:  # before there was a call to send it after
@@ -133,14 +136,14 @@ class Lane:
 
     def lose(self, why: str, *, blames: bool) -> None:
         """Give up what it waits for, for good: the engine has removed it, or is closed."""
-        self._lost = why
+        self._why_lost = why
         call = self.call
         if call is not None:
             call.fail(self._loss(blames=blames))
             self._cluster.give_up(call)
 
     def _loss(self, *, blames: bool) -> ChunkLostError:
-        return ChunkLostError(self._lost, self.place, blames=blames)
+        return ChunkLostError(self._why_lost, self.place, blames=blames)
 
 
 def meaning_of(error: BaseException, future: Any, client: Any, place: str) -> Exception:

@@ -131,7 +131,7 @@ class Link:
             self.call(self._end.set)
 
     def close(self) -> None:
-        """Do the same, and wait for it."""
+        """Have the client closed, and wait for the end of the thread, a few seconds at most."""
         self.end()
         self._thread.join(_CLOSE_S)
 

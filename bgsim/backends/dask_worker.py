@@ -36,12 +36,12 @@ _orders: OrderedDict[str, int] = OrderedDict()
 _ended: OrderedDict[str, None] = OrderedDict()
 
 
-def compute_chunk(task: remote.Task, name: str, topic: str) -> remote.Reply | None:
+def compute_chunk(task: remote.ChunkTask, name: str, topic: str) -> remote.Reply | None:
     """Compute a chunk, in a thread of a worker; return None if an order came before.
 
     Parameters
     ----------
-    task : Task
+    task : ChunkTask
     name : str
         By which orders find it.
     topic : str

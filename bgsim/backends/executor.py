@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import concurrent.futures
-import weakref
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 from bgsim.backends.base import ChunkLostError
 from bgsim.backends.blocks import Blocks
 from bgsim.backends.pool import Pool, another_like, compute_at, processes
-from bgsim.backends.sending import Sent
+from bgsim.backends.sending import DEFAULT_CHUNK_BYTES, Bits, Senders
 from bgsim.backends.turnstile import Turnstile
-from bgsim.checks import check_integer, check_number, check_word, refused
+from bgsim.checks import check_integer, check_number, refused
 from bgsim.control import DONE, GO, ORDER, PROBING, PROCESS
 from bgsim.errors import BackendError, text_of
 from bgsim.threads.cores import cores
-from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-    from bgsim.backends.base import Chunk, Computation, Host
+    from bgsim.backends.base import Chunk, Host
     from bgsim.backends.pool import MakeExecutor
-    from bgsim.backends.remote import Reply, Task
-
-Bits: TypeAlias = Literal["attest", "trust"]
+    from bgsim.backends.remote import ChunkTask, Reply
 
 DEFAULT_CHUNK_MS = 200.0
-DEFAULT_CHUNK_BYTES = 64 * 2**20
 
 
 class ExecutorBackend:
@@ -46,8 +41,9 @@ class ExecutorBackend:
     workers : int, optional
         How many tasks the executor runs at a time; by default as many as it says, or as this process may use cores.
     bits : {"attest", "trust"}
-        Whether a process of another host, or with other versions, has to compute four replicates to the same bits as
-        this one before its results count.
+        ``"attest"`` asks each process for the versions of this one. If it is on another host, or its processor or libc
+        differ, it also has to compute four replicates to the same bits before its results count. ``"trust"`` asks for
+        nothing.
     chunk_target_ms : float
         How long a chunk should take. Where orders do not reach, this is how long a cancel takes.
     max_chunk_bytes : int
@@ -84,19 +80,16 @@ class ExecutorBackend:
             raise refused("executor", executor, "an Executor, or a function that returns one")
         said = getattr(made, "_max_workers", None)
         self.cores = check_integer("workers", (said or cores()) if workers is None else workers)
-        check_word("bits", bits, get_args(Bits))
         self.chunk_s = check_number("chunk_target_ms", chunk_target_ms, "a number above 0", zero=False) / 1000
-        self.chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
-        self._attests = bits == "attest"
+        self.senders = Senders(bits, max_chunk_bytes)
+        self.chunk_bytes = self.senders.max_chunk_bytes
         make = another_like(made) if made is not None else executor or processes(self.cores)
         self.pool = Pool(made, make)  # type: ignore[arg-type] # what is callable and has no `submit`
         self.turnstile = Turnstile()
-        self._lock = Lock()  # guards what is sent
-        self._sent: weakref.WeakKeyDictionary[Computation, Sent] = weakref.WeakKeyDictionary()
         self.is_here_too = False  # processes of this host have been seen
         self.is_elsewhere = False  # those of another host have
         self._blocks: Blocks | None = None
-        self._lanes: list[_Lane] = []
+        self._lanes: list[ExecutorLane] = []
 
     def open(self, host: Host) -> None:
         """Add the lanes: one more than it runs tasks, so that none waits for the next."""
@@ -104,7 +97,7 @@ class ExecutorBackend:
             raise BackendError("this backend belongs to an engine already; make one for each")
         self._blocks = Blocks(self.cores + 1)
         self.pool.open()
-        self._lanes = [_Lane(self, self._blocks, number) for number in range(self.cores + 1)]
+        self._lanes = [ExecutorLane(self, self._blocks, number) for number in range(self.cores + 1)]
         for lane in self._lanes:
             host.add(lane)
 
@@ -118,16 +111,10 @@ class ExecutorBackend:
         """Return what is to be known of it."""
         return [self.pool.error] if self.pool.error else []
 
-    def sent(self, computation: Computation) -> Sent:
-        """Return how a computation is sent."""
-        with self._lock:
-            found = self._sent.get(computation)
-            if found is None:
-                found = self._sent[computation] = Sent(computation, attests=self._attests, most_bytes=self.chunk_bytes)
-            return found
 
+class ExecutorLane:
+    """Has an executor compute; see `bgsim.backends.base.Lane`."""
 
-class _Lane:
     place = "executor"
     writes_in_place = False
     is_spare = False  # whichever process is free takes the next chunk
@@ -148,22 +135,22 @@ class _Lane:
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Have the executor compute a chunk; see `bgsim.backends.base.Lane`."""
         self._order = concurrent.futures.Future()
-        sent = self._backend.sent(chunk.computation)
-        task = sent.task(chunk, self.place)
+        sender = self._backend.senders.of(chunk.computation)
+        task = sender.task(chunk, self.place)
         try:
             with self._backend.turnstile.passing(alone=chunk.alone):
                 reply = self._answer(task) if self.control[ORDER] == GO else None
         except ChunkLostError as error:
-            raise sent.lost(task, self.place, error) from error
+            raise sender.lost(task, self.place, error) from error
         if reply is None:
             return 0, 0.0
         if reply.sees_orders:
             self._backend.is_here_too = True
         else:
             self._backend.is_elsewhere = True
-        return sent.take(task, chunk, reply, self)
+        return sender.take(task, chunk, reply, self)
 
-    def _answer(self, task: Task) -> Reply | None:
+    def _answer(self, task: ChunkTask) -> Reply | None:
         """Return the reply to a task; None if an order came before it had begun."""
         begun, was_sent = self._pool.begun(), False
         try:

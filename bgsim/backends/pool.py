@@ -22,8 +22,8 @@ from bgsim.threads.locks import Lock
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from bgsim.backends.blocks import Place
-    from bgsim.backends.remote import Reply, Task
+    from bgsim.backends.blocks import BlockAddress
+    from bgsim.backends.remote import ChunkTask, Reply
 
 logger = logging.getLogger("bgsim.engine")
 
@@ -31,7 +31,7 @@ MakeExecutor: TypeAlias = Callable[[], Any]
 """Returns a new executor: anything with ``submit`` and ``shutdown``."""
 
 _MOST_STILLBORN = 3
-"""An executor may break so many times before it does anything; then it never will."""
+"""After this many executors that break before their first task, no other is made."""
 
 
 def processes(count: int) -> MakeExecutor:
@@ -137,7 +137,10 @@ class Pool:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _gone(self, why: str) -> BackendError:
-        self.error = f"{why}. Give ExecutorBackend a function that returns an executor, or leave it out"
+        advice = "Look at the function that makes it"
+        if self._make is None:
+            advice = "Give ExecutorBackend a function that returns an executor, or leave it out"
+        self.error = f"{why}. {advice}"
         return BackendError(self.error)
 
     def begun(self) -> Begun:
@@ -201,7 +204,7 @@ def _shut_down(executor: Any) -> None:
         executor.shutdown(wait=False)
 
 
-def compute_at(task: Task, place: Place) -> Reply:
+def compute_at(task: ChunkTask, place: BlockAddress) -> Reply:
     """Compute a chunk in an executor's process, with a control block that it shares if it is on the same host."""
     control = attached(place)
     reply = compute(task, new_control_block() if control is None else control, is_on_host=control is not None)

@@ -1,7 +1,7 @@
 """What runs in another process: it makes a simulation again, compiles it once, and computes chunks.
 
-`compute` is called with a `Task` by whatever carries it there, an executor or Dask, and returns a `Reply`. The tasks of
-one run share a `_Program`.
+`compute` is called with a `ChunkTask` by whatever carries it there, an executor or Dask, and returns a `Reply`. The
+tasks of one run share a `_Program`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -43,7 +44,7 @@ other code; the versions differ."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ChunkTask:
     """A chunk on its way to another process.
 
     Attributes
@@ -125,12 +126,12 @@ class _RefusedError(Exception):
         self.why = why
 
 
-def compute(task: Task, control: Control, *, is_on_host: bool = False) -> Reply:
+def compute(task: ChunkTask, control: Control, *, is_on_host: bool = False) -> Reply:
     """Compute a chunk; in any thread.
 
     Parameters
     ----------
-    task : Task
+    task : ChunkTask
     control : Control
         Of this chunk alone.
     is_on_host : bool
@@ -187,7 +188,7 @@ class _Program:
         self._runner: ChunkRunner | None = None
         self._digests: dict[tuple[int, tuple[int, ...]], Digest] = {}
 
-    def make(self, task: Task) -> None:
+    def make(self, task: ChunkTask) -> None:
         """Make it ready, or refuse."""
         if task.probes and (differ := disagreements(task.environment, this_environment())):
             raise _RefusedError("versions", ", ".join(differ))
@@ -203,7 +204,7 @@ class _Program:
                 raise _RefusedError("code")
             self._runner = self._simulation.prepare(self._parameters, revision)
 
-    def digest(self, task: Task, control: Control) -> Digest | None:
+    def digest(self, task: ChunkTask, control: Control) -> Digest | None:
         """Return the hash of the probes, which are computed once; None if an order came first."""
         key = task.seed, task.probes
         with self._lock:
@@ -217,7 +218,7 @@ class _Program:
                     self._digests[key] = found
             return found
 
-    def compute(self, task: Task, control: Control, reply: Reply) -> None:
+    def compute(self, task: ChunkTask, control: Control, reply: Reply) -> None:
         """Compute a chunk of it."""
         columns = self._simulation.new_columns(self._parameters, task.count)
         log = None if self._simulation.compiles else JobLog(task.job_id)
@@ -244,14 +245,12 @@ class _Program:
 
 
 def _loaded(payload: bytes) -> Any:
-    for is_last in (False, False, True):
-        try:
+    try:
+        with suppress(SystemError):  # CPython 3.11 has it when two threads parse code at once
             return pickle.loads(payload)
-        except Exception as error:  # of a module that it imports, too
-            if isinstance(error, SystemError) and not is_last:
-                continue  # CPython 3.11 has it when two threads parse code at once
-            raise _RefusedError("missing", short_text(error)) from error
-    return None
+        return pickle.loads(payload)
+    except Exception as error:  # of a module that it imports, too
+        raise _RefusedError("missing", short_text(error)) from error
 
 
 _lock = Lock()

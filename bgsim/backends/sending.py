@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from bgsim.backends import shipping
 from bgsim.backends.attestation import agree, described, digest_of, probe_indices, this_environment
 from bgsim.backends.base import ChunkFailedError, ChunkLostError, ShutOutError
-from bgsim.backends.remote import Task
+from bgsim.backends.remote import ChunkTask
+from bgsim.checks import check_integer, check_word
 from bgsim.control import DONE, FRACTION, PROBING
 from bgsim.errors import ChunkTooLargeError
 from bgsim.threads.locks import Lock
@@ -23,17 +25,58 @@ if TYPE_CHECKING:
     from bgsim.control import Control
     from bgsim.logs import JobLog
 
+Bits: TypeAlias = Literal["attest", "trust"]
+
+DEFAULT_CHUNK_BYTES = 64 * 2**20
+
 logger = logging.getLogger("bgsim.engine")
 
 _SMALL_PAYLOAD = 2**14
 """Bytes that go with every chunk; a larger payload is left out where a process has answered to it before."""
 
 _MOST_UNATTESTED = 3
-"""If so many processes are lost and none has answered yet, probes are left out: one of them may be the reason."""
+"""If this many processes are lost and none has answered, probes are left out: one of them may be the reason."""
 
 
-class Sent:
-    """One computation, for the lanes of a backend. Any thread may call.
+class Senders:
+    """The senders of a backend, one for each computation. Any thread may call.
+
+    Parameters
+    ----------
+    bits : {"attest", "trust"}
+        Whether other processes have to agree on probes.
+    max_chunk_bytes : int
+        The most that the rows of a chunk may take.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+
+    def __init__(self, bits: Bits, max_chunk_bytes: int) -> None:
+        check_word("bits", bits, get_args(Bits))
+        self._attests = bits == "attest"
+        self.max_chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
+        self._lock = Lock()  # guards the next
+        self._senders: weakref.WeakKeyDictionary[Computation, Sender] = weakref.WeakKeyDictionary()
+
+    def of(self, computation: Computation) -> Sender:
+        """Return the sender of a computation.
+
+        Raises
+        ------
+        ChunkTooLargeError
+        """
+        with self._lock:
+            found = self._senders.get(computation)
+            if found is None:
+                found = Sender(computation, attests=self._attests, most_bytes=self.max_chunk_bytes)
+                self._senders[computation] = found
+            return found
+
+
+class Sender:
+    """Sends one computation, for the lanes of a backend. Any thread may call.
 
     A process that is no twin of this one attests with its first chunk: it computes the probes before that, and the
     engine's process does so when the reply is there. So a replicate that ends its process never ends the engine's.
@@ -54,13 +97,13 @@ class Sent:
     """
 
     def __init__(self, computation: Computation, *, attests: bool, most_bytes: int) -> None:
-        self._name = computation.simulation.name  # not itself: a backend keeps this for as long as others keep that
+        self._name = computation.simulation.name  # a reference to the computation would keep it alive for ever
         self._lock = Lock()  # guards the shipment and the digest, and is held while one is made: others need the same
         self._shipment: Shipment | None = None
         self._digest: Digest | None = None
         self._known_at: set[str] = set()
         self._has_answer = False
-        self._lost: set[str] = set()
+        self._lost_sources: set[str] = set()
         self._probes = probe_indices(computation.fingerprint, computation.replicates) if attests else ()
         row_bytes = sum(column.nbytes for column in computation.simulation.new_columns(computation.parameters, 1))
         if row_bytes > most_bytes:
@@ -69,7 +112,7 @@ class Sent:
                 f"sends {most_bytes:,} at a time: give it a larger max_chunk_bytes, or have the simulation return less"
             )
 
-    def task(self, chunk: Chunk, place: str) -> Task:
+    def task(self, chunk: Chunk, place: str) -> ChunkTask:
         """Return the task of a chunk, for a place.
 
         Raises
@@ -82,7 +125,7 @@ class Sent:
                 self._shipment = shipping.by_name(computation) or shipping.by_value(computation)
             shipment, probes = self._shipment, self._probes
             leaves_out = len(shipment.payload) > _SMALL_PAYLOAD and place in self._known_at
-        return Task(
+        return ChunkTask(
             shipment.key,
             b"" if leaves_out else shipment.payload,
             shipment.fingerprint,
@@ -94,7 +137,7 @@ class Sent:
             computation.log.job_id if computation.log is not None else "",
         )
 
-    def lost(self, task: Task, place: str, error: ChunkLostError) -> ChunkLostError:
+    def lost(self, task: ChunkTask, place: str, error: ChunkLostError) -> ChunkLostError:
         """Return the loss of a task as it is to be counted.
 
         While no process has survived the probes, one of them may be why; also of a task that was sent with probes
@@ -104,16 +147,16 @@ class Sent:
             self._known_at.discard(place)
             if self._has_answer or not task.probes or not error.blames or error.at is not None:
                 return error
-            self._lost.add(error.source)
-            if self._probes and len(self._lost) >= _MOST_UNATTESTED:
+            self._lost_sources.add(error.source)
+            if self._probes and len(self._lost_sources) >= _MOST_UNATTESTED:
                 self._probes = ()
                 logger.warning(
                     "%s: %d processes ended before they answered; others compute it without being attested",
-                    self._name, len(self._lost),
+                    self._name, len(self._lost_sources),
                 )  # fmt: skip
         return ChunkLostError(str(error), error.source, blames=False)
 
-    def take(self, task: Task, chunk: Chunk, reply: Reply, lane: Lane) -> tuple[int, float]:
+    def take(self, task: ChunkTask, chunk: Chunk, reply: Reply, lane: Lane) -> tuple[int, float]:
         """Take what came of a chunk; returns and raises as `Lane.compute`."""
         for attributes in reply.records:
             _log(attributes, chunk.computation.log, is_from_here=reply.process == os.getpid())
@@ -157,7 +200,7 @@ class Sent:
         control[DONE] = control[FRACTION] = control[PROBING] = 0
         return found
 
-    def _take_refusal(self, task: Task, computation: Computation, reply: Reply, place: str) -> None:
+    def _take_refusal(self, task: ChunkTask, computation: Computation, reply: Reply, place: str) -> None:
         """Send the code itself next, if its name does not do; else shut the place out."""
         with self._lock:
             self._known_at.discard(place)

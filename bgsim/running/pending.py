@@ -10,7 +10,7 @@ import bisect
 from typing import NamedTuple
 
 BEFORE_SUSPECT = 3
-"""How many times a chunk is lost before it is halved."""
+"""A chunk that was lost this many times is suspect."""
 
 
 class _Lost(NamedTuple):
@@ -48,7 +48,7 @@ class Pending:
         self.ranges.insert(index, (first, stop))
 
     def take(self, most: int) -> tuple[int, int, bool]:
-        """Take rows off the lowest range, at most so many.
+        """Take rows off the lowest range, `most` at most; what was lost before comes back in one piece.
 
         Returns
         -------

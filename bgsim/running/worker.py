@@ -1,4 +1,4 @@
-"""A worker: one thread's control block and stream, and one task at a time, outside of the engine's lock."""
+"""A worker: one thread, and one task at a time, outside of the engine's lock."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ class Worker:
         What computes its chunks; None computes none. The lock's holder writes an order to its control block, while the
         worker has a chunk.
     writes_in_place : bool
-        As that.
+        The lane's; True without one.
     is_spare : bool
-        As that; a worker without a lane prepares and stores, and is none.
+        The lane's; False without one.
     leaves : bool
         Whether its lane is gone: it does no further task.
     busy_s : float

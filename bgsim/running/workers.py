@@ -59,6 +59,7 @@ class Workers:
         self.chooser = TaskChooser(state, finish, checkpoints, self.calls, backend)
         self.backend = backend
         self.all: list[Worker] = []
+        self._last_lost = ""
         self._numbers = itertools.count()
 
     def open(self) -> None:
@@ -248,11 +249,15 @@ class Workers:
         """Return what a run fails with whose chunk was not computed; None if it goes on."""
         simulation = run.request.simulation.name
         if isinstance(error, ChunkLostError):
-            warn(self._state, "%s: %d replicates are computed again: %s", simulation, chunk.count, error)
+            tell = debug if error.source == self._last_lost else warn  # chunks that were lost together: one tells
+            self._last_lost = error.source
+            what = "1 replicate is" if chunk.count == 1 else f"{chunk.count:,} replicates are"
+            tell(self._state, "%s: %s computed again: %s", simulation, what, error)
             if not error.blames or not run.lose(chunk, error.at):
                 return None
             return ReplicateError(
-                f"replicate {chunk.first} of {simulation} ended the process that computed it: {error}",
+                f"replicate {chunk.first} of {simulation} ended the process that computed it: {error}\n"
+                "  It crashes there, or takes more memory than there is.",
                 replicate=chunk.first,
                 parameters=run.request.parameters,
             )
@@ -260,5 +265,5 @@ class Workers:
         run.shut_out[worker.lane.place] = self._state.shut_out[worker.lane.place] = str(error)
         warn(self._state, "%s: %s computes nothing of it: %s", simulation, worker.lane.place, error)
         if all(other.lane is None or other.lane.place in run.shut_out for other in self.all):
-            return WorkerMismatchError(f"no worker can compute {simulation}: {error}")
+            return WorkerMismatchError(f"no worker can compute {simulation}; of {worker.lane.place}: {error}")
         return None

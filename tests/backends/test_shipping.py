@@ -21,7 +21,7 @@ from bgsim.backends.base import Chunk, Computation, ShutOutError
 from bgsim.backends.blocks import Blocks
 from bgsim.backends.executor import DEFAULT_CHUNK_BYTES
 from bgsim.backends.pool import compute_at
-from bgsim.backends.sending import Sent
+from bgsim.backends.sending import Sender
 from bgsim.errors import ChunkTooLargeError, ShippingError
 from bgsim.models.options import asian_call
 from bgsim.request import Request
@@ -131,28 +131,28 @@ def rows_of(simulation: Any, replicates: int = 40) -> Any:
         return engine.submit(simulation, replicates=replicates, seed=7).result()["x"]
 
 
-def exchange(sent: Sent, computation: Computation, path: Path | None = None) -> tuple[Any, Any, int]:
+def exchange(sender: Sender, computation: Computation, path: Path | None = None) -> tuple[Any, Any, int]:
     """Send a chunk to a new process until it computes it; return the last reply, the rows, and how many it took."""
     for number in range(1, 5):
         chunk = chunk_of(computation)
-        task = sent.task(chunk, "elsewhere")
+        task = sender.task(chunk, "elsewhere")
         (reply,) = replies_to(task, path=path)
-        done, _ = sent.take(task, chunk, reply, lane())
+        done, _ = sender.take(task, chunk, reply, lane())
         if done:
             assert done == 40
             return reply, chunk.columns[0], number
     raise AssertionError("it never computed")
 
 
-def new_sent(computation: Computation) -> Sent:
-    return Sent(computation, attests=True, most_bytes=DEFAULT_CHUNK_BYTES)
+def new_sender(computation: Computation) -> Sender:
+    return Sender(computation, attests=True, most_bytes=DEFAULT_CHUNK_BYTES)
 
 
 @pytest.mark.parametrize("name", ["sim", "plain"])
 def test_code_that_the_other_process_has_goes_by_its_name(module: Module, name: str) -> None:
     simulation = getattr(module.load(), name)
     computation = computation_of(simulation)
-    reply, rows, tries = exchange(new_sent(computation), computation, module.folder)
+    reply, rows, tries = exchange(new_sender(computation), computation, module.folder)
     assert tries == 1
     assert rows.tobytes() == rows_of(simulation).tobytes()
     assert len(reply.digest) == len([one for one in reply.digest if one])
@@ -163,7 +163,7 @@ def test_a_module_that_it_does_not_have_travels_with_those_that_it_uses(module: 
     """Also compiled helpers of another module of the user's, and arrays and constants among its globals."""
     simulation = getattr(module.load(), name)
     computation = computation_of(simulation)
-    _, rows, tries = exchange(new_sent(computation), computation)
+    _, rows, tries = exchange(new_sender(computation), computation)
     assert tries == 2
     assert rows.tobytes() == rows_of(simulation).tobytes()
 
@@ -175,7 +175,7 @@ def test_code_that_was_edited_here_travels_too(module: Module, tmp_path_factory:
     old.write(5.0)
     simulation = module.load().sim
     computation = computation_of(simulation)
-    reply, rows, tries = exchange(new_sent(computation), computation, there)
+    reply, rows, tries = exchange(new_sender(computation), computation, there)
     assert tries == 2
     assert rows.tobytes() == rows_of(simulation).tobytes()
     assert reply.refusal == ""
@@ -189,14 +189,14 @@ def test_a_simulation_of_a_function_travels_with_what_it_closes_over() -> None:
         return offset + rng.random()
 
     computation = computation_of(inner)
-    _, rows, tries = exchange(new_sent(computation), computation)
+    _, rows, tries = exchange(new_sender(computation), computation)
     assert tries == 1
     assert rows.tobytes() == rows_of(inner).tobytes()
 
 
 def test_a_built_in_model_is_never_sent_as_code() -> None:
     computation = computation_of(asian_call)
-    task = new_sent(computation).task(chunk_of(computation), "elsewhere")
+    task = new_sender(computation).task(chunk_of(computation), "elsewhere")
     assert task.fingerprint == computation.fingerprint
     assert len(task.payload) < 1000
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_pickled_is_named() -> None:
         with lock:
             return float(rng.random())
 
-    with pytest.raises(ShippingError, match=r"locked cannot be sent to another process: TypeError: .*lock"):
+    with pytest.raises(ShippingError, match=r"locked cannot be sender to another process: TypeError: .*lock"):
         shipping.by_value(computation_of(locked))
 
 
@@ -221,7 +221,7 @@ def test_without_cloudpickle_the_error_says_what_to_do(monkeypatch: pytest.Monke
     computation = computation_of(here)
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     with pytest.raises(ShippingError, match=r"by its name\. Put it into a module .* pip install cloudpickle"):
-        new_sent(computation).task(chunk_of(computation), "elsewhere")
+        new_sender(computation).task(chunk_of(computation), "elsewhere")
 
 
 def test_cloudpickle_is_left_as_it_was(module: Module) -> None:
@@ -241,36 +241,36 @@ def test_what_is_no_module_does_not_travel(module: Module, monkeypatch: pytest.M
 
 def test_versions_that_differ_shut_it_out() -> None:
     computation = computation_of(asian_call)
-    sent, chunk = new_sent(computation), chunk_of(computation)
-    task = sent.task(chunk, "elsewhere")
+    sender, chunk = new_sender(computation), chunk_of(computation)
+    task = sender.task(chunk, "elsewhere")
     older = {**task.environment, "numba": "0.1"}
     (reply,) = replies_to(changed(task, environment=older))
     assert (reply.refusal, reply.why) == ("versions", "numba")
     with pytest.raises(ShutOutError, match=r"other versions than this process of numba: there python .*; here python"):
-        sent.take(task, chunk, reply, lane())
+        sender.take(task, chunk, reply, lane())
 
 
 def test_other_bits_shut_it_out_and_none_of_its_rows_counts() -> None:
     computation = computation_of(asian_call)
-    sent, chunk = new_sent(computation), chunk_of(computation)
-    task = sent.task(chunk, "elsewhere")
+    sender, chunk = new_sender(computation), chunk_of(computation)
+    task = sender.task(chunk, "elsewhere")
     (reply,) = replies_to(task)
     reply.digest = (*reply.digest[:-1], b"\0" * 32)
     chunk.columns[0].fill(-1.0)
     with pytest.raises(
         ShutOutError, match=r"other bits of bgsim\.models\.options\.asian_call than this process: there"
     ):
-        sent.take(task, chunk, reply, lane())
+        sender.take(task, chunk, reply, lane())
     assert set(chunk.columns[0]) == {-1.0}
 
 
 def test_a_process_that_is_trusted_computes_no_probes() -> None:
     computation = computation_of(asian_call)
-    sent, chunk = Sent(computation, attests=False, most_bytes=DEFAULT_CHUNK_BYTES), chunk_of(computation)
-    task = changed(sent.task(chunk, "elsewhere"), environment={"numba": "0.1"})
+    sender, chunk = Sender(computation, attests=False, most_bytes=DEFAULT_CHUNK_BYTES), chunk_of(computation)
+    task = changed(sender.task(chunk, "elsewhere"), environment={"numba": "0.1"})
     (reply,) = replies_to(task)
     assert (reply.digest, reply.done) == ((), 40)
-    assert sent.take(task, chunk, reply, lane())[0] == 40
+    assert sender.take(task, chunk, reply, lane())[0] == 40
 
 
 def test_a_large_payload_travels_once_to_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,19 +282,19 @@ def test_a_large_payload_travels_once_to_a_place(monkeypatch: pytest.MonkeyPatch
         return float(table[5] + rng.random())
 
     computation = computation_of(heavy)
-    sent, chunk = new_sent(computation), chunk_of(computation)
-    first = sent.task(chunk, "elsewhere")
+    sender, chunk = new_sender(computation), chunk_of(computation)
+    first = sender.task(chunk, "elsewhere")
     assert len(first.payload) > 80_000
-    second_elsewhere = sent.task(chunk, "another place")
+    second_elsewhere = sender.task(chunk, "another place")
     replies = replies_to(first, changed(first, payload=b""))
     assert [reply.refusal for reply in replies] == ["", ""]
-    sent.take(first, chunk, replies[0], lane())
-    assert sent.task(chunk, "elsewhere").payload == b""
+    sender.take(first, chunk, replies[0], lane())
+    assert sender.task(chunk, "elsewhere").payload == b""
     assert second_elsewhere.payload
-    (lost,) = replies_to(sent.task(chunk, "elsewhere"))
+    (lost,) = replies_to(sender.task(chunk, "elsewhere"))
     assert lost.refusal == "unknown"
-    assert sent.take(first, chunk, lost, lane()) == (0, 0.0)
-    assert sent.task(chunk, "elsewhere").payload == first.payload
+    assert sender.take(first, chunk, lost, lane()) == (0, 0.0)
+    assert sender.task(chunk, "elsewhere").payload == first.payload
 
 
 def test_one_row_has_to_fit() -> None:
@@ -303,7 +303,7 @@ def test_one_row_has_to_fit() -> None:
         return np.full(1000, rng.random())
 
     with pytest.raises(ChunkTooLargeError, match=r"wide has 8,000 bytes of outputs, and the backend sends 5,000"):
-        Sent(computation_of(wide), attests=True, most_bytes=5_000)
+        Sender(computation_of(wide), attests=True, most_bytes=5_000)
 
 
 def test_an_error_of_a_class_that_only_exists_there_comes_as_another_with_its_text(module: Module) -> None:
@@ -328,7 +328,7 @@ def test_parameters_of_a_class_that_is_not_there_travel(module: Module) -> None:
         return p.a * rng.random()
 
     computation = computation_of(own)
-    _, rows, _ = exchange(new_sent(computation), computation)
+    _, rows, _ = exchange(new_sender(computation), computation)
     assert rows.tobytes() == rows_of(own).tobytes()
 
 
@@ -340,11 +340,11 @@ def changed(task: Any, **values: Any) -> Any:
 def test_a_process_of_this_host_is_a_twin_and_one_elsewhere_attests() -> None:
     """A replicate may take minutes, and a twin computes no other bits."""
     computation = computation_of(asian_call)
-    sent, chunk, blocks = new_sent(computation), chunk_of(computation), Blocks(1)
-    task = sent.task(chunk, "elsewhere")
+    sender, chunk, blocks = new_sender(computation), chunk_of(computation), Blocks(1)
+    task = sender.task(chunk, "elsewhere")
     here = compute_at(task, blocks.place(0))
     assert (here.is_twin, here.digest, here.done) == (True, (), 40)
-    assert sent.take(task, chunk, here, lane())[0] == 40
+    assert sender.take(task, chunk, here, lane())[0] == 40
     there = compute_at(task, blocks.place(0)._replace(path="/nowhere"))
     assert (there.is_twin, len(there.digest)) == (False, len(task.probes))
     older = compute_at(changed(task, environment={**task.environment, "cpu": "another"}), blocks.place(0))
