@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Digest: TypeAlias = tuple[bytes, ...]
 """A hash of each probe; empty for one that raised."""
 
+PROBES = 4
+"""How many replicates are compared, at most."""
+
 MUST_AGREE = ("python", "bgsim", "numpy", "numba", "llvmlite")
 """What a worker must have the same versions of."""
 

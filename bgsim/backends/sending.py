@@ -9,11 +9,11 @@ import weakref
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from bgsim.backends import shipping
-from bgsim.backends.attestation import agree, described, digest_of, probe_indices, this_environment
+from bgsim.backends.attestation import PROBES, agree, described, digest_of, probe_indices, this_environment
 from bgsim.backends.base import ChunkFailedError, ChunkLostError, ShutOutError
 from bgsim.backends.remote import ChunkTask
 from bgsim.checks import check_integer, check_word
-from bgsim.control import DONE, FRACTION, PROBING
+from bgsim.control import DONE, FRACTION, ORDER, PROBING, YIELD, new_control_block
 from bgsim.errors import ChunkTooLargeError
 from bgsim.threads.locks import Lock
 
@@ -180,7 +180,7 @@ class Sender:
             return False
         with self._lock:
             if self._digest is None:
-                self._digest = self._digest_here(computation, control)
+                self._digest = self._digest_here(computation, _control_for_probes(reply, control))
             if self._digest is None:
                 return False
         if not agree(self._digest, reply.digest):
@@ -213,6 +213,12 @@ class Sender:
             if not task.fingerprint:
                 raise ShutOutError(f"it cannot make {self._name} of its code{why}")
             self._shipment = shipping.by_value(computation, why)
+
+
+def _control_for_probes(reply: Reply, control: Control) -> Control:
+    """Return one without the order that has ended the chunk, or its rows were lost; but a cancel waits for a second."""
+    probes_s = PROBES * reply.elapsed_s / max(1, reply.done)
+    return new_control_block() if control[ORDER] == YIELD or probes_s < 1.0 else control
 
 
 def _log(attributes: dict[str, object], log: JobLog | None, *, is_from_here: bool) -> None:

@@ -268,7 +268,7 @@ class TestWhatIsLeftBehind:
 
         def is_gone():
             gc.collect()
-            return not engine.backend._sent
+            return not engine.backend.senders._senders
 
         far.wait_until(is_gone, "the run is kept")
 

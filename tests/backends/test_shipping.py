@@ -22,6 +22,7 @@ from bgsim.backends.blocks import Blocks
 from bgsim.backends.executor import DEFAULT_CHUNK_BYTES
 from bgsim.backends.pool import compute_at
 from bgsim.backends.sending import Sender
+from bgsim.control import ORDER, STOP, YIELD
 from bgsim.errors import ChunkTooLargeError, ShippingError
 from bgsim.models.options import asian_call
 from bgsim.request import Request
@@ -209,7 +210,7 @@ def test_what_cannot_be_pickled_is_named() -> None:
         with lock:
             return float(rng.random())
 
-    with pytest.raises(ShippingError, match=r"locked cannot be sender to another process: TypeError: .*lock"):
+    with pytest.raises(ShippingError, match=r"locked cannot be sent to another process: TypeError: .*lock"):
         shipping.by_value(computation_of(locked))
 
 
@@ -350,3 +351,21 @@ def test_a_process_of_this_host_is_a_twin_and_one_elsewhere_attests() -> None:
     older = compute_at(changed(task, environment={**task.environment, "cpu": "another"}), blocks.place(0))
     assert (older.is_twin, len(older.digest)) == (False, len(task.probes))
     blocks.close()
+
+
+@pytest.mark.parametrize("order", [YIELD, STOP])
+def test_an_order_that_ended_the_first_chunk_costs_none_of_its_rows(order: int) -> None:
+    """This process computes its probes after that, and is not held up by the order."""
+    computation = computation_of(asian_call)
+    sender, chunk, ended = new_sender(computation), chunk_of(computation), lane()
+    (reply,) = replies_to(sender.task(chunk, "elsewhere"))
+    ended.control[ORDER] = order
+    assert sender.take(sender.task(chunk, "elsewhere"), chunk, reply, ended)[0] == 40
+
+
+def test_a_cancel_does_not_wait_for_probes_that_take_long() -> None:
+    computation = computation_of(asian_call)
+    sender, chunk, ended = new_sender(computation), chunk_of(computation), lane()
+    (reply,) = replies_to(sender.task(chunk, "elsewhere"))
+    ended.control[ORDER], reply.elapsed_s = STOP, 4000.0
+    assert sender.take(sender.task(chunk, "elsewhere"), chunk, reply, ended) == (0, 0.0)

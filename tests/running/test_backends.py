@@ -140,7 +140,9 @@ def test_a_job_that_no_place_computes_fails_and_another_does_not() -> None:
     lane = Lane("a", lambda chunk: other_bits(chunk) if refuse[0] else None)
     with bgsim.Engine(backend=Backend(lane)) as engine:
         job = engine.submit(asian_call, replicates=10)
-        with pytest.raises(WorkerMismatchError, match=r"no worker can compute .*asian_call; of a: it computes other bits"):
+        with pytest.raises(
+            WorkerMismatchError, match=r"no worker can compute .*asian_call; of a: it computes other bits"
+        ):
             job.result(timeout=HANDSHAKE_S)
         refuse[0] = False
         assert same(engine.submit(asian_call, replicates=10).result(timeout=HANDSHAKE_S))
