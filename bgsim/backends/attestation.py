@@ -31,16 +31,18 @@ MUST_AGREE = ("python", "bgsim", "numpy", "numba", "llvmlite")
 def this_environment() -> Mapping[str, str]:
     """Return what of this process may make bits differ: versions, and the processor with what it can."""
     from llvmlite import binding  # noqa: PLC0415 - imports LLVM
+    from numba import config  # noqa: PLC0415 - imports numba
 
     versions = {package: _version(package) for package in MUST_AGREE if package != "python"}
     features = sorted(name for name, has in binding.get_host_cpu_features().items() if has)
+    set_by_hand = [value for value in (config.CPU_NAME, config.CPU_FEATURES) if value is not None]
     digest = hashlib.sha256(",".join(features).encode()).hexdigest()[:8]
     return {
         "python": platform.python_version().rpartition(".")[0],
         **versions,
         "libc": " ".join(platform.libc_ver()).strip() or platform.system(),
         "machine": platform.machine(),
-        "cpu": f"{binding.get_host_cpu_name()}, {len(features)} features ({digest})",
+        "cpu": ", ".join([binding.get_host_cpu_name(), f"{len(features)} features ({digest})", *set_by_hand]),
     }
 
 
@@ -93,7 +95,7 @@ def digest_of(
         try:
             if not compute(index, rows):
                 return None
-        except Exception:
+        except BaseException:  # also one that would end the thread, such as SystemExit
             found.append(b"")
         else:
             found.append(hashlib.sha256(b"".join([one.tobytes() for one in rows])).digest())

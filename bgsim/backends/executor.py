@@ -41,9 +41,9 @@ class ExecutorBackend:
     workers : int, optional
         How many tasks the executor runs at a time; by default as many as it says, or as this process may use cores.
     bits : {"attest", "trust"}
-        ``"attest"`` asks each process for the versions of this one. If it is on another host, or its processor or libc
-        differ, it also has to compute four replicates to the same bits before its results count. ``"trust"`` asks for
-        nothing.
+        ``"attest"`` asks each process for the versions of this one. A process of another host, or whose processor or
+        libc differ, also has to compute four replicates to the same bits before its results count, and any process if
+        the simulation is plain Python. ``"trust"`` asks for nothing.
     chunk_target_ms : float
         How long a chunk should take. Where orders do not reach, this is how long a cancel takes.
     max_chunk_bytes : int

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bgsim.backends.attestation import digest_of, disagreements, this_environment
 from bgsim.control import DONE, FRACTION, PROBING, PROCESS
-from bgsim.errors import SimulationChangedError, short_text, text_of
+from bgsim.errors import SimulationChangedError, short_text, start_thread, text_of
 from bgsim.logs import JobLog
 from bgsim.streams import stream_key
-from bgsim.threads.locks import Lock
+from bgsim.threads.locks import Lock, Thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,7 +86,8 @@ class Reply:
     sees_orders : bool
         Whether an order reaches the kernel.
     is_twin : bool
-        Whether the process is on the engine's host, with the same versions: it has computed no probes.
+        Whether the process is on the engine's host, with the same versions, and the code compiled: it has computed no
+        probes.
     done : int
     elapsed_s : float
         In the kernel.
@@ -98,7 +99,7 @@ class Reply:
         The hash of each probe; empty for none.
     refusal : str
     why : str
-        In words, for a refusal.
+        In words, for a refusal or an error.
     environment : mapping of str to str
         Of this process, if it was to be attested.
     records : list of dict
@@ -135,17 +136,18 @@ def compute(task: ChunkTask, control: Control, *, is_on_host: bool = False) -> R
     control : Control
         Of this chunk alone.
     is_on_host : bool
-        Whether this is the engine's host. There, with the same versions, it cannot but compute the same bits: the
-        process is a twin, and leaves out the probes.
+        Whether this is the engine's host. There, with the same versions, compiled code cannot but compute the same
+        bits: the process is a twin, and leaves out the probes.
     """
+    begin()
     control[PROCESS] = os.getpid()
     reply = Reply()
-    if task.probes:
-        reply.environment = this_environment()
-        reply.is_twin = is_on_host and reply.environment == task.environment
     program = _program(task.key)
     try:
-        program.make(task)
+        if task.probes:
+            reply.environment = this_environment()
+        compiles = program.make(task)
+        reply.is_twin = is_on_host and compiles and reply.environment == task.environment
         if task.probes and not reply.is_twin:
             digest = program.digest(task, control)
             if digest is None:
@@ -163,12 +165,29 @@ def keep(key: str, payload: bytes) -> None:
     _program(key).payload = payload
 
 
+_begun: set[int] = set()
+"""The ids of processes: a fork copies it."""
+
+
 def begin() -> None:
-    """Do what comes before the first task of a process: Ctrl-C in its terminal is the parent's to act on."""
-    if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
+    """Do what comes before the first task of a process: Ctrl-C in its terminal is the parent's to act on.
+
+    It ends with its parent, also where that is killed: a pool's process would wait for another task for ever.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or os.getpid() in _begun:
+        return
+    _begun.add(os.getpid())
+    start_thread(Thread(_end_with, parent, name="bgsim-parent"))
+    if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if hasattr(signal, "pthread_sigmask"):  # it was blocked until now
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 class _Program:
@@ -188,13 +207,13 @@ class _Program:
         self._runner: ChunkRunner | None = None
         self._digests: dict[tuple[int, tuple[int, ...]], Digest] = {}
 
-    def make(self, task: ChunkTask) -> None:
-        """Make it ready, or refuse."""
+    def make(self, task: ChunkTask) -> bool:
+        """Make it ready, or refuse; return whether it is compiled."""
         if task.probes and (differ := disagreements(task.environment, this_environment())):
             raise _RefusedError("versions", ", ".join(differ))
         with self._lock:
             if self._runner is not None:
-                return
+                return bool(self._simulation.compiles)
             payload, self.payload = task.payload or self.payload, b""
             if not payload:
                 raise _RefusedError("unknown")
@@ -203,6 +222,7 @@ class _Program:
             if task.fingerprint and revision.identity.fingerprint != task.fingerprint:
                 raise _RefusedError("code")
             self._runner = self._simulation.prepare(self._parameters, revision)
+            return bool(self._simulation.compiles)
 
     def digest(self, task: ChunkTask, control: Control) -> Digest | None:
         """Return the hash of the probes, which are computed once; None if an order came first."""
@@ -232,7 +252,7 @@ class _Program:
                 reply.done = context.run(self._run, task.seed, task.first, columns, control)
         except BaseException as error:  # whatever it is, the job's caller gets it
             reply.done = 0 if isinstance(error, SimulationChangedError) else int(control[DONE])
-            reply.error = pickled_error(error)
+            reply.error, reply.why = pickled_error(error), short_text(error)
         reply.elapsed_s = time.perf_counter() - began
         reply.columns = tuple(column[: reply.done] for column in columns)
         if log is not None:
@@ -279,10 +299,11 @@ def _stream() -> Any:
 def pickled_error(error: BaseException) -> bytes:
     """Return what a simulation raised so that another process can read it, with where that was as a note."""
     where = f"raised in process {os.getpid()}:\n{''.join(traceback.format_exception(error))}"
-    error.add_note(where)
     try:
+        error.add_note(where)
         found = pickle.dumps(error)
-        pickle.loads(found)
+        if not isinstance(pickle.loads(found), BaseException):
+            raise TypeError("it is no exception any more")
     except Exception:  # of the error's own class
         stand_in = RuntimeError(f"{type(error).__name__}: {text_of(error)}")
         stand_in.add_note(where)

@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 import weakref
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from bgsim.backends import shipping
 from bgsim.backends.attestation import PROBES, agree, described, digest_of, probe_indices, this_environment
@@ -18,6 +18,8 @@ from bgsim.errors import ChunkTooLargeError
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bgsim.backends.attestation import Digest
     from bgsim.backends.base import Chunk, Computation, Lane
     from bgsim.backends.remote import Reply
@@ -171,7 +173,7 @@ class Sender:
         for column, rows in zip(chunk.columns, reply.columns, strict=True):
             column[: reply.done] = rows
         if reply.error:
-            raise ChunkFailedError(reply.done, pickle.loads(reply.error))
+            raise ChunkFailedError(reply.done, _raised(reply))
         return reply.done, reply.elapsed_s
 
     def _agrees(self, computation: Computation, reply: Reply, control: Control) -> bool:
@@ -193,10 +195,15 @@ class Sender:
         runner, stream = computation.runner, WorkerStream() if computation.compiles else None
         assert runner is not None
         columns = computation.simulation.new_columns(computation.parameters, len(self._probes))
+
+        def compute(first: int, rows: tuple[NDArray[Any], ...]) -> int:
+            arguments = (stream, computation.stream_key, first, rows, control)
+            if computation.context is None:
+                return runner(*arguments)
+            return computation.context.copy().run(runner, *arguments)  # as threads do: it may have a decimal precision
+
         control[PROBING] = 1
-        found = digest_of(
-            lambda first, rows: runner(stream, computation.stream_key, first, rows, control), columns, self._probes
-        )
+        found = digest_of(compute, columns, self._probes)
         control[DONE] = control[FRACTION] = control[PROBING] = 0
         return found
 
@@ -213,6 +220,14 @@ class Sender:
             if not task.fingerprint:
                 raise ShutOutError(f"it cannot make {self._name} of its code{why}")
             self._shipment = shipping.by_value(computation, why)
+
+
+def _raised(reply: Reply) -> BaseException:
+    try:
+        found = pickle.loads(reply.error)
+    except Exception:  # its class may be there only, or be odd
+        found = None
+    return found if isinstance(found, BaseException) else RuntimeError(reply.why)
 
 
 def _control_for_probes(reply: Reply, control: Control) -> Control:

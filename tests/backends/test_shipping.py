@@ -355,7 +355,7 @@ def test_a_process_of_this_host_is_a_twin_and_one_elsewhere_attests() -> None:
 
 @pytest.mark.parametrize("order", [YIELD, STOP])
 def test_an_order_that_ended_the_first_chunk_costs_none_of_its_rows(order: int) -> None:
-    """This process computes its probes after that, and is not held up by the order."""
+    """The engine computes its probes after that, and the order does not hold them up."""
     computation = computation_of(asian_call)
     sender, chunk, ended = new_sender(computation), chunk_of(computation), lane()
     (reply,) = replies_to(sender.task(chunk, "elsewhere"))
