@@ -57,9 +57,12 @@ def test_plain_python_that_reads_what_only_this_process_has_is_refused() -> None
     def digits(p: Any, rng: Any) -> float:
         return float(decimal.Decimal(rng.random()).sqrt() / 3)
 
-    with decimal.localcontext(prec=5), bgsim.Engine(backend=ExecutorBackend(workers=1)) as engine:
-        with pytest.raises(WorkerMismatchError, match="it computes other bits of .*digits"):
-            engine.submit(digits, replicates=10).result(timeout=HANDSHAKE_S)
+    with (
+        decimal.localcontext(prec=5),
+        bgsim.Engine(backend=ExecutorBackend(workers=1)) as engine,
+        pytest.raises(WorkerMismatchError, match="it computes other bits of .*digits"),
+    ):
+        engine.submit(digits, replicates=10).result(timeout=HANDSHAKE_S)
 
 
 ENGINE = """
