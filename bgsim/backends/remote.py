@@ -166,7 +166,12 @@ def keep(key: str, payload: bytes) -> None:
 
 
 _begun: set[int] = set()
-"""The ids of processes: a fork copies it."""
+"""The ids of processes, as a fork copies it."""
+
+
+def host_here() -> None:
+    """Note that this is an engine's process, which does not end with its parent, though its own threads compute."""
+    _begun.add(os.getpid())
 
 
 def begin() -> None:

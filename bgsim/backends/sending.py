@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from bgsim.backends import shipping
 from bgsim.backends.attestation import PROBES, agree, described, digest_of, probe_indices, this_environment
 from bgsim.backends.base import ChunkFailedError, ChunkLostError, ShutOutError
-from bgsim.backends.remote import ChunkTask
+from bgsim.backends.remote import ChunkTask, host_here
 from bgsim.checks import check_integer, check_word
 from bgsim.control import DONE, FRACTION, ORDER, PROBING, YIELD, new_control_block
 from bgsim.errors import ChunkTooLargeError
@@ -56,6 +56,7 @@ class Senders:
     """
 
     def __init__(self, bits: Bits, max_chunk_bytes: int) -> None:
+        host_here()
         check_word("bits", bits, get_args(Bits))
         self._attests = bits == "attest"
         self.max_chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
@@ -165,7 +166,7 @@ class Sender:
         if reply.refusal:
             self._take_refusal(task, chunk.computation, reply, lane.place)
             return 0, 0.0
-        if task.probes and not reply.is_twin and not self._agrees(chunk.computation, reply, lane.control):
+        if task.probes and not reply.is_twin and not self._agrees(task, chunk, reply, lane.control):
             return 0, 0.0
         with self._lock:
             self._has_answer = True
@@ -176,36 +177,18 @@ class Sender:
             raise ChunkFailedError(reply.done, _raised(reply))
         return reply.done, reply.elapsed_s
 
-    def _agrees(self, computation: Computation, reply: Reply, control: Control) -> bool:
+    def _agrees(self, task: ChunkTask, chunk: Chunk, reply: Reply, control: Control) -> bool:
         """Tell whether a process computes the same bits; False also if an order came first."""
         if not reply.digest:
             return False
         with self._lock:
             if self._digest is None:
-                self._digest = self._digest_here(computation, _control_for_probes(reply, control))
+                self._digest = _digest_here(task.probes, chunk.computation, _control_for_probes(reply, control))
             if self._digest is None:
                 return False
         if not agree(self._digest, reply.digest):
             raise ShutOutError(f"it computes other bits of {self._name} than this process: {_both(reply)}")
         return True
-
-    def _digest_here(self, computation: Computation, control: Control) -> Digest | None:
-        from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
-
-        runner, stream = computation.runner, WorkerStream() if computation.compiles else None
-        assert runner is not None
-        columns = computation.simulation.new_columns(computation.parameters, len(self._probes))
-
-        def compute(first: int, rows: tuple[NDArray[Any], ...]) -> int:
-            arguments = (stream, computation.stream_key, first, rows, control)
-            if computation.context is None:
-                return runner(*arguments)
-            return computation.context.copy().run(runner, *arguments)  # as threads do: it may have a decimal precision
-
-        control[PROBING] = 1
-        found = digest_of(compute, columns, self._probes)
-        control[DONE] = control[FRACTION] = control[PROBING] = 0
-        return found
 
     def _take_refusal(self, task: ChunkTask, computation: Computation, reply: Reply, place: str) -> None:
         """Send the code itself next, if its name does not do; else shut the place out."""
@@ -220,6 +203,25 @@ class Sender:
             if not task.fingerprint:
                 raise ShutOutError(f"it cannot make {self._name} of its code{why}")
             self._shipment = shipping.by_value(computation, why)
+
+
+def _digest_here(probes: tuple[int, ...], computation: Computation, control: Control) -> Digest | None:
+    from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
+
+    runner, stream = computation.runner, WorkerStream() if computation.compiles else None
+    assert runner is not None
+    columns = computation.simulation.new_columns(computation.parameters, len(probes))
+
+    def compute(first: int, rows: tuple[NDArray[Any], ...]) -> int:
+        arguments = (stream, computation.stream_key, first, rows, control)
+        if computation.context is None:
+            return runner(*arguments)
+        return computation.context.copy().run(runner, *arguments)  # as threads do: it may have a decimal precision
+
+    control[PROBING] = 1
+    found = digest_of(compute, columns, probes)
+    control[DONE] = control[FRACTION] = control[PROBING] = 0
+    return found
 
 
 def _raised(reply: Reply) -> BaseException:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import decimal
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import pytest
 import bgsim
 from bgsim.backends import ExecutorBackend
 from bgsim.errors import ReplicateError, WorkerMismatchError
+from bgsim.models.options import asian_call
 from bgsim.testing import HANDSHAKE_S
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +100,24 @@ def test_processes_end_with_an_engine_that_is_killed(tmp_path: Path) -> None:
     os.kill(engine.pid, signal.SIGKILL)
     engine.wait()
     wait_until(lambda: not any(map(is_there, workers())))
+
+
+def test_a_process_that_hosts_an_engine_does_not_end_with_its_parent() -> None:
+    """Though an executor of threads computes in it."""
+    context = multiprocessing.get_context("spawn")
+    hosting = context.Process(target=host_in_threads)
+    hosting.start()
+    hosting.join(HANDSHAKE_S)
+    assert hosting.exitcode == 0
+
+
+def host_in_threads() -> None:
+    with (
+        ThreadPoolExecutor(1) as executor,
+        bgsim.Engine(backend=ExecutorBackend(executor)) as engine,
+    ):
+        engine.submit(asian_call, replicates=10).result(timeout=HANDSHAKE_S)
+        assert not [thread for thread in threading.enumerate() if thread.name == "bgsim-parent"]
 
 
 def is_there(number: int) -> bool:

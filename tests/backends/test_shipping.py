@@ -17,7 +17,7 @@ from remote_process import replies_to
 
 import bgsim
 from bgsim.backends import ExecutorBackend, shipping
-from bgsim.backends.base import Chunk, Computation, ShutOutError
+from bgsim.backends.base import Chunk, ChunkLostError, Computation, ShutOutError
 from bgsim.backends.blocks import Blocks
 from bgsim.backends.executor import DEFAULT_CHUNK_BYTES
 from bgsim.backends.pool import compute_at
@@ -263,6 +263,18 @@ def test_other_bits_shut_it_out_and_none_of_its_rows_counts() -> None:
     ):
         sender.take(task, chunk, reply, lane())
     assert set(chunk.columns[0]) == {-1.0}
+
+
+def test_a_task_with_probes_that_comes_after_they_were_left_out_is_compared() -> None:
+    """They are left out once several processes have ended before they answered."""
+    computation = computation_of(asian_call)
+    sender, chunk = new_sender(computation), chunk_of(computation)
+    task = sender.task(chunk, "elsewhere")
+    (reply,) = replies_to(task)
+    for number in range(3):
+        assert not sender.lost(task, "another", ChunkLostError("it is gone", str(number))).blames
+    assert sender.task(chunk, "elsewhere").probes == ()
+    assert sender.take(task, chunk, reply, lane())[0] == 40
 
 
 def test_a_process_that_is_trusted_computes_no_probes() -> None:
