@@ -88,8 +88,8 @@ class DaskBackend:
         max_chunk_bytes: int = DEFAULT_CHUNK_BYTES,
     ) -> None:
         self.chunk_s = check_number("chunk_target_ms", chunk_target_ms, "a number above 0", zero=False) / 1000
-        self.senders = Senders(bits, max_chunk_bytes)
-        self.chunk_bytes = self.senders.max_chunk_bytes
+        self.senders = Senders(bits)
+        self.chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
         self._cluster = getattr(client, "cluster", None)
         self._link = Link(client)
         weakref.finalize(self, self._link.end).atexit = False  # if no engine ever opens it

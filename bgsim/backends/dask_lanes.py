@@ -24,6 +24,10 @@ class Cluster(Protocol):
     """The cluster, as a lane sees it. Any thread may call, and waits for nothing that travels."""
 
     @property
+    def chunk_bytes(self) -> int:
+        """The most that the rows of a chunk may take."""
+
+    @property
     def senders(self) -> Senders:
         """What makes tasks of chunks."""
 
@@ -105,7 +109,7 @@ class DaskLane:
 
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Have the worker compute a chunk."""
-        sender = self._cluster.senders.of(chunk.computation)
+        sender = self._cluster.senders.of(chunk.computation, self._cluster.chunk_bytes)
         task = sender.task(chunk, self.place)
         try:
             with self._turnstile.passing(alone=chunk.alone):

@@ -81,8 +81,8 @@ class ExecutorBackend:
         said = getattr(made, "_max_workers", None)
         self.cores = check_integer("workers", (said or cores()) if workers is None else workers)
         self.chunk_s = check_number("chunk_target_ms", chunk_target_ms, "a number above 0", zero=False) / 1000
-        self.senders = Senders(bits, max_chunk_bytes)
-        self.chunk_bytes = self.senders.max_chunk_bytes
+        self.senders = Senders(bits)
+        self.chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
         make = another_like(made) if made is not None else executor or processes(self.cores)
         self.pool = Pool(made, make)  # type: ignore[arg-type] # what is callable and has no `submit`
         self.turnstile = Turnstile()
@@ -135,7 +135,7 @@ class ExecutorLane:
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Have the executor compute a chunk; see `bgsim.backends.base.Lane`."""
         self._order = concurrent.futures.Future()
-        sender = self._backend.senders.of(chunk.computation)
+        sender = self._backend.senders.of(chunk.computation, self._backend.chunk_bytes)
         task = sender.task(chunk, self.place)
         try:
             with self._backend.turnstile.passing(alone=chunk.alone):

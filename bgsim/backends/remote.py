@@ -191,7 +191,10 @@ def begin() -> None:
 
 
 def _end_with(parent: Any) -> None:
-    parent.join()
+    try:
+        parent.join()
+    except ValueError:  # loky's processes know no parent that can be waited for, and see to their end themselves
+        return
     os._exit(1)
 
 

@@ -12,7 +12,7 @@ from bgsim.backends import shipping
 from bgsim.backends.attestation import PROBES, agree, described, digest_of, probe_indices, this_environment
 from bgsim.backends.base import ChunkFailedError, ChunkLostError, ShutOutError
 from bgsim.backends.remote import ChunkTask, host_here
-from bgsim.checks import check_integer, check_word
+from bgsim.checks import check_word
 from bgsim.control import DONE, FRACTION, ORDER, PROBING, YIELD, new_control_block
 from bgsim.errors import ChunkTooLargeError
 from bgsim.threads.locks import Lock
@@ -47,24 +47,21 @@ class Senders:
     ----------
     bits : {"attest", "trust"}
         Whether other processes have to agree on probes.
-    max_chunk_bytes : int
-        The most that the rows of a chunk may take.
 
     Raises
     ------
     InvalidInputError
     """
 
-    def __init__(self, bits: Bits, max_chunk_bytes: int) -> None:
+    def __init__(self, bits: Bits) -> None:
         host_here()
         check_word("bits", bits, get_args(Bits))
         self._attests = bits == "attest"
-        self.max_chunk_bytes = check_integer("max_chunk_bytes", max_chunk_bytes)
         self._lock = Lock()  # guards the next
         self._senders: weakref.WeakKeyDictionary[Computation, Sender] = weakref.WeakKeyDictionary()
 
-    def of(self, computation: Computation) -> Sender:
-        """Return the sender of a computation.
+    def of(self, computation: Computation, most_bytes: int) -> Sender:
+        """Return the sender of a computation, whose chunks may take `most_bytes`.
 
         Raises
         ------
@@ -73,7 +70,7 @@ class Senders:
         with self._lock:
             found = self._senders.get(computation)
             if found is None:
-                found = Sender(computation, attests=self._attests, most_bytes=self.max_chunk_bytes)
+                found = Sender(computation, attests=self._attests, most_bytes=most_bytes)
                 self._senders[computation] = found
             return found
 

@@ -20,7 +20,7 @@ from bgsim.tables import Table
 from bgsim.ui.fitting import lines_of, shortened
 from bgsim.ui.terminal import slots_table, summary_table
 
-NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 texts = st.text(alphabet="abcdefgh ijklmn", max_size=30).map(str.strip)
 numbers = st.one_of(
