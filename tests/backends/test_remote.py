@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from far import wait_until
 
 import bgsim
 from bgsim.backends import ExecutorBackend
@@ -96,10 +96,10 @@ def test_processes_end_with_an_engine_that_is_killed(tmp_path: Path) -> None:
     def workers() -> list[int]:
         return [number for one in tmp_path.glob("pid-*") if (number := int(one.name[4:])) != engine.pid]
 
-    wait_until(lambda: len(workers()) == 2)
+    wait_until(lambda: len(workers()) == 2, "two workers")
     os.kill(engine.pid, signal.SIGKILL)
     engine.wait()
-    wait_until(lambda: not any(map(is_there, workers())))
+    wait_until(lambda: not any(map(is_there, workers())), "the end of the workers")
 
 
 def test_a_process_that_hosts_an_engine_does_not_end_with_its_parent() -> None:
@@ -127,11 +127,3 @@ def is_there(number: int) -> bool:
         return False
     status = Path(f"/proc/{number}/stat")
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_until(is_so: Any) -> None:
-    """Wait for what other processes do."""
-    deadline = time.monotonic() + HANDSHAKE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from far import wait_until
 
 import bgsim
 from bgsim.backends.base import Chunk, Host, ShutOutError
@@ -74,7 +73,7 @@ def test_a_job_waits_for_a_worker_and_says_so() -> None:
     backend = Backend()
     with bgsim.Engine(backend=backend) as engine:
         job = engine.submit(asian_call, replicates=2000)
-        wait_until(lambda: job.state is bgsim.JobState.RUNNING)
+        wait_until(lambda: job.state is bgsim.JobState.RUNNING, "a running job")
         assert job.status().waiting_for == "a worker: the backend has none"
         backend.host.add(Lane("a"))
         assert same(job.result(timeout=HANDSHAKE_S))
@@ -152,7 +151,7 @@ def test_an_urgent_job_overtakes_though_a_worker_without_a_lane_sleeps() -> None
     """It must not be taken for one that could compute it."""
     with bgsim.Engine(backend=Backend(Lane("a")), max_concurrent_simulations=2) as engine:
         low = engine.submit(asian_call, replicates=100_000_000, priority="low")
-        wait_until(lambda: low.status().replicates_completed > 10_000)
+        wait_until(lambda: low.status().replicates_completed > 10_000, "progress")
         assert same(engine.submit(asian_call, replicates=1000, seed=5, priority="high").result(timeout=HANDSHAKE_S))
         assert not low.done()
         low.cancel()
@@ -205,11 +204,3 @@ def test_what_workers_do_is_shown_with_its_place() -> None:
         assert [(one.phase, one.place) for one in engine.at_work()] == [("idle", ""), ("running", "tcp://a")]
         assert "tcp://a" in str(engine.at_work())
         g.open()
-
-
-def wait_until(is_so: Callable[[], Any]) -> None:
-    """Wait for what another thread does."""
-    deadline = time.monotonic() + HANDSHAKE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
