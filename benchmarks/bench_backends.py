@@ -19,6 +19,7 @@ import numba
 import numpy as np
 
 import bgsim
+from benchmarks.bench_engine import spin
 from benchmarks.harness import Case, compare, installed, report
 from bgsim.backends import Backend, DaskBackend, ExecutorBackend
 
@@ -39,22 +40,6 @@ def walk(p: Walk, rng: Any) -> float:
     x = 0.0
     for _ in range(p.steps):
         x += rng.random()
-    return x
-
-
-@dataclass(frozen=True)
-class Spin:
-    iterations: int = 3_000_000_000
-
-
-@bgsim.simulation(outputs={"x": "i8"})
-def spin(p: Spin, rng: Any, control: Any) -> int:
-    """Use registers only, and poll."""
-    x = 1
-    for _ in range(p.iterations):
-        if bgsim.stop_requested(control):
-            return -1
-        x = x * 6364136223846793005 + 1442695040888963407
     return x
 
 
