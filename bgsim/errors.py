@@ -274,9 +274,14 @@ def text_of(error: BaseException) -> str:
         return f"a text that cannot be made ({type(unreadable).__name__})"
 
 
+def named_text(error: BaseException) -> str:
+    """Return the class and the text of an exception."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
 def short_text(error: BaseException, most: int = 300) -> str:
-    """Return the class and the text of an exception, cut to `most` characters: others' errors may quote anything."""
-    text = f"{type(error).__name__}: {text_of(error)}"
+    """Return the same, cut to `most` characters: others' errors may quote anything."""
+    text = named_text(error)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -12,7 +12,7 @@ from bgsim.backends.attestation import this_environment
 from bgsim.backends.base import ChunkLostError, ShutOutError
 from bgsim.backends.turnstile import Turnstile
 from bgsim.control import GO, ORDER, new_control_block
-from bgsim.errors import text_of
+from bgsim.errors import named_text, text_of
 
 if TYPE_CHECKING:
     from bgsim.backends.base import Chunk
@@ -110,13 +110,7 @@ class DaskLane:
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Have the worker compute a chunk."""
         sender = self._cluster.senders.of(chunk.computation, self._cluster.chunk_bytes)
-        task = sender.task(chunk, self.place)
-        try:
-            with self._turnstile.passing(alone=chunk.alone):
-                reply = self._answer(task) if self.control[ORDER] == GO else None
-        except ChunkLostError as error:
-            raise sender.lost(task, self.place, error) from error
-        return (0, 0.0) if reply is None else sender.take(task, chunk, reply, self)
+        return sender.compute(chunk, self, self._turnstile, self._answer)
 
     def _answer(self, task: ChunkTask) -> Reply | None:
         if self._why_lost:
@@ -155,12 +149,12 @@ def meaning_of(error: BaseException, future: Any, client: Any, place: str) -> Ex
     if future is not None and future.status == "error":
         if type(error).__name__ == "KilledWorker":
             return ChunkLostError(f"the worker {place} is gone: {text_of(error)}", place)
-        return ShutOutError(f"it cannot compute chunks: {type(error).__name__}: {text_of(error)}{_advice_on(error)}")
+        return ShutOutError(f"it cannot compute chunks: {named_text(error)}{_advice_on(error)}")
     if client.status == "running" and not isinstance(
         error, concurrent.futures.CancelledError | asyncio.CancelledError | OSError
     ):  # the task cannot be sent, or the reply not be read
-        return ShutOutError(f"it cannot be sent chunks: {type(error).__name__}: {text_of(error)}{_advice_on(error)}")
-    why = f"the connection to {place} is lost: {type(error).__name__}: {text_of(error)}"
+        return ShutOutError(f"it cannot be sent chunks: {named_text(error)}{_advice_on(error)}")
+    why = f"the connection to {place} is lost: {named_text(error)}"
     return ChunkLostError(why, place, blames=False)
 
 

@@ -11,8 +11,8 @@ from bgsim.backends.pool import Pool, another_like, compute_at, processes
 from bgsim.backends.sending import DEFAULT_CHUNK_BYTES, Bits, Senders
 from bgsim.backends.turnstile import Turnstile
 from bgsim.checks import check_integer, check_number, refused
-from bgsim.control import DONE, GO, ORDER, PROBING, PROCESS
-from bgsim.errors import BackendError, text_of
+from bgsim.control import DONE, PROBING, PROCESS
+from bgsim.errors import BackendError, named_text, text_of
 from bgsim.threads.cores import cores
 
 if TYPE_CHECKING:
@@ -136,19 +136,7 @@ class ExecutorLane:
         """Have the executor compute a chunk; see `bgsim.backends.base.Lane`."""
         self._order = concurrent.futures.Future()
         sender = self._backend.senders.of(chunk.computation, self._backend.chunk_bytes)
-        task = sender.task(chunk, self.place)
-        try:
-            with self._backend.turnstile.passing(alone=chunk.alone):
-                reply = self._answer(task) if self.control[ORDER] == GO else None
-        except ChunkLostError as error:
-            raise sender.lost(task, self.place, error) from error
-        if reply is None:
-            return 0, 0.0
-        if reply.sees_orders:
-            self._backend.is_here_too = True
-        else:
-            self._backend.is_elsewhere = True
-        return sender.take(task, chunk, reply, self)
+        return sender.compute(chunk, self, self._backend.turnstile, self._answer)
 
     def _answer(self, task: ChunkTask) -> Reply | None:
         """Return the reply to a task; None if an order came before it had begun."""
@@ -168,11 +156,13 @@ class ExecutorLane:
             why, source = f"a process of the executor has ended ({text_of(error)})", f"executor {begun.number}"
             raise self._lost(why, source, was_sent=was_sent) from error
         except Exception as error:  # such as: shut down by its owner; cannot pickle, or import bgsim there
-            raise BackendError(
-                f"the executor does not compute chunks: {type(error).__name__}: {text_of(error)}"
-            ) from error
+            raise BackendError(f"the executor does not compute chunks: {named_text(error)}") from error
         finally:
             self.is_waiting = False
+        if reply.sees_orders:
+            self._backend.is_here_too = True
+        else:
+            self._backend.is_elsewhere = True
         return reply
 
     def _lost(self, why: str, source: str, *, was_sent: bool) -> ChunkLostError:

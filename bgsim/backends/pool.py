@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from bgsim.backends.blocks import attached
 from bgsim.backends.remote import begin, compute
 from bgsim.control import new_control_block
-from bgsim.errors import BackendError, text_of
+from bgsim.errors import BackendError, named_text, text_of
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Pool:
         except BrokenExecutor:
             raise
         except Exception as error:
-            raise self._gone(f"the executor takes no tasks: {type(error).__name__}: {text_of(error)}") from error
+            raise self._gone(f"the executor takes no tasks: {named_text(error)}") from error
         self._begun = Begun(self._executor, number, greeting)
 
     def submit(self, executor: Any, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -190,7 +190,7 @@ class Pool:
         try:
             _shut_down(executor)
         except Exception as error:  # of an executor of whatever kind: the engine closes what else it has
-            logger.warning("the executor cannot be shut down: %s: %s", type(error).__name__, text_of(error))
+            logger.warning("the executor cannot be shut down: %s", named_text(error))
         for number in busy:
             if number not in (0, os.getpid()):
                 with suppress(ProcessLookupError):

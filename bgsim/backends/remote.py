@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bgsim.backends.attestation import digest_of, disagreements, this_environment
 from bgsim.control import DONE, FRACTION, PROBING, PROCESS
-from bgsim.errors import SimulationChangedError, short_text, start_thread, text_of
+from bgsim.errors import SimulationChangedError, named_text, short_text, start_thread
 from bgsim.logs import JobLog
 from bgsim.streams import stream_key
 from bgsim.threads.locks import Lock, Thread
@@ -313,7 +313,7 @@ def pickled_error(error: BaseException) -> bytes:
         if not isinstance(pickle.loads(found), BaseException):
             raise TypeError("it is no exception any more")
     except Exception:  # of the error's own class
-        stand_in = RuntimeError(f"{type(error).__name__}: {text_of(error)}")
+        stand_in = RuntimeError(named_text(error))
         stand_in.add_note(where)
         found = pickle.dumps(stand_in)
     return found

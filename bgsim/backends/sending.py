@@ -13,17 +13,20 @@ from bgsim.backends.attestation import PROBES, agree, described, digest_of, prob
 from bgsim.backends.base import ChunkFailedError, ChunkLostError, ShutOutError
 from bgsim.backends.remote import ChunkTask, host_here
 from bgsim.checks import check_word
-from bgsim.control import DONE, FRACTION, ORDER, PROBING, YIELD, new_control_block
+from bgsim.control import DONE, FRACTION, GO, ORDER, PROBING, YIELD, new_control_block
 from bgsim.errors import ChunkTooLargeError
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from bgsim.backends.attestation import Digest
     from bgsim.backends.base import Chunk, Computation, Lane
     from bgsim.backends.remote import Reply
     from bgsim.backends.shipping import Shipment
+    from bgsim.backends.turnstile import Turnstile
     from bgsim.control import Control
     from bgsim.logs import JobLog
 
@@ -111,6 +114,28 @@ class Sender:
                 f"one replicate of {computation.simulation.name} has {row_bytes:,} bytes of outputs, and the backend "
                 f"sends {most_bytes:,} at a time: give it a larger max_chunk_bytes, or have the simulation return less"
             )
+
+    def compute(
+        self, chunk: Chunk, lane: Lane, turnstile: Turnstile, answer: Callable[[ChunkTask], Reply | None]
+    ) -> tuple[int, float]:
+        """Have a chunk computed elsewhere; returns and raises as `Lane.compute`.
+
+        Parameters
+        ----------
+        chunk : Chunk
+        lane : Lane
+        turnstile : Turnstile
+            Of what a chunk may end.
+        answer : callable
+            Sends a task and waits for the reply; None if an order came before it had begun.
+        """
+        task = self.task(chunk, lane.place)
+        try:
+            with turnstile.passing(alone=chunk.alone):
+                reply = answer(task) if lane.control[ORDER] == GO else None
+        except ChunkLostError as error:
+            raise self.lost(task, lane.place, error) from error
+        return (0, 0.0) if reply is None else self.take(task, chunk, reply, lane)
 
     def task(self, chunk: Chunk, place: str) -> ChunkTask:
         """Return the task of a chunk, for a place.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgsim.checks import check_seconds
-from bgsim.errors import text_of
+from bgsim.errors import named_text
 from bgsim.job import JobState
 from bgsim.result import SimulationResult
 from bgsim.running.finished import finished_columns
@@ -150,7 +150,7 @@ class JobTable:
         if job.started_at is not None:
             self._state.runs_s.append(now - job.started_at)
         if error is not None:
-            job.error = f"{type(error).__name__}: {text_of(error)}"
+            job.error = named_text(error)
         self._events.ended(job, from_store, () if message is None else (message,))
         self._remember(job, now)
         request = job.request
