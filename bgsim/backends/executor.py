@@ -16,13 +16,17 @@ from bgsim.errors import BackendError, named_text, text_of
 from bgsim.threads.cores import cores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Executor, Future
 
     from bgsim.backends.base import Chunk, Host
-    from bgsim.backends.pool import MakeExecutor
+    from bgsim.backends.pool import Begun, MakeExecutor
     from bgsim.backends.remote import ChunkTask, Reply
 
 DEFAULT_CHUNK_MS = 200.0
+
+_LOOK_S = 1.0
+"""Between two looks at the processes of an executor that has not answered; it notices an end by itself much sooner."""
 
 
 class ExecutorBackend:
@@ -142,15 +146,15 @@ class ExecutorLane:
         """Return the reply to a task; None if an order came before it had begun."""
         begun, was_sent = self._pool.begun(), False
         try:
-            if not self._is_before_order(begun.greeting):
+            if not self._is_before_order(begun.greeting, begun):
                 return None
             begun.greeting.result()
             self.control[PROCESS] = 0
             future = self._pool.submit(begun.executor, compute_at, task, self._at)
             self.is_waiting = was_sent = True
-            if not self._is_before_order(future) and _is_cancelled(future):
+            if not self._is_before_order(future, begun) and _is_cancelled(future):
                 return None
-            reply: Reply = future.result()
+            reply: Reply = self._result(future, begun)
         except concurrent.futures.BrokenExecutor as error:
             self._pool.replace(begun, error)
             why, source = f"a process of the executor has ended ({text_of(error)})", f"executor {begun.number}"
@@ -173,10 +177,22 @@ class ExecutorLane:
         is_known = has_begun and not self.control[PROBING]
         return ChunkLostError(why, source, blames=blames, at=int(self.control[DONE]) if is_known else None)
 
-    def _is_before_order(self, future: Future[Any]) -> bool:
+    def _is_before_order(self, future: Future[Any], begun: Begun) -> bool:
         """Wait for a future or an order; tell whether the future is done."""
-        concurrent.futures.wait((future, self._order), return_when=concurrent.futures.FIRST_COMPLETED)
+        self._wait((future, self._order), begun)
         return future.done()
+
+    def _result(self, future: Future[Reply], begun: Begun) -> Reply:
+        self._wait((future,), begun)
+        return future.result()
+
+    def _wait(self, futures: Sequence[Future[Any]], begun: Begun) -> None:
+        """Wait for the first of some futures, and look now and then whether the executor can still reply."""
+        ended: set[int] = set()
+        while not concurrent.futures.wait(futures, _LOOK_S, concurrent.futures.FIRST_COMPLETED).done:
+            before, ended = ended, self._pool.ended(begun.executor)
+            if before & ended:
+                self._pool.release(begun)
 
     def ordered(self) -> None:
         """Take back what has not begun; the kernel reads the control block itself."""

@@ -37,15 +37,15 @@ def results_table(results: Sequence[StoredResult], *, most: int | None = 20) -> 
 
 
 def differing(results: Iterable[StoredResult]) -> list[str]:
-    """Return the parameters whose values differ among the results of one simulation, in the order of the first."""
+    """Return the parameters whose values differ among the results of one simulation, in the simulations' order."""
     first: dict[tuple[str, str], str] = {}
-    found: dict[str, None] = {}
+    found: dict[str, bool] = {}
     for result in results:
         for name, value in result.parameters.items():
             text = brief(value)
-            if name not in found and first.setdefault((result.simulation, name), text) != text:
-                found[name] = None
-    return list(found)
+            differs = first.setdefault((result.simulation, name), text) != text
+            found[name] = found.get(name, False) or differs
+    return [name for name, differs in found.items() if differs]
 
 
 def _cell(value: object) -> str:

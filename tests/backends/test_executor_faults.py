@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_kernels import deaf
+from crash_kernels import Once, cut_short, deaf
 from forked import in_child
 
 import bgsim
@@ -64,6 +64,21 @@ def test_processes_that_are_killed_again_and_again_cost_no_byte() -> None:
                 break
             wait_until(lambda number=number: job.done() or engine.backend.pool.begun().number > number, "another pool")
         assert_same(job.result(HANDSHAKE_S), expected)
+
+
+@needs_kill
+@pytest.mark.parametrize("kind", ["own", "loky"])
+def test_a_process_that_is_killed_while_it_replies_holds_nothing_up(kind: str, tmp_path: Path) -> None:
+    """The executor's own thread waits for the rest of the reply, for ever, and the other process for its turn."""
+    backend = ExecutorBackend(workers=2)
+    if kind == "loky":
+        loky = pytest.importorskip("loky")
+        backend = ExecutorBackend(lambda: loky.get_reusable_executor(2), workers=2)
+    with bgsim.Engine(backend=backend) as engine:
+        job = engine.submit(cut_short, Once(str(tmp_path / "happened")), replicates=300)
+        result = job.result(HANDSHAKE_S)
+        assert_same(result, of_one_thread(cut_short, Once(str(tmp_path / "happened")), replicates=300))
+        assert engine.backend.pool.begun().number == 1
 
 
 def test_a_broken_instance_is_replaced_when_an_engine_begins() -> None:

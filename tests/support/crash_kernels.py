@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import os
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bgsim
@@ -34,6 +36,27 @@ def deadly(p: Any, rng: Any) -> float:
     """Ends its process at once, as a fault in compiled code does."""
     os.kill(os.getpid(), signal.SIGKILL)
     return 0.0
+
+
+@dataclass(frozen=True)
+class Once:
+    """Parameter of `cut_short`: a file that is there when it has happened."""
+
+    path: str
+
+
+@bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
+def cut_short(p: Once, rng: Any) -> float:
+    """Have its process killed while it sends its reply to the engine's, once."""
+    if not Path(p.path).exists():
+        Path(p.path).touch()
+
+        def send_half(self: Any, buffer: Any, write: Any = os.write) -> None:
+            write(self.fileno(), buffer[: len(buffer) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        multiprocessing.connection.Connection._send = send_half
+    return float(rng.random())
 
 
 @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
