@@ -27,13 +27,16 @@ def environment() -> str:
 
     A package whose version is not known, as in a frozen application, is left out. This imports neither of them.
     """
-    found = []
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return ", ".join(found)
+    versions = {package: version_of(package) for package in _PACKAGES}
+    return ", ".join([f"{package} {version}" for package, version in versions.items() if version is not None])
+
+
+def version_of(package: str) -> str | None:
+    """Return the version of a package, which this does not import; None if it is not known."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # as in a frozen application
+        return None
 
 
 def joined(runs: Iterable[tuple[int, str]]) -> Versions:

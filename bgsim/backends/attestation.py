@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import platform
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bgsim.environment import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,7 @@ def this_environment() -> Mapping[str, str]:
     from llvmlite import binding  # noqa: PLC0415 - imports LLVM
     from numba import config  # noqa: PLC0415 - imports numba
 
-    versions = {package: _version(package) for package in MUST_AGREE if package != "python"}
+    versions = {package: version_of(package) or "unknown" for package in MUST_AGREE if package != "python"}
     features = sorted(name for name, has in binding.get_host_cpu_features().items() if has)
     set_by_hand = [value for value in (config.CPU_NAME, config.CPU_FEATURES) if value is not None]
     digest = hashlib.sha256(",".join(features).encode()).hexdigest()[:8]
@@ -44,13 +45,6 @@ def this_environment() -> Mapping[str, str]:
         "machine": platform.machine(),
         "cpu": ", ".join([binding.get_host_cpu_name(), f"{len(features)} features ({digest})", *set_by_hand]),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:  # as in a frozen application
-        return "unknown"
 
 
 def described(found: Mapping[str, str]) -> str:

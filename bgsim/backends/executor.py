@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.backends.base import ChunkLostError
 from bgsim.backends.blocks import Blocks
-from bgsim.backends.pool import Pool, another_like, compute_at, processes
+from bgsim.backends.pool import Pool, another_like, compute_at, ended, processes
 from bgsim.backends.sending import DEFAULT_CHUNK_BYTES, Bits, Senders
 from bgsim.backends.turnstile import Turnstile
 from bgsim.checks import check_integer, check_number, refused
@@ -154,7 +154,8 @@ class ExecutorLane:
             self.is_waiting = was_sent = True
             if not self._is_before_order(future, begun) and _is_cancelled(future):
                 return None
-            reply: Reply = self._result(future, begun)
+            self._wait((future,), begun)
+            reply: Reply = future.result()
         except concurrent.futures.BrokenExecutor as error:
             self._pool.replace(begun, error)
             why, source = f"a process of the executor has ended ({text_of(error)})", f"executor {begun.number}"
@@ -182,16 +183,12 @@ class ExecutorLane:
         self._wait((future, self._order), begun)
         return future.done()
 
-    def _result(self, future: Future[Reply], begun: Begun) -> Reply:
-        self._wait((future,), begun)
-        return future.result()
-
     def _wait(self, futures: Sequence[Future[Any]], begun: Begun) -> None:
         """Wait for the first of some futures, and look now and then whether the executor can still reply."""
-        ended: set[int] = set()
+        dead: set[int] = set()
         while not concurrent.futures.wait(futures, _LOOK_S, concurrent.futures.FIRST_COMPLETED).done:
-            before, ended = ended, self._pool.ended(begun.executor)
-            if before & ended:
+            before, dead = dead, ended(begun.executor)
+            if before & dead:
                 self._pool.release(begun)
 
     def ordered(self) -> None:

@@ -93,7 +93,6 @@ class Pool:
         self._begun: Begun | None = None
         self._is_closed = False
         self._stillborn = 0
-        self._released: set[int] = set()  # the numbers of executors
 
     def open(self) -> None:
         """Have the first executor begin: if it forks, it does so now, while this engine's threads do nothing.
@@ -182,28 +181,22 @@ class Pool:
             except BrokenExecutor as error:
                 raise self._gone(f"the executor is broken ({text_of(error)}), and so is the next") from error
 
-    def ended(self, executor: Any) -> set[int]:
-        """Return the ids of an executor's processes that have ended, and that it has not noticed yet."""
-        found = getattr(executor, "_processes", None)
-        known = list(found.values()) if isinstance(found, dict) else []
-        return {process.pid for process in known if multiprocessing.connection.wait([process.sentinel], 0)}
-
     def release(self, begun: Begun) -> None:
         """Break an executor that waits for a process that has ended; more than once does no harm.
 
         The process was killed while it sent a reply. The executor's own thread waits for the rest, and its other
-        processes for their turn. So they are killed, and the end of the pipe that this process holds is closed: then
+        processes for their turn. So the end of the pipe that this process holds is closed, and they are killed: then
         the thread meets the end of the pipe.
         """
-        with self._lock:
-            if begun.number in self._released:
-                return
-            self._released.add(begun.number)
-        logger.warning("a process of the executor has ended while it sent a reply: its other processes are ended, too")
         parts = vars(begun.executor)  # no public name leads to them
+        writer = vars(parts["_result_queue"])["_writer"]
+        with self._lock:
+            if writer.closed:
+                return
+            writer.close()
+        logger.warning("a process of the executor has ended while it sent a reply: its other processes are ended, too")
         for process in list(parts["_processes"].values()):
             _kill(process.pid)
-        vars(parts["_result_queue"])["_writer"].close()
 
     def close(self, busy: Iterable[int]) -> None:
         """Shut down what was made here; processes that are still busy, by their ids, are killed."""
@@ -219,6 +212,13 @@ class Pool:
         for number in busy:
             if number not in (0, os.getpid()):
                 _kill(number)
+
+
+def ended(executor: Any) -> set[int]:
+    """Return the ids of an executor's processes that have ended, and that it has not noticed yet."""
+    found = getattr(executor, "_processes", None)
+    known = list(found.values()) if isinstance(found, dict) else []
+    return {process.pid for process in known if multiprocessing.connection.wait([process.sentinel], 0)}
 
 
 def _kill(process: int) -> None:

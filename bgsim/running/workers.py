@@ -65,10 +65,18 @@ class Workers:
     def open(self) -> None:
         """Open the backend, which adds its lanes."""
         if not self.backend.is_here:
-            self._add(None)  # it prepares and stores while lanes compute, or none is there
+            self.add(None)  # it prepares and stores while lanes compute, or none is there
         self.backend.open(self)
 
-    def _add(self, lane: Lane | None) -> None:
+    # ---- the backend's side --------------------------------------------------------------------------
+
+    def add(self, lane: Lane | None) -> None:
+        """Add a worker, whose thread starts, for a lane; or for none, and then it computes nothing.
+
+        Raises
+        ------
+        NoThreadError
+        """
         with self._lock:
             if self._state.stopped:
                 return
@@ -81,17 +89,6 @@ class Workers:
                 self.all.remove(worker)
                 raise
             self._state.lanes += lane is not None
-
-    # ---- the backend's side --------------------------------------------------------------------------
-
-    def add(self, lane: Lane) -> None:
-        """Give a lane a worker, whose thread starts.
-
-        Raises
-        ------
-        NoThreadError
-        """
-        self._add(lane)
 
     def remove(self, lane: Lane) -> None:
         """End the worker of a lane, once what it computes has come back or is lost."""

@@ -122,11 +122,7 @@ class TestTheScheduler:
     def test_is_killed_and_comes_back(self, on, in_threads_of_this_process, tmp_path):
         expected = in_threads_of_this_process(far.grind, replicates=6000, seed=5)
         with DaskProcesses(tmp_path) as dask:
-            first, _ = dask.scheduler(), dask.worker()
-            engine = on(dask.address)
-            job = engine.submit(far.grind, replicates=6000, seed=5)
-            _wait_for_progress(job, 200)
-            dask.kill(first)
+            engine, job = _job_without_scheduler(dask, on, replicates=6000)
             far.wait_until(lambda: "has gone away; jobs wait until it is back" in str(engine.health()), "the alert")
             assert not job.done()
             dask.scheduler()
@@ -139,11 +135,7 @@ class TestTheScheduler:
     def test_is_gone_for_good(self, on, tmp_path, monkeypatch):
         monkeypatch.setattr(dask_link, "RECONNECT_S", 1.0)
         with DaskProcesses(tmp_path) as dask:
-            scheduler, _ = dask.scheduler(), dask.worker()
-            engine = on(dask.address)
-            job = engine.submit(far.grind, replicates=1_000_000, seed=5)
-            _wait_for_progress(job, 200)
-            dask.kill(scheduler)
+            engine, job = _job_without_scheduler(dask, on, replicates=1_000_000)
             with pytest.raises(
                 BackendError, match=f"scheduler at {dask.address} has gone away, and has not come back in 1 s"
             ):
@@ -157,11 +149,7 @@ class TestTheScheduler:
 
     def test_is_gone_when_the_engine_is_closed(self, on, tmp_path):
         with DaskProcesses(tmp_path) as dask:
-            scheduler, _ = dask.scheduler(), dask.worker()
-            engine = on(dask.address)
-            job = engine.submit(far.grind, replicates=1_000_000, seed=5)
-            _wait_for_progress(job, 200)
-            dask.kill(scheduler)
+            engine, job = _job_without_scheduler(dask, on, replicates=1_000_000)
             far.wait_until(lambda: not engine.health().ok, "the alert")
             engine.close(cancel=True)
             assert job.done()
@@ -291,6 +279,16 @@ def test_a_backend_says_what_it_waits_for(on, tmp_path):
         far.wait_until(lambda: job.status().waiting_for == "a worker: the backend has none", "that it waits")
         dask.worker()
         assert len(job.result(HANDSHAKE_S)["x"]) == 10
+
+
+def _job_without_scheduler(dask: DaskProcesses, on: Any, replicates: int) -> tuple[bgsim.Engine, Any]:
+    """Return an engine and a job whose scheduler was killed while a worker computed it."""
+    scheduler, _ = dask.scheduler(), dask.worker()
+    engine = on(dask.address)
+    job = engine.submit(far.grind, replicates=replicates, seed=5)
+    _wait_for_progress(job, 200)
+    dask.kill(scheduler)
+    return engine, job
 
 
 def _wait_for_progress(job: Any, count: int) -> None:
