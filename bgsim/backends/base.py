@@ -102,6 +102,38 @@ class Chunk:
     alone: bool = False
 
 
+class Seats:
+    """Where some lanes compute: a number of chunks at a time, and those that come later wait for the end of one.
+
+    The engine's lock guards it.
+
+    Parameters
+    ----------
+    count : int
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._workers: dict[Any, float] = {}  # those that have a chunk, and since when; the first come first
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether another chunk would wait."""
+        return len(self._workers) >= self._count
+
+    def take(self, worker: Any, now: float) -> None:
+        """Note that a worker has a chunk."""
+        self._workers[worker] = now
+
+    def leave(self, worker: Any) -> None:
+        """Note that it has none any more."""
+        del self._workers[worker]
+
+    def waiting(self) -> list[tuple[Any, float]]:
+        """Return the workers whose chunks wait, and since when they have them."""
+        return list(self._workers.items())[self._count :]
+
+
 class Lane(Protocol):
     """Computes one chunk at a time, for one worker.
 
@@ -116,14 +148,17 @@ class Lane(Protocol):
         Whether a row is in the chunk's columns as soon as the control block counts it; else all come at the end.
     sees_orders : bool
         Whether an order reaches the kernel; else it is seen when the chunk has come back.
-    is_spare : bool
-        Whether its chunk waits at its place for the end of another one: others are given work before it.
+    seats : Seats or None
+        It shares them with the lanes beside which it computes; None where no chunk ever waits.
     """
 
     control: Control
     place: str
     writes_in_place: bool
-    is_spare: bool
+
+    @property
+    def seats(self) -> Seats | None:
+        """Where it computes, beside other lanes."""
 
     @property
     def sees_orders(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bgsim.backends.attestation import this_environment
-from bgsim.backends.base import ChunkLostError, ShutOutError
+from bgsim.backends.base import ChunkLostError, Seats, ShutOutError
 from bgsim.backends.turnstile import Turnstile
 from bgsim.control import GO, ORDER, new_control_block
 from bgsim.errors import named_text, text_of
@@ -78,10 +78,8 @@ class DaskWorker:
     def __init__(self, cluster: Cluster, address: str, threads: int) -> None:
         self.address = address
         self.threads = threads
-        turnstile = Turnstile()
-        self.lanes = [
-            DaskLane(cluster, address, turnstile, is_spare=number == threads) for number in range(threads + 1)
-        ]
+        turnstile, seats = Turnstile(), Seats(threads)
+        self.lanes = [DaskLane(cluster, address, turnstile, seats) for _ in range(threads + 1)]
 
 
 class DaskLane:
@@ -98,11 +96,11 @@ class DaskLane:
     writes_in_place = False
     sees_orders = True
 
-    def __init__(self, cluster: Cluster, address: str, turnstile: Turnstile, *, is_spare: bool) -> None:
+    def __init__(self, cluster: Cluster, address: str, turnstile: Turnstile, seats: Seats) -> None:
         self._cluster = cluster
         self._turnstile = turnstile
         self.place = address
-        self.is_spare = is_spare
+        self.seats = seats
         self.control = new_control_block()
         self.call: DaskCall | None = None
         self._why_lost = ""

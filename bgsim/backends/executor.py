@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from typing import TYPE_CHECKING, Any
 
-from bgsim.backends.base import ChunkLostError
+from bgsim.backends.base import ChunkLostError, Seats
 from bgsim.backends.blocks import Blocks
 from bgsim.backends.pool import Pool, another_like, compute_at, ended, processes
 from bgsim.backends.sending import DEFAULT_CHUNK_BYTES, Bits, Senders
@@ -90,6 +90,7 @@ class ExecutorBackend:
         make = another_like(made) if made is not None else executor or processes(self.cores)
         self.pool = Pool(made, make)  # type: ignore[arg-type] # what is callable and has no `submit`
         self.turnstile = Turnstile()
+        self.seats = Seats(self.cores)
         self.is_here_too = False  # processes of this host have been seen
         self.is_elsewhere = False  # those of another host have
         self._blocks: Blocks | None = None
@@ -121,13 +122,13 @@ class ExecutorLane:
 
     place = "executor"
     writes_in_place = False
-    is_spare = False  # whichever process is free takes the next chunk
 
     def __init__(self, backend: ExecutorBackend, blocks: Blocks, number: int) -> None:
         self._backend = backend
         self._pool = backend.pool
         self._at = blocks.place(number)
         self.control = blocks.block(number)
+        self.seats = backend.seats
         self.is_waiting = False
         self._order: Future[None] = concurrent.futures.Future()
 

@@ -55,7 +55,7 @@ class ThreadLane:
 
     place = ""
     writes_in_place = sees_orders = True
-    is_spare = False
+    seats = None
 
     def __init__(self) -> None:
         self.control = block.new_control_block()

@@ -350,6 +350,7 @@ class Scheduler:
             samples = self.timers.samples(now)
             if samples:
                 self.workers.take_late_chunks_back()
+                self.workers.recall_waiting(now)
             for sample in samples:
                 self.events.progress(sample.job, sample.phase, sample.messages)
 

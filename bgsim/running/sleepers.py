@@ -17,10 +17,15 @@ class Sleeper(Protocol):
     Attributes
     ----------
     is_spare : bool
-        Whether what it is given may have to wait where it computes.
+        Whether a chunk that it is given waits for the end of another one.
     """
 
-    is_spare: bool
+    @property
+    def is_spare(self) -> bool:
+        """Whether a chunk that it is given waits."""
+
+    def computes(self, run: Run) -> bool:
+        """Tell whether it computes chunks of a run."""
 
     def can_work_on(self, run: Run) -> bool:
         """Tell whether there is something that it can do of a run."""
@@ -70,6 +75,10 @@ class Sleepers:
         if found is not None:
             self._alarms.pop(found).release()
         return found is not None
+
+    def would_compute(self, run: Run) -> bool:
+        """Tell whether one of them would compute a chunk of a run at once."""
+        return any(worker.computes(run) and not worker.is_spare for worker in self._alarms)
 
     def wake_all(self) -> None:
         """Have every worker look for work."""

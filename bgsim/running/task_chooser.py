@@ -143,6 +143,8 @@ class TaskChooser:
             worker.is_on_small_batch = True
             self._state.small_batches += 1
         worker.batch, worker.limit, worker.reached = batch, len(batch), 0
+        if worker.seats is not None:
+            worker.seats.take(worker, now)
         for taken, _ in batch:
             if taken.has_pending:
                 wake_worker(self._state, taken)

@@ -82,8 +82,10 @@ class Worker:
         worker has a chunk.
     writes_in_place : bool
         The lane's; True without one.
-    is_spare : bool
-        The lane's; False without one.
+    seats : Seats or None
+        The lane's.
+    declined : str
+        The identity of a request that it leaves to other workers as long as its chunk would wait; empty for none.
     leaves : bool
         Whether its lane is gone: it does no further task.
     busy_s : float
@@ -105,7 +107,8 @@ class Worker:
         self.leaves = False
         self.control = block.new_control_block() if lane is None else lane.control
         self.writes_in_place = lane is None or lane.writes_in_place
-        self.is_spare = lane is not None and lane.is_spare
+        self.seats = None if lane is None else lane.seats
+        self.declined = ""
         self.busy_s = 0.0
         self.task: Any = None
         self.chunk: Chunk | None = None
@@ -121,6 +124,11 @@ class Worker:
     def sees_orders(self) -> bool:
         """Whether an order reaches its kernel at once."""
         return self.lane is None or self.lane.sees_orders
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether a chunk that it is given waits for the end of another one."""
+        return self.seats is not None and self.seats.are_taken
 
     # ---- the thread ----------------------------------------------------------------------------------
 
@@ -200,7 +208,9 @@ class Worker:
 
     def computes(self, run: Run) -> bool:
         """Tell whether its lane computes chunks of a run."""
-        return self.lane is not None and self.lane.place not in run.shut_out
+        if self.lane is None or self.lane.place in run.shut_out:
+            return False
+        return not (self.declined and self.declined == run.request.key.identity and self.is_spare)
 
     def can_work_on(self, run: Run) -> bool:
         """Tell whether it can prepare a run, or compute it."""

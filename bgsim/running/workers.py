@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bgsim.backends.base import ChunkLostError, ShutOutError
+from bgsim.control import YIELD
 from bgsim.errors import NoThreadError, ReplicateError, WorkerMismatchError
 from bgsim.running.calls import Call, Calls
 from bgsim.running.records import debug, warn
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from bgsim.running.lifecycle import Lifecycle
     from bgsim.running.state import State
     from bgsim.running.storing import Prepared, Storing
+
+_LONG_WAIT = 2
+"""A chunk that has waited for so many times what one should take waits for a long replicate."""
 
 
 class Workers:
@@ -152,6 +156,8 @@ class Workers:
         with self._lock:
             now = state.now()
             worker.chunk, worker.batch = None, []
+            if worker.seats is not None:
+                worker.seats.leave(worker)
             if worker.is_on_small_batch:
                 worker.is_on_small_batch = False
                 state.small_batches -= 1
@@ -218,6 +224,16 @@ class Workers:
                     run.give_back(worker, 0, 0.0)
                     wake_worker(self._state, run)
             del worker.batch[kept:]
+
+    def recall_waiting(self, now: float) -> None:
+        """Have a chunk given back that waits for the end of a long one, if a worker sleeps that would compute it."""
+        for seats in {worker.seats for worker in self.all if worker.seats is not None}:
+            for worker, since in seats.waiting():
+                run = worker.batch[0][0]
+                is_late = now - since > _LONG_WAIT * self.backend.chunk_s and not worker.is_ordered()
+                if is_late and self._state.sleepers.would_compute(run):
+                    worker.declined = run.request.key.identity  # or it would take the same again, when it has come back
+                    worker.order(YIELD)
 
     def _after(self, worker: Worker, now: float, *, ends_step: bool = True) -> Task | None:
         """Return the task that follows another one; none where callbacks come first, or the caller decides by steps.

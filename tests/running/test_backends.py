@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from threading import Lock
 
 import pytest
 from far import wait_until
 
 import bgsim
-from bgsim.backends.base import Chunk, Host, ShutOutError
+from bgsim.backends.base import Chunk, Host, Seats, ShutOutError
 from bgsim.backends.threads import ThreadBackend, ThreadLane
+from bgsim.control import GO, ORDER
 from bgsim.errors import BackendError, InvalidInputError, WorkerMismatchError
 from bgsim.models.options import AsianCall, asian_call
 from bgsim.testing import HANDSHAKE_S, Gate, gate, gated
@@ -102,6 +104,45 @@ def test_a_lane_that_is_removed_ends_its_chunk_and_takes_no_other() -> None:
         backend.host.add(Lane("b"))
         assert same(job.result(timeout=HANDSHAKE_S))
     assert len(first.chunks) == 1
+
+
+class Seated(Lane):
+    """A lane whose place computes one chunk at a time; what waits for that can be taken back."""
+
+    def __init__(self, place: str, seats: Seats, room: Lock) -> None:
+        super().__init__(place)
+        self.seats, self._room = seats, room  # type: ignore[assignment] # a thread has none
+        self.has_come = Gate()
+        self.has_come.open()
+
+    def compute(self, chunk: Chunk) -> tuple[int, float]:
+        self.has_come.stop_here()
+        while not self._room.acquire(timeout=0.01):
+            if self.control[ORDER] != GO:
+                return 0, 0.0
+        try:
+            return super().compute(chunk)
+        finally:
+            self._room.release()
+
+
+def test_what_waits_for_a_long_replicate_goes_to_a_worker_that_comes_later(hold: Gate) -> None:
+    """It was sent ahead to a worker that has another chunk in hand, and would wait there as long as that takes."""
+    seats, room = Seats(1), Lock()
+    first, ahead = Seated("a", seats, room), Seated("a", seats, room)
+    backend = Backend(first)
+    with bgsim.Engine(backend=backend, progress_update_interval_ms=10) as engine:
+        held = engine.submit(gated, {"name": "a"}, replicates=1)
+        hold.wait_until_reached()
+        job = engine.submit(asian_call, replicates=1)
+        backend.host.add(ahead)
+        ahead.has_come.wait_until_reached()
+        backend.host.add(Seated("b", Seats(1), Lock()))
+        assert same(job.result(timeout=HANDSHAKE_S))
+        assert not held.done()
+        assert ahead.chunks == []
+        hold.open()
+        assert held.result(timeout=HANDSHAKE_S).replicates == 1
 
 
 def test_when_the_backend_fails_jobs_fail_with_its_error_and_stored_ones_do_not() -> None:

@@ -124,6 +124,9 @@ def test_the_worker_that_fell_asleep_last_wakes_first() -> None:
         def __init__(self, name: str, *, can: bool, is_spare: bool = False) -> None:
             self.name, self.can, self.is_spare = name, can, is_spare
 
+        def computes(self, run: Any) -> bool:
+            return self.can
+
         def can_work_on(self, run: Any) -> bool:
             return self.can
 
