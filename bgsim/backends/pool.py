@@ -8,6 +8,7 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.process import ProcessPoolExecutor
@@ -33,6 +34,9 @@ MakeExecutor: TypeAlias = Callable[[], Any]
 
 _MOST_STILLBORN = 3
 """After this many executors that break before their first task, no other is made."""
+
+_END_S = 2.0
+"""How long the processes of an executor that is shut down may take to end."""
 
 
 def processes(count: int) -> MakeExecutor:
@@ -188,23 +192,26 @@ class Pool:
         processes for their turn. So the end of the pipe that this process holds is closed, and they are killed: then
         the thread meets the end of the pipe.
         """
-        parts = vars(begun.executor)  # no public name leads to them
-        writer = vars(parts["_result_queue"])["_writer"]
+        inside = _inside(begun.executor)
         with self._lock:
-            if writer.closed:
+            if inside is None or inside.writer.closed:
                 return
-            writer.close()
+            inside.writer.close()
         logger.warning("a process of the executor has ended while it sent a reply: its other processes are ended, too")
-        for process in list(parts["_processes"].values()):
+        for process in inside.processes:
             _kill(process.pid)
 
     def close(self, busy: Iterable[int]) -> None:
-        """Shut down what was made here; processes that are still busy, by their ids, are killed."""
+        """Shut down what was made here; processes that are still busy, by their ids, are killed.
+
+        So are those that do not end: one may have been killed with the lock for its reply, for which others wait.
+        """
         with self._lock:
             self._is_closed = True
             if not self._is_ours or self._begun is None:
                 return
             executor = self._begun.executor
+        inside = _inside(executor)
         try:
             _shut_down(executor)
         except Exception as error:  # of an executor of whatever kind: the engine closes what else it has
@@ -212,13 +219,47 @@ class Pool:
         for number in busy:
             if number not in (0, os.getpid()):
                 _kill(number)
+        if inside is not None and (left := _those_left(inside.processes)):
+            for process in left:
+                _kill(process.pid)
+            inside.writer.close()
+
+
+class _Inside(NamedTuple):
+    """What an executor keeps to itself.
+
+    Attributes
+    ----------
+    processes : list of Process
+    writer : Connection
+        The end of the pipe of replies that is for its processes, and that this one holds as well.
+    """
+
+    processes: list[Any]
+    writer: Any
+
+
+def _inside(executor: Any) -> _Inside | None:
+    """Return what is inside an executor of processes, as the standard library's or loky's; None of any other."""
+    processes, queue = getattr(executor, "_processes", None), getattr(executor, "_result_queue", None)
+    writer = getattr(queue, "_writer", None)
+    return _Inside(list(processes.values()), writer) if isinstance(processes, dict) and writer is not None else None
 
 
 def ended(executor: Any) -> set[int]:
     """Return the ids of an executor's processes that have ended, and that it has not noticed yet."""
-    found = getattr(executor, "_processes", None)
-    known = list(found.values()) if isinstance(found, dict) else []
-    return {process.pid for process in known if multiprocessing.connection.wait([process.sentinel], 0)}
+    inside = _inside(executor)
+    return {process.pid for process in inside.processes if _has_ended(process, 0.0)} if inside is not None else set()
+
+
+def _those_left(processes: Iterable[Any]) -> list[Any]:
+    """Return the processes that have not ended when all have had the time for it."""
+    deadline = time.monotonic() + _END_S
+    return [process for process in processes if not _has_ended(process, max(0.0, deadline - time.monotonic()))]
+
+
+def _has_ended(process: Any, timeout_s: float) -> bool:
+    return bool(multiprocessing.connection.wait([process.sentinel], timeout_s))
 
 
 def _kill(process: int) -> None:

@@ -82,6 +82,24 @@ def test_a_process_that_is_killed_while_it_replies_holds_nothing_up(kind: str, t
         assert engine.backend.pool.begun().number == 1
 
 
+@needs_kill
+@pytest.mark.parametrize("kind", ["own", "loky"])
+def test_processes_that_wait_for_each_other_are_killed_with_the_engine(kind: str, tmp_path: Path) -> None:
+    """One has replied, and keeps the lock for replies, which another needs for its end."""
+    make = None
+    if kind == "loky":
+        loky = pytest.importorskip("loky")
+        make = lambda: loky.get_reusable_executor(2)  # noqa: E731
+    with bgsim.Engine(backend=ExecutorBackend(make, workers=2)) as engine:
+        engine.submit(walk, SLOW, replicates=20_000).result(HANDSHAKE_S)  # so that there are two processes
+        job = engine.submit(cut_short, Once(str(tmp_path / "happened"), ends=False), replicates=1)
+        assert job.result(HANDSHAKE_S).replicates == 1
+        processes, manager = processes_of(engine), engine.backend.pool.begun().executor._executor_manager_thread
+        assert len(processes) == 2
+    wait_until(lambda: not any(map(is_alive, processes)), "its processes have ended")
+    wait_until(lambda: not manager.is_alive(), "the executor's thread has ended")
+
+
 def test_a_broken_instance_is_replaced_when_an_engine_begins() -> None:
     """It is broken before there is an engine."""
     with ProcessPoolExecutor(1, initializer=os._exit, initargs=(1,)) as executor:

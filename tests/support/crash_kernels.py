@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing.connection
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,20 +41,23 @@ def deadly(p: Any, rng: Any) -> float:
 
 @dataclass(frozen=True)
 class Once:
-    """Parameter of `cut_short`: a file that is there when it has happened."""
+    """Parameters of `cut_short`: a file that is there when it has happened, and whether the process ends."""
 
     path: str
+    ends: bool = True
 
 
 @bgsim.simulation(outputs={"x": "f8"}, compile=False, depends_on=())
 def cut_short(p: Once, rng: Any) -> float:
-    """Have its process killed while it sends its reply to the engine's, once."""
+    """Have its process killed while it sends its reply to the engine's, once; or stay there when all is sent."""
     if not Path(p.path).exists():
         Path(p.path).touch()
 
         def send_half(self: Any, buffer: Any, write: Any = os.write) -> None:
-            write(self.fileno(), buffer[: len(buffer) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
+            write(self.fileno(), buffer[: len(buffer) // 2 if p.ends else None])
+            if p.ends:
+                os.kill(os.getpid(), signal.SIGKILL)
+            threading.Event().wait()
 
         multiprocessing.connection.Connection._send = send_half
     return float(rng.random())
