@@ -129,9 +129,13 @@ class Seats:
         """Note that it has none any more."""
         del self._workers[worker]
 
-    def waiting(self) -> list[tuple[Any, float]]:
-        """Return the workers whose chunks wait, and since when they have them."""
-        return list(self._workers.items())[self._count :]
+    def held_up(self, before: float) -> list[Any]:
+        """Return the workers, if one more than there are seats has had its chunk since before a time; else none.
+
+        Which of their chunks is the one that waits is not known: they may arrive in another order.
+        """
+        waits = any(since < before for since in list(self._workers.values())[self._count :])
+        return list(self._workers) if waits else []
 
 
 class Lane(Protocol):

@@ -228,10 +228,9 @@ class Workers:
     def recall_waiting(self, now: float) -> None:
         """Have a chunk given back that waits for the end of a long one, if a worker sleeps that would compute it."""
         for seats in {worker.seats for worker in self.all if worker.seats is not None}:
-            for worker, since in seats.waiting():
-                run = worker.batch[0][0]
-                is_late = now - since > _LONG_WAIT * self.backend.chunk_s and not worker.is_ordered()
-                if is_late and self._state.sleepers.would_compute(run):
+            for worker in seats.held_up(now - _LONG_WAIT * self.backend.chunk_s):
+                run, has_begun = worker.batch[0][0], worker.progress() != (0, 0.0)
+                if not has_begun and not worker.is_ordered() and self._state.sleepers.would_compute(run):
                     worker.declined = run.request.key.identity  # or it would take the same again, when it has come back
                     worker.order(YIELD)
 

@@ -145,6 +145,27 @@ def test_what_waits_for_a_long_replicate_goes_to_a_worker_that_comes_later(hold:
         assert held.result(timeout=HANDSHAKE_S).replicates == 1
 
 
+def test_what_waits_is_found_though_it_was_sent_first(hold: Gate) -> None:
+    """Chunks may arrive in another order than that in which they were sent."""
+    seats, room = Seats(1), Lock()
+    first, ahead = Seated("a", seats, room), Seated("a", seats, room)
+    first.has_come = Gate()
+    backend = Backend(first)
+    with bgsim.Engine(backend=backend, progress_update_interval_ms=10) as engine:
+        job = engine.submit(asian_call, replicates=1)
+        first.has_come.wait_until_reached()
+        held = engine.submit(gated, {"name": "a"}, replicates=1)
+        backend.host.add(ahead)
+        hold.wait_until_reached()
+        first.has_come.open()
+        backend.host.add(Seated("b", Seats(1), Lock()))
+        assert same(job.result(timeout=HANDSHAKE_S))
+        assert not held.done()
+        assert first.chunks == []
+        hold.open()
+        assert held.result(timeout=HANDSHAKE_S).replicates == 1
+
+
 def test_when_the_backend_fails_jobs_fail_with_its_error_and_stored_ones_do_not() -> None:
     backend = Backend()
     store = bgsim.MemoryStore()
