@@ -13,6 +13,7 @@ The map of the package, lowest first; a module imports nothing from a line below
     kernels/                                  how a simulation becomes machine code
     simulation defaults registry result       what a user defines, and what comes back
     analysis/                                 what can be made of results
+    precision/                                as many replicates as a question needs
     backends/                                 where chunks are computed: threads, executors, Dask
     queue/  bus/  storage/                    three rooms that do not know each other
     queue_manager  progress                   the public, thread-safe shells of queue/ and bus/
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from bgsim.jobs.parameter_rows import parameter_sets
     from bgsim.parameters import ParameterSet, similarity
     from bgsim.parameters.fields import parameter
+    from bgsim.precision.rule import Precision
     from bgsim.priority import Priority
     from bgsim.progress import ProgressUpdate, UpdateType
     from bgsim.result import SimulationResult
@@ -76,6 +78,7 @@ _PUBLIC = {
     "ManualClock": "clock",
     "MemoryStore": "storage",
     "ParameterSet": "parameters",
+    "Precision": "precision.rule",
     "Priority": "priority",
     "ProgressUpdate": "progress",
     "ResultStore": "storage",
@@ -114,6 +117,7 @@ __all__ = [
     "ManualClock",
     "MemoryStore",
     "ParameterSet",
+    "Precision",
     "Priority",
     "ProgressUpdate",
     "ResultStore",
