@@ -29,20 +29,23 @@ from bgsim.backends.threads import ThreadBackend
 from bgsim.checks import NotPicklable, refused
 from bgsim.clock import Clock, ManualClock
 from bgsim.config import EngineConfig, EngineSettings
-from bgsim.job import Job, JobStatus
+from bgsim.job import Job
+from bgsim.jobs.comparing import CompareVerbs
 from bgsim.jobs.hosting import HostVerbs
 from bgsim.jobs.pauses import PauseVerbs
 from bgsim.jobs.recovery import Heartbeat, Recovery
+from bgsim.jobs.statuses import StatusVerbs
 from bgsim.jobs.verbs import JobVerbs
 from bgsim.parameters.parameter_class import P
+from bgsim.precision import Precision
 from bgsim.priority import Priority, PriorityName
 from bgsim.progress import ProgressUpdate
 from bgsim.registry import find_if_named
-from bgsim.request import CacheMode, Request
+from bgsim.request import CacheMode, Keep, Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
 from bgsim.running.shutdown import abandon, close, dropped, open_engines, opened, warn_of_rivals
-from bgsim.running.stats import EngineStats, Health, health_of, in_words, stats_of
+from bgsim.running.stats import in_words, stats_of
 from bgsim.running.submitter import Submitter
 from bgsim.schedules.recurring import RecurringJobs
 from bgsim.schedules.verbs import ScheduleVerbs
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bgsim.engine")
 
 
-class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
+class Engine(NotPicklable, JobVerbs, CompareVerbs, StatusVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
     """Runs simulations in the background of this process.
 
     Use it in a ``with`` block: leaving it waits for what was submitted; leaving it by an exception or Ctrl-C cancels,
@@ -165,8 +168,9 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         simulation: Simulation[P] | str,
         parameters: P | Mapping[str, Any] | None = None,
         *,
-        replicates: int,
+        replicates: int | Precision,
         seed: int = 0,
+        keep: Keep = "columns",
         priority: Priority | PriorityName | None = None,
         allow_deduplication: bool = True,
         cache: CacheMode = "use",
@@ -196,10 +200,14 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
             Or a name that `bgsim.registry.find_simulation` knows.
         parameters : instance of its parameter class, mapping or None
             None takes every default.
-        replicates : int
-            1 or more. Those that are stored already are not computed again.
+        replicates : int or Precision
+            1 or more; or how well an output's mean has to be known, for as many as that needs. Those that are stored
+            already are not computed again.
         seed : int
             0 or more. Replicate i depends on simulation, parameters, seed and i alone.
+        keep : {"columns", "summary"}
+            Every replicate's values; or exact sums, counts and quantiles of them, whose size does not grow with the
+            replicates: then the job returns a `SummaryResult`.
         priority : Priority or str, optional
             ``low``, ``normal``, ``high`` or ``critical``; by default what the simulation declares, else ``normal``.
         allow_deduplication : bool
@@ -254,8 +262,9 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         request = Request(
             found,
             found.bind(parameters),
-            replicates=replicates,
+            replicates=replicates,  # type: ignore[arg-type] # it takes a precision apart
             seed=seed,
+            keep=keep,
             priority=priority,
             allow_deduplication=allow_deduplication,
             cache=cache,
@@ -276,34 +285,6 @@ class Engine(NotPicklable, JobVerbs, PauseVerbs, ScheduleVerbs, HostVerbs):
         return self._submitter.submit(
             request, on_progress=on_progress, block=block, block_timeout_s=block_timeout_s, durable=durable
         )
-
-    # ---- seeing --------------------------------------------------------------------------------------
-
-    def status(self, job_id: str) -> JobStatus:
-        """Return what a job is doing, or how it ended.
-
-        Raises
-        ------
-        RequestNotFoundError
-            If it is unknown, or ended more than ``max_completed_age_seconds`` ago.
-        """
-        self._scheduler.check_process()
-        if self.config.immediate:
-            self._scheduler.drive()
-        return self._scheduler.reader.find(job_id)
-
-    def jobs(self) -> list[Job]:
-        """Return the jobs that have not ended, in the order of submission."""
-        self._scheduler.check_process()
-        return self._scheduler.reader.jobs()
-
-    def stats(self) -> EngineStats:
-        """Return counts, waits, rates and sizes."""
-        return stats_of(self._scheduler, self._began)
-
-    def health(self) -> Health:
-        """Return whether the engine needs attention, and why."""
-        return health_of(self._scheduler)
 
     # ---- the end -------------------------------------------------------------------------------------
 
@@ -373,8 +354,9 @@ def run(
     simulation: Simulation[P] | str,
     parameters: P | Mapping[str, Any] | None = None,
     *,
-    replicates: int,
+    replicates: int | Precision,
     seed: int = 0,
+    keep: Keep = "columns",
     store: str | Path | Store | None = None,
     backend: Backend | None = None,
     **settings: Unpack[EngineSettings],
@@ -383,7 +365,7 @@ def run(
 
     Parameters
     ----------
-    simulation, parameters, replicates, seed
+    simulation, parameters, replicates, seed, keep
         As for `Engine.submit`.
     store, backend, **settings
         As for `Engine`.
@@ -397,4 +379,4 @@ def run(
       payoff  10.6345        0.147869  14.7869    0  3.22734  40.9589
     """
     with Engine(store, backend=backend, **settings) as engine:
-        return engine.submit(simulation, parameters, replicates=replicates, seed=seed).result()
+        return engine.submit(simulation, parameters, replicates=replicates, seed=seed, keep=keep).result()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bgsim.bus.subscription import Subscription
     from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.precision import Stopping
     from bgsim.priority import Priority, PriorityName
     from bgsim.request import Request
     from bgsim.result import SimulationResult
@@ -91,7 +92,7 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generi
     priority : Priority
         What this handle asks for; the run it shares may have a higher one.
     replicates : int
-        How many were asked for.
+        How many were asked for; with a precision the most that may be needed, until it is reached.
     asked_at : float
         The time of submission by the wall clock, in seconds since the epoch.
     submitted_at : float
@@ -103,6 +104,8 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generi
     recovered : bool
         Whether an earlier process was asked for it.
     replicates_done, from_store, attempts : int
+    stopping : Stopping or None
+        Where a `bgsim.Precision` has ended it, and why there; `replicates` is the number then.
     store_error, error : str or None
         As `JobStatus` has them.
     """
@@ -140,6 +143,7 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generi
     paused = held = False
     pending_error: BaseException | None = None
     kept: Columns | None = None
+    stopping: Stopping | None = None
     replicates_done = from_store = attempts = 0
     store_error: str | None = None
     error: str | None = None

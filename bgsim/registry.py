@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bgsim.checks import refused
+from bgsim.differences import SUFFIX, difference_of
 from bgsim.errors import SimulationNotFoundError, brief, frame_of_user, nearest, shown_path, text_of
 from bgsim.parameters.parameter_class import P
 from bgsim.simulation import Simulation
@@ -135,6 +136,9 @@ def find_known(name: str) -> Simulation | None:
     A file is not trusted with the choice of what is imported: the module must have been imported already, unless it is
     one of bgsim's own models.
     """
+    if name.endswith(SUFFIX):
+        base = find_known(name.removesuffix(SUFFIX))
+        return None if base is None else difference_of(base)
     module_name, _, attribute = name.replace(":", ".").rpartition(".")
     if module_name.startswith("bgsim.models.") and all(map(str.isidentifier, module_name.split("."))):
         with suppress(ImportError):

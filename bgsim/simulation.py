@@ -7,7 +7,7 @@ import math
 import types
 import typing
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, Unpack
 
@@ -19,7 +19,7 @@ from bgsim.defaults import JobDefaults
 from bgsim.errors import ParameterError
 from bgsim.kernels.definition import Declared, Kernel, read_depends_on, read_signature, reduced
 from bgsim.kernels.description import description
-from bgsim.kernels.outputs import put_replicate, read_outputs
+from bgsim.kernels.outputs import put_replicate, read_outputs, read_pairs
 from bgsim.kernels.plain import ChunkRunner, numba_is_off, run_plain
 from bgsim.parameters.parameter_class import P
 from bgsim.parameters.parameter_set import ParameterSet, layout_of
@@ -59,6 +59,8 @@ class Simulation(Generic[P]):
     fingerprint : str
         32 hexadecimal digits over everything that results depend on, as it is now.
     outputs : tuple of Output
+    pairs : tuple of (str, str)
+        Outputs of which a summary keeps the covariance.
     parameters_class : type or None
         None takes any mapping.
     function : callable
@@ -86,6 +88,7 @@ class Simulation(Generic[P]):
         group: str | None = None,
         retry: Retry | None = None,
         replay: Callable[[ParameterSet, Rng], Any] | None = None,
+        pairs: Sequence[tuple[str, str]] = (),
     ) -> None:
         if compile and not isinstance(function, types.FunctionType):
             raise ParameterError(
@@ -102,6 +105,7 @@ class Simulation(Generic[P]):
         self._sees_fields_alone = compile  # as a compiled kernel does, also where numba is switched off
         self.defaults = JobDefaults(priority, timeout_s, group, retry)  # type: ignore[arg-type] # made one of it
         self.outputs = read_outputs(self.name, outputs)
+        self.pairs = read_pairs(self.name, self.outputs, pairs)
         self.parameters_class, self.takes_control = read_signature(self.name, function)
         self._replicate_bytes: int | None = None  # where it depends on the parameters
         self._replicate_bytes = self._fixed_bytes()
@@ -280,6 +284,7 @@ class Simulation(Generic[P]):
             "depends_on": self.depends_on,
             "compile": self._sees_fields_alone,
             "replay": self._replay,
+            "pairs": self.pairs,
         }
         return reduced(self, arguments | {f.name: getattr(self.defaults, f.name) for f in fields(self.defaults)})
 
@@ -335,6 +340,7 @@ def simulation(
     group: str | None = None,
     retry: Retry | None = None,
     replay: Callable[[ParameterSet, Rng], Any] | None = None,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> Simulation[Any] | Decorator:
     """Make a simulation of a function that computes one replicate.
 
@@ -364,6 +370,8 @@ def simulation(
     replay : callable, optional
         ``replay(parameters, rng)`` runs one replicate for `SimulationResult.replay`, and returns the function's values,
         with more to look at. By default the function runs as plain Python.
+    pairs : sequence of (str, str)
+        Outputs, each a real number, of which a summary (``keep="summary"``) keeps the covariance.
 
     Returns
     -------
@@ -386,5 +394,6 @@ def simulation(
         group=group,
         retry=retry,
         replay=replay,
+        pairs=pairs,
     )
     return make if function is None else make(function)

@@ -46,6 +46,8 @@ class Computation:
         Whether numba compiles it.
     stream_key : ndarray of uint64, shape (2,)
         The key of the seed's streams.
+    keeps_rows : bool
+        Whether a chunk's rows are kept, or counted in tallies.
     runner : callable or None
         What computes chunks in this process; None until it is compiled.
     context, log : contextvars.Context, JobLog
@@ -54,8 +56,8 @@ class Computation:
     """
 
     __slots__ = (
-        "__weakref__", "compiles", "context", "fingerprint", "log", "parameters", "replicates", "runner", "seed",
-        "simulation", "stream_key",
+        "__weakref__", "compiles", "context", "fingerprint", "keeps_rows", "log", "parameters", "replicates", "runner",
+        "seed", "simulation", "stream_key",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +70,7 @@ class Computation:
         stream_key: NDArray[np.uint64],
         *,
         compiles: bool,
+        keeps_rows: bool = True,
     ) -> None:
         self.simulation = simulation
         self.fingerprint = fingerprint
@@ -76,6 +79,7 @@ class Computation:
         self.replicates = replicates
         self.stream_key = stream_key
         self.compiles = compiles
+        self.keeps_rows = keeps_rows
         self.runner: ChunkRunner | None = None
         self.context: contextvars.Context | None = None
         self.log: JobLog | None = None
@@ -83,14 +87,15 @@ class Computation:
 
 @dataclass(slots=True, eq=False)
 class Chunk:
-    """Consecutive replicates of a computation, and a place for their rows.
+    """Consecutive replicates of a computation, and a place for them.
 
     Attributes
     ----------
     computation : Computation
     first, count : int
-    columns : tuple of ndarray
-        An array for each output, its first axis the `count` replicates.
+    columns : tuple of ndarray, or of tallies
+        An array for each output, its first axis the `count` replicates. Where no rows are kept, an empty tally of each
+        output and of each pair; see `bgsim.summaries`.
     alone : bool
         Whether it may end the process that computes it: nothing else is to be computed there meanwhile.
     """
@@ -98,7 +103,7 @@ class Chunk:
     computation: Computation
     first: int
     count: int
-    columns: tuple[NDArray[Any], ...]
+    columns: tuple[Any, ...]
     alone: bool = False
 
 

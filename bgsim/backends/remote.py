@@ -16,9 +16,10 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from bgsim.backends.attestation import digest_of, disagreements, this_environment
@@ -26,6 +27,7 @@ from bgsim.control import DONE, FRACTION, PROBING, PROCESS
 from bgsim.errors import SimulationChangedError, named_text, short_text, start_thread
 from bgsim.logs import JobLog
 from bgsim.streams import stream_key
+from bgsim.summaries.tallies import RowCounter, new_tallies
 from bgsim.threads.locks import Lock, Thread
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class ChunkTask:
         What versions have to agree with, if there are probes.
     job_id : str
         Of what is logged.
+    keeps_rows : bool
+        Whether the rows are wanted, or tallies of them.
     """
 
     key: str
@@ -73,6 +77,7 @@ class ChunkTask:
     probes: tuple[int, ...]
     environment: Mapping[str, str]
     job_id: str
+    keeps_rows: bool
 
 
 @dataclass(slots=True)
@@ -91,8 +96,8 @@ class Reply:
     done : int
     elapsed_s : float
         In the kernel.
-    columns : tuple of ndarray
-        Of the replicates that are done.
+    columns : tuple of ndarray, or of bytes
+        Of the replicates that are done: an array of each output, or the bytes of each tally.
     error : bytes
         What the simulation raised, pickled; empty if it did not.
     digest : tuple of bytes
@@ -111,7 +116,7 @@ class Reply:
     is_twin: bool = False
     done: int = 0
     elapsed_s: float = 0.0
-    columns: tuple[NDArray[Any], ...] = ()
+    columns: tuple[Any, ...] = ()
     error: bytes = b""
     digest: Digest = ()
     refusal: Refusal = ""
@@ -248,23 +253,37 @@ class _Program:
 
     def compute(self, task: ChunkTask, control: Control, reply: Reply) -> None:
         """Compute a chunk of it."""
-        columns = self._simulation.new_columns(self._parameters, task.count)
+        chunk = self._rows if task.keeps_rows else self._tallies
+        columns, run = chunk(task, control)
         log = None if self._simulation.compiles else JobLog(task.job_id)
         began = time.perf_counter()
         try:
             if log is None:
-                reply.done = self._run(task.seed, task.first, columns, control)
+                reply.done = run()
             else:
                 context = contextvars.copy_context()
                 context.run(log.enter)
-                reply.done = context.run(self._run, task.seed, task.first, columns, control)
+                reply.done = context.run(run)
         except BaseException as error:  # whatever it is, the job's caller gets it
             reply.done = 0 if isinstance(error, SimulationChangedError) else int(control[DONE])
             reply.error, reply.why = pickled_error(error), short_text(error)
         reply.elapsed_s = time.perf_counter() - began
-        reply.columns = tuple(column[: reply.done] for column in columns)
+        reply.columns = tuple([column[: reply.done] if task.keeps_rows else column.to_bytes() for column in columns])
         if log is not None:
             reply.records = [_plain(record) for record in log.records]
+
+    def _rows(self, task: ChunkTask, control: Control) -> tuple[tuple[Any, ...], Callable[[], int]]:
+        """Return columns for a chunk, and what computes it."""
+        columns = self._simulation.new_columns(self._parameters, task.count)
+        return columns, partial(self._run, task.seed, task.first, columns, control)
+
+    def _tallies(self, task: ChunkTask, control: Control) -> tuple[tuple[Any, ...], Callable[[], int]]:
+        """Return tallies for a chunk, and what computes and counts it."""
+        assert self._runner is not None
+        tallies = tuple(new_tallies(self._simulation, self._parameters).values())
+        stream = _stream() if self._simulation.compiles else None
+        counter = RowCounter(self._runner, self._simulation, self._parameters)
+        return tallies, partial(counter, stream, stream_key(task.seed), task.first, task.count, tallies, control)
 
     def _run(self, seed: int, first: int, columns: tuple[NDArray[Any], ...], control: Control) -> int:
         assert self._runner is not None

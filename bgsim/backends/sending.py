@@ -15,6 +15,7 @@ from bgsim.backends.remote import ChunkTask, host_here
 from bgsim.checks import check_word
 from bgsim.control import DONE, FRACTION, GO, ORDER, PROBING, YIELD, new_control_block
 from bgsim.errors import ChunkTooLargeError
+from bgsim.summaries.tallies import merge_bytes
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class Sender:
             probes,
             this_environment() if probes else {},
             computation.log.job_id if computation.log is not None else "",
+            computation.keeps_rows,
         )
 
     def lost(self, task: ChunkTask, place: str, error: ChunkLostError) -> ChunkLostError:
@@ -193,8 +195,11 @@ class Sender:
         with self._lock:
             self._has_answer = True
             self._known_at.add(lane.place)
-        for column, rows in zip(chunk.columns, reply.columns, strict=True):
-            column[: reply.done] = rows
+        if not chunk.computation.keeps_rows:
+            merge_bytes(chunk.columns, reply.columns)
+        else:
+            for column, rows in zip(chunk.columns, reply.columns, strict=True):
+                column[: reply.done] = rows
         if reply.error:
             raise ChunkFailedError(reply.done, _raised(reply))
         return reply.done, reply.elapsed_s

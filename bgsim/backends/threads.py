@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from bgsim import control as block
+from bgsim.summaries.tallies import RowCounter
 
 if TYPE_CHECKING:
     from bgsim.backends.base import Chunk, Computation, Host
+    from bgsim.control import Control
     from bgsim.kernels.stream import WorkerStream
 
 
@@ -64,28 +68,35 @@ class ThreadLane:
     def compute(self, chunk: Chunk) -> tuple[int, float]:
         """Run the kernel over a chunk; see `bgsim.backends.base.Lane`."""
         computation = chunk.computation
-        runner = computation.runner
-        assert runner is not None
         if self._stream is None and computation.compiles:
             from bgsim.kernels.stream import WorkerStream  # noqa: PLC0415 - imports numba
 
             self._stream = WorkerStream()
-        arguments = (self._stream, computation.stream_key, chunk.first, chunk.columns, self.control)
+        run = partial(_run, chunk, self._stream, self.control)
         began = time.perf_counter()
         if computation.compiles:
-            count = runner(*arguments)
+            count = run()
         else:
             assert computation.context is not None
-            count = computation.context.copy().run(_run_logged, computation, arguments)
+            count = computation.context.copy().run(_run_logged, computation, run)
         return count, time.perf_counter() - began
 
     def ordered(self) -> None:
         """Do nothing: the kernel reads the control block itself."""
 
 
-def _run_logged(computation: Computation, arguments: tuple[Any, ...]) -> int:
-    """Run a chunk of plain Python in the context of the job's submission, with its log records kept."""
+def _run(chunk: Chunk, stream: WorkerStream | None, control: Control) -> int:
+    """Compute the rows of a chunk, or count them in its tallies."""
+    computation = chunk.computation
     assert computation.runner is not None
+    if computation.keeps_rows:
+        return computation.runner(stream, computation.stream_key, chunk.first, chunk.columns, control)
+    counter = RowCounter(computation.runner, computation.simulation, computation.parameters)
+    return counter(stream, computation.stream_key, chunk.first, chunk.count, chunk.columns, control)
+
+
+def _run_logged(computation: Computation, run: Callable[[], int]) -> int:
+    """Run a chunk of plain Python in the context of the job's submission, with its log records kept."""
     assert computation.log is not None
     computation.log.enter()
-    return computation.runner(*arguments)
+    return run()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bgsim.job import Job, JobStatus
     from bgsim.jobs.recovery import Recovery
     from bgsim.parameters.parameter_class import P
+    from bgsim.precision import Precision
     from bgsim.result import SimulationResult
     from bgsim.running.scheduler import Scheduler
     from bgsim.running.submitter import Submitter
@@ -75,7 +76,7 @@ class JobVerbs(HasCard):
         simulation: Simulation[P] | str,
         parameter_sets: Iterable[P | Mapping[str, Any] | None],
         *,
-        replicates: int,
+        replicates: int | Precision,
         **options: Unpack[JobOptions],
     ) -> Batch[P]:
         """Submit a job for each parameter set, all with the same options, as the queue has room.
@@ -97,7 +98,7 @@ class JobVerbs(HasCard):
         grid: Mapping[str, Collection[Any]],
         parameters: Mapping[str, Any] | None = None,
         *,
-        replicates: int,
+        replicates: int | Precision,
         design: Literal["sobol", "latin"] | None = None,
         points: int | None = None,
         **options: Unpack[JobOptions],
@@ -148,7 +149,7 @@ class JobVerbs(HasCard):
         simulation: Simulation[P] | str,
         parameter_sets: Iterable[P | Mapping[str, Any] | None],
         *,
-        replicates: int,
+        replicates: int | Precision,
         ahead: int | None = None,
         **options: Unpack[JobOptions],
     ) -> Iterator[SimulationResult]:

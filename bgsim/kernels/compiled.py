@@ -121,11 +121,12 @@ def run_chunk(
     count: int,
     columns: Any,
     control: Any,
+    before: int,
 ) -> int:
     """Run replicates `first` to ``first + count`` without the GIL, until an order in the control block.
 
-    `addresses` are a `WorkerStream`'s. A `state` of 0 leaves the generator where it is. Returns how many are done; when
-    the kernel raises, slot ``DONE`` says so.
+    `addresses` are a `WorkerStream`'s. A `state` of 0 leaves the generator where it is. Returns how many are done; slot
+    ``DONE`` counts them and the `before` that the chunk had before these, also when the kernel raises.
     """
     rng = generator_of(addresses)
     for i in range(count):
@@ -138,7 +139,7 @@ def run_chunk(
             return i  # the kernel gave up, so its value does not count
         _put(columns, i, value)
         store_slot(control, block.FRACTION, 0)
-        store_slot(control, block.DONE, i + 1)
+        store_slot(control, block.DONE, before + i + 1)
     return count
 
 
@@ -223,7 +224,7 @@ class CompiledKernel:
         self._kernel, kernel_type = address_of(dispatcher, arguments)
         self._dispatcher = dispatcher  # keeps the machine code
         words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
-        layout = (kernel_type, numba.typeof(view), types.uint64[::1], *words, column_types, control_type)
+        layout = (kernel_type, numba.typeof(view), types.uint64[::1], *words, column_types, control_type, types.int64)
         _keep_ours()
         try:
             run_chunk.compile(layout)
@@ -243,23 +244,25 @@ class CompiledKernel:
         first: int,
         columns: tuple[NDArray[Any], ...],
         control: NDArray[np.int64],
+        before: int = 0,
     ) -> int:
         """Run as many replicates as the columns have rows, from `first` on; see `run_chunk`."""
         count = len(columns[0])
         if placing_works():
             done: int = self._entry(
-                self._kernel, view, stream.addresses, stream.state, *key, first, count, columns, control
+                self._kernel, view, stream.addresses, stream.state, *key, first, count, columns, control, before
             )
             return done
-        return self._one_by_one(view, key, first, columns, control)
+        return self._one_by_one(view, key, first, columns, control, before)
 
-    def _one_by_one(self, view: Any, key: Any, first: int, columns: tuple[NDArray[Any], ...], control: Any) -> int:
+    def _one_by_one(
+        self, view: Any, key: Any, first: int, columns: tuple[NDArray[Any], ...], control: Any, before: int
+    ) -> int:
         for i in range(len(columns[0])):
             rows = tuple(column[i : i + 1] for column in columns)
             stream = WorkerStream(generator_at(key, first + i))
-            if not self._entry(self._kernel, view, stream.addresses, 0, *key, first + i, 1, rows, control):
+            if not self._entry(self._kernel, view, stream.addresses, 0, *key, first + i, 1, rows, control, before + i):
                 return i
-            control[block.DONE] = i + 1
         return len(columns[0])
 
 

@@ -6,7 +6,7 @@ import copyreg
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
 
 from bgsim.control import Control
@@ -37,6 +37,7 @@ class Declared(TypedDict, total=False):
     group: str | None
     retry: Retry | None
     replay: Callable[[ParameterSet, Rng], Any] | None
+    pairs: Sequence[tuple[str, str]]
 
 
 class Definition(Protocol):

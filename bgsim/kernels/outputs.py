@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +136,36 @@ def _read_output(simulation: str, name: str, kind: Any) -> Output:
                 value=kind,
             )
     return Output(name, dtype, shape)
+
+
+def read_pairs(simulation: str, outputs: tuple[Output, ...], declared: Any) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of outputs whose products a summary keeps the sum of.
+
+    Raises
+    ------
+    OutputError
+        Naming the pair.
+    """
+    if isinstance(declared, str) or not isinstance(declared, Sequence):
+        raise OutputError(
+            f"pairs of {simulation} must be a list of pairs of names, such as [('x', 'y')]; got {brief(declared)}",
+            field="pairs",
+            value=declared,
+        )
+    real = [output.name for output in outputs if output.is_real_number]
+    found = []
+    for pair in declared:
+        is_pair = isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
+        names = tuple(map(normal_name, pair)) if is_pair else ()
+        if len(set(names)) != 2 or not set(names) <= set(real) or names in found:
+            raise OutputError(
+                f"a pair of {simulation} is of two outputs that are real numbers ({', '.join(real) or 'it has none'}), "
+                f"each pair once; got {brief(pair)}",
+                field="pairs",
+                value=pair,
+            )
+        found.append((names[0], names[1]))
+    return tuple(found)
 
 
 def check_count(simulation: str, outputs: tuple[Output, ...], count: int) -> None:

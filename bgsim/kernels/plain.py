@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class ChunkRunner(Protocol):
     """Runs replicates from `first` on, as many as the columns have rows, and returns how many are done.
 
-    It stops early on an order in the control block. When the simulation raises, slot ``DONE`` says how many replicates
-    are done. A `stream` serves one thread at a time; plain Python needs none.
+    It stops early on an order in the control block. Slot ``DONE`` counts the replicates that are done, also when the
+    simulation raises, and the `before` that the chunk had before these. A `stream` serves one thread at a time; plain
+    Python needs none.
     """
 
     def __call__(
@@ -34,6 +35,7 @@ class ChunkRunner(Protocol):
         first: int,
         columns: tuple[NDArray[Any], ...],
         control: NDArray[np.int64],
+        before: int = 0,
     ) -> int:
         """Run them."""
 
@@ -47,6 +49,7 @@ def run_plain(
     first: int,
     columns: tuple[NDArray[Any], ...],
     control: NDArray[np.int64],
+    before: int = 0,
 ) -> int:
     """Run a chunk as plain Python, with the streams, results and orders of a compiled one.
 
@@ -62,7 +65,8 @@ def run_plain(
             break  # the function gave up, so its value does not count
         put_replicate(definition.name, definition.outputs, columns, i, returned)
         control[block.FRACTION] = 0
-        done = control[block.DONE] = i + 1
+        done = i + 1
+        control[block.DONE] = before + done
     began = time.perf_counter()
     revision.check_unchanged()
     revision.check_s = time.perf_counter() - began

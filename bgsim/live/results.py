@@ -10,6 +10,7 @@ from bgsim.live.estimates import Estimate
 from bgsim.live.histograms import Histogram
 from bgsim.result import SimulationResult
 from bgsim.storage import Columns
+from bgsim.summaries.result import result_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +78,7 @@ class LiveResults:
             outputs = request.simulation.outputs
             empty = request.simulation.new_columns(request.parameters, 0)
             columns = Columns({output.name: column for output, column in zip(outputs, empty, strict=True)})
-        return SimulationResult(request.simulation, request.parameters, request.seed, columns, request.key.fingerprint)
+        return result_of(request.simulation, request.parameters, request.seed, columns, request.key.fingerprint)
 
     def estimate(self, output: str, *, further: int | None = None) -> Estimate:
         """Return the mean of an output over the replicates that are finished, with its standard error.

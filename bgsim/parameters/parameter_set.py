@@ -241,8 +241,11 @@ class ResultKey:
         counts in no comparison, nor in the identity: the store keeps it so that a user can see which one changed.
     scope : str
         Within which a result is shared: the tenant. Empty for all that have none.
+    keep : str
+        ``columns`` or ``summary``: what of the replicates is kept.
     identity : str
-        SHA-256 over simulation, fingerprint, seed, parameters and, unless it is empty, scope: 64 hexadecimal digits.
+        SHA-256 over simulation, fingerprint, seed, parameters and, where they are not as they mostly are, scope and
+        what is kept: 64 hexadecimal digits.
     """
 
     simulation: str
@@ -251,14 +254,17 @@ class ResultKey:
     parameters: ParameterSet
     parts: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     scope: str = ""
+    keep: str = "columns"
     identity: str = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         parts = [_encoded_names(self.simulation, self.fingerprint)]
         encode(self.seed, parts)
         parts.append(self.parameters.encoding)
-        if self.scope:  # one text more than the pairs of name and value before it, so no other key meets it
-            encode(self.scope, parts)
+        if self.scope or self.keep != "columns":  # a text more than the pairs of name and value before it, or two, so
+            encode(self.scope, parts)  # that no other key meets it
+        if self.keep != "columns":
+            encode(self.keep, parts)
         object.__setattr__(self, "identity", hashlib.sha256(b"".join(parts)).hexdigest())
 
     @property

@@ -175,6 +175,12 @@ class Entry:
             if member.due_at == self.due_at:
                 self.due_at = shared.due_at()
 
+    def want(self, replicates: int) -> None:
+        """Let no member want more than these, which each says by now."""
+        self.replicates = replicates
+        if self._shared is not None:
+            self._shared = _Shared(self.members.values())
+
     def set_priority(self, member: Member, priority: Priority) -> None:
         """Change one member's priority."""
         if self._shared is None:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from bgsim.errors import SimulationChangedError
 from bgsim.queue.entry import EntryState
 from bgsim.running.finished import finished_rows
-from bgsim.running.run import Run, Stage
+from bgsim.running.run import Run
+from bgsim.running.stages import Stage
 from bgsim.storage import MemoryStore
 
 if TYPE_CHECKING:
@@ -119,9 +120,10 @@ class Checkpoints:
             run = self._state.to_checkpoint.popleft()
             if run.stage is not Stage.ADMITTED:
                 continue
-            finished = finished_rows(run) if run.columns else 0
-            if finished > run.held:
-                return Checkpoint(run, run.rows(finished), run.held, now)
+            if run.length:
+                checkpoint = Checkpoint(run, run.finished(finished_rows(run), run.length), run.held, now)
+                if checkpoint.replicates > run.held:
+                    return checkpoint
             if run.state is EntryState.PROCESSING:
                 self.watch(run, now)
         return None

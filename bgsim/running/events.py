@@ -130,7 +130,7 @@ class Events:
         done, fraction = run.in_progress()
         run.shown = fraction = max(run.shown, fraction)
         runs = job.moved_to is JobState.RUNNING and self._state.lanes > 0
-        remaining = run.eta.remaining_s(run.replicates * (1 - fraction)) if runs else None
+        remaining = run.eta.remaining_s(run.goal * (1 - fraction)) if runs else None
         self.bus.publish(
             job.id,
             _PROGRESS,

@@ -46,10 +46,6 @@ def finished_columns(run: Run, replicates: int) -> Columns | None:
     Nothing is finished before a worker has asked the store, nor where the code may be other than the key says. Of plain
     Python the chunks in hand are left out: what they computed with is looked at when they come back.
     """
-    if not run.columns or isinstance(run.error, SimulationChangedError):
+    if not run.length or isinstance(run.error, SimulationChangedError):
         return None
-    if run.request.revision.compiles:
-        finished = finished_rows(run)
-    else:
-        finished = min([run.prefix, *(chunk.first for chunk in run.workers.values() if chunk is not None)])
-    return run.rows(min(finished, replicates))
+    return run.finished(finished_rows(run) if run.request.revision.compiles else run.given_back, replicates)

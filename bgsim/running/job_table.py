@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from bgsim.checks import check_seconds
 from bgsim.errors import named_text
 from bgsim.job import JobState
-from bgsim.result import SimulationResult
 from bgsim.running.finished import finished_columns
 from bgsim.running.records import debug
 from bgsim.running.status import outcome
+from bgsim.summaries.result import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bgsim.job import Job
+    from bgsim.result import SimulationResult
     from bgsim.running.events import Events
     from bgsim.running.run import Run
     from bgsim.running.state import State
@@ -156,9 +157,8 @@ class JobTable:
         request = job.request
         result = None
         if columns is not None:
-            result = SimulationResult(
-                request.simulation, request.parameters, request.seed, columns, request.key.fingerprint
-            )
+            result = result_of(request.simulation, request.parameters, request.seed, columns, request.key.fingerprint)
+            result.stopping = job.stopping
         # After what is deferred; else at once, which spares a switch of threads.
         if not self._lock.has_deferred and job.resolve_without_callbacks(result, error):
             return

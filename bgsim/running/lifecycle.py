@@ -22,8 +22,10 @@ from bgsim.errors import JobTimeoutError, SimulationChangedError, text_of
 from bgsim.job import Job, JobState
 from bgsim.queue.entry import EntryState
 from bgsim.retry import wait_before
+from bgsim.running.judge import Judge
 from bgsim.running.records import debug, info
-from bgsim.running.run import Attempt, Run, Stage
+from bgsim.running.run import Attempt, Run
+from bgsim.running.stages import Stage
 from bgsim.running.wake import wake_worker
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Lifecycle:
         self._jobs = jobs
         self._finish = finish
         self._checkpoints = checkpoints
+        self.judge = Judge(state)
 
     # ---- coming --------------------------------------------------------------------------------------
 
@@ -96,6 +99,7 @@ class Lifecycle:
     def _join(self, job: Job, run: Run) -> None:
         debug(self._state, "%s: joins the run of %s, which asks for the same", job.id, next(iter(run.members), ""))
         self._state.counts["joined"] += 1
+        self.judge.joined(run)
         retry = job.request.retry
         if retry is not None and (run.retry is None or run.retry.retries < retry.retries):
             run.retry = retry
@@ -342,6 +346,7 @@ class Lifecycle:
                 self._jobs.stop_clock(job, now)
         if error is not None and not self._try_again(run, error, now):
             self._fail(run, error, failed_at, now)
+        self.judge.see(run)
         self.finish_if_idle(run, now, by_worker=True)
 
     def _fail(self, run: Run, error: BaseException, replicate: int, now: float) -> None:
@@ -367,10 +372,7 @@ class Lifecycle:
     def finish_if_idle(self, run: Run, now: float, *, by_worker: bool = False) -> bool:
         """Once no worker is on a run that is done or stopping, end it, or have a worker store it.
 
-        Parameters
-        ----------
-        by_worker : bool
-            Whether the caller is a worker, which looks for work next.
+        A caller that is a worker itself, `by_worker`, looks for work next.
         """
         if run.workers or run.stage >= Stage.STOPPED or not (run.stage is Stage.STOPPING or run.is_done):
             return False

@@ -1,33 +1,34 @@
 """A run: one computation, shared by all jobs that asked for it, and the chunks that workers take from it.
 
-A run's replicates are rows of columns that are allocated once. Workers take ranges of rows, lowest first, and give
-back what they did not do; what is done is never computed again. The engine's lock guards everything here.
+Workers take ranges of replicates, lowest first, and give back what they did not do; what is done is never computed
+again. `bgsim.running.kept` has what is kept of them. The engine's lock guards everything here.
 """
 
 from __future__ import annotations
 
 import contextvars
-import enum
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bgsim.backends.base import Chunk, Computation
 from bgsim.bus.rate import Rate
 from bgsim.environment import environment, extended, first_rows
 from bgsim.logs import JobLog
 from bgsim.queue.entry import Entry
+from bgsim.running.kept import kept_by
+from bgsim.running.looks import Looks
 from bgsim.running.pending import Pending
-from bgsim.storage.codec.columns import Columns
+from bgsim.running.stages import Stage
 from bgsim.streams import stream_key
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bgsim.environment import Versions
     from bgsim.job import Job
     from bgsim.request import Request
+    from bgsim.running.kept import Room
+    from bgsim.storage.codec.columns import Columns
 
 _GROWTH = 16
 """A chunk is at most this many times the one before, until the rate is known well."""
@@ -40,21 +41,6 @@ _SHORT_CHECK_S = 1e-3
 
 _SMOOTHING = 0.3
 """Weight of the newest measurement of a chunk's rate."""
-
-
-class Stage(enum.IntEnum):
-    """What a run is doing; the order is that of its life."""
-
-    WAITING = 0
-    """It has never had a running place."""
-    ADMITTED = 1
-    """It has or had a running place: it runs, or it waits for its next."""
-    STOPPING = 2
-    """Workers take nothing more from it: it failed, or its last job has left. Their kernels are told to stop."""
-    STOPPED = 3
-    """It stopped, and its finished prefix is being stored."""
-    COMPLETE = 4
-    """All that is wanted is done, and being stored."""
 
 
 class ChunkWorker(Protocol):
@@ -117,8 +103,12 @@ class Run(Entry):
         The first job's.
     pace_key : (str, bytes)
         Runs of one key take about the same time a replicate.
-    columns : tuple of ndarray
-        Rows 0 to `length`; a row is written by one worker, once. Empty until a worker has asked the store.
+    kept : Kept
+        The rows of the replicates, or a summary of them.
+    looks : Looks or None
+        What says how many replicates are enough, if no number was asked for.
+    length : int
+        For how many replicates there is room; 0 until a worker has asked the store.
     computation : Computation
         What is computed, and by which compiled code.
     completed : int
@@ -165,8 +155,8 @@ class Run(Entry):
 
     __slots__ = (
         "_eta", "_last_count", "_moved", "_pending", "_result", "attempts", "checkpoint_at", "checkpoint_wait_s",
-        "chunk_rate", "columns", "completed", "computation", "error", "failed_at", "followers", "follows",
-        "from_store", "held", "last", "length", "missed_at", "moved_at", "pace_key", "prepares_since", "request",
+        "chunk_rate", "completed", "computation", "error", "failed_at", "followers", "follows", "from_store", "held",
+        "kept", "last", "length", "looks", "missed_at", "moved_at", "pace_key", "prepares_since", "request",
         "retry", "shown", "shut_out", "stage", "stalled", "store_error", "stored_versions", "turn", "workers",
     )  # fmt: skip
 
@@ -185,12 +175,14 @@ class Run(Entry):
             request.replicates,
             stream_key(request.seed),
             compiles=request.revision.compiles,
+            keeps_rows=request.keep == "columns",
         )
         if not computation.compiles:
             computation.context, computation.log = contextvars.copy_context(), JobLog(job_id)
         self.last: Job | None = None
         self.stage = Stage.WAITING
-        self.columns: tuple[NDArray[Any], ...] = ()
+        self.kept = kept_by(request)
+        self.looks = None if request.precision is None else Looks(request.precision)
         self.length = 0
         self.completed = 0
         self.from_store = self.held = 0
@@ -232,25 +224,31 @@ class Run(Entry):
         """``queued``, ``compiling``, ``running`` or ``storing``."""
         if self.stage >= Stage.STOPPED:
             return "storing"
-        if self.columns or self.computation.runner is not None:
+        if self.length or self.computation.runner is not None:
             return "running"
         return "compiling" if self.workers else "queued"
 
     @property
     def needs_preparing(self) -> bool:
         """Whether it has to be loaded, compiled, or given longer columns."""
-        is_short = not self.columns or self.length < self.replicates
-        return is_short or (self.computation.runner is None and self.has_pending)
+        return self.length < self.replicates or (self.computation.runner is None and self.has_pending)
 
     @property
     def is_done(self) -> bool:
         """Whether every wanted replicate is there."""
-        return not self.workers and not self.needs_preparing and not self.has_pending
+        if self.workers or self.needs_preparing or self.has_pending:
+            return False
+        return self.looks is None or self.looks.stopping is not None
 
     @property
     def is_stopped(self) -> bool:
         """Whether workers take nothing more from it, though not all is done."""
         return self.stage is Stage.STOPPING or self.stage is Stage.STOPPED
+
+    @property
+    def goal(self) -> int:
+        """How many replicates it will have needed, as far as that can be told."""
+        return self.replicates if self.looks is None else min(self.looks.expected, self.replicates)
 
     @property
     def is_paused(self) -> bool:
@@ -264,6 +262,11 @@ class Run(Entry):
         return min(ranges[0][0], self.length) if ranges else self.length
 
     @property
+    def given_back(self) -> int:
+        """How many replicates are done without a gap from 0 on, chunks in progress not counted."""
+        return min([self.prefix, *(chunk.first for chunk in self.workers.values() if chunk is not None)])
+
+    @property
     def has_pending(self) -> bool:
         """Whether there are rows that no worker has."""
         ranges = self._pending.ranges
@@ -273,45 +276,37 @@ class Run(Entry):
         """Return the first replicates, by output name, and which versions computed them; to be read only."""
         if self._result is not None and self._result[0] == replicates:
             return self._result[1]
-        found = self.rows(replicates)
+        found = self._with_versions(self.kept.first(replicates))
         self._result = (replicates, found)  # for the store, and for the job
         return found
 
-    def rows(self, replicates: int) -> Columns:
-        """Return the same, without keeping it: it may be asked for while workers are on later rows."""
-        outputs = self.request.simulation.outputs
-        found = Columns({o.name: c[:replicates] for o, c in zip(outputs, self.columns, strict=True)})
-        if self.from_store:
+    def finished(self, rows: int, most: int) -> Columns:
+        """Return what is finished, while workers are on later replicates; see `Kept.finished`."""
+        return self._with_versions(self.kept.finished(rows, most))
+
+    def _with_versions(self, found: Columns) -> Columns:
+        replicates = len(next(iter(found.values())))
+        if self.from_store and replicates:
             stored = first_rows(self.stored_versions, min(replicates, self.from_store))
             found.versions = extended(stored, replicates, environment())
         else:
             found.versions = ((0, replicates, environment()),)
         return found
 
-    def let_columns_go(self) -> None:
-        """Keep no column any more."""
-        self.columns, self._result = (), None
+    def let_go(self) -> None:
+        """Keep no replicate any more."""
+        self.kept.let_go()
+        self.length, self._result = 0, None
 
-    # ---- preparing: by one worker, without the lock --------------------------------------------------
-
-    def allocate(self, target: int, stored: Columns | None) -> tuple[NDArray[Any], ...]:
-        """Return columns for `target` replicates with what is there, or stored, copied in."""
-        columns = self.request.simulation.new_columns(self.request.parameters, target)
-        old = self.columns or tuple((stored or {}).values())
-        for new, values in zip(columns, old, strict=bool(old)):
-            new[: len(values)] = values[:target]
-        return columns
-
-    def adopt(self, columns: tuple[NDArray[Any], ...], stored: int, versions: Versions = ()) -> None:
-        """Take new columns; `stored` replicates at their start come from the store, computed with these versions."""
-        length = len(columns[0])
-        if not self.columns:
-            self.from_store = self.held = self.completed = self.length = stored
-            self.stored_versions = versions
-        if length > self.length:
-            self._pending.add(self.length, length)
-        self.columns = columns
-        self.length = length
+    def adopt(self, room: Room) -> None:
+        """Take what a worker has made room for, and loaded from the store, without the lock."""
+        if not self.length:
+            self.from_store = self.held = self.completed = self.length = room.stored
+            self.stored_versions = room.versions
+        if room.length > self.length:
+            self._pending.add(self.length, room.length)
+        self.length = room.length
+        self.kept.adopt(room)
         self._result = None
 
     # ---- chunks --------------------------------------------------------------------------------------
@@ -322,13 +317,12 @@ class Run(Entry):
 
     def take(self, worker: ChunkWorker, cores: int, target_s: float, least_s: float, most_bytes: int) -> Chunk:
         """Cut about `target_s`, towards the end at least `least_s`, off the lowest pending range; there must be one."""
-        most, left = 1, self.replicates - self._pending.ranges[0][0]
+        lowest, most = self._pending.ranges[0][0], 1
+        left = min(self.replicates, self.kept.next_cut(lowest)) - lowest
         if self.chunk_rate and left > 1:
             most = min(self._chunk_size(cores, target_s, least_s, most_bytes), left)
         first, end, is_suspect = self._pending.take(most)
-        whole = end - first == self.length
-        columns = self.columns if whole else tuple([column[first:end] for column in self.columns])
-        chunk = Chunk(self.computation, first, end - first, columns, is_suspect)
+        chunk = Chunk(self.computation, first, end - first, self.kept.part(first, end), is_suspect)
         self.workers[worker] = chunk
         return chunk
 
@@ -368,17 +362,22 @@ class Run(Entry):
 
     def in_progress(self) -> tuple[int, float]:
         """Return how many replicates are done, chunks in progress included, and the fraction done of the whole."""
+        done, amount = self.amount()
+        return done, min(1.0, amount / self.goal) if self.replicates else 1.0
+
+    def amount(self) -> tuple[int, float]:
+        """Return how many replicates are done, chunks in progress included, and the same with parts of replicates."""
         done, parts = self.completed, 0.0
         for worker, chunk in self.workers.items():
             if chunk is not None and worker.chunk is chunk:
                 finished, part = worker.progress()
                 done += min(finished, chunk.count)
                 parts += part
-        return done, min(1.0, (done + parts) / self.replicates) if self.replicates else 1.0
+        return done, done + parts
 
     def begin_watch(self, now: float) -> None:
         """Count from now on for how long the counters have not moved: it may have been suspended for a while."""
-        if self.columns:
+        if self.length:
             self.observe(now)
         self.moved_at, self.stalled = now, False
 

@@ -50,6 +50,8 @@ class State:
         Those of them that wait for a worker to hand them to the store.
     to_checkpoint : deque of Run
         Running or suspended, of which a worker is to store what is finished.
+    to_judge : deque of Run
+        Running or suspended, of which a worker is to see whether they have enough replicates.
     by_key : dict of str to Run
         Stopping or storing, by the identity of their keys.
     stored_at : OrderedDict of str to float
@@ -123,6 +125,7 @@ class State:
         self.storing: list[Run] = []
         self.to_store: deque[Run] = deque()
         self.to_checkpoint: deque[Run] = deque()
+        self.to_judge: deque[Run] = deque()
         self.by_key: dict[str, Run] = {}
         self.stored_at: OrderedDict[str, float] = OrderedDict()  # a dict takes long to find its first after deletions
         self.submissions: tuple[Callable[[Job], None], ...] = ()
@@ -181,7 +184,7 @@ class State:
     def seconds_of(self, run: Run) -> float:
         """Return how long a worker takes for all that is wanted of a run; infinity where that is not known."""
         rate = self.pace.get(run.pace_key)
-        return run.replicates / rate if rate else math.inf
+        return run.goal / rate if rate else math.inf
 
     def wake(self) -> None:
         """Wake the threads that wait for what this hold of the lock has brought; called at its end.

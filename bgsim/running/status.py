@@ -171,7 +171,7 @@ class StatusReader:
         position = rate = remaining = wait = None
         if run is not None and state is JobState.RUNNING and self._state.lanes:
             rate = run.eta.per_second
-            remaining = run.eta.remaining_s(run.replicates * (1 - fraction))
+            remaining = run.eta.remaining_s(run.goal * (1 - fraction))
         elif state is JobState.QUEUED:
             with suppress(RequestNotFoundError):  # it has just waited for too long
                 position = self._state.queue.position(job.id)

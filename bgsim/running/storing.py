@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bgsim.environment import Versions, versions_of
-from bgsim.running.run import Stage
+from bgsim.environment import versions_of
+from bgsim.running.stages import Stage
 from bgsim.running.stored import load_stored
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bgsim.kernels.plain import ChunkRunner
     from bgsim.running.events import Events
     from bgsim.running.finish import Finish
+    from bgsim.running.kept import Room
     from bgsim.running.run import Run
     from bgsim.running.state import State
 
@@ -31,18 +30,12 @@ class Prepared:
 
     Attributes
     ----------
-    columns : tuple of ndarray
-    stored : int
-        How many replicates at their start come from the store.
-    versions : Versions
-        What computed those.
+    room : Room
     runner : callable or None
         None if nothing has to be computed.
     """
 
-    columns: tuple[NDArray[Any], ...]
-    stored: int
-    versions: Versions
+    room: Room
     runner: ChunkRunner | None
 
 
@@ -61,17 +54,17 @@ class Storing:
         if any(job.recovered for job in list(run.jobs)):
             # That it runs has to be known before it does: a crash that comes at once would blame no job, for ever.
             self._try(run, self._events.journal.flush)
-        if not run.columns:
+        if not run.length:
             if request.cache == "use" and not self._finish.is_still_missed(run, self._state.clock.monotonic()):
                 stored, _ = self._try(run, lambda: load_stored(self._store, request, target)) or (None, "")
             elif request.cache == "refresh":
                 self._try(run, lambda: self._store.delete(request.key.hash))
         held = len(next(iter(stored.values()))) if stored else 0
-        columns = run.allocate(target, stored)
+        room = run.kept.room(target, stored, versions_of(stored, held) if stored else ())
         runner = run.computation.runner
         if runner is None and max(held, run.length) < target:
             runner = request.simulation.prepare(request.parameters, request.revision)
-        return Prepared(columns, held, versions_of(stored, held) if stored else (), runner)
+        return Prepared(room, runner)
 
     def store(self, run: Run) -> bool | None:
         """Hand the finished replicates to the store; a store in memory has them when this returns.
@@ -87,11 +80,12 @@ class Storing:
         if run.stage is Stage.COMPLETE:
             wanted = [job.request.workspace for job in run.members.values()]
             workspaces = [workspace for workspace in dict.fromkeys(wanted) if workspace is not None]
+        shown = replicates if run.looks is None else run.replicates
         if replicates == run.from_store:
-            self._place(run, replicates, workspaces)
+            self._place(run, shown, workspaces)
             return False
-        for column in run.columns:
-            column.flags.writeable = False
+        first = workspaces.pop(0) if workspaces and shown == replicates else None
+        run.kept.close()
         caller: int | None = threading.get_ident()  # until the store has returned
         told = False  # by then
 
@@ -108,7 +102,7 @@ class Storing:
             self._store.store(
                 request.key,
                 run.result_columns(replicates),
-                workspace=workspaces[0] if workspaces else None,
+                workspace=first,
                 held=run.held,
                 on_stored=on_stored,
                 finishes=self._finished(run),
@@ -116,8 +110,8 @@ class Storing:
         except Exception as error:  # a store that breaks its contract must not lose a result
             on_stored(error)
         else:
-            if len(workspaces) > 1:
-                self._place(run, replicates, workspaces[1:])
+            if workspaces:
+                self._place(run, shown, workspaces)
         caller = None
         return run.store_error is None if told else None
 

@@ -17,8 +17,10 @@ from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, Simul
 from bgsim.job import Job
 from bgsim.registry import find_known
 from bgsim.request import Request, read_request
+from bgsim.running.looks import stopping_of
 from bgsim.running.records import tell_if_numba_is_off
 from bgsim.running.stored import load_stored
+from bgsim.storage import Columns
 from bgsim.threads.signals import HOLD, interruptibly, is_interrupt
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from bgsim.progress import ProgressUpdate
     from bgsim.running.scheduler import Scheduler
     from bgsim.simulation import Simulation
-    from bgsim.storage import Columns
     from bgsim.storage.journal import DeadLetter, PendingRequest, ScheduledRequest
 
 logger = logging.getLogger("bgsim.engine")
@@ -215,14 +216,14 @@ class Submitter:
         must, why = request.cache == "only", ""
         try:
             held = store.count(request.key)
-            if held >= request.replicates:
+            if held >= min([request.replicates, *request.looks()]):
                 columns = None
-                if must or request.size_bytes <= _ANSWER_BYTES:
+                if must or held * request.size_bytes <= _ANSWER_BYTES * request.replicates:
                     columns, why = interruptibly(load_stored, store, request, request.replicates)
-                if columns is not None and len(next(iter(columns.values()))) < request.replicates:
-                    columns = None  # another process has just deleted it and stored less
+                if columns is not None:
+                    columns = _enough_of(job, columns)
                 if columns is not None and request.workspace is not None:
-                    store.place(request.key, request.replicates, request.workspace)
+                    store.place(request.key, job.replicates, request.workspace)
                 if columns is not None or not must:
                     return columns, bool(why)
                 held = 0
@@ -234,6 +235,22 @@ class Submitter:
         if must:
             raise NotStoredError(_not_stored(request, held, store.location, why))
         return None, not held
+
+
+def _enough_of(job: Job, columns: Columns) -> Columns | None:
+    """Return what a job needs of what is stored; None if it needs more.
+
+    There may be less than the store has just said: another process may have deleted it and stored less, and a summary
+    is kept of some numbers of replicates alone.
+    """
+    if job.request.precision is not None:
+        job.stopping = stopping_of(job.request.precision, columns)
+        if job.stopping is None:
+            return None
+        job.replicates = job.stopping.replicates
+    if len(next(iter(columns.values()))) < job.replicates:
+        return None
+    return Columns.first(columns, job.replicates)
 
 
 def _not_stored(request: Request, held: int, location: str, why: str) -> str:

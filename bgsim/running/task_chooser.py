@@ -1,8 +1,8 @@
 """What a worker does next: the most urgent of what there is, and how much of it.
 
-There are seven kinds of tasks: a batch of chunks, a run to prepare, runs to store, a checkpoint, a plain call, a run to
-refuse, and nothing. A batch is one chunk of the most urgent run, or the chunks of several runs that take less together
-than a switch of threads.
+There are eight kinds of tasks: a batch of chunks, a run to prepare, one to judge, runs to store, a checkpoint, a plain
+call, a run to refuse, and nothing. A batch is one chunk of the most urgent run, or the chunks of several runs that take
+less together than a switch of threads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bgsim.running.run import Run, Stage
+from bgsim.running.run import Run
+from bgsim.running.stages import Stage
 from bgsim.running.wake import wake_worker
 from bgsim.storage import MemoryStore
 
@@ -57,6 +58,8 @@ class TaskChooser:
             return None
         if state.to_store:
             return self._to_store(worker)
+        if state.to_judge:
+            return worker.judge, state.to_judge.popleft()
         if state.to_checkpoint and (checkpoint := self._checkpoints.take(now)) is not None:
             return worker.checkpoint, checkpoint
         if state.stopped or state.paused:
@@ -66,7 +69,7 @@ class TaskChooser:
     def wake_another(self) -> None:
         """Have workers that sleep look for what was left to another one; see `wake_worker`."""
         state = self._state
-        if state.to_store:
+        if state.to_store or state.to_judge:
             state.sleepers.wake_one()
         for run in state.running:
             if not state.sleepers:
@@ -159,7 +162,7 @@ class TaskChooser:
     def _prepare_at_once(self, run: Run, now: float) -> bool:
         """Prepare a new run here, if that takes microseconds: it is small and compiled, and nothing of it is stored."""
         request = run.request
-        if run.columns or not request.revision.compiles or request.cache == "refresh":
+        if run.length or not request.revision.compiles or request.cache == "refresh":
             return False
         if request.size_bytes > _SMALL_BYTES or run.replicates > request.replicates:
             return False
@@ -171,10 +174,10 @@ class TaskChooser:
             runner = request.simulation.prepared(request.parameters, request.revision)
             if runner is None:
                 return False
-            columns = run.allocate(run.replicates, None)
+            room = run.kept.room(run.replicates, None, ())
         except Exception:
             return False  # the worker that prepares it without the lock finds the same, and fails the run
-        run.adopt(columns, 0)
+        run.adopt(room)
         run.computation.runner = runner
         self.expect_pace(run)
         return True

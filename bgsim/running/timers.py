@@ -123,7 +123,7 @@ class Timers:
 
     def _sample(self, run: Run, now: float) -> list[Sample]:
         if run.phase == "running":
-            run.eta.observe(now, run.in_progress()[1] * run.replicates)
+            run.eta.observe(now, run.amount()[1])
         idle_s = run.observe(now)
         messages: tuple[str, ...] = ()
         if idle_s >= self._state.config.stalled_after_s and not run.stalled and not run.is_stopped:

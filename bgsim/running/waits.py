@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from bgsim.errors import DeadlockError
 from bgsim.queue.entry import EntryState
-from bgsim.running.run import Run, Stage
+from bgsim.running.run import Run
+from bgsim.running.stages import Stage
 from bgsim.running.worker import WORKERS, Worker
 
 if TYPE_CHECKING:

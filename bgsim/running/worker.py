@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bgsim.config import Nice
     from bgsim.running.calls import Call
     from bgsim.running.checkpoints import Checkpoint
+    from bgsim.running.looks import Judgement
     from bgsim.running.run import Run
     from bgsim.running.storing import Prepared
 
@@ -64,6 +65,9 @@ class Tasks(Protocol):
 
     def checkpoint(self, worker: Worker, checkpoint: Checkpoint) -> Any:
         """Store what is finished of a run."""
+
+    def judged(self, worker: Worker, run: Run, found: Judgement | BaseException) -> Any:
+        """Take a look at what a run has come to."""
 
     def called(self, call: Call) -> None:
         """Note the end of a call."""
@@ -292,10 +296,12 @@ class Worker:
             changed = isinstance(raised, SimulationChangedError | ChunkLostError | ShutOutError | BackendError)
             count = 0 if changed else int(self.control[block.DONE])
             if is_interrupt(raised):
+                run.kept.add(chunk.first, count, chunk.columns)
                 done.append((run, count, elapsed_s, None))
                 raise
             error = raised if changed else _explain(run, chunk.first + count, raised)
         self.busy_s += elapsed_s
+        run.kept.add(chunk.first, count, chunk.columns)
         done.append((run, count, elapsed_s, error))
 
     def refuse(self, run: Run) -> Any:
@@ -310,6 +316,16 @@ class Worker:
     def checkpoint(self, checkpoint: Checkpoint) -> Any:
         """Hand what is finished of a run to the store."""
         return self._tasks.checkpoint(self, checkpoint)
+
+    def judge(self, run: Run) -> Any:
+        """See whether a run has enough replicates."""
+        assert run.looks is not None
+        found: Judgement | BaseException
+        try:
+            found = run.looks.judge(run.kept.first(run.looks.next_end))
+        except Exception as error:  # such as a value beyond the declared bounds
+            found = error
+        return self._tasks.judged(self, run, found)
 
     def call(self, call: Call) -> None:
         """Call a plain callable, which never raises but when a signal's handler has interrupted it."""

@@ -14,7 +14,8 @@ from bgsim.control import YIELD
 from bgsim.errors import NoThreadError, ReplicateError, WorkerMismatchError
 from bgsim.running.calls import Call, Calls
 from bgsim.running.records import debug, warn
-from bgsim.running.run import Run, Stage
+from bgsim.running.run import Run
+from bgsim.running.stages import Stage
 from bgsim.running.task_chooser import Task, TaskChooser
 from bgsim.running.wake import wake_worker
 from bgsim.running.worker import Done, Worker
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bgsim.running.checkpoints import Checkpoint, Checkpoints
     from bgsim.running.finish import Finish
     from bgsim.running.lifecycle import Lifecycle
+    from bgsim.running.looks import Judgement
     from bgsim.running.state import State
     from bgsim.running.storing import Prepared, Storing
 
@@ -130,9 +132,11 @@ class Workers:
         """Take what `prepare` returned; return the worker's next task, most often the first chunk of the run."""
         with self._lock:
             now = self._state.now()
-            run.adopt(prepared.columns, prepared.stored, prepared.versions)
-            if prepared.stored:
-                debug(self._state, "%s: %d replicates from the store", run.request.simulation.name, prepared.stored)
+            run.adopt(prepared.room)
+            if prepared.room.stored:
+                debug(
+                    self._state, "%s: %d replicates from the store", run.request.simulation.name, prepared.room.stored
+                )
             run.computation.runner = prepared.runner
             self.chooser.expect_pace(run)
             run.give_back(worker, 0, 0.0)
@@ -197,6 +201,17 @@ class Workers:
                     self._finish.settle(run, now, left_journal=left_journal)
             return self._after(worker, now)
 
+    def judged(self, worker: Worker, run: Run, found: Judgement | BaseException) -> Task | None:
+        """Take a look at what a run has come to; return the worker's next task."""
+        with self._lock:
+            now = self._state.now()
+            if run.stage < Stage.STOPPING:  # else it has been stopped meanwhile
+                error = found if isinstance(found, BaseException) else None
+                if not isinstance(found, BaseException):
+                    self._lifecycle.judge.looked(run, found)
+                self._lifecycle.came_back(run, now, error)
+            return self._after(worker, now)
+
     def called(self, call: Call) -> None:
         """Note that a call has ended."""
         with self._lock:
@@ -242,7 +257,7 @@ class Workers:
         if self._lock.has_deferred:  # a callback may wait for what this worker was to do next, or end this step
             self.chooser.wake_another()
             return None
-        if self._config.immediate and ends_step and not self._state.to_store:
+        if self._config.immediate and ends_step and not (self._state.to_store or self._state.to_judge):
             return None
         return self.chooser.next(worker, now)  # it waits in `next_task`, where no frame of it keeps a result alive
 

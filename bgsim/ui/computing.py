@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,10 +22,13 @@ from bgsim.ui.verbosity import verbose_option
 if TYPE_CHECKING:
     from bgsim.backends import Backend
     from bgsim.engine import Engine
+    from bgsim.precision import Precision
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 PRIORITIES = tuple(p.name.lower() for p in reversed(Priority))
+
+DEFAULT_REPLICATES = 100_000
 
 CANCEL_GRACE_S = 10.0
 
@@ -53,7 +57,19 @@ def computing_options(command: _F) -> _F:
     """Add the options of a command that computes."""
     for option in reversed(
         [
-            click.option("-n", "--replicates", type=Count(), default=100_000, show_default=True),
+            click.option("-n", "--replicates", type=Count(), help="By default 100,000; with --until at most."),
+            click.option(
+                "--until",
+                metavar="OUTPUT=PRECISION",
+                help="As many as that needs: payoff=0.01 is the standard error, payoff=0.1% relative to the mean.",
+            ),
+            click.option(
+                "--keep",
+                type=click.Choice(("columns", "summary")),
+                default="columns",
+                show_default=True,
+                help="Every replicate, or a summary whose size does not grow.",
+            ),
             click.option("--seed", type=Count(), default=0, show_default=True),
             click.option(
                 "--priority",
@@ -79,13 +95,26 @@ def computing_options(command: _F) -> _F:
 def job_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return what `Engine.submit` takes of the options of a command."""
     return {
-        "replicates": options["replicates"],
+        "replicates": replicates_of(options),
+        "keep": options["keep"],
         "seed": options["seed"],
         "priority": Priority.of(options["priority"]),
         "timeout_s": options["timeout_s"],
         "workspace": options["workspace"],
         "cache": "refresh" if options["refresh"] else "use",
     }
+
+
+def replicates_of(options: dict[str, Any]) -> int | Precision:
+    """Return how many replicates the options want: a number, or what says when there are enough."""
+    if options["until"] is None:
+        return options["replicates"] or DEFAULT_REPLICATES
+    from bgsim.precision import parse_until  # noqa: PLC0415 - completion needs none of it
+
+    precision, most = parse_until(options["until"]), options["replicates"]
+    if most is None:
+        return precision
+    return replace(precision, minimum=min(most, precision.minimum), maximum=most)
 
 
 @contextmanager

@@ -358,7 +358,7 @@ class World:
         assert (status.overdue_s is not None) == (job.state is JobState.CANCELLING)
         done = sum(self.lab.done[asked.seed, i] for i in range(job.replicates))
         assert status.replicates_completed <= done
-        if job.state is JobState.RUNNING and job.run.columns:
+        if job.state is JobState.RUNNING and job.run.length:
             assert status.replicates_completed == done
         if job.state is JobState.COMPLETED:
             times = {self.lab.done[asked.seed, i] for i in range(job.replicates)}

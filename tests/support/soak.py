@@ -219,7 +219,7 @@ def resident_bytes() -> int:
 
 def holding() -> int:
     """Return how many runs hold columns."""
-    return sum(bool(run.columns) for run in gc.get_objects() if type(run) is Run)
+    return sum(bool(run.length) for run in gc.get_objects() if type(run) is Run)
 
 
 def soak(path: Path | None, seed: int, *, seconds: float, jobs: int) -> Outcome:

@@ -1,38 +1,41 @@
-"""What one call of `Engine.submit` asks for, checked; and its form in the journal, from which it can be made again."""
+"""What one call of `Engine.submit` asks for, checked; and its form in the journal."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from operator import attrgetter, is_not
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
 import numpy as np
 
 from bgsim.checks import check_integer, check_name, check_seconds, check_tags, check_tenant, check_word, refused
 from bgsim.defaults import check_retry
-from bgsim.errors import InvalidInputError, NotStoredError, brief, nearest
-from bgsim.parameters.nesting import read_json
+from bgsim.errors import InvalidInputError, NotStoredError, nearest
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
+from bgsim.precision import Precision
 from bgsim.priority import Priority, PriorityName
 from bgsim.queue.request import check_debounce
 from bgsim.retry import Retry
 from bgsim.storage.journal import PendingRequest
 from bgsim.storage.times import time_text
 from bgsim.streams import check_seed
+from bgsim.summaries.check import check_summarisable
+from bgsim.summaries.tallies import summary_bytes
 
 if TYPE_CHECKING:
     from bgsim.kernels.revision import Revision
     from bgsim.simulation import Simulation
 
-_T = TypeVar("_T")
-
 CacheMode: TypeAlias = Literal["use", "refresh", "off", "only"]
 CACHE_MODES = get_args(CacheMode)
+
+Keep: TypeAlias = Literal["columns", "summary"]
+KEEPS = get_args(Keep)
 
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 """No caller waits longer, and no later time can be written down."""
@@ -46,6 +49,7 @@ class JobOptions(TypedDict, total=False):
     """The options of a job, for checkers of types: what `submit_many`, `sweep`, `map` and `schedule` take as well."""
 
     seed: int
+    keep: Keep
     priority: Priority | PriorityName | None
     allow_deduplication: bool
     cache: CacheMode
@@ -68,7 +72,7 @@ class ChangedOptions(JobOptions, total=False):
     """What `Engine.retry` may change."""
 
     parameters: Any
-    replicates: int
+    replicates: int | Precision
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +83,10 @@ class Request:
 
     Attributes
     ----------
+    replicates : int
+        The most that may be needed, where a precision is asked for.
+    precision : Precision or None
+        What says how many replicates are needed, if the caller gave no number.
     urgency : Priority
         The priority, as submitted or as the simulation declares it.
     size_bytes : int
@@ -104,6 +112,7 @@ class Request:
     parameters: ParameterSet
     replicates: int
     seed: int = 0
+    keep: str = "columns"
     priority: Priority | str | int | None = None
     allow_deduplication: bool = True
     cache: str = "use"
@@ -120,6 +129,7 @@ class Request:
     retry: Retry | None = None
     tags: Sequence[str] = ()
     tenant: str | None = None
+    precision: Precision | None = field(init=False, default=None)
     urgency: Priority = field(init=False)
     size_bytes: int = field(init=False)
     revision: Revision = field(init=False)
@@ -130,14 +140,14 @@ class Request:
 
     def __post_init__(self) -> None:
         if type(self.replicates) is not int or not 0 < self.replicates < 2**63:
-            most = 2**63 - 1
-            self.replicates = check_integer("replicates", self.replicates, most=most, allowed="an integer of 1 or more")
+            self._check_replicates()
         if type(self.seed) is not int or self.seed < 0:
             self.seed = check_seed(self.seed)
         if self.allow_deduplication is not True:
             self.allow_deduplication = _as_bool("allow_deduplication", self.allow_deduplication)
         if type(self.cache) is not str or self.cache not in CACHE_MODES:
             check_word("cache", self.cache, CACHE_MODES)
+        self.size_bytes = self._size_bytes()
         self._take_defaults()
         undelayed = type(self.delay_s) is float and self.delay_s == 0.0
         self.is_timed = not undelayed or any(map(_is_given, _times_of(self)))
@@ -150,17 +160,44 @@ class Request:
             self.workspace = self.simulation.name
         if self.tags != () or self.tenant is not None:
             self._take_ownership()
-        self.size_bytes = self.replicates * self.simulation.replicate_bytes(self.parameters)
         self.revision = self.simulation.revision()
         self._check_revision()
         identity = self.revision.identity
         of = self.simulation.name, identity.fingerprint, self.seed, self.parameters, identity.parts
-        self.key = ResultKey(*of, self.tenant or "")
-        self.queue_key = f"{self.key.identity} {self.cache}" if self.allow_deduplication else None
+        self.key = ResultKey(*of, self.tenant or "", self.keep)
+        self.queue_key = self._queue_key() if self.allow_deduplication else None
+
+    def _check_replicates(self) -> None:
+        wanted: object = self.replicates
+        if isinstance(wanted, Precision):
+            wanted.check(self.simulation.outputs)
+            self.precision, self.replicates = wanted, wanted.maximum
+        else:
+            most = 2**63 - 1
+            self.replicates = check_integer("replicates", wanted, most=most, allowed="an integer of 1 or more")
+
+    def _size_bytes(self) -> int:
+        if self.keep == "columns":
+            return self.replicates * self.simulation.replicate_bytes(self.parameters)
+        check_word("keep", self.keep, KEEPS)
+        check_summarisable(self.simulation.outputs, self.parameters)
+        return summary_bytes(self.simulation, self.parameters)
+
+    def _queue_key(self) -> str:
+        """Return what jobs share that share a run: of rows any number, else the same numbers of replicates."""
+        shared = f"{self.key.identity} {self.cache}"
+        if self.keep == "columns" and self.precision is None:
+            return shared
+        return f"{shared} {self.replicates} {self.precision!r}"
+
+    def looks(self) -> tuple[int, ...]:
+        """Return the numbers of replicates at which it is decided whether more are needed; empty for a fixed number."""
+        return () if self.precision is None else tuple(self.precision.looks())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what was asked for; the simulation is looked at anew where that is made again."""
         given = {name: getattr(self, name) for name, f in self.__dataclass_fields__.items() if f.init}
+        given["replicates"] = self.precision or self.replicates
         return _asked_again, (given,)
 
     def _take_defaults(self) -> None:
@@ -269,7 +306,7 @@ class Request:
         """
         urgency = self.urgency if priority is None else priority
         given = urgency, self.cache, _values_of(self)
-        if self.at is None and self.retry is None and not self.delay_s:
+        if self.at is None and self.retry is None and not self.delay_s and self.precision is None:
             return _options_text(*given)
         options = _options(*given)
         at = self.at
@@ -280,6 +317,8 @@ class Request:
             options["at"] = at.isoformat()
         if self.retry is not None:
             options["retry"] = self.retry.to_json()
+        if self.precision is not None:
+            options["precision"] = self.precision.to_json()
         return json.dumps(options)
 
 
@@ -312,75 +351,9 @@ def _asked_again(given: dict[str, Any]) -> Request:
     return Request(**given)
 
 
-def read_request(
-    simulation: Simulation,
-    parameters: str,
-    seed: str,
-    replicates: int,
-    options: str,
-    changes: Mapping[str, Any] | None = None,
-) -> Request:
-    """Return a request from the texts that the journal keeps, with changes.
-
-    Raises
-    ------
-    InvalidInputError
-        If the simulation no longer takes these parameters, a change is not allowed, or a text is damaged.
-    """
-    given = _read_options(options)
-    given |= {"replicates": replicates, "parameters": None}
-    allowed = [name for name, f in Request.__dataclass_fields__.items() if f.init and name != "simulation"]
-    for name, value in {**given, **(changes or {})}.items():
-        if name not in allowed:
-            raise InvalidInputError(
-                f"a job has no {brief(name)} to be changed{nearest(name, allowed)} (it has {', '.join(allowed)})",
-                field=name,
-                value=value,
-            )
-    given |= changes or {}
-    if "seed" not in given:
-        given["seed"] = _kept("seed", seed, int)
-    if changes is None or "parameters" not in changes:  # they were constructed when they were submitted
-        values = _kept("parameters", parameters, lambda text: dict(ParameterSet.values_from_json(text)))
-        given["parameters"] = ParameterSet.restore(values, simulation.parameters_class)
-    given["parameters"] = simulation.bind(given["parameters"])
-    return Request(simulation, **given)
-
-
-def _read_options(text: str) -> dict[str, Any]:
-    """Return the options that the journal keeps, as arguments."""
-    given: dict[str, Any] = _kept("options", text, lambda text: dict(read_json(text)))
-    given.pop("seed", None)
-    if "at" in given:
-        given["at"] = _kept("at", given["at"], datetime.fromisoformat)
-    if "retry" in given:
-        given["retry"] = _kept("retry", given["retry"], Retry.from_json)
-    return given
-
-
-def _kept(name: str, value: Any, read: Callable[[Any], _T]) -> _T:
-    """Return what is read from a value of the journal.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is damaged.
-    """
-    try:
-        return read(value)
-    except InvalidInputError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise InvalidInputError(
-            f"{name} of the request, as the store has it, cannot be read: {error}; got {brief(value)}",
-            field=name,
-            value=value,
-        ) from error
-
-
 _OPTIONS = (
     "allow_deduplication", "workspace", "supersede", "debounce_s", "max_wait_s", "group", "delay_s", "timeout_s",
-    "queue_timeout_s", "deadline_s", "tags", "tenant",
+    "queue_timeout_s", "deadline_s", "tags", "tenant", "keep",
 )  # fmt: skip
 _DEFAULTS: Mapping[str, Any] = {name: Request.__dataclass_fields__[name].default for name in _OPTIONS}
 _values_of = attrgetter(*_OPTIONS)

@@ -1,0 +1,18 @@
+"""What one call of `Engine.submit` asks for."""
+
+from bgsim.request.reading import read_request
+from bgsim.request.request import (
+    CACHE_MODES,
+    KEEPS,
+    CacheMode,
+    ChangedOptions,
+    JobOptions,
+    Keep,
+    Request,
+    make_request,
+)
+
+__all__ = [
+    "CACHE_MODES", "KEEPS", "CacheMode", "ChangedOptions", "JobOptions", "Keep", "Request", "make_request",
+    "read_request",
+]  # fmt: skip

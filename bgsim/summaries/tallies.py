@@ -1,0 +1,117 @@
+"""The tallies of a chunk: rows are computed into a small buffer and counted from there, so none is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bgsim.control import DONE
+from bgsim.errors import DamagedResultError
+from bgsim.summaries.pairs import PairTally
+from bgsim.summaries.tally import Tally
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bgsim.control import Control
+    from bgsim.kernels.plain import ChunkRunner
+    from bgsim.kernels.stream import WorkerStream
+    from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.simulation import Simulation
+
+_BUFFER_BYTES = 2**17
+"""Of the rows that are computed before they are counted: they stay in the cache."""
+
+_ELEMENT_BYTES, _PAIR_BYTES = 2**16, 2**19
+"""What a tally takes of an element with a dozen exponents, and of a pair."""
+
+_BUFFER_ROWS = 8192
+"""The most rows that are computed at a time; a call of each function takes some microseconds."""
+
+
+def new_tallies(simulation: Simulation, parameters: ParameterSet) -> dict[str, Tally | PairTally]:
+    """Return an empty tally of each output by its name, and of each pair of outputs by ``first*second``."""
+    found: dict[str, Tally | PairTally] = {
+        output.name: Tally(output.dtype, output.concrete_shape(parameters)) for output in simulation.outputs
+    }
+    return found | {f"{x}*{y}": PairTally() for x, y in simulation.pairs}
+
+
+def summary_bytes(simulation: Simulation, parameters: ParameterSet) -> int:
+    """Return about how much memory a summary takes, however many replicates."""
+    elements = sum(math.prod(output.concrete_shape(parameters)) for output in simulation.outputs)
+    return _ELEMENT_BYTES * elements + _PAIR_BYTES * len(simulation.pairs)
+
+
+def merge_bytes(tallies: Sequence[Any], sent: Sequence[bytes]) -> None:
+    """Merge tallies that came as bytes into those of the same outputs.
+
+    Raises
+    ------
+    DamagedResultError
+        If they are no tallies of these outputs.
+    """
+    if len(sent) != len(tallies):
+        raise DamagedResultError(f"tallies of {len(sent)} outputs and pairs came, and there are {len(tallies)}")
+    for tally, data in zip(tallies, sent, strict=True):
+        tally.merge(tally.from_bytes(tally.dtype, tally.shape, data))
+
+
+class RowCounter:
+    """Runs replicates and counts them in tallies.
+
+    Parameters
+    ----------
+    runner : callable
+        Computes rows.
+    simulation : Simulation
+    parameters : ParameterSet
+    """
+
+    def __init__(self, runner: ChunkRunner, simulation: Simulation, parameters: ParameterSet) -> None:
+        self._runner = runner
+        self._simulation = simulation
+        self._parameters = parameters
+        names = [output.name for output in simulation.outputs]
+        self._pairs = [(names.index(x), names.index(y)) for x, y in simulation.pairs]
+
+    def __call__(
+        self,
+        stream: WorkerStream | None,
+        key: NDArray[Any],
+        first: int,
+        count: int,
+        tallies: Sequence[Any],
+        control: Control,
+    ) -> int:
+        """Run replicates from `first` on, and count those that are done; see `bgsim.kernels.plain.ChunkRunner`.
+
+        Returns
+        -------
+        int
+            How many are done: all, or fewer after an order.
+        """
+        most = max(1, min(_BUFFER_ROWS, _BUFFER_BYTES // max(1, self._simulation.replicate_bytes(self._parameters))))
+        buffer = self._simulation.new_columns(self._parameters, min(most, count))
+        done = 0
+        while done < count:
+            rows = tuple([column[: count - done] for column in buffer])
+            try:
+                more = self._runner(stream, key, first + done, rows, control, done)
+            except BaseException:
+                self._count(rows, int(control[DONE]) - done, tallies)
+                raise
+            self._count(rows, more, tallies)
+            done += more
+            if more < len(rows[0]):
+                break
+        return done
+
+    def _count(self, rows: Sequence[NDArray[Any]], done: int, tallies: Sequence[Any]) -> None:
+        if not done:
+            return
+        for column, tally in zip(rows, tallies, strict=False):  # the pairs follow
+            tally.add(column[:done])
+        for (x, y), tally in zip(self._pairs, tallies[len(rows) :], strict=True):
+            tally.add(rows[x][:done], rows[y][:done])
