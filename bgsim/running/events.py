@@ -129,14 +129,15 @@ class Events:
         run: Run = job.run
         done, fraction = run.in_progress()
         run.shown = fraction = max(run.shown, fraction)
+        total = min(job.replicates, run.goal)
         runs = job.moved_to is JobState.RUNNING and self._state.lanes > 0
         remaining = run.eta.remaining_s(run.goal * (1 - fraction)) if runs else None
         self.bus.publish(
             job.id,
             _PROGRESS,
             fraction=fraction,
-            replicates_completed=min(done, job.replicates),
-            total_replicates=job.replicates,
+            replicates_completed=min(done, total),
+            total_replicates=total,
             estimated_time_remaining_ms=None if remaining is None else 1000 * remaining,
             current_phase=phase,
             messages=tuple(messages),

@@ -24,8 +24,8 @@ from bgsim.queue.entry import EntryState
 from bgsim.retry import wait_before
 from bgsim.running.judge import Judge
 from bgsim.running.records import debug, info
-from bgsim.running.run import Attempt, Run
-from bgsim.running.stages import Stage
+from bgsim.running.run import Run
+from bgsim.running.stages import Attempt, Stage
 from bgsim.running.wake import wake_worker
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ class Looks:
         self._tallies: dict[str, Tally] = {}  # of the rows up to the last look
         self.taken: tuple[Look, ...] = ()
         self.stopping: Stopping | None = None
-        self.expected = self._ends[0]
+        self.expected = self._ends[-1]  # nothing is known yet
         self.is_judging = False
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bgsim.backends.base import Chunk, Computation
@@ -20,7 +19,7 @@ from bgsim.queue.entry import Entry
 from bgsim.running.kept import kept_by
 from bgsim.running.looks import Looks
 from bgsim.running.pending import Pending
-from bgsim.running.stages import Stage
+from bgsim.running.stages import Attempt, Stage
 from bgsim.streams import stream_key
 
 if TYPE_CHECKING:
@@ -38,6 +37,9 @@ _MOST_CHECKING = 0.05
 
 _SHORT_CHECK_S = 1e-3
 """A look that is shorter than this makes no chunk longer."""
+
+_NOT_ALL = 0.99
+"""The fraction that is shown at most, as long as more replicates may turn out to be needed than was expected."""
 
 _SMOOTHING = 0.3
 """Weight of the newest measurement of a chunk's rate."""
@@ -72,21 +74,6 @@ class ChunkWorker(Protocol):
 
     def progress(self) -> tuple[int, float]:
         """Return the replicates done in its chunk, and the fraction of the one in hand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try of a run that failed.
-
-    Attributes
-    ----------
-    at : float
-        Seconds since the epoch.
-    error : BaseException
-    """
-
-    at: float
-    error: BaseException
 
 
 class Run(Entry):
@@ -363,7 +350,8 @@ class Run(Entry):
     def in_progress(self) -> tuple[int, float]:
         """Return how many replicates are done, chunks in progress included, and the fraction done of the whole."""
         done, amount = self.amount()
-        return done, min(1.0, amount / self.goal) if self.replicates else 1.0
+        most = 1.0 if self.looks is None or self.looks.stopping is not None else _NOT_ALL
+        return done, min(most, amount / self.goal) if self.replicates else 1.0
 
     def amount(self) -> tuple[int, float]:
         """Return how many replicates are done, chunks in progress included, and the same with parts of replicates."""

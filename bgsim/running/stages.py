@@ -1,8 +1,9 @@
-"""What a run is doing."""
+"""What a run is doing, and its tries that failed."""
 
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 
 class Stage(enum.IntEnum):
@@ -18,3 +19,18 @@ class Stage(enum.IntEnum):
     """It stopped, and its finished prefix is being stored."""
     COMPLETE = 4
     """All that is wanted is done, and being stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a run that failed.
+
+    Attributes
+    ----------
+    at : float
+        Seconds since the epoch.
+    error : BaseException
+    """
+
+    at: float
+    error: BaseException

@@ -168,6 +168,7 @@ class StatusReader:
         now = self._state.now()
         state = state_of(job)
         done, fraction = run.in_progress() if run is not None else (0, 0.0)
+        total = job.replicates if run is None else min(job.replicates, run.goal)
         position = rate = remaining = wait = None
         if run is not None and state is JobState.RUNNING and self._state.lanes:
             rate = run.eta.per_second
@@ -183,8 +184,8 @@ class StatusReader:
             state=state,
             phase=run.phase if run is not None and has_place else state.value,
             fraction=fraction,
-            replicates_completed=min(done, job.replicates),
-            total_replicates=job.replicates,
+            replicates_completed=min(done, total),
+            total_replicates=total,
             from_store=min(run.from_store, job.replicates) if run is not None else 0,
             position=position,
             estimated_wait_s=wait,
