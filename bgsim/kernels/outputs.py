@@ -256,20 +256,33 @@ def _fits(stored: Any, given: NDArray[Any]) -> bool:
 
 
 def unlike_declared(
-    outputs: tuple[Output, ...], parameters: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]
+    outputs: tuple[Output, ...],
+    parameters: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> str:
     """Say how the columns of a result differ from those that its simulation declares; empty if they do not.
 
     The declared dtype may have the machine's byte order: the file of a store keeps no other.
+
+    Parameters
+    ----------
+    outputs : tuple of Output
+    parameters : mapping of str to object
+    columns : mapping of str to ndarray or TallyColumn
+    pairs : sequence of (str, str), optional
+        Of a summary, the outputs whose products it sums: it has a column ``"x*y"`` for each. None for rows.
     """
+    if pairs is not None:
+        outputs = (*outputs, *[Output(f"{x}*{y}", np.dtype(float)) for x, y in pairs])
     names = [o.name for o in outputs]
     if list(columns) != names:
         found = ", ".join([brief(name) for name in columns]) or "none"
         return f"the columns are {found}, and the declared outputs {', '.join(map(repr, names))}"
     lengths = set()
     for output, column in zip(outputs, columns.values(), strict=True):
-        if not isinstance(column, np.ndarray) or column.ndim == 0:
-            return f"column {output.name!r} has no rows"
+        if isinstance(column, np.ndarray) is not (pairs is None) or column.ndim == 0:
+            return f"column {output.name!r} has no {'rows' if pairs is None else 'summary'}"
         shape = output.concrete_shape(parameters) if output.shape else ()
         dtype = column.dtype
         if column.shape[1:] != shape or (dtype != output.dtype and dtype != output.dtype.newbyteorder("=")):
