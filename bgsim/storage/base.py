@@ -4,6 +4,12 @@ A store has ten methods of its own: `count`, `load`, `store`, `delete`, `results
 `change_slots`, `flush` and `close`; and a `journal`. `Store` builds the rest on them, and a store overrides what it can
 do faster.
 `bgsim.testing.stores` has the tests that every store passes.
+
+The columns of a result are arrays, or, if it keeps a summary and no rows, `TallyColumn`s. To a store a `TallyColumn` is
+much like an array: it has ``len``, ``shape``, ``dtype`` and ``nbytes``, and does not change. It is kept and loaded by
+its `segments`, each with `first`, `count` and a `tally`. A tally is bytes by ``tally.to_bytes()``, and a tally again by
+``Tally.from_bytes(dtype, shape, data)``, or by that of `PairTally` for a column of two outputs; it is never cut. So the
+first n replicates are those segments that lie within them: `Columns.first` returns them, as it cuts arrays.
 """
 
 from __future__ import annotations
@@ -26,8 +32,6 @@ from bgsim.storage.times import now_text, time_text
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from bgsim.storage.codec.columns import Columns
     from bgsim.storage.history import History
@@ -77,7 +81,10 @@ class Store(Questions, NotPicklable, abc.ABC):
 
     @abc.abstractmethod
     def count(self, key: ResultKey) -> int:
-        """Return how many replicates of a result are stored, 0 if none. Takes microseconds."""
+        """Return how many replicates of a result are stored, 0 if none. Takes microseconds.
+
+        Of a summary it is how many are covered; fewer of them can be loaded only up to where a tally ends.
+        """
 
     @abc.abstractmethod
     def load(self, key: ResultKey | str, replicates: int | None = None) -> Columns | None:
@@ -85,6 +92,9 @@ class Store(Questions, NotPicklable, abc.ABC):
 
         The arrays are read-only and may be shared; `Columns.versions` says what computed them. A damaged result is
         set aside, and None is returned. Loading a result uses it, for `max_age_s`.
+
+        Of a summary, the tallies that lie within the first `replicates` are returned, which may cover fewer; None if
+        there are none. They are shared, and nobody changes them.
 
         Parameters
         ----------
@@ -98,7 +108,7 @@ class Store(Questions, NotPicklable, abc.ABC):
     def store(
         self,
         key: ResultKey | Record,
-        columns: Mapping[str, NDArray[Any]],
+        columns: Mapping[str, Any],
         *,
         workspace: str | None = None,
         held: int | None = None,
@@ -109,15 +119,18 @@ class Store(Questions, NotPicklable, abc.ABC):
 
         Returns when the work is handed over, which may wait for earlier work; `on_stored` says when it is durable.
 
-        If columns of other names, dtypes or shapes are stored, those that come with a `ResultKey` have just been
-        computed and replace them, however many there are; those that come with a `Record` are refused with a
-        `StoreError`. `bgsim.storage.kinds` compares them.
+        If columns of other names, dtypes or shapes are stored, or rows instead of a summary, those that come with a
+        `ResultKey` have just been computed and replace them, however many there are; those that come with a `Record`
+        are refused with a `StoreError`. `bgsim.storage.kinds` compares them.
+
+        Tallies that cover more than is stored follow the stored ones if one of them ends where those do, else they
+        replace them; tallies that cover no more change nothing.
 
         Parameters
         ----------
         key : ResultKey or Record
             The store keeps its `parts` while it has a result of its fingerprint.
-        columns : Columns or dict of str to ndarray
+        columns : Columns or dict of str to ndarray or TallyColumn
             From replicate 0 on; must not change any more. The versions of a plain dict's rows are unknown.
         workspace : str, optional
             None places it in no slot.

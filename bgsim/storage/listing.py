@@ -25,13 +25,15 @@ def results_table(results: Sequence[StoredResult], *, most: int | None = 20) -> 
     """Return a table of stored results, with the parameters that differ, or all of a single one."""
     names = differing(results) if len(results) > 1 else [name for result in results for name in result.parameters]
     seeds = len({result.record.seed for result in results}) > 1
+    kept = any(result.keep != "columns" for result in results)
     rows = []
     for result in results:
         values = [_cell(result.parameters.get(name)) for name in names[:MOST_PARAMETERS]]
         seed = [result.record.seed] if seeds else []
         what = result.hash[:12], result.simulation.rpartition(".")[2], result.replicates
-        rows.append([*what, *seed, *values, ago(result.created_at)])
-    headings = ["result", "simulation", "replicates", *(["seed"] if seeds else []), *names[:MOST_PARAMETERS], "stored"]
+        rows.append([*what, *([result.keep] if kept else []), *seed, *values, ago(result.created_at)])
+    extra = [*(["keep"] if kept else []), *(["seed"] if seeds else [])]
+    headings = ["result", "simulation", "replicates", *extra, *names[:MOST_PARAMETERS], "stored"]
     more = len(names) - MOST_PARAMETERS
     return Table(headings, rows, remark=f"{more} more parameters" if more > 0 else "", most=most)
 

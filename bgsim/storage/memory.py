@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace as replaced
 from itertools import islice
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +31,6 @@ from bgsim.storage.slots import SlotPair, place
 from bgsim.storage.times import now_text, time_text
 from bgsim.tables import Listing
 from bgsim.threads.locks import Lock
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _NOTHING_REMOVED = CleanupReport((), 0)
 
@@ -97,7 +94,7 @@ def _groups(held: Sequence[_Stored], wanted: Wanted) -> Iterator[Group]:
         yield Group(ordered, columns, same_code, same_seed, np.array(found))
 
 
-def _is_other(old: _Stored, key: ResultKey | Record, columns: Mapping[str, NDArray[Any]], *, is_computed: bool) -> bool:
+def _is_other(old: _Stored, key: ResultKey | Record, columns: Mapping[str, Any], *, is_computed: bool) -> bool:
     """Tell whether a stored result has other columns, which these replace.
 
     Raises
@@ -161,12 +158,12 @@ class MemoryStore(LimitedStore):
             held.use()
             if wanted is None or wanted >= held.replicates:
                 return held.columns.copy()
-            return held.columns.first(wanted)
+            return held.columns.first(wanted) or None
 
     def store(
         self,
         key: ResultKey | Record,
-        columns: Mapping[str, NDArray[Any]],
+        columns: Mapping[str, Any],
         *,
         workspace: str | None = None,
         held: int | None = None,  # noqa: ARG002 - nothing is encoded

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bgsim.environment import Versions, as_json, versions_of
 from bgsim.errors import DamagedResultError, brief
 from bgsim.parameters.parameter_set import ParameterSet
-from bgsim.storage.codec.columns import moments
+from bgsim.storage.codec.columns import is_summary, moments
 from bgsim.storage.times import ago
 from bgsim.tables import Table, Tabular, in_short
 
@@ -95,7 +95,7 @@ def checked_parts(value: Any) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class OutputSummary:
-    """Statistics of one stored output; None of arrays, complex numbers and structures.
+    """Statistics of one stored output; None of arrays, complex numbers, structures and pairs of outputs.
 
     Attributes
     ----------
@@ -143,6 +143,8 @@ class StoredResult(Tabular):
         By output.
     versions : tuple of (int, int, str)
         The NumPy and numba that computed each run of rows; see `bgsim.environment.Versions`.
+    keep : str
+        ``"columns"`` if the rows of all replicates are stored, ``"summary"`` if only a summary of them is.
     """
 
     record: Record
@@ -153,6 +155,7 @@ class StoredResult(Tabular):
     used_at: str
     summary: Mapping[str, OutputSummary] = field(default_factory=dict)
     versions: Versions = ()
+    keep: str = "columns"
 
     @classmethod
     def of(cls, record: Record, columns: Columns, created_at: str, used_at: str) -> StoredResult:
@@ -160,7 +163,8 @@ class StoredResult(Tabular):
         replicates, size = len(next(iter(columns.values()))), sum(column.nbytes for column in columns.values())
         summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in columns.items()}
         versions = versions_of(columns, replicates)
-        return cls(record, record.values(), replicates, size, created_at, used_at, summary, versions)
+        keep = "summary" if is_summary(columns) else "columns"
+        return cls(record, record.values(), replicates, size, created_at, used_at, summary, versions, keep)
 
     @property
     def hash(self) -> str:
@@ -183,13 +187,14 @@ class StoredResult(Tabular):
         return (datetime.now(UTC) - datetime.fromisoformat(self.created_at)).total_seconds()
 
     def __repr__(self) -> str:
-        what = f"{self.simulation}, {self.replicates:,} replicates, seed {self.record.seed}"
+        of = "a summary of " if self.keep == "summary" else ""
+        what = f"{self.simulation}, {of}{self.replicates:,} replicates, seed {self.record.seed}"
         values = ", ".join(f"{name}={brief(value, 30)}" for name, value in self.parameters.items())
         return in_short(f"StoredResult {self.hash[:12]}", f"{what}; {values}")
 
     def _table(self) -> Table:
-        rows = [("seed", self.record.seed), ("replicates", self.replicates), ("stored bytes", self.stored_bytes)]
-        rows += [("created", ago(self.created_at)), ("used", ago(self.used_at))]
+        rows = [("seed", self.record.seed), ("replicates", self.replicates), ("keep", self.keep)]
+        rows += [("stored bytes", self.stored_bytes), ("created", ago(self.created_at)), ("used", ago(self.used_at))]
         rows += [(name, "" if s.mean is None else f"mean {s.mean:.6g}") for name, s in self.summary.items()]
         rows += self.parameters.items()
         return Table((), rows, title=f"{self.simulation}: {self.hash}")
@@ -203,6 +208,7 @@ class StoredResult(Tabular):
             "seed": self.seed,
             "parameters": json.loads(self.record.parameters),
             "replicates": self.replicates,
+            "keep": self.keep,
             "stored_bytes": self.stored_bytes,
             "created_at": self.created_at,
             "used_at": self.used_at,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bgsim.errors import StoreError
-from bgsim.storage.codec.columns import Columns, kinds
+from bgsim.storage.codec.columns import Columns, is_cut_at, kinds
 from bgsim.storage.times import ago
 from bgsim.tables import Table, Tabular
 from bgsim.threads.locks import Lock
@@ -129,7 +129,7 @@ class SlotCache:
         held = self._held.get(result_hash)  # a plain read needs no lock
         if held is None or (identity is not None and held.identity != identity):
             return None
-        if replicates is None or not 0 < replicates <= held.replicates:
+        if replicates is None or not 0 < replicates <= held.replicates or not is_cut_at(held.columns, replicates):
             return None
         now = self._clock()
         if now >= held.valid_until:

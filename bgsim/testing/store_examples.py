@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,9 @@ from bgsim.parameters.parameter_set import ParameterSet, ResultKey
 from bgsim.storage import Columns, DeadLetter, PendingRequest, Record, ScheduledRequest, Store
 from bgsim.storage.history import Delivery, JobRow
 from bgsim.storage.times import time_text
+from bgsim.summaries.column import Segment, TallyColumn
+from bgsim.summaries.pairs import PairTally
+from bgsim.summaries.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,13 +59,46 @@ def versioned_columns(key: ResultKey, *runs: tuple[int, str]) -> Columns:
     return found
 
 
-def equal_columns(a: Mapping[str, NDArray[Any]] | None, b: Mapping[str, NDArray[Any]]) -> bool:
+def example_summary(key: ResultKey, *ends: int, versions: Iterable[str] = ()) -> Columns:
+    """Return a summary of `example_columns`, with a tally of each up to each end, and the pair ``"value*count"``.
+
+    Parameters
+    ----------
+    key : ResultKey
+    *ends : int
+        Numbers of replicates, ascending.
+    versions : iterable of str
+        Of each tally; unknown by default.
+    """
+    rows, spans = example_columns(key, ends[-1]), list(zip((0, *ends), ends, strict=False))
+    found, pairs = Columns(), []
+    for name, values in rows.items():
+        tallies = [Tally(values.dtype, values.shape[1:]) for _ in spans]
+        for tally, (first, end) in zip(tallies, spans, strict=True):
+            tally.add(values[first:end])
+        found[name] = _column(spans, tallies)
+    for first, end in spans:
+        pairs.append(PairTally())
+        pairs[-1].add(rows["value"][first:end], rows["count"][first:end])
+    found["value*count"] = _column(spans, pairs)
+    texts = [*versions] or [""] * len(spans)
+    found.versions = joined((end - first, text) for (first, end), text in zip(spans, texts, strict=True))
+    return found
+
+
+def _column(spans: Iterable[tuple[int, int]], tallies: Iterable[Tally | PairTally]) -> TallyColumn:
+    return TallyColumn([Segment(a, b - a, tally) for (a, b), tally in zip(spans, tallies, strict=True)])
+
+
+def equal_columns(a: Mapping[str, Any] | None, b: Mapping[str, Any]) -> bool:
     """Tell whether columns are equal bit by bit, in the same order."""
-    return (
-        a is not None
-        and list(a) == list(b)
-        and all(a[n].dtype == b[n].dtype and a[n].shape == b[n].shape and a[n].tobytes() == b[n].tobytes() for n in a)
-    )
+    return a is not None and list(a) == list(b) and all(_equal(a[name], b[name]) for name in a)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, TallyColumn) or isinstance(b, TallyColumn):
+        return bool(a == b)
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
 def example_request(number: int, owner: str = "a", **more: Any) -> PendingRequest:

@@ -30,7 +30,6 @@ from bgsim.testing.store_examples import (
     NEW,
     OLD,
     WAIT_S,
-    StoreMaker,
     at_once,
     equal_columns,
     example_columns,
@@ -39,12 +38,13 @@ from bgsim.testing.store_examples import (
     store_now,
     versioned_columns,
 )
+from bgsim.testing.summaries import SummaryContract
 
 __all__ = ["HistoryContract", "JournalContract", "StoreContract"]
 
 
-class StoreContract(StoreMaker):
-    """The tests of results, slots and limits. Override `make_store`."""
+class StoreContract(SummaryContract):
+    """The tests of results, summaries, slots and limits. Override `make_store`."""
 
     # ---- results -------------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class DictStore(Store):
                 return None
             self.kept[result_hash] = self.kept.pop(result_hash)
             kept.used_at = now_text()
-            return kept.columns.first(min(wanted or 2**62, kept.replicates))
+            return kept.columns.first(min(wanted or 2**62, kept.replicates)) or None
 
     def store(self, key, columns, *, workspace=None, held=None, on_stored=None, finishes=()):
         error = None

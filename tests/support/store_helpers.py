@@ -16,6 +16,7 @@ from bgsim.testing.store_examples import example_key as key
 from bgsim.testing.store_examples import example_letter as letter
 from bgsim.testing.store_examples import example_request as request
 from bgsim.testing.store_examples import example_schedule as schedule
+from bgsim.testing.store_examples import example_summary as summary
 from bgsim.testing.store_examples import versioned_columns as versioned
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "same",
     "schedule",
     "store_now",
+    "summary",
     "versioned",
 ]
 

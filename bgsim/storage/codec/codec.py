@@ -85,7 +85,7 @@ def encode_block(values: NDArray[Any], label: str = "") -> tuple[Block, bytes]:
     shape = values.shape
     values = np.asarray(values, dtype=values.dtype.newbyteorder("<"), order="C")
     raw = values.reshape(-1).view(np.uint8) if values.size else _EMPTY
-    name = _dtype_text(values.dtype)
+    name = dtype_text(values.dtype)
     kind, data = _compress(raw, values.dtype)
     # The checksum covers the description too, so that a changed one is noticed.
     checksum = zlib.crc32(raw.data, zlib.crc32(f"{label} {name} {shape} {kind}".encode()))
@@ -226,12 +226,13 @@ _EMPTY = np.empty(0, np.uint8)
 
 
 @functools.lru_cache(maxsize=256)
-def _dtype_text(dtype: np.dtype[Any]) -> str:
+def dtype_text(dtype: np.dtype[Any]) -> str:
+    """Return how a description names a dtype."""
     description = np.lib.format.dtype_to_descr(dtype)
     return description if isinstance(description, str) else repr(description)
 
 
-def _compressor() -> zstandard.ZstdCompressor:
+def compressor() -> zstandard.ZstdCompressor:
     """Return this thread's compressor: making one takes longer than compressing a small block."""
     try:
         return _local.compressor  # type: ignore[no-any-return]
@@ -267,7 +268,7 @@ def decompress(data: bytes, size: int) -> bytes:
 
 def _compress(raw: NDArray[Any], dtype: np.dtype[Any]) -> tuple[str, bytes]:
     """Return filter and compressed bytes: the smaller form of a small block, the one a sample chooses of a large."""
-    compress, itemsize = _compressor().compress, dtype.itemsize
+    compress, itemsize = compressor().compress, dtype.itemsize
     other = filters.helpful(raw, dtype)
     if other == "none":
         return "none", compress(raw.data)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,14 +20,17 @@ from bgsim.parameters.fields import brief
 from bgsim.storage.codec.codec import (
     BLOCK_BYTES,
     MAX_BLOCK_BYTES,
+    Block,
     Layout,
     decode,
     encode_block,
     layout_of,
     rows_per_block,
 )
-from bgsim.storage.codec.columns import Columns, moments
+from bgsim.storage.codec.columns import Columns, is_cut_at, is_summary, moments, tally_moments
 from bgsim.storage.codec.parallel import CORES, MAX_HELPERS, for_each
+from bgsim.storage.codec.tallies import FORMS, decode_tally, encode_tally
+from bgsim.summaries.column import Segment, TallyColumn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +65,9 @@ _TYPES = (int, int, int, int, int, str, str, str, str, int, int, bytes, str, int
 _DATA = -2
 """Where the bytes stand in a row."""
 
+_FILTER = 9
+"""Where the filter stands in a row of `SELECT`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segments:
@@ -75,33 +81,61 @@ class Segments:
 def split(columns: Columns, first: int, result_hash: str) -> Segments:
     """Encode the replicates from `first` on, in blocks of one version each; large ones on all cores.
 
+    Of a summary each tally is a block. If none of them begins at `first`, all are encoded, from 0 on.
+
     Raises
     ------
     StoreError
         If a column cannot be stored.
     """
+    if 0 < first < len(next(iter(columns.values()))) and not is_cut_at(columns, first):
+        first = 0
+    pieces: list[_Piece] = list(_tallies(columns, first) if is_summary(columns) else _blocks(columns, first))
+    found: list[Any] = [None] * len(pieces)
+
+    def encode(index: int) -> None:
+        position, name, start, values, text = pieces[index]
+        label = _label(result_hash, position, name, start)
+        if isinstance(values, np.ndarray):
+            (block, data), statistics = encode_block(values, label), moments(values)
+        else:
+            (block, data), statistics = encode_tally(values, label), tally_moments(values)
+        described = (block.dtype, json.dumps(block.shape), block.filter, block.raw_bytes, block.checksum)
+        found[index] = (result_hash, position, start, block.shape[0], name, *described, *statistics, data, text)
+
+    for_each(encode, range(len(pieces)), helpers=_helpers(sum([piece[3].nbytes for piece in pieces])))
+    return Segments(first, found, sum(len(row[_DATA]) for row in found))
+
+
+_Piece: TypeAlias = tuple[int, str, int, Any, str]
+"""Position and name of a column, the first replicate of a block, its values or tally, and its versions."""
+
+
+def _blocks(columns: Columns, first: int) -> Iterator[_Piece]:
+    """Yield the values of each block from a replicate on."""
     versions = versions_of(columns, len(next(iter(columns.values()))))
-    jobs = []
     for position, (name, column) in enumerate(columns.items()):
         rows = rows_per_block(column.dtype, column.shape[1:])
         for begin, count, text in versions:
             end = begin + count
             for start in range(max(first, begin), end, rows):
-                jobs.append((position, name, start, column[start : min(start + rows, end)], text))
-    found: list[Any] = [None] * len(jobs)
+                yield position, name, start, column[start : min(start + rows, end)], text
 
-    def encode(index: int) -> None:
-        position, name, start, values, text = jobs[index]
-        block, data = encode_block(values, _label(result_hash, position, name, start))
-        described = (block.dtype, json.dumps(block.shape), block.filter, block.raw_bytes, block.checksum)
-        found[index] = (result_hash, position, start, len(values), name, *described, *moments(values), data, text)
 
-    for_each(encode, range(len(jobs)), helpers=_helpers(sum(job[3].nbytes for job in jobs)))
-    return Segments(first, found, sum(len(row[_DATA]) for row in found))
+def _tallies(columns: Columns, first: int) -> Iterator[_Piece]:
+    """Yield each tally from a replicate on."""
+    versions = versions_of(columns, len(next(iter(columns.values()))))
+    for position, (name, column) in enumerate(columns.items()):
+        for segment in column.segments:
+            if segment.first >= first:
+                text = next(text for begin, count, text in versions if segment.first < begin + count)
+                yield position, name, segment.first, segment.tally, text
 
 
 def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> Columns:
     """Decode rows of `SELECT` into the first `replicates` of each column.
+
+    Of a summary, into the tallies that lie within them.
 
     Parameters
     ----------
@@ -114,13 +148,17 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
     Returns
     -------
     Columns
-        Read-only.
+        Read-only; none if no tally lies within them.
 
     Raises
     ------
     DamagedResultError
         If one is damaged or missing.
     """
+    row = next(rows, None)
+    rows = rows if row is None else chain((row,), rows)
+    if row is not None and row[_FILTER] in FORMS:
+        return _join_tallies(rows, result_hash, replicates)
     columns = Columns()
     runs: list[tuple[int, str]] = []
     decodings = _decodings(rows, columns, runs, result_hash, replicates)
@@ -144,35 +182,101 @@ def _decodings(
 
     Checks that the rows follow each other, and adds the versions of the first column's blocks to `runs`.
     """
-    filled: list[int] = []  # replicates of each column so far
-    outputs, current = 0, None  # the column that rows are of
+    order = _Order()
     for row in rows:
         check_types(row[1:], _TYPES)
         _, _, declared, position, first, count, name, dtype, shape, kind, raw_bytes, checksum, data, text, blocks = row
         layout = layout_of(dtype, shape_of(shape))
-        if position == len(filled) and name not in columns:
-            filled.append(0)
-            current = name
-            if count < replicates:
-                _check_room(layout, replicates, blocks)
-                columns[name] = np.empty((replicates, *layout.shape[1:]), layout.dtype.newbyteorder("="))
-        expected = len(filled) - 1, current
-        if (position, name) != expected or first != filled[position] or layout.shape[0] != count:
-            raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
-        filled[position] += count
+        if order.begins(position, name, declared) and count < replicates:
+            _check_room(layout, replicates, blocks)
+            columns[name] = np.empty((replicates, *layout.shape[1:]), layout.dtype.newbyteorder("="))
+        order.add(position, name, first, count, layout.shape[0])
         if not position:
             runs.append((count, text))
-        outputs = declared
-        label = f"{result_hash} {position} {name} {first} {layout.text} {kind}"
+        label = f"{_label(result_hash, position, name, first)} {layout.text} {kind}"
         block = (layout, kind, raw_bytes, checksum, data, zlib.crc32(label.encode()))
         if not first and count >= replicates:
             columns[name] = decode(*block)[:replicates]
         else:
             yield partial(_decode_into, columns[name][first : first + count], *block)
-    if not filled or min(filled) < replicates:
-        raise DamagedResultError(f"only {min(filled, default=0)} of {replicates} replicates are there")
-    if len(filled) != outputs:
-        raise DamagedResultError(f"{len(filled)} of {outputs} columns are there")
+    order.check(replicates)
+
+
+class _Order:
+    """Blocks as they come: column after column, each from replicate 0 on without a gap."""
+
+    def __init__(self) -> None:
+        self._filled: dict[str, int] = {}  # replicates of each column so far; the rows are of the last one
+        self._last = ""
+        self._outputs = 0
+
+    def begins(self, position: int, name: str, outputs: int) -> bool:
+        """Tell whether the next block begins a column; `outputs` is the number of columns that there should be."""
+        self._outputs = outputs
+        if position != len(self._filled) or name in self._filled:
+            return False
+        self._filled[name], self._last = 0, name
+        return True
+
+    def add(self, position: int, name: str, first: int, count: int, rows: int) -> None:
+        """Add a block, whose shape has this number of rows.
+
+        Raises
+        ------
+        DamagedResultError
+            If it does not come next.
+        """
+        expected = len(self._filled) - 1, self._last
+        if (position, name) != expected or first != self._filled[name] or rows != count:
+            raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
+        self._filled[name] += count
+
+    def check(self, replicates: int) -> None:
+        """Refuse the blocks if replicates or columns are missing.
+
+        Raises
+        ------
+        DamagedResultError
+        """
+        least = min(self._filled.values(), default=0)
+        if not self._filled or least < replicates:
+            raise DamagedResultError(f"only {least} of {replicates} replicates are there")
+        if len(self._filled) != self._outputs:
+            raise DamagedResultError(f"{len(self._filled)} of {self._outputs} columns are there")
+
+
+def _join_tallies(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> Columns:
+    """Return the tallies that lie within the first `replicates`, of rows of a summary."""
+    order, segments = _Order(), dict[str, list[Segment]]()
+    runs: list[tuple[int, str]] = []
+    for row in rows:
+        check_types(row[1:], _TYPES)
+        _, _, declared, position, first, count, name, dtype, text, kind, raw_bytes, checksum, data, versions, _ = row
+        shape = shape_of(text)
+        if order.begins(position, name, declared):
+            segments[name] = []
+        order.add(position, name, first, count, shape[0])
+        if first + count <= replicates:
+            block = Block(dtype, shape, kind, raw_bytes, checksum)
+            tally = decode_tally(block, data, _label(result_hash, position, name, first))
+            segments[name].append(Segment(first, count, tally))
+            if not position:
+                runs.append((count, versions))
+    order.check(replicates)
+    columns = Columns()
+    columns.versions = joined(runs)
+    if runs:
+        columns.update({name: _tally_column(found) for name, found in segments.items()})
+    if len({column.ends for column in columns.values()}) > 1:
+        raise DamagedResultError("the tallies of its columns end at different replicates")
+    return columns
+
+
+def _tally_column(segments: list[Segment]) -> TallyColumn:
+    kinds = {(type(each.tally), each.tally.dtype, each.tally.shape) for each in segments}
+    if len(kinds) != 1:
+        raise DamagedResultError("a column's tallies are of different types")
+    return TallyColumn(segments)
 
 
 def check_types(values: Sequence[object], types: tuple[type, ...]) -> None:

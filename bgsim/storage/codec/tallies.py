@@ -12,7 +12,8 @@ from typing import Any
 from bgsim.errors import DamagedResultError, StoreError
 from bgsim.storage.codec.codec import Block, compressor, decompress, dtype_text, parse_dtype
 from bgsim.storage.codec.columns import PAIRS, TALLY
-from bgsim.summaries.tally import PairTally, Tally
+from bgsim.summaries.pairs import PairTally
+from bgsim.summaries.tally import Tally
 
 FORMS = frozenset({TALLY, PAIRS})
 """Filters of such blocks."""

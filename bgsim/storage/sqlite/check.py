@@ -13,7 +13,7 @@ from typing import Any
 from bgsim.errors import DamagedResultError
 from bgsim.parameters.nesting import read_json
 from bgsim.storage.codec import segments
-from bgsim.storage.codec.columns import moments
+from bgsim.storage.codec.columns import block_moments
 from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.reports import CheckReport
 from bgsim.storage.sqlite import journal_tables, tables
@@ -257,7 +257,7 @@ def _check_columns(connection: sqlite3.Connection, result_hash: str, replicates:
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} are out of place")
         if not any(f <= first and first + count <= f + c and text == t for f, c, t in columns.versions):
             raise DamagedResultError(f"replicates {first} to {first + count} of column {name!r} have other versions")
-        computed = moments(columns[name][first : first + count])
+        computed = block_moments(columns[name], first, count)
         if not all(map(_same, stored, computed)):
             raise DamagedResultError(f"the summary of replicates {first} to {first + count} of {name!r} is wrong")
     return len(described)

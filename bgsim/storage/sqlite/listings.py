@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from bgsim.environment import joined
 from bgsim.errors import StoreError
 from bgsim.storage.codec.segments import check_types
+from bgsim.storage.codec.tallies import FORMS
 from bgsim.storage.records import OutputSummary, Record, StoredResult
 from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.values import Values
@@ -48,10 +49,12 @@ def list_results(connection: sqlite3.Connection, rowids: Sequence[int] | None = 
         outputs = (row for each in hashes for row in query(tables.READ_OUTPUTS_OF, (each,)))
     summaries, unreadable = _summaries(outputs)
     runs: dict[str, list[tuple[int, str]]] = {}
-    blocks = f"SELECT hash, count, versions FROM blocks WHERE position = 0 {some} ORDER BY hash, first"
-    for owner, count, versions in connection.execute(blocks, hashes):
+    keeps: dict[str, str] = {}
+    blocks = f"SELECT hash, count, versions, filter FROM blocks WHERE position = 0 {some} ORDER BY hash, first"
+    for owner, count, versions, kind in connection.execute(blocks, hashes):
         if type(count) is int and type(versions) is str:
             runs.setdefault(owner, []).append((count, versions))
+            keeps[owner] = "summary" if kind in FORMS else "columns"
         else:
             unreadable[owner] = "what computed it cannot be read"
     parts = {row["fingerprint"]: tables.read_parts(connection, row["fingerprint"]) for row in rows}
@@ -66,6 +69,7 @@ def list_results(connection: sqlite3.Connection, rowids: Sequence[int] | None = 
             int(row["seed"])
             described = {name: row.pop(name) for name in ("replicates", "stored_bytes", "created_at", "used_at")}
             described |= {"summary": summaries.get(owner, {}), "versions": joined(runs.get(owner, ()))}
+            described["keep"] = keeps.get(owner, "columns")
             record = Record(**row, parts=parts[row["fingerprint"]])
             found.append(StoredResult(record, record.values(), **described))
         except (StoreError, ValueError) as error:

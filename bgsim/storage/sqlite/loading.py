@@ -16,6 +16,7 @@ from bgsim.errors import DamagedResultError
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.codec import Layout, decode, decompress, layout_of
 from bgsim.storage.codec.columns import Columns
+from bgsim.storage.codec.tallies import FORMS
 
 _BYTE = np.dtype(np.uint8)
 
@@ -52,7 +53,7 @@ def read(
     Returns
     -------
     (str, Columns) or None
-        Read-only arrays; None if there is no such result.
+        Read-only arrays, or the tallies that lie within them; None if there is no such result, or no such tally.
 
     Raises
     ------
@@ -88,13 +89,14 @@ def _read_blocks(
             if identity is not None and identity != first[0]:
                 return None
             segments.check_types(first[:2], (str, int))
-            return first[0], segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
+            columns = segments.join(chain((first,), rows), result_hash, min(wanted, first[1]))
+            return (first[0], columns) if columns else None
     finally:
         connection.rollback()
 
 
 def _join_small(rows: list[tuple[Any, ...]], result_hash: str, wanted: int) -> Columns | None:
-    """Decode rows of `_SELECT_SMALL`; None if a column has several blocks."""
+    """Decode rows of `_SELECT_SMALL`; None if a column has several blocks, or is a summary."""
     columns = Columns()
     begun = crc32(result_hash.encode())
     for _, held, _, name, dtype, shape, kind, checksum, data, _ in rows:
@@ -126,15 +128,20 @@ def _described(position: int, name: str, dtype: str, shape_text: str, kind: str)
     -------
     Layout
     int
-        Replicates.
+        Replicates; 0 of a tally, which is not read like this.
     bytes
         Covered by its checksum, between the hash and the raw bytes.
     bool
         Whether only zstd and the shuffle have to be undone.
     """
+    if kind in FORMS:
+        return _NO_ROWS, 0, b"", False
     layout = layout_of(dtype, segments.shape_of(shape_text))
     quick = layout.native and kind in ("none", "shuffle") and len(layout.shape) == 1 and layout.raw_bytes > 0
     return layout, layout.shape[0], f" {position} {name} 0 {layout.text} {kind}".encode(), quick
+
+
+_NO_ROWS = layout_of("|u1", (0,))
 
 
 def _check_absent(connection: sqlite3.Connection, result_hash: str) -> None:

@@ -49,7 +49,6 @@ from bgsim.tables import Listing
 from bgsim.threads.signals import HOLD
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from sqlite_utils import Database
 
 
@@ -221,7 +220,7 @@ class ResultStore(LimitedStore):
     def store(
         self,
         key: ResultKey | Record,
-        columns: Mapping[str, NDArray[Any]],
+        columns: Mapping[str, Any],
         *,
         workspace: str | None = None,
         held: int | None = None,

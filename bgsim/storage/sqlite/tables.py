@@ -13,7 +13,8 @@ from bgsim.parameters.nesting import read_json
 from bgsim.storage import bulk
 from bgsim.storage.codec import segments
 from bgsim.storage.codec.codec import parse_dtype
-from bgsim.storage.codec.columns import Columns, kinds, other_columns
+from bgsim.storage.codec.columns import ROWS, Columns, is_cut_at, kinds, other_columns
+from bgsim.storage.codec.tallies import FORMS
 from bgsim.storage.large_values import shortened
 from bgsim.storage.points import point_of
 from bgsim.storage.records import Record, checked_parts
@@ -111,7 +112,7 @@ def write_results(connection: sqlite3.Connection, results: Sequence[NewResult]) 
     """Add results, or their new replicates; results of which nothing is stored are added together.
 
     The rows are encoded again if they do not follow the stored ones, because another process has extended or evicted
-    the result since.
+    the result since. Tallies that cannot follow the stored ones, since those end within one, replace them.
 
     Returns
     -------
@@ -157,6 +158,9 @@ def _write_result(connection: sqlite3.Connection, result: NewResult) -> int:
         held, freed = 0, row[2]
     if held >= result.replicates:
         return 0
+    if held and not is_cut_at(columns, held):
+        _empty(connection, result)
+        held, freed = 0, row[2]
     if held != new.first:
         new = segments.split(columns, held, record.hash)
     _insert(connection, replace(result, new=new), _EXTEND)
@@ -185,20 +189,20 @@ def _insert(connection: sqlite3.Connection, result: NewResult, where_it_is: str)
 
 
 def _is_alike(connection: sqlite3.Connection, result_hash: str, columns: Columns, held: int) -> bool:
-    """Tell whether the blocks of a result hold these columns' names, dtypes and shapes, and the rows that it claims."""
+    """Tell whether a result's blocks hold columns of these names, dtypes, shapes and forms, and what it claims."""
     rows = connection.execute(
-        "SELECT name, dtype, shape, min(first), sum(count) FROM blocks WHERE hash = ? GROUP BY position "
+        "SELECT name, dtype, shape, filter, min(first), sum(count) FROM blocks WHERE hash = ? GROUP BY position "
         "ORDER BY position",
         (result_hash,),
-    ).fetchall()  # name, dtype and shape are those of the first block
+    ).fetchall()  # name, dtype, shape and filter are those of the first block
     try:
         found = [
-            (name, parse_dtype(dtype).newbyteorder("="), segments.shape_of(shape)[1:])
-            for name, dtype, shape, *_ in rows
+            (name, parse_dtype(dtype).newbyteorder("="), segments.shape_of(shape)[1:], kind if kind in FORMS else ROWS)
+            for name, dtype, shape, kind, *_ in rows
         ]
     except DamagedResultError:
         return False
-    return found == kinds(columns) and all(row[3:] == (0, held) for row in rows)
+    return found == kinds(columns) and all(row[4:] == (0, held) for row in rows)
 
 
 def _empty(connection: sqlite3.Connection, result: NewResult) -> None:
