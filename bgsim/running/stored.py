@@ -30,7 +30,8 @@ def load_stored(store: Store, request: Request, replicates: int) -> tuple[Column
     if columns is None:
         return None, ""
     simulation = request.simulation
-    why = unlike_declared(simulation.outputs, request.parameters, columns)
+    pairs = simulation.pairs if request.keep == "summary" else None
+    why = unlike_declared(simulation.outputs, request.parameters, columns, pairs)
     if why:
         logger.warning(
             "the stored result %s of %s is not used, since %s; it is computed again, and replaced",
@@ -38,5 +39,5 @@ def load_stored(store: Store, request: Request, replicates: int) -> tuple[Column
         )  # fmt: skip
         return None, why
     if len(columns[simulation.outputs[0].name]) > replicates:  # a store that breaks its contract
-        return Columns.first(columns, replicates), ""
+        return Columns.first(columns, replicates) or None, ""
     return columns, ""
