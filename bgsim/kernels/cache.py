@@ -30,6 +30,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 import bgsim
+from bgsim.identity.look import look
 
 logger = logging.getLogger("bgsim.kernels.compiled")
 
@@ -113,6 +114,13 @@ class KernelCache(NullCache):  # type: ignore[misc]
     def _path(self, key: bytes) -> Path | None:
         folder = cache_folder() if self._identity is not None else None
         return None if folder is None else folder / f"{hashlib.sha256(key).hexdigest()[:40]}.kernel"
+
+
+def keep(dispatcher: Any) -> None:
+    """Keep the machine code of one of bgsim's own functions on disk, too."""
+    function = dispatcher.py_func
+    found = look(function.__qualname__, function.__module__, (function,), compiled=True, own=("bgsim",))
+    dispatcher._cache = KernelCache(found.fingerprint)  # noqa: SLF001 - numba has no setting for it
 
 
 def _checksum(key: bytes, data: bytes) -> bytes:

@@ -20,10 +20,9 @@ from numba.extending import intrinsic
 
 from bgsim import control as block
 from bgsim.errors import BgsimError, CompileError, OutputError
-from bgsim.identity.look import look
 from bgsim.kernels.address import address_of, call_kernel
 from bgsim.kernels.atomics import load_slot, store_slot
-from bgsim.kernels.cache import KernelCache
+from bgsim.kernels.cache import KernelCache, keep
 from bgsim.kernels.compile_errors import compile_error
 from bgsim.kernels.outputs import Output, check_count
 from bgsim.kernels.parts import Part, WholeCompiler
@@ -173,9 +172,7 @@ _SHARED_STREAMS = ("numba_get_np_random_state", "numba_get_py_random_state")
 def _keep_ours() -> None:
     """Keep the machine code of bgsim's own functions on disk, too."""
     for dispatcher in (run_chunk, place):
-        function = dispatcher.py_func
-        found = look(function.__qualname__, __name__, (function,), compiled=True, own=("bgsim",))
-        dispatcher._cache = KernelCache(found.fingerprint)  # noqa: SLF001 - numba has no setting for it
+        keep(dispatcher)
 
 
 class CompiledKernel:
