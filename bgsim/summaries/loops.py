@@ -1,7 +1,10 @@
 """The compiled loops that add values to a tally.
 
-This module imports numba, so it is imported when the first value is added. Where numba compiles nothing
-(``NUMBA_DISABLE_JIT=1``) the same functions run as plain Python.
+This module imports numba, so it is imported when the first value is added. Its machine code is kept on disk. Where
+numba compiles nothing (``NUMBA_DISABLE_JIT=1``) the same functions run as plain Python.
+
+Each loop takes one element after the other, so that its blocks stay in the cache and its least and greatest value in
+registers. A carry into the highest word of a sum is rare, so a branch that is predicted takes less than an addition.
 """
 
 from __future__ import annotations
@@ -13,17 +16,24 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.extending import intrinsic
 
-from bgsim.summaries.layout import COUNTS, LARGE, SMALL_BITS
+from bgsim.kernels.cache import keep
+from bgsim.kernels.parts import Part, WholeCompiler
+from bgsim.summaries.layout import COUNTS, LARGE, SMALL_BITS, WORDS
 
 _U = np.uint64
-_ZERO, _ONE = _U(0), _U(1)
-_MANTISSA = _U(2**52 - 1)
-_MAGNITUDE = _U(2**63 - 1)
-_SIGN = _U(2**63)
-_HALF_SMALL = _U(2**SMALL_BITS // 2)
-_SMALL = _U(2**SMALL_BITS)
-_ONE_OF_INTEGERS = _U(1075)
+_0, _1, _2, _3, _4 = map(_U, range(5))
+_7, _45, _52, _63 = _U(7), _U(45), _U(52), _U(63)
+_COUNTS, _WORDS, _LARGE = _U(COUNTS), _U(WORDS), _U(LARGE)
+_MANTISSA, _HIDDEN = _U(2**52 - 1), _U(2**52)
+_EXPONENT, _SLOT = _U(2047), _U(127)
+_MAGNITUDE, _SIGN = _U(2**63 - 1), _U(2**63)
+_HALF_SMALL, _SMALL = _U(2**SMALL_BITS // 2), _U(2**SMALL_BITS)
+_INFINITY = _U(2047 << 52)
+_ONES = _U(1075)
 """The biased exponent of a double whose mantissa counts ones."""
+
+_loop = njit(nogil=True, no_cfunc_wrapper=True, pipeline_class=WholeCompiler)
+_part = (lambda function: function) if config.DISABLE_JIT else Part
 
 
 @intrinsic
@@ -49,146 +59,174 @@ def _plain_product(a: Any, b: Any) -> Any:
 _product = _plain_product if config.DISABLE_JIT else _compiled_product
 
 
-@njit(nogil=True)
-def _add_square(words: Any, row: Any, first: Any, value: Any) -> None:
-    """Add a value to two words of a row, and its square to the three behind them."""
-    low = words[row, first] + value
-    words[row, first] = low
-    if low < value:
-        words[row, first + 1] += _ONE
-    _add_product(words, row, first + 2, value, value)
-
-
-@njit(nogil=True)
-def _add_product(words: Any, row: Any, first: Any, a: Any, b: Any) -> None:
-    """Add a product to three words of a row."""
+@_part
+def _add_product(words: Any, at: Any, a: Any, b: Any) -> None:
+    """Add a product to three words; the high word of a product of 64-bit numbers leaves room for a carry."""
     p_low, p_high = _product(a, b)
-    low = words[row, first] + p_low
-    words[row, first] = low
-    carry = _ONE if low < p_low else _ZERO
-    middle = words[row, first + 1] + p_high
-    top = _ONE if middle < p_high else _ZERO
-    summed = middle + carry
-    if summed < carry:
-        top = _ONE
-    words[row, first + 1] = summed
-    if top != _ZERO:
-        words[row, first + 2] += _ONE
+    low = words[at] + p_low
+    words[at] = low
+    if low < p_low:
+        p_high += _1
+    middle = words[at + _1] + p_high
+    words[at + _1] = middle
+    if middle < p_high:
+        words[at + _2] += _1
 
 
-@njit(nogil=True)
-def add_floats(bits: Any, start: Any, index: Any, owners: Any, blocks: Any, ends: Any, used: Any) -> Any:
-    """Add bit patterns of doubles, one element after the other; return at which it stopped, for want of a block.
+@_part
+def _add_square(words: Any, at: Any, value: Any) -> None:
+    """Add a value to two words, and its square to the three behind them."""
+    low = words[at] + value
+    words[at] = low
+    if low < value:
+        words[at + _1] += _1
+    _add_product(words, at + _2, value, value)
+
+
+@_part
+def _new_block(element: Any, key: Any, index: Any, owners: Any, words: Any, used: Any) -> Any:
+    """Return where a new block begins, 0 if there is no room for one."""
+    row = _U(used[0])
+    at = row * _WORDS
+    if at == _U(len(words)):
+        return _0
+    used[0] += 1
+    index[element, key] = at
+    owners[row] = _U(element) * _U(index.shape[1]) + key
+    return at
+
+
+@_part
+def _order_of(pattern: Any) -> Any:
+    """Return an integer that orders doubles."""
+    order = np.int64(pattern)
+    return order if order >= 0 else np.int64(pattern ^ _MAGNITUDE)
+
+
+@_loop
+def add_floats(bits: Any, start: Any, index: Any, owners: Any, words: Any, ends: Any, used: Any) -> Any:
+    """Add bit patterns of doubles, one element after the other.
 
     Parameters
     ----------
     bits : ndarray of uint64, shape (rows, elements)
     start : int
-        Where to begin: the element times the rows, plus the row.
-    index, owners, blocks, ends, used : ndarray
+        Where to begin: an element times the rows, plus a row.
+    index, owners, words, ends, used : ndarray
         The tally's; see `bgsim.summaries.tally`.
+
+    Returns
+    -------
+    int
+        Where it stopped, for want of a block; the size of `bits`, if it did not.
     """
-    rows, keys = bits.shape[0], index.shape[1]
-    for position in range(start, bits.size):
-        element = position // rows
-        pattern = bits[position - element * rows, element]
-        key = pattern >> _U(52)
-        exponent = key & _U(2047)
-        mantissa = pattern & _MANTISSA
-        if exponent == _U(2047) and mantissa != _ZERO:
-            ends[element, 0] += 1
+    rows = len(bits)
+    row = start % rows
+    for element in range(start // rows, bits.shape[1]):
+        row = _add_floats(bits[:, element], row, element, index, owners, words, ends, used)
+        if row < rows:
+            return element * rows + row
+        row = 0
+    return bits.size
+
+
+@_part
+def _add_floats(bits: Any, first: Any, element: Any, index: Any, owners: Any, words: Any, ends: Any, used: Any) -> Any:
+    """Add to one element; return the row at which it stopped."""
+    blocks = index[element]
+    nan, least, greatest, stopped = ends[element, 0], ends[element, 1], ends[element, 2], len(bits)
+    for row in range(first, len(bits)):
+        pattern = bits[row]
+        if pattern & _MAGNITUDE > _INFINITY:
+            nan += 1
             continue
-        row = index[element, np.int64(key)]
-        if row == 0:
-            row = used[0]
-            if row == len(blocks):
-                return position
-            used[0] = row + 1
-            index[element, np.int64(key)] = row
-            owners[row] = element * keys + np.int64(key)
-        slot = np.int64(mantissa >> _U(45))
-        if exponent != _ZERO:
-            mantissa |= _U(2**52)
-        blocks[row, COUNTS + slot] += _ONE
-        _add_square(blocks, row, 0, mantissa)
-        order = np.int64(pattern)
-        if order < 0:
-            order = np.int64(pattern ^ _MAGNITUDE)
-        ends[element, 1] = min(ends[element, 1], order)
-        ends[element, 2] = max(ends[element, 2], order)
-    return bits.size
+        key, mantissa = pattern >> _52, pattern & _MANTISSA
+        at = _U(blocks[key])
+        if at == _0:
+            at = _new_block(element, key, index, owners, words, used)
+            if at == _0:
+                stopped = row
+                break
+        words[at + _COUNTS + (mantissa >> _45)] += _1
+        if key & _EXPONENT != _0:
+            mantissa |= _HIDDEN
+        _add_square(words, at, mantissa)
+        order = _order_of(pattern)
+        least, greatest = min(least, order), max(greatest, order)
+    ends[element, 0], ends[element, 1], ends[element, 2] = nan, least, greatest
+    return stopped
 
 
-@njit(nogil=True)
-def add_integers(
-    bits: Any, start: Any, index: Any, owners: Any, blocks: Any, ends: Any, used: Any, signed: bool
-) -> Any:
+@_loop
+def add_integers(bits: Any, start: Any, index: Any, owners: Any, words: Any, ends: Any, used: Any, signed: Any) -> Any:
     """Add integers of 64 bits; see `add_floats`."""
-    rows, keys = bits.shape[0], index.shape[1]
-    for position in range(start, bits.size):
-        element = position // rows
-        pattern = bits[position - element * rows, element]
-        magnitude, length = pattern, 0
-        shifted = pattern + _HALF_SMALL
-        small = shifted < _SMALL and (signed or pattern < _HALF_SMALL)
-        if small:
-            key, slot = np.int64(shifted >> _U(7)), np.int64(shifted & _U(127))
-        else:
-            negative = signed and pattern >= _SIGN
-            if negative:
-                magnitude = ~pattern + _ONE
-            length = _length(magnitude)
-            key = LARGE + (64 if negative else 0) + length - 1
-            slot = np.int64((magnitude >> _U(length - 8)) & _U(127))
-        row = index[element, key]
-        if row == 0:
-            row = used[0]
-            if row == len(blocks):
-                return position
-            used[0] = row + 1
-            index[element, key] = row
-            owners[row] = element * keys + key
-        blocks[row, COUNTS + slot] += _ONE
-        if not small:
-            _add_square(blocks, row, 0, magnitude)
-        order = np.int64(pattern if signed else pattern ^ _SIGN)
-        ends[element, 1] = min(ends[element, 1], order)
-        ends[element, 2] = max(ends[element, 2], order)
+    rows = len(bits)
+    row = start % rows
+    for element in range(start // rows, bits.shape[1]):
+        row = _add_integers(bits[:, element], row, element, index, owners, words, ends, used, signed)
+        if row < rows:
+            return element * rows + row
+        row = 0
     return bits.size
 
 
-@njit(nogil=True)
-def _length(value: Any) -> int:
-    """Return the bits of a positive integer."""
-    length, step = 1, 32
-    while step:
-        if value >> _U(step) != _ZERO:
-            value >>= _U(step)
-            length += step
-        step >>= 1
-    return length
+@_part
+def _add_integers(
+    bits: Any, first: Any, element: Any, index: Any, owners: Any, words: Any, ends: Any, used: Any, signed: Any
+) -> Any:
+    """Add to one element; return the row at which it stopped."""
+    blocks, small = index[element], _SMALL if signed else _HALF_SMALL
+    least, greatest, stopped = ends[element, 1], ends[element, 2], len(bits)
+    offset = _HALF_SMALL if signed else _0
+    for row in range(first, len(bits)):
+        pattern = bits[row]
+        shifted, magnitude = pattern + offset, _0
+        if shifted < small:
+            shifted += _HALF_SMALL - offset
+            key, slot = shifted >> _7, shifted & _SLOT
+        else:
+            key, slot, magnitude = _large(pattern, signed)
+        at = _U(blocks[key])
+        if at == _0:
+            at = _new_block(element, key, index, owners, words, used)
+            if at == _0:
+                stopped = row
+                break
+        words[at + _COUNTS + slot] += _1
+        if magnitude != _0:
+            _add_square(words, at, magnitude)
+        order = np.int64(pattern if signed else pattern ^ _SIGN)
+        least, greatest = min(least, order), max(greatest, order)
+    ends[element, 1], ends[element, 2] = least, greatest
+    return stopped
 
 
-@njit(nogil=True)
-def _parts(pattern: Any, kind: int) -> Any:
+@_part
+def _large(pattern: Any, signed: Any) -> Any:
+    """Return key, slot and magnitude of an integer that has no count of its own."""
+    sign, magnitude = _0, pattern
+    if signed and pattern >= _SIGN:
+        sign, magnitude = _1, ~pattern + _1
+    # As a double it has the exponent of its highest bit; without the bit below that, no rounding raises it.
+    highest = (np.float64(magnitude & ~(magnitude >> _1)).view(np.uint64) >> _52) - _U(1023)
+    return _LARGE + (sign << _U(6)) + highest, (magnitude >> (highest - _7)) & _SLOT, magnitude
+
+
+@_part
+def _parts(pattern: Any, kind: Any) -> Any:
     """Return sign, biased exponent and magnitude of a number that is not NaN."""
     if kind == 0:
-        sign, exponent, magnitude = pattern >> _U(63), (pattern >> _U(52)) & _U(2047), pattern & _MANTISSA
-        if exponent == _ZERO:
-            return sign, _ONE, magnitude
-        return sign, exponent, magnitude | _U(2**52)
+        exponent, magnitude = (pattern >> _52) & _EXPONENT, pattern & _MANTISSA
+        if exponent == _0:
+            return pattern >> _63, _1, magnitude
+        return pattern >> _63, exponent, magnitude | _HIDDEN
     if kind == 1 and pattern >= _SIGN:
-        return _ONE, _ONE_OF_INTEGERS, ~pattern + _ONE
-    return _ZERO, _ONE_OF_INTEGERS, pattern
+        return _1, _ONES, ~pattern + _1
+    return _0, _ONES, pattern
 
 
-@njit(nogil=True)
-def _is_nan(pattern: Any, kind: int) -> bool:
-    return kind == 0 and (pattern & _MAGNITUDE) > _U(0x7FF0000000000000)
-
-
-@njit(nogil=True)
-def add_pairs(x: Any, y: Any, x_kind: int, y_kind: int, sides: Any, products: Any, tail: Any) -> None:
+@_loop
+def add_pairs(x: Any, y: Any, x_kind: Any, y_kind: Any, sides: Any, products: Any, tail: Any) -> None:
     """Add pairs of 64-bit patterns; a kind is 0 for doubles, 1 for signed and 2 for unsigned integers.
 
     Parameters
@@ -196,23 +234,33 @@ def add_pairs(x: Any, y: Any, x_kind: int, y_kind: int, sides: Any, products: An
     x, y : ndarray of uint64
     x_kind, y_kind : int
     sides, products, tail : ndarray
-        The tally's; see `bgsim.summaries.pairs`.
+        The tally's, the first two flat; see `bgsim.summaries.pairs`.
     """
     for i in range(len(x)):
-        if _is_nan(x[i], x_kind) or _is_nan(y[i], y_kind):
+        x_nan = x_kind == 0 and x[i] & _MAGNITUDE > _INFINITY
+        y_nan = y_kind == 0 and y[i] & _MAGNITUDE > _INFINITY
+        if x_nan or y_nan:
             continue
         tail[0] += 1
         x_sign, x_exponent, x_value = _parts(x[i], x_kind)
         y_sign, y_exponent, y_value = _parts(y[i], y_kind)
-        x_finite, y_finite = x_exponent != _U(2047), y_exponent != _U(2047)
-        if x_finite:
-            _add_square(sides, np.int64((x_sign << _U(11)) | x_exponent), 0, x_value)
-        else:
-            tail[1 + np.int64(x_sign)] += 1
-        if y_finite:
-            _add_square(sides, np.int64(_U(4096) | (y_sign << _U(11)) | y_exponent), 0, y_value)
-        else:
-            tail[3 + np.int64(y_sign)] += 1
-        if x_finite and y_finite:
-            key = ((x_sign ^ y_sign) << _U(12)) | (x_exponent + y_exponent)
-            _add_product(products, np.int64(key), 0, x_value, y_value)
+        if max(x_exponent, y_exponent) == _EXPONENT:
+            _add_infinite(x_sign, x_exponent, y_sign, y_exponent, tail)
+            continue
+        _add_square(sides, _U(5) * (x_sign << _U(11) | x_exponent), x_value)
+        _add_square(sides, _U(5) * (_U(4096) | y_sign << _U(11) | y_exponent), y_value)
+        _add_product(products, _3 * ((x_sign ^ y_sign) << _U(12) | x_exponent + y_exponent), x_value, y_value)
+
+
+@_part
+def _add_infinite(x_sign: Any, x_exponent: Any, y_sign: Any, y_exponent: Any, tail: Any) -> None:
+    """Count the infinities of a pair; the number beside one is in no sum."""
+    if x_exponent == _EXPONENT:
+        tail[_1 + x_sign] += 1
+    if y_exponent == _EXPONENT:
+        tail[_3 + y_sign] += 1
+
+
+if not config.DISABLE_JIT:
+    for _dispatcher in (add_floats, add_integers, add_pairs):
+        keep(_dispatcher)

@@ -63,7 +63,7 @@ class PairTally:
             raise ValueError(f"a pair is of two columns of one length; got {x.shape} and {y.shape}")
         kinds = (_KINDS[column.dtype.kind] for column in (x, y))
         with np.errstate(over="ignore"):  # where the loop runs as plain Python
-            loops.add_pairs(patterns(x, x.dtype), patterns(y, y.dtype), *kinds, self._sides, self._products, self._tail)
+            loops.add_pairs(patterns(x, x.dtype), patterns(y, y.dtype), *kinds, *self._flat())
         self.count += len(x)
 
     def merge(self, other: PairTally) -> None:
@@ -79,6 +79,9 @@ class PairTally:
         found = PairTally()
         found.merge(self)
         return found
+
+    def _flat(self) -> tuple[NDArray[Any], ...]:
+        return self._sides.reshape(-1), self._products.reshape(-1), self._tail
 
     @property
     def nbytes(self) -> int:

@@ -28,6 +28,10 @@ MOST_ELEMENTS = 16_384
 """Of one replicate's value."""
 
 _FIRST_BLOCKS = 64
+
+_PIECE = 2**16
+"""Values that are added at a time; they stay in the cache."""
+
 _NOTHING = (0, 2**63 - 1, -(2**63))
 """NaNs, and the least and the greatest order, of no value."""
 
@@ -73,8 +77,8 @@ class Tally:
         self._keys = key_count(self._kind)
         self._used = np.ones(1, np.int64)  # row 0 of the blocks stands for none
         self._owners = np.zeros(_FIRST_BLOCKS, np.int64)
-        self._blocks = np.zeros((_FIRST_BLOCKS, WORDS), np.uint64)
-        self._index = np.zeros((self._elements, self._keys), np.int32)
+        self._words = np.zeros(_FIRST_BLOCKS * WORDS, np.uint64)
+        self._index = np.zeros((self._elements, self._keys), np.uint32)
         self._ends = np.tile(np.array(_NOTHING, np.int64), (self._elements, 1))
 
     def add(self, values: NDArray[Any]) -> None:
@@ -87,29 +91,28 @@ class Tally:
         """
         from bgsim.summaries import loops  # noqa: PLC0415 - numba
 
-        bits = patterns(values, self.dtype).reshape(len(values), self._elements)
-        if self._kind == "f":
-            self._add(loops.add_floats, bits)
-        else:
-            self._add(loops.add_integers, bits, self._kind == "i")
+        loop, more = (loops.add_floats, ()) if self._kind == "f" else (loops.add_integers, (self._kind == "i",))
+        flat = values.reshape(len(values), self._elements)
+        piece = max(1, _PIECE // max(1, self._elements))
+        with np.errstate(over="ignore"):  # where the loop runs as plain Python
+            for begin in range(0, len(values), piece):
+                self._add(loop, patterns(flat[begin : begin + piece], self.dtype), more)
         self.count += len(values)
 
-    def _add(self, loop: Callable[..., int], bits: NDArray[np.uint64], *more: bool) -> None:
+    def _add(self, loop: Callable[..., int], bits: NDArray[np.uint64], more: tuple[bool, ...]) -> None:
         position = 0
-        with np.errstate(over="ignore"):  # where the loop runs as plain Python
-            while position < bits.size:
-                position = loop(bits, position, self._index, self._owners, self._blocks, self._ends, self._used, *more)
-                if position < bits.size:
-                    self._reserve(len(self._blocks))
+        while position < bits.size:
+            position = loop(bits, position, self._index, self._owners, self._words, self._ends, self._used, *more)
+            if position < bits.size:
+                self._reserve(len(self._owners))
 
     def _reserve(self, further: int) -> None:
         """Make room for so many blocks more."""
-        wanted = int(self._used[0]) + further
-        if wanted > len(self._blocks):
-            size = max(wanted, 2 * len(self._blocks))
-            blocks, owners = np.zeros((size, WORDS), np.uint64), np.zeros(size, np.int64)
-            blocks[: len(self._blocks)], owners[: len(self._owners)] = self._blocks, self._owners
-            self._blocks, self._owners = blocks, owners
+        wanted, size = int(self._used[0]) + further, len(self._owners)
+        if wanted > size:
+            added = max(wanted, 2 * size) - size
+            self._owners = np.concatenate([self._owners, np.zeros(added, np.int64)])
+            self._words = np.concatenate([self._words, np.zeros(added * WORDS, np.uint64)])
 
     def merge(self, other: Tally) -> None:
         """Add the replicates of another tally of the same dtype and shape, which stays as it is."""
@@ -127,10 +130,10 @@ class Tally:
         missing = owners[flat[owners] == 0]
         self._reserve(len(missing))
         begin = int(self._used[0])
-        flat[missing] = np.arange(begin, begin + len(missing))
+        flat[missing] = np.arange(begin, begin + len(missing)) * WORDS
         self._owners[begin : begin + len(missing)] = missing
         self._used[0] += len(missing)
-        rows = flat[owners]
+        rows = flat[owners] // WORDS
         joined = self._blocks[rows]
         add_words(joined[:, 0:2], blocks[:, 0:2])
         add_words(joined[:, 2:5], blocks[:, 2:5])
@@ -146,7 +149,7 @@ class Tally:
     @property
     def nbytes(self) -> int:
         """Memory, in bytes."""
-        return self._blocks.nbytes + self._owners.nbytes + self._index.nbytes + self._ends.nbytes
+        return self._words.nbytes + self._owners.nbytes + self._index.nbytes + self._ends.nbytes
 
     @property
     def valid(self) -> Any:
@@ -254,6 +257,11 @@ class Tally:
     def __repr__(self) -> str:
         return f"<Tally: {self.count:,} replicates of {self.dtype} {self.shape}>"
 
+    @property
+    def _blocks(self) -> NDArray[np.uint64]:
+        """The blocks, a row each."""
+        return self._words.reshape(-1, WORDS)
+
     def _ordered(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of the blocks by element and key, and their owners."""
         owners = self._owners[1 : int(self._used[0])]
@@ -262,7 +270,7 @@ class Tally:
 
     def _blocks_of(self, element: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         keys = np.nonzero(self._index[element])[0]
-        return keys, self._blocks[self._index[element, keys]]
+        return keys, self._blocks[self._index[element, keys] // WORDS]
 
     def _of_sums(self, statistic: Callable[[Sums], float]) -> Any:
         return self._shaped(np.array([statistic(self.sums(element)) for element in range(self._elements)]))
