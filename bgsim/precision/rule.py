@@ -227,9 +227,8 @@ class Precision:
         return float(getattr(self, self.kind))
 
     def _sequence(self, name: str, moments: Moments, alpha: float) -> tuple[float, float]:
-        planned = 4.0 * self.minimum
         if moments.is_boolean:
-            return sequences.proportion(moments.successes, moments.valid, alpha, planned)
+            return sequences.proportion(moments.successes, moments.valid, alpha, 4.0 * self.minimum)
         assert self.bounds is not None  # see `check`
         low, high = self.bounds
         if moments.valid and not (low <= moments.minimum and moments.maximum <= high):
@@ -240,7 +239,7 @@ class Precision:
                 field=name,
                 value=value,
             )
-        return sequences.bounded_mean(moments, self.bounds, alpha, planned)
+        return sequences.bounded_mean(moments, self.bounds, alpha)
 
     def _needed(self, n: int, output: OutputLook) -> float:
         if output.reached:

@@ -12,23 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from moments import moments_of
 
 import bgsim
 from bgsim.errors import InvalidInputError, OutputError
 from bgsim.kernels.outputs import read_outputs
-from bgsim.precision import Moments
 from bgsim.precision.rule import RULES
-
-
-def moments_of(values: Any) -> Moments:
-    """Return the moments of values, as a tally has them."""
-    values = np.asarray(values)
-    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-    numbers = known.astype(float)
-    variance = float(numbers.var(ddof=1)) if len(known) > 1 else math.nan
-    mean, low, high = (float(f(numbers)) if len(known) else math.nan for f in (np.mean, np.min, np.max))
-    return Moments(len(values), len(known), mean, variance, low, high, values.dtype.kind == "b")
-
 
 OUTPUTS = read_outputs(
     "model", {"payoff": "f8", "hit": "?", "count": "i4", "path": ("f8", 3), "wave": "c16", "name": "U8"}
