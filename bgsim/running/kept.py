@@ -81,6 +81,7 @@ class KeptRows:
 
     def __init__(self, request: Request) -> None:
         self._request = request
+        self._looks = request.looks()  # or a chunk would go far beyond one that is enough
         self._columns: tuple[NDArray[Any], ...] = ()
 
     def room(self, length: int, stored: Columns | None, versions: Versions) -> Room:
@@ -93,8 +94,8 @@ class KeptRows:
     def adopt(self, room: Room) -> None:
         self._columns = room.columns
 
-    def next_cut(self, first: int) -> int:  # noqa: ARG002 - a chunk may end anywhere
-        return 2**63
+    def next_cut(self, first: int) -> int:
+        return next((look for look in self._looks if look > first), 2**63)
 
     def part(self, first: int, end: int) -> tuple[Any, ...]:
         if end - first == len(self._columns[0]):

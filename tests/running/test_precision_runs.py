@@ -1,0 +1,205 @@
+"""Jobs that a precision ends: where they end depends on simulation, parameters, seed and precision alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels import Walk, walk
+from summarised import Mixed, coin, left_behind, mixed, named, plain
+
+import bgsim
+from bgsim.errors import InvalidInputError, NotStoredError, OutputError
+from bgsim.job import JobState
+from bgsim.precision import Precision
+from bgsim.testing import SteppedEngine, run_all
+
+SEED = 11
+WANTED = Precision("value", standard_error=0.0024, minimum=500)
+"""Reached by `coin`, whose standard deviation is 0.29, at 16,000."""
+
+
+@pytest.fixture(scope="module")
+def expected() -> Any:
+    found = bgsim.run(coin, replicates=WANTED, seed=SEED, workers=1)
+    assert found.replicates == 16_000
+    assert found.stopping.reached
+    assert [look.replicates for look in found.stopping.looks] == [500, 1000, 2000, 4000, 8000, 16_000]
+    return found
+
+
+@pytest.mark.parametrize("keep", ["columns", "summary"])
+@pytest.mark.parametrize("workers", [1, 2, 7])
+@pytest.mark.parametrize("chunk_target_ms", [0.05, 5, 200])
+def test_any_workers_and_chunks_end_at_the_same_number(
+    keep: str, workers: int, chunk_target_ms: float, expected: Any
+) -> None:
+    with bgsim.Engine(workers=workers, chunk_target_ms=chunk_target_ms) as engine:
+        job = engine.submit(coin, replicates=WANTED, seed=SEED, keep=keep)
+        found = job.result()
+        assert found.stopping == expected.stopping
+        assert found.replicates == job.replicates == job.status().total_replicates == 16_000
+        assert job.status().replicates_completed == 16_000
+        if keep == "columns":
+            assert np.array_equal(found["value"], expected["value"])
+        assert found.summary()["value"].mean == pytest.approx(expected.summary()["value"].mean, rel=1e-12)
+
+
+def test_plain_python_too() -> None:
+    wanted = Precision("hit", half_width=0.05, minimum=200)
+    ends = {bgsim.run(plain, replicates=wanted, seed=SEED, workers=n).replicates for n in (1, 3)}
+    assert len(ends) == 1
+
+
+def test_the_maximum_ends_a_job_that_does_not_reach_its_precision() -> None:
+    wanted = Precision("value", standard_error=1e-9, minimum=100, maximum=1500)
+    found = bgsim.run(coin, replicates=wanted, seed=SEED)
+    assert (found.replicates, found.stopping.reached) == (1500, False)
+    assert [look.replicates for look in found.stopping.looks] == [100, 200, 400, 800, 1500]
+
+
+@pytest.mark.parametrize("keep", ["columns", "summary"])
+def test_what_is_stored_answers_at_once(keep: str, tmp_path: Path, expected: Any) -> None:
+    """Also another precision, which the stored replicates satisfy; and one that they do not goes on from them."""
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        first = engine.submit(coin, replicates=WANTED, seed=SEED, keep=keep)
+        first.result()
+        engine.store.flush()
+        assert engine.store.count(first.request.key) >= 16_000
+        again = engine.submit(coin, replicates=WANTED, seed=SEED, keep=keep, cache="only")
+        assert again.done()
+        assert again.result().stopping == expected.stopping
+        assert again.status().from_store == again.result().replicates == 16_000
+        coarser = engine.submit(
+            coin, replicates=Precision("value", standard_error=0.01, minimum=500), seed=SEED, keep=keep, cache="only"
+        )
+        assert coarser.result().replicates == 1000
+        finer = Precision("value", standard_error=0.0009, minimum=500)
+        with pytest.raises(NotStoredError):
+            engine.submit(coin, replicates=finer, seed=SEED, keep=keep, cache="only")
+        job = engine.submit(coin, replicates=finer, seed=SEED, keep=keep)
+        assert job.result().replicates == 128_000
+        assert job.status().from_store >= 16_000
+
+
+def test_what_is_done_beyond_the_end_is_stored_and_not_in_the_result(tmp_path: Path) -> None:
+    with SteppedEngine(tmp_path / "s.db", chunk_target_ms=2) as engine:
+        job = engine.submit(coin, replicates=WANTED, seed=SEED, workspace="w")
+        run_all(engine)
+        assert job.result().replicates == 16_000
+        assert len(job.result()["value"]) == 16_000
+        engine.store.flush()
+        assert engine.store.count(job.request.key) >= 16_000
+        assert engine.store.slots("w").primary.replicates == 16_000
+
+
+def test_a_job_that_was_cancelled_goes_on_to_the_same_end(tmp_path: Path, expected: Any) -> None:
+    with SteppedEngine(tmp_path / "s.db", chunk_target_ms=0.2) as engine:
+        job = engine.submit(coin, replicates=WANTED, seed=SEED)
+        while job.partial().replicates < 3000:
+            assert engine.step()
+        job.cancel()
+        run_all(engine)
+        assert job.state is JobState.CANCELLED
+        assert job.partial().replicates >= 3000
+        job = engine.submit(coin, replicates=WANTED, seed=SEED)
+        run_all(engine)
+        assert job.result().stopping == expected.stopping
+        assert job.status().from_store >= 3000
+
+
+@pytest.mark.parametrize("keep", ["columns", "summary"])
+def test_another_process_goes_on_to_the_same_end(keep: str, tmp_path: Path, expected: Any) -> None:
+    """The journal keeps the precision."""
+    left_behind(tmp_path / "s.db", lambda engine: engine.submit(coin, replicates=WANTED, seed=SEED, keep=keep))
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        (job,) = engine.jobs()
+        assert job.result().stopping == expected.stopping
+
+
+def test_a_suspended_job_goes_on(expected: Any) -> None:
+    with SteppedEngine(max_concurrent_simulations=1, chunk_target_ms=0.2) as engine:
+        job = engine.submit(coin, replicates=WANTED, seed=SEED)
+        while job.partial().replicates < 3000:
+            assert engine.step()
+        engine.submit(walk, Walk(), replicates=100, priority="critical")
+        run_all(engine)
+        assert job.result().stopping == expected.stopping
+
+
+def test_jobs_of_one_precision_share_a_run_and_its_end(expected: Any) -> None:
+    """Also one that joins when it is known, before the run has ended."""
+    with SteppedEngine(chunk_target_ms=0.2) as engine:
+        jobs = [engine.submit(coin, replicates=WANTED, seed=SEED) for _ in range(2)]
+        other = engine.submit(coin, replicates=16_000, seed=SEED)
+        assert jobs[0].run is jobs[1].run is not other.run
+        run = jobs[0].run
+        while run.looks.stopping is None:
+            assert engine.step()
+        if run.members:  # it is being stored
+            jobs.append(engine.submit(coin, replicates=WANTED, seed=SEED))
+        run_all(engine)
+        assert {job.result().replicates for job in jobs} == {16_000}
+        assert all(job.result().stopping == expected.stopping for job in jobs)
+        assert np.array_equal(other.result()["value"], jobs[0].result()["value"])
+
+
+def test_each_point_of_a_sweep_has_its_own_number() -> None:
+    with bgsim.Engine() as engine:
+        wanted = Precision("value", relative=0.005, minimum=500)
+        sweep = engine.sweep(coin, {"mean": [0.5, 2.0, 50.0]}, replicates=wanted, seed=SEED)
+        numbers = [result.replicates for result in sweep.results()]
+    assert numbers == sorted(numbers, reverse=True)
+    assert len(set(numbers)) == 3
+
+
+def test_progress_is_towards_the_precision() -> None:
+    with SteppedEngine(chunk_target_ms=0.05) as engine:
+        job = engine.submit(coin, replicates=WANTED, seed=SEED)
+        fractions, totals = [], set()
+        while not job.done():
+            status = job.status()
+            fractions.append(status.fraction)
+            if status.replicates_completed >= 1000 and status.state is JobState.RUNNING:
+                totals.add(status.total_replicates)
+            engine.step()
+    assert max(fractions[:-1]) < 1.0
+    assert totals <= {8000, 16_000, 32_000}
+    assert 16_000 in totals
+
+
+# ---- what is refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("simulation", "precision", "field"),
+    [
+        (named, Precision("name", standard_error=1.0), "output"),
+        (mixed, Precision("path", standard_error=1.0), "output"),
+        (mixed, Precision("valeu", standard_error=1.0), "output"),
+        (mixed, Precision("value", standard_error=1.0, rule="anytime"), "bounds"),
+    ],
+)
+def test_a_precision_of_what_is_no_number_is_refused(simulation: Any, precision: Precision, field: str) -> None:
+    with SteppedEngine() as engine, pytest.raises(InvalidInputError) as caught:
+        engine.submit(simulation, replicates=precision)
+    assert caught.value.field == field
+
+
+def test_a_value_beyond_the_bounds_fails_the_job() -> None:
+    wanted = Precision("value", half_width=0.1, rule="anytime", bounds=(0.0, 1.5), minimum=500)
+    with SteppedEngine() as engine:
+        job = engine.submit(coin, Mixed(mean=1.0), replicates=wanted)
+        run_all(engine)
+        error = job.exception()
+    assert isinstance(error, OutputError)
+    assert "outside of bounds" in str(error)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_anytime_ends_at_the_same_number_for_any_workers(seed: int) -> None:
+    wanted = Precision("hit", half_width=0.03, rule="anytime", minimum=200)
+    ends = {bgsim.run(mixed, replicates=wanted, seed=seed, workers=n, keep=k).replicates for n in (1, 2) for k in ("columns", "summary")}
+    assert len(ends) == 1

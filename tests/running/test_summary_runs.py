@@ -1,0 +1,262 @@
+"""Jobs that keep a summary: the same bits however they are computed, stored and extended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from crash_kernels import HOOKS, hooked
+from kernels import Fragile, fragile
+from summarised import Mixed, left_behind, mixed, named, plain
+
+import bgsim
+from bgsim.errors import InvalidInputError, NotStoredError, ReplicateError
+from bgsim.job import JobState
+from bgsim.summaries.pairs import PairTally
+from bgsim.summaries.result import SummaryResult
+from bgsim.summaries.tally import Tally
+from bgsim.testing import SteppedEngine, run_all
+
+REPLICATES, SEED = 30_000, 5
+
+
+def as_bytes(result: Any) -> dict[str, bytes]:
+    """Return the exact state of each output, and of each pair."""
+    assert isinstance(result, SummaryResult)
+    found = {name: result.tally(name).to_bytes() for name in result}
+    return found | {f"{x}*{y}": result._pair(x, y).to_bytes() for x, y in result.pairs}
+
+
+def counted(simulation: Any, replicates: int, parameters: Any = None) -> dict[str, bytes]:
+    """Return the same, counted from every row."""
+    rows = bgsim.run(simulation, parameters, replicates=replicates, seed=SEED, workers=1)
+    found = {}
+    for name, column in rows.items():
+        tally = Tally(column.dtype, column.shape[1:])
+        tally.add(column)
+        found[name] = tally.to_bytes()
+    for x, y in simulation.pairs:
+        pair = PairTally()
+        pair.add(rows[x], rows[y])
+        found[f"{x}*{y}"] = pair.to_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, bytes]:
+    return counted(mixed, REPLICATES)
+
+
+def summarise(engine: bgsim.Engine, replicates: int = REPLICATES, simulation: Any = mixed, **options: Any) -> Any:
+    return engine.submit(simulation, replicates=replicates, seed=SEED, keep="summary", **options)
+
+
+# ---- the same bits -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+@pytest.mark.parametrize("chunk_target_ms", [0.05, 5, 500])
+def test_any_workers_and_chunks_give_the_bits_of_all_rows(
+    workers: int, chunk_target_ms: float, expected: Any
+) -> None:
+    with bgsim.Engine(workers=workers, chunk_target_ms=chunk_target_ms) as engine:
+        assert as_bytes(summarise(engine).result()) == expected
+
+
+@pytest.mark.parametrize("replicates", [1, 2, 1023, 1024, 1025, 4096])
+def test_few_replicates_and_those_at_a_cut(replicates: int) -> None:
+    with SteppedEngine() as engine:
+        job = summarise(engine, replicates)
+        run_all(engine)
+        assert as_bytes(job.result()) == counted(mixed, replicates)
+        assert job.result().replicates == replicates
+
+
+def test_plain_python_too() -> None:
+    with bgsim.Engine(workers=2) as engine:
+        assert as_bytes(summarise(engine, 3000, plain).result()) == counted(plain, 3000)
+
+
+def test_what_is_stored_is_extended_and_cut(tmp_path: Path) -> None:
+    """More replicates go on from the stored ones; fewer begin at the last number that was kept before."""
+    path = tmp_path / "s.db"
+    for replicates, from_store in ((5000, 0), (5000, 5000), (12_000, 5000), (3000, 2048), (4096, 4096), (12_000, 12_000)):
+        with bgsim.Engine(path) as engine:
+            job = summarise(engine, replicates)
+            assert as_bytes(job.result()) == counted(mixed, replicates), replicates
+            assert job.status().from_store == from_store
+            engine.store.flush()
+            assert engine.store.count(job.request.key) == max(5000, replicates, 12_000 if from_store == 2048 else 0)
+            break_even = engine.store.check()
+            assert not break_even.problems
+
+
+def test_rows_and_a_summary_are_two_results(tmp_path: Path) -> None:
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        rows = engine.submit(mixed, replicates=2000, seed=SEED).result()
+        summary = summarise(engine, 2000).result()
+        engine.store.flush()
+        assert len(engine.store.results()) == 2
+        assert summary.summary()["value"].valid == rows.summary()["value"].valid
+
+
+def test_a_fewer_number_is_not_only_in_the_store(tmp_path: Path) -> None:
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        summarise(engine, 5000).result()
+        with pytest.raises(NotStoredError, match="3,000"):
+            summarise(engine, 3000, cache="only")
+        assert summarise(engine, 2048, cache="only").result().replicates == 2048
+
+
+# ---- orders, failures --------------------------------------------------------------------------------
+
+
+def test_a_cancelled_job_keeps_what_is_finished_and_goes_on(tmp_path: Path, expected: Any) -> None:
+    with SteppedEngine(tmp_path / "s.db", chunk_target_ms=0.5) as engine:
+        job = summarise(engine)
+        while job.partial().replicates < 3000:
+            assert engine.step()
+        done = job.partial().replicates
+        assert as_bytes(job.partial()) == counted(mixed, done)
+        job.cancel()
+        run_all(engine)
+        assert job.state is JobState.CANCELLED
+        again = summarise(engine)
+        run_all(engine)
+        assert as_bytes(again.result()) == expected
+        assert again.status().from_store >= done
+
+
+@pytest.mark.parametrize("verb", ["pause", "overtake"])
+def test_a_suspended_job_goes_on(verb: str, expected: Any) -> None:
+    with SteppedEngine(max_concurrent_simulations=1, chunk_target_ms=0.5) as engine:
+        job = summarise(engine)
+        while job.partial().replicates < 2000:
+            assert engine.step()
+        if verb == "pause":
+            job.pause()
+            run_all(engine)
+            job.resume()
+        else:
+            engine.submit(mixed, replicates=100, seed=1, priority="critical")
+        run_all(engine)
+        assert as_bytes(job.result()) == expected
+
+
+def test_a_replicate_that_raises_is_counted_once_it_does_not() -> None:
+    """The rows before it count once, though the chunk is tried again."""
+    fail = [True]
+
+    def hook(x: float) -> None:
+        if fail[0] and 0.4 < x < 0.41:
+            fail[0] = False
+            raise ValueError("not now")
+
+    HOOKS.append(hook)
+    try:
+        with SteppedEngine() as engine:
+            job = summarise(engine, 2000, hooked, retry=bgsim.Retry(2))
+            run_all(engine)
+            assert job.status().attempts == 1
+            found = job.result()
+        HOOKS.clear()
+        assert as_bytes(found) == counted(hooked, 2000)
+    finally:
+        HOOKS.clear()
+
+
+def test_a_failure_names_the_replicate(tmp_path: Path) -> None:
+    with bgsim.Engine(tmp_path / "s.db", workers=2) as engine:
+        job = engine.submit(fragile, Fragile(0.0005), replicates=100_000, seed=SEED, keep="summary")
+        rows = engine.submit(fragile, Fragile(0.0005), replicates=100_000, seed=SEED)
+        errors = [each.exception() for each in (job, rows)]
+        assert all(isinstance(error, ReplicateError) for error in errors)
+        assert errors[0].replicate == errors[1].replicate
+        assert job.partial().replicates <= errors[0].replicate
+
+
+# ---- sharing, asking ---------------------------------------------------------------------------------
+
+
+def test_jobs_for_the_same_number_share_a_run() -> None:
+    with SteppedEngine() as engine:
+        first, second, other = summarise(engine, 2000), summarise(engine, 2000), summarise(engine, 3000)
+        assert first.run is second.run
+        assert first.run is not other.run
+        run_all(engine)
+        assert as_bytes(first.result()) == as_bytes(second.result()) == counted(mixed, 2000)
+        assert as_bytes(other.result()) == counted(mixed, 3000)
+
+
+def test_a_summary_outlives_the_process_that_was_asked_for_it(tmp_path: Path) -> None:
+    """The journal keeps what is to be kept."""
+    path = tmp_path / "s.db"
+    left_behind(path, lambda engine: summarise(engine, 2000))
+    with bgsim.Engine(path) as engine:
+        (job,) = engine.jobs()
+        assert as_bytes(job.result()) == counted(mixed, 2000)
+
+
+@pytest.mark.parametrize(
+    ("simulation", "options", "match"),
+    [
+        (named, {"keep": "summary"}, "name"),
+        (mixed, {"keep": "rows"}, "keep must be one of columns, summary|keep must be"),
+        (mixed, {"keep": True}, "keep must be"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(simulation: Any, options: Any, match: str) -> None:
+    with SteppedEngine() as engine, pytest.raises(InvalidInputError, match=match) as caught:
+        engine.submit(simulation, replicates=10, **options)
+    assert caught.value.field == "keep"
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [[("value", "path")], [("value", "value")], ["value"], "value", [("value", "count"), ("value", "count")], 3],
+)
+def test_pairs_are_of_two_real_outputs(pairs: Any) -> None:
+    with pytest.raises(bgsim.errors.OutputError) as caught:
+        bgsim.simulation(mixed.function, outputs={"value": "f8", "count": "i4", "path": ("f8", 3)}, pairs=pairs)
+    assert caught.value.field == "pairs"
+
+
+# ---- the difference of two sets ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", ["summary", "columns"])
+@pytest.mark.parametrize("simulation", [mixed, plain])
+def test_differences_are_of_the_same_replicates(keep: str, simulation: Any, tmp_path: Path) -> None:
+    a, b = Mixed(mean=1.5), Mixed(mean=0.5)
+    with bgsim.Engine(tmp_path / "s.db", workers=2) as engine:
+        left, right = (engine.submit(simulation, p, replicates=3000, seed=SEED).result() for p in (a, b))
+        job = engine.compare(simulation, a, b, replicates=3000, seed=SEED, keep=keep)
+        found = job.result()
+        for name in found:
+            d = left[name].astype(float) - right[name].astype(float)
+            if keep == "columns":
+                assert np.array_equal(found[name], d, equal_nan=True)
+            else:
+                tally = Tally("f8", d.shape[1:])
+                tally.add(d)
+                assert found.tally(name).to_bytes() == tally.to_bytes()
+        again = engine.compare(simulation, a, b, replicates=3000, seed=SEED, keep=keep)
+        assert again.status().from_store == 3000
+        index = 17
+        first, second = found.replay(index)
+        assert first[0] - second[0] == pytest.approx(left["value"][index] - right["value"][index], nan_ok=True)
+
+
+def test_a_comparison_is_recovered_by_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    left_behind(path, lambda engine: engine.compare(mixed, Mixed(mean=2.0), Mixed(), replicates=500, seed=SEED))
+    with bgsim.Engine(path) as engine:
+        (job,) = engine.jobs()
+        assert job.result().replicates == 500
+
+
+def test_sets_whose_outputs_differ_in_length_have_no_differences() -> None:
+    with SteppedEngine() as engine, pytest.raises(InvalidInputError, match="path"):
+        engine.compare(mixed, Mixed(steps=3), Mixed(steps=4), replicates=10)
