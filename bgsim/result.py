@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.analysis import statistics
 from bgsim.analysis.comparison import Comparison, compared
+from bgsim.analysis.dataset import outputs_of
+from bgsim.analysis.distribution import Rows
 from bgsim.analysis.extras import load
 from bgsim.analysis.intervals import check_confidence
 from bgsim.analysis.statistics import is_numeric
@@ -192,9 +194,9 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         MissingExtraError
             If matplotlib is not installed.
         """
-        from bgsim.analysis.plots import plot_result  # noqa: PLC0415 - an extra
+        from bgsim.analysis.plots import plot_outputs  # noqa: PLC0415 - an extra
 
-        return plot_result(self, output, ax, confidence)
+        return plot_outputs(outputs_of(self), lambda v: Rows(v.column(self)), output, ax, confidence)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame with a row a replicate; elements of arrays and fields of structures have columns.

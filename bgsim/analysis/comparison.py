@@ -186,14 +186,48 @@ def difference(a: NDArray[Any], b: NDArray[Any], *, paired: bool, confidence: fl
             mean, error, valid = statistics.mean(d), statistics.standard_error(d), statistics.valid(d)
             degrees = valid - 1
         else:
-            mean = statistics.mean(left) - statistics.mean(right)
-            (na, ea), (nb, eb) = ((statistics.valid(v), statistics.standard_error(v)) for v in (left, right))
-            valid, error = np.minimum(na, nb), np.hypot(ea, eb)
-            welch = error**4 / (ea**4 / np.maximum(1, na - 1) + eb**4 / np.maximum(1, nb - 1))
-            degrees = np.floor(np.nan_to_num(welch, nan=1.0, posinf=1.0))
+            known = ((statistics.mean(v), statistics.standard_error(v), statistics.valid(v)) for v in (left, right))
+            return independent(*known, replicates=count, confidence=confidence)
+        return around(mean, error, degrees, replicates=count, paired=True, valid=valid, confidence=confidence)
+
+
+def independent(a: tuple[Any, Any, Any], b: tuple[Any, Any, Any], *, replicates: int, confidence: float) -> Difference:
+    """Return the difference of the means of independent replicates, with Welch's interval (1947).
+
+    Parameters
+    ----------
+    a, b : tuple
+        Mean, its standard error, and the number of valid replicates.
+    replicates : int
+    confidence : float
+    """
+    (mean_a, ea, na), (mean_b, eb, nb) = a, b
+    with statistics.quiet():
+        error = np.hypot(ea, eb)
+        welch = error**4 / np.add(
+            np.power(ea, 4) / np.maximum(1, np.subtract(na, 1)), np.power(eb, 4) / np.maximum(1, np.subtract(nb, 1))
+        )
+        degrees = np.floor(np.nan_to_num(welch, nan=1.0, posinf=1.0))
+    valid, mean = np.minimum(na, nb), np.subtract(mean_a, mean_b)
+    return around(mean, error, degrees, replicates=replicates, paired=False, valid=valid, confidence=confidence)
+
+
+def around(
+    mean: Any, error: Any, degrees: Any, *, replicates: int, paired: bool, valid: Any, confidence: float
+) -> Difference:
+    """Return a difference with Student's interval around it."""
+    with statistics.quiet():
         half = half_width(error, degrees, confidence)
-    bounds = plain(mean - half), plain(mean + half)
-    return Difference(plain(mean), plain(error), *bounds, count, paired, plain(valid))
+        low, high = np.subtract(mean, half), np.add(mean, half)
+    return Difference(
+        plain(np.asarray(mean)),
+        plain(np.asarray(error)),
+        plain(low),
+        plain(high),
+        replicates,
+        paired,
+        plain(np.asarray(valid)),
+    )
 
 
 def _comparable(a: NDArray[Any], b: NDArray[Any]) -> bool:

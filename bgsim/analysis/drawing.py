@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.analysis import statistics
+from bgsim.analysis.distribution import INNER
 from bgsim.analysis.extras import load
-from bgsim.analysis.intervals import interval
 from bgsim.analysis.provenance import described
 from bgsim.analysis.summary import mean_with_error
 from bgsim.errors import InvalidInputError, nearest
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from bgsim.analysis.distribution import Distribution
     from bgsim.simulation import Simulation
 
 NO_RESULT = "no result"
 
-_MOST_BINS = 60
 _LONGEST_LABEL = 32
-_OUTER, _INNER = (0.05, 0.95), (0.25, 0.75)
+_OUTER = (0.05, 0.95)
 
 
 def panels(count: int, ax: Any) -> list[Axes]:
@@ -91,45 +90,41 @@ def parameter_label(simulation: Simulation, name: str) -> str:
     return (text if 0 < len(text) <= _LONGEST_LABEL else name) + (f" [{unit}]" if unit else "")
 
 
-def histogram(ax: Axes, name: str, column: NDArray[Any]) -> None:
+def histogram(ax: Axes, name: str, found: Distribution) -> None:
     """Draw the distribution of a scalar output, with its mean; integers by whole bins."""
-    values, whole = statistics.numbers(column), column.dtype.kind in "iu"
-    values = values[np.isfinite(values)]
     ax.set(xlabel=name, ylabel="replicates")
-    if not len(values):
+    edges, counts = found.bars()
+    if not len(counts):
         return
-    with statistics.quiet():
-        edges = list(_bins(values, whole=whole))
-    ax.hist(values, edges, color="C0", alpha=0.85)
-    if whole:
+    ax.hist(edges[:-1], list(edges), weights=counts, color="C0", alpha=0.85)
+    if found.kind in "iu":
         integer_ticks(ax.xaxis)
-    with statistics.quiet():
-        mean, error = values.mean(), statistics.standard_error(values)
-    ax.axvline(mean, color="C1", label=f"mean {mean_with_error(mean, error)}")
+    mean, error = found.center()
+    if math.isfinite(mean):
+        ax.axvline(mean, color="C1", label=f"mean {mean_with_error(mean, error)}")
+        ax.legend(frameon=False)
     ax.margins(x=0.02)
-    ax.legend(frameon=False)
 
 
-def proportion(ax: Axes, name: str, column: NDArray[Any], confidence: float) -> None:
+def proportion(ax: Axes, name: str, found: Distribution, confidence: float) -> None:
     """Draw how often a boolean output is false and true, with Wilson's interval."""
-    for place, side in enumerate((~column, column)):
-        mean, (low, high) = _mean(side), interval(side, confidence)
-        ax.bar(place, mean, 0.6, color="C0", alpha=0.85)
-        _error_bar(ax, place, mean, low, high)
+    mean, (low, high) = found.mean(), found.interval(confidence)
+    for place, bar in enumerate(((1 - mean, 1 - high, 1 - low), (mean, low, high))):
+        ax.bar(place, bar[0], 0.6, color="C0", alpha=0.85)
+        _error_bar(ax, place, *bar)
     ax.set(xlabel=name, ylabel="proportion of replicates", ylim=(0, 1.02), xlim=(-0.7, 1.7))
     ax.set_xticks([0, 1], ["false", "true"])
 
 
-def fan(ax: Axes, name: str, axis: str, column: NDArray[Any], confidence: float) -> None:
+def fan(ax: Axes, name: str, axis: str, found: Distribution, confidence: float) -> None:
     """Draw an array output over its axis: median and quantiles, or the proportion of a boolean one."""
-    places = np.arange(column.shape[1])
-    if column.dtype.kind == "b":
-        band(ax, places, _mean(column), *interval(column, confidence), f"{100 * confidence:g} % interval")
+    places = np.arange(found.shape[0])
+    if found.kind == "b":
+        band(ax, places, found.mean(), *found.interval(confidence), f"{100 * confidence:g} % interval")
         ax.legend(frameon=False)
         ax.set(xlabel=axis, ylabel=f"proportion of {name}", ylim=(0, 1.02))
     else:
-        with statistics.quiet():
-            cuts = statistics.quantiles(statistics.numbers(column), (*_OUTER, *_INNER, 0.5))
+        cuts = found.quantiles((*_OUTER, *INNER, 0.5))
         ax.fill_between(places, cuts[0], cuts[1], color="C0", alpha=0.2, lw=0, label="5 to 95 %")
         ax.fill_between(places, cuts[2], cuts[3], color="C0", alpha=0.35, lw=0, label="25 to 75 %")
         ax.plot(places, cuts[4], color="C0", label="median")
@@ -223,25 +218,9 @@ def difference(ax: Axes, name: str, mean: Any, low: Any, high: Any, label: str) 
     legend_above(ax, fontsize="small")  # within the axes its mark looks like another difference
 
 
-def _mean(column: NDArray[Any]) -> Any:
-    return statistics.mean(statistics.numbers(column))
-
-
 def _error_bar(ax: Axes, place: float, mean: float, low: float, high: float) -> None:
     around = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
     ax.errorbar(place, mean, around, color=ax.xaxis.label.get_color(), capsize=3, lw=1.2)
-
-
-def _bins(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
-    """Return the edges of bins: by the rule of Freedman and Diaconis (1981), but at most 60; of integers whole ones."""
-    low, high = values.min(), values.max()
-    if whole:
-        width = max(1, math.ceil((high - low + 1) / _MOST_BINS))
-        return np.arange(low, high + width + 1, width) - 0.5
-    quarter, three = np.quantile(values, _INNER)
-    width = 2 * (three - quarter) / len(values) ** (1 / 3)
-    count = math.ceil(np.clip((high - low) / width, 1, _MOST_BINS)) if width > 0 else _MOST_BINS // 6
-    return np.linspace(low, high, count + 1) if high > low else np.array([low - 0.5, low + 0.5])
 
 
 def _edges(centers: Any) -> NDArray[np.float64]:

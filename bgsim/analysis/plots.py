@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bgsim.analysis import drawing, statistics
-from bgsim.analysis.dataset import cube_of, labels, outputs_of, variables_of
+from bgsim.analysis.dataset import cube_of, labels, variables_of
 from bgsim.analysis.extras import load
 from bgsim.analysis.intervals import check_confidence, interval
 from bgsim.errors import InvalidInputError
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.analysis.dataset import Variable
-    from bgsim.analysis.points import Points, Result
+    from bgsim.analysis.distribution import Distribution
+    from bgsim.analysis.points import Points
+    from bgsim.kernels.outputs import Output
 
 _MOST_TICKS = 8
 """Values of a grid that are written beside the axis; of more, matplotlib chooses round ones."""
@@ -27,14 +29,16 @@ _MOST_LINES = 10
 """With more lines a colour bar says which is which, in place of a legend."""
 
 
-def plot_result(result: Result, output: str | None, ax: Any, confidence: float) -> Any:
-    """Draw outputs of a result; see `SimulationResult.plot`."""
+def plot_outputs(
+    outputs: Iterable[Output], of: Callable[[Variable], Distribution], output: str | None, ax: Any, confidence: float
+) -> Any:
+    """Draw outputs of a result, which gives the distribution of each; see `SimulationResult.plot`."""
     check_confidence(confidence)
-    found = _drawable(outputs_of(result), most=2)
+    found = _drawable(outputs, most=2)
     names = drawing.chosen(list(found), output, "real, with two dimensions at most")
     axes = drawing.panels(len(names), ax)
     for panel, name in zip(axes, names, strict=True):
-        _draw_output(panel, found[name], found[name].column(result), confidence)
+        _draw_output(panel, found[name], of(found[name]), confidence)
     return drawing.as_given(axes)
 
 
@@ -80,20 +84,18 @@ def _drawable(outputs: Any, *, most: int) -> dict[str, Variable]:
     }
 
 
-def _draw_output(ax: Axes, variable: Variable, column: NDArray[Any], confidence: float) -> None:
-    name, names = variable.label, _axis_names(variable)
-    axes = [axis for axis, length in zip(names, column.shape[1:], strict=True) if length != 1]
-    column = column.reshape(len(column), *(length for length in column.shape[1:] if length != 1))
-    if column.ndim == 1:
-        if column.dtype.kind == "b":
-            drawing.proportion(ax, name, column, confidence)
+def _draw_output(ax: Axes, variable: Variable, values: Distribution, confidence: float) -> None:
+    name = variable.label
+    axes = [axis for axis, length in zip(_axis_names(variable), values.lengths, strict=True) if length != 1]
+    if not values.shape:
+        if values.kind == "b":
+            drawing.proportion(ax, name, values, confidence)
         else:
-            drawing.histogram(ax, name, column)
-    elif column.ndim == 2:
-        drawing.fan(ax, name, axes[0], column, confidence)
+            drawing.histogram(ax, name, values)
+    elif len(values.shape) == 1:
+        drawing.fan(ax, name, axes[0], values, confidence)
     else:
-        with statistics.quiet():
-            mean = statistics.mean(statistics.numbers(column))
+        mean = values.mean()
         drawing.heat_map(ax, f"mean of {name}", np.arange(mean.shape[1]), np.arange(mean.shape[0]), mean)
         ax.set(xlabel=axes[1], ylabel=axes[0])
         drawing.integer_ticks(ax.xaxis)

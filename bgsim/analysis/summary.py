@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -143,18 +143,19 @@ class Summary(Tabular, Mapping[str, ColumnSummary]):
 
     def __init__(
         self,
-        columns: Mapping[str, NDArray[Any]],
+        columns: Mapping[str, Any],
         quantiles: tuple[float, ...] = QUANTILES,
         remark: str = "",
         *,
         confidence: float | None = None,
+        of: Callable[[Any, tuple[float, ...], float | None], ColumnSummary] = summarize,
     ) -> None:
         if confidence is not None:
             check_confidence(confidence)
         self.remark = remark
         self.confidence = confidence
         self._quantiles = quantiles
-        self._summaries = {name: summarize(column, quantiles, confidence) for name, column in columns.items()}
+        self._summaries = {name: of(column, quantiles, confidence) for name, column in columns.items()}
         self._examples = {
             name: example(column) for name, column in columns.items() if not statistics.is_numeric(column.dtype)
         }

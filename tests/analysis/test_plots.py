@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import bgsim
-from bgsim.analysis import drawing
+from bgsim.analysis import distribution, drawing
+from bgsim.analysis.distribution import Rows
 from bgsim.errors import InvalidInputError, MissingExtraError
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -101,7 +102,7 @@ def test_bins_are_few_and_hold_every_value() -> None:
         (np.array([5.0]), False), (np.array([1.0, 1.0, 1.0, 9.0]), False), (np.array([0.0, 1e300]), False),
         (np.arange(100_000.0), True), (np.array([-3.0, 400.0]), True), (np.array([7.0]), True),
     ):  # fmt: skip
-        edges = drawing._bins(values, whole=whole)
+        edges = distribution.bins_of(values, whole=whole)
         assert 2 <= len(edges) <= 63
         assert edges[0] <= values.min() <= values.max() <= edges[-1]
         assert (np.diff(edges) > 0).all()
@@ -264,7 +265,7 @@ def test_a_plane_without_elements_is_empty(engine: Any) -> None:
 )
 def test_numbers_at_the_ends_of_doubles_are_drawn(values: list[float]) -> None:
     figure, ax = pyplot.subplots()
-    drawing.histogram(ax, "x", np.array(values))
+    drawing.histogram(ax, "x", Rows(np.array(values)))
     assert sum(bar.get_height() for bar in ax.patches) == len(values)
     figure.canvas.draw()
 
