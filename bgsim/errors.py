@@ -21,6 +21,7 @@
     ├── ReplicateError (RuntimeError)       the simulation itself raised
     ├── SimulationChangedError (RuntimeError)   its code or a value changed while it ran, or since
     ├── JobTimeoutError (TimeoutError)
+    ├── NoRowsError (LookupError)           a summary was asked for rows, which it does not keep
     ├── NotStoredError (LookupError)        cache="only" and nothing stored
     ├── StoreError (OSError)                the store cannot serve
     │   ├── ForeignFileError                another program's file; left untouched
@@ -198,6 +199,10 @@ class SimulationChangedError(BgsimError, RuntimeError):
 
 class JobTimeoutError(BgsimError, TimeoutError):
     """A job ran longer than its ``timeout_s``."""
+
+
+class NoRowsError(BgsimError, LookupError):
+    """A result keeps a summary, and was asked for what only its rows could tell."""
 
 
 class NotStoredError(BgsimError, LookupError):

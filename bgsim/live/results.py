@@ -10,7 +10,9 @@ from bgsim.live.estimates import Estimate
 from bgsim.live.histograms import Histogram
 from bgsim.result import SimulationResult
 from bgsim.storage import Columns
-from bgsim.summaries.result import result_of
+from bgsim.summaries.column import TallyColumn
+from bgsim.summaries.result import AnyResult, SummaryResult, result_of
+from bgsim.summaries.tallies import new_tallies
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,17 +31,21 @@ class Reader:
         self._moments: dict[str, estimates.Moments] = {}
         self._bins: dict[str, histograms.Bins] = {}
 
-    def estimate(self, finished: SimulationResult, output: str, further: int | None = None) -> Estimate:
+    def estimate(self, finished: AnyResult, output: str, further: int | None = None) -> Estimate:
         """Return the mean of an output of some first rows; see `LiveResults.estimate`."""
+        if isinstance(finished, SummaryResult):
+            tally = finished.tally(output)
+            return Estimate(tally.mean, tally.standard_error, tally.count, tally.valid)
         name, column = _numbers(finished, output, "biufc")
         self._moments[name], estimate = estimates.advanced(self._moments.get(name), column, _checked(further))
         return estimate
 
-    def histogram(
-        self, finished: SimulationResult, output: str, bins: int = 64, further: int | None = None
-    ) -> Histogram:
+    def histogram(self, finished: AnyResult, output: str, bins: int = 64, further: int | None = None) -> Histogram:
         """Return the distribution of an output over some first rows; see `LiveResults.histogram`."""
         check_integer("bins", bins, least=2, most=histograms.MOST_BINS)
+        if isinstance(finished, SummaryResult):
+            counted = finished.histogram(output, bins)
+            return Histogram(counted.edges, counted.counts, counted.count)
         name, column = _numbers(finished, output, "biuf")
         if column.ndim > 1:
             raise refused("output", output, "one with a number a replicate, for a histogram; this one has an array")
@@ -69,16 +75,19 @@ class LiveResults:
 
         Returns
         -------
-        SimulationResult
-            Read-only views of the rows, which nothing writes to any more; no copies. It may have no row.
+        SimulationResult or SummaryResult
+            Read-only views of the rows, which nothing writes to any more; no copies. It may have no row. Of a job that
+            keeps a summary, that of whole segments.
         """
         request = self.request
         columns = self._engine.finished(self)
         if columns is None:
-            outputs = request.simulation.outputs
-            empty = request.simulation.new_columns(request.parameters, 0)
-            columns = Columns({output.name: column for output, column in zip(outputs, empty, strict=True)})
-        return result_of(request.simulation, request.parameters, request.seed, columns, request.key.fingerprint)
+            columns = _nothing(request)
+        key = request.key
+        found: SimulationResult = result_of(
+            request.simulation, request.parameters, request.seed, columns, key.fingerprint
+        )
+        return found
 
     def estimate(self, output: str, *, further: int | None = None) -> Estimate:
         """Return the mean of an output over the replicates that are finished, with its standard error.
@@ -119,6 +128,15 @@ class LiveResults:
             If there is no such output, or it is no real number, or an array.
         """
         return self.reader.histogram(self.partial(), output, bins, further)
+
+
+def _nothing(request: Request) -> Columns:
+    """Return the columns of no replicate."""
+    if request.keep == "summary":
+        empty: dict[str, Any] = new_tallies(request.simulation, request.parameters)
+        return Columns({name: TallyColumn([], tally) for name, tally in empty.items()})  # type: ignore[misc]
+    names = [output.name for output in request.simulation.outputs]
+    return Columns(zip(names, request.simulation.new_columns(request.parameters, 0), strict=True))
 
 
 def _numbers(finished: SimulationResult, output: object, kinds: str) -> tuple[str, NDArray[Any]]:

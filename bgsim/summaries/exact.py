@@ -6,6 +6,7 @@ The sums are integers of any length, so nothing is lost before the one division 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -30,6 +31,11 @@ class Sums:
     exponent: int
     above: int = 0
     below: int = 0
+
+
+def joined(words: Sequence[int]) -> int:
+    """Return the integer of 64-bit words, the lowest first."""
+    return sum([word << 64 * i for i, word in enumerate(words)])
 
 
 def mean(sums: Sums) -> float:

@@ -7,6 +7,7 @@ of them, each in a slot of its own; beyond, it is a sign and a number of bits.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,6 +77,14 @@ def ordered(kind: str, keys: NDArray[np.int64], slots: NDArray[np.int64]) -> NDA
     large = keys >= LARGE
     beyond = np.where(keys >= LARGE + 64, 64 * SLOTS - 1 - place, place)  # by amount more than every small one
     return np.where(large, beyond, place - 2 ** (SMALL_BITS - 1))
+
+
+def value_of(kind: str, key: int, magnitude: int) -> float:
+    """Return the value in a block that has sums, from its mantissa or magnitude."""
+    if kind != "f":
+        return float(magnitude if key < LARGE + 64 else -magnitude)
+    size = math.ldexp(magnitude, max(key & 2047, 1) - 1075)
+    return size if key < 2048 else -size
 
 
 def value_of_order(kind: str, order: NDArray[np.int64]) -> NDArray[np.float64]:

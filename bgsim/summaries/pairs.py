@@ -175,6 +175,9 @@ class PairTally:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PairTally.from_bytes, (self.dtype, self.shape, self.to_bytes())
+
     def __repr__(self) -> str:
         return f"<PairTally: {self.count:,} replicates>"
 
@@ -182,11 +185,11 @@ class PairTally:
         total = squares = 0
         words = self._sides[side * _SIDE : (side + 1) * _SIDE]
         keys = np.flatnonzero(words.any(axis=1))
-        for key, (low, high, square0, square1, square2) in zip(keys.tolist(), words[keys].tolist(), strict=True):
+        for key, row in zip(keys.tolist(), words[keys].tolist(), strict=True):
             shift = key & 2047
-            magnitude = (low | high << 64) << shift
+            magnitude = exact.joined(row[:2]) << shift
             total += magnitude if key < _SIDE // 2 else -magnitude
-            squares += (square0 | square1 << 64 | square2 << 128) << 2 * shift
+            squares += exact.joined(row[2:]) << 2 * shift
         above, below = self._tail[1 + 2 * side : 3 + 2 * side].tolist()
         return Sums(self.valid, total, squares, -1075, above, below)
 
@@ -194,8 +197,8 @@ class PairTally:
         """Return the sum of x*y in units of 2**-2150."""
         total = 0
         keys = np.flatnonzero(self._products.any(axis=1))
-        for key, (low, middle, high) in zip(keys.tolist(), self._products[keys].tolist(), strict=True):
-            magnitude = (low | middle << 64 | high << 128) << (key & 4095)
+        for key, words in zip(keys.tolist(), self._products[keys].tolist(), strict=True):
+            magnitude = exact.joined(words) << (key & 4095)
             total += magnitude if key < _PRODUCTS // 2 else -magnitude
         return total
 

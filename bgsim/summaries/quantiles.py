@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _MARGIN = 4 * np.finfo(np.float64).eps
@@ -46,11 +48,15 @@ class Quantile(NamedTuple):
     high: Any
 
 
-def of_buckets(buckets: Buckets, q: float) -> Quantile:
-    """Return the quantile of one element; NaN of no value (linear interpolation; Hyndman and Fan 1996, type 7)."""
+def of_buckets(buckets: Buckets, wanted: Sequence[float]) -> list[Quantile]:
+    """Return quantiles of one element; NaN of no value (linear interpolation; Hyndman and Fan 1996, type 7)."""
     if not len(buckets.counts):
-        return Quantile(math.nan, math.nan, math.nan)
+        return [Quantile(math.nan, math.nan, math.nan)] * len(wanted)
     ends = np.cumsum(buckets.counts)
+    return [_of_one(buckets, ends, q) for q in wanted]
+
+
+def _of_one(buckets: Buckets, ends: NDArray[np.int64], q: float) -> Quantile:
     count = int(ends[-1])
     place = (count - 1) * q
     rank = min(math.floor(place), count - 1)
@@ -64,7 +70,7 @@ def of_buckets(buckets: Buckets, q: float) -> Quantile:
     return Quantile(min(max(value, low), high), low, high)
 
 
-def _of_rank(buckets: Buckets, ends: Any, rank: int) -> Quantile:
+def _of_rank(buckets: Buckets, ends: NDArray[np.int64], rank: int) -> Quantile:
     """Return the value that so many are below, and the bounds of its bucket."""
     bucket = int(np.searchsorted(ends, rank, side="right"))
     count = int(buckets.counts[bucket])

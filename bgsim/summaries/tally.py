@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgsim.errors import InvalidInputError
-from bgsim.summaries import encoding, exact, quantiles
+from bgsim.summaries import encoding, exact
 from bgsim.summaries.exact import Sums
-from bgsim.summaries.layout import COUNTS, LARGE, SLOTS, WORDS, has_sums, key_count, limits, ordered, value_of_order
+from bgsim.summaries.layout import (
+    COUNTS,
+    LARGE,
+    SLOTS,
+    WORDS,
+    has_sums,
+    key_count,
+    limits,
+    ordered,
+    value_of,
+    value_of_order,
+)
+from bgsim.summaries.quantiles import Buckets, Quantile, of_buckets
 from bgsim.summaries.words import add_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -80,6 +92,8 @@ class Tally:
         self._words = np.zeros(_FIRST_BLOCKS * WORDS, np.uint64)
         self._index = np.zeros((self._elements, self._keys), np.uint32)
         self._ends = np.tile(np.array(_NOTHING, np.int64), (self._elements, 1))
+
+        self._known_sums: tuple[int, list[Sums]] = (0, [])  # each change raises the count
 
     def add(self, values: NDArray[Any]) -> None:
         r"""Add replicates, without the GIL.
@@ -186,7 +200,7 @@ class Tally:
         """The greatest value; NaN of none."""
         return self._end(2)
 
-    def quantile(self, q: float) -> quantiles.Quantile:
+    def quantile(self, q: float) -> Quantile:
         """Return the quantile of the values that are not NaN, between bounds that hold it.
 
         Parameters
@@ -194,11 +208,15 @@ class Tally:
         q : float
             From 0 to 1.
         """
-        found = [quantiles.of_buckets(self.buckets(element), q) for element in range(self._elements)]
-        columns = np.array(found, np.float64).reshape(self._elements, 3).T
-        return quantiles.Quantile(*map(self._shaped, columns))
+        return self.quantiles((q,))[0]
 
-    def buckets(self, element: int = 0) -> quantiles.Buckets:
+    def quantiles(self, wanted: Sequence[float]) -> list[Quantile]:
+        """Return several quantiles, which takes little more time than one."""
+        found = [of_buckets(self.buckets(element), wanted) for element in range(self._elements)]
+        table = np.array(found, np.float64).reshape(self._elements, len(wanted), 3).T
+        return [Quantile(*map(self._shaped, table[:, i])) for i in range(len(wanted))]
+
+    def buckets(self, element: int = 0) -> Buckets:
         """Return how the values of an element are distributed.
 
         Parameters
@@ -211,12 +229,34 @@ class Tally:
         held = keys[place]
         order = np.argsort(ordered(self._kind, held, slots))
         low, high = limits(self._kind, held[order], slots[order])
+        for key, value in self._atoms(keys, blocks):
+            (at,) = np.flatnonzero(held[order] == key)
+            low[at] = high[at] = value
         least, greatest = (float(value_of_order(self._kind, self._ends[element, [end]])[0]) for end in (1, 2))
         counts = blocks[place, COUNTS + slots][order].astype(np.int64)
-        return quantiles.Buckets(np.maximum(low, least), np.minimum(high, greatest), counts)
+        return Buckets(np.maximum(low, least), np.minimum(high, greatest), counts)
 
-    def sums(self, element: int = 0) -> Sums:
-        """Return the exact sums of an element's values."""
+    def _atoms(self, keys: NDArray[np.int64], blocks: NDArray[np.uint64]) -> Iterator[tuple[int, float]]:
+        """Yield the key of each block that has one value alone, however often, and that value.
+
+        So it is if ``n * sum(m * m)`` is ``sum(m)**2``, which is smaller of values that differ (Cauchy and Schwarz).
+        """
+        lone = has_sums(self._kind, keys) & (np.count_nonzero(blocks[:, COUNTS:], axis=1) == 1)
+        counts = blocks[lone, COUNTS:].max(axis=1)
+        for key, count, words in zip(keys[lone].tolist(), counts.tolist(), blocks[lone, :5].tolist(), strict=True):
+            total, squares = exact.joined(words[:2]), exact.joined(words[2:])
+            if count * squares == total * total:
+                yield key, value_of(self._kind, key, total // count)
+
+    def sums(self) -> list[Sums]:
+        """Return the exact sums of each element's values."""
+        known, found = self._known_sums
+        if known != self.count or not found:
+            found = [self._sums_of(element) for element in range(self._elements)]
+            self._known_sums = self.count, found
+        return found
+
+    def _sums_of(self, element: int) -> Sums:
         keys, blocks = self._blocks_of(element)
         valid = self.count - int(self._ends[element, 0])
         return (_sums_of_floats if self._kind == "f" else _sums_of_integers)(valid, keys, blocks)
@@ -254,6 +294,9 @@ class Tally:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tally.from_bytes, (self.dtype, self.shape, self.to_bytes())
+
     def __repr__(self) -> str:
         return f"<Tally: {self.count:,} replicates of {self.dtype} {self.shape}>"
 
@@ -273,7 +316,7 @@ class Tally:
         return keys, self._blocks[self._index[element, keys] // WORDS]
 
     def _of_sums(self, statistic: Callable[[Sums], float]) -> Any:
-        return self._shaped(np.array([statistic(self.sums(element)) for element in range(self._elements)]))
+        return self._shaped(np.array([statistic(sums) for sums in self.sums()]))
 
     def _end(self, column: int) -> Any:
         order = self._ends[:, column]
@@ -305,10 +348,10 @@ def _sums_of_floats(valid: int, keys: NDArray[np.int64], blocks: NDArray[np.uint
     base = int(exponents[finite].min(initial=2047))
     total = squares = 0
     rows = zip(keys[finite].tolist(), (exponents[finite] - base).tolist(), blocks[finite, :5].tolist(), strict=True)
-    for key, shift, (low, high, square0, square1, square2) in rows:
-        magnitude = (low | high << 64) << shift
+    for key, shift, words in rows:
+        magnitude = exact.joined(words[:2]) << shift
         total += magnitude if key < 2048 else -magnitude
-        squares += (square0 | square1 << 64 | square2 << 128) << 2 * shift
+        squares += exact.joined(words[2:]) << 2 * shift
     return Sums(valid, total, squares, base - 1075, infinite.get(2047, 0), infinite.get(4095, 0))
 
 
@@ -322,10 +365,8 @@ def _sums_of_integers(valid: int, keys: NDArray[np.int64], blocks: NDArray[np.ui
         begin = (key - LARGE // 2) * SLOTS
         total += n * begin + first
         squares += n * begin * begin + 2 * begin * first + second
-    for key, (low, high, square0, square1, square2) in zip(
-        keys[~small].tolist(), blocks[~small, :5].tolist(), strict=True
-    ):
-        magnitude = low | high << 64
+    for key, words in zip(keys[~small].tolist(), blocks[~small, :5].tolist(), strict=True):
+        magnitude = exact.joined(words[:2])
         total += magnitude if key < LARGE + 64 else -magnitude
-        squares += square0 | square1 << 64 | square2 << 128
+        squares += exact.joined(words[2:])
     return Sums(valid, total, squares, 0)
