@@ -9,13 +9,13 @@ and those counts, the lowest byte of all of them first.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bgsim.errors import DamagedResultError, InvalidInputError
-from bgsim.summaries.layout import COUNTS, SLOTS, WORDS
+from bgsim.summaries.layout import COUNTS, SLOTS, WORDS, has_sums, key_count
+from bgsim.summaries.validity import State, inconsistency
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 _VERSION = 1
 _ENDS = 3
 _SUMS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What `decode` returns."""
-
-    count: int
-    ends: NDArray[np.int64]
-    owners: NDArray[np.int64]
-    blocks: NDArray[np.uint64]
 
 
 class Reader:
@@ -116,16 +106,16 @@ def encode(
     return b"".join([part.tobytes() for part in parts])
 
 
-def decode(data: bytes, elements: int, keys: int, summed: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> State:
+def decode(data: bytes, kind: str, elements: int) -> State:
     """Return the state that has these bytes.
 
     Parameters
     ----------
     data : bytes
-    elements, keys : int
-        How many elements a replicate has, and how many blocks an element may have.
-    summed : callable
-        Tells which keys have sums.
+    kind : str
+        As `bgsim.summaries.layout` has it.
+    elements : int
+        Of one replicate's value.
 
     Raises
     ------
@@ -134,12 +124,13 @@ def decode(data: bytes, elements: int, keys: int, summed: Callable[[NDArray[np.i
     reader = Reader(data)
     if reader.take("u1", 1)[0] != _VERSION:
         raise damaged("is of a version that this bgsim does not know")
+    keys = key_count(kind)
     count = int(reader.take("<i8", 1)[0])
     ends = reader.take("<i8", _ENDS * elements).reshape(elements, _ENDS)
     owners = reader.take("<i8", int(reader.take("<i8", 1)[0]))
     if len(owners) and not (owners[0] >= 0 and owners[-1] < elements * keys and (np.diff(owners) > 0).all()):
         raise damaged("has blocks in no order")
-    has = summed(owners % keys)
+    has = has_sums(kind, owners % keys)
     sums = reader.take("<u8", _SUMS * int(has.sum())).reshape(-1, _SUMS)
     there = np.unpackbits(reader.take("u1", len(owners) * SLOTS // 8)).reshape(len(owners), SLOTS).astype(bool)
     width, total = int(reader.take("u1", 1)[0]), int(there.sum())
@@ -152,20 +143,10 @@ def decode(data: bytes, elements: int, keys: int, summed: Callable[[NDArray[np.i
     blocks = np.zeros((len(owners), WORDS), np.uint64)
     blocks[:, COUNTS:][there] = counts
     blocks[has, :_SUMS] = sums
-    _check_counts(count, ends, owners // keys, blocks[:, COUNTS:])
     if width != max(1, (int(counts.max(initial=0)).bit_length() + 7) // 8) or not counts.all():
         raise damaged("has counts of another size")
-    return State(count, ends, owners, blocks)
-
-
-def _check_counts(count: int, ends: NDArray[np.int64], elements: NDArray[np.int64], counts: NDArray[np.uint64]) -> None:
-    """Check that each element has as many values as there are replicates."""
-    nan = ends[:, 0]
-    if count < 0 or (nan < 0).any() or (nan > count).any() or (counts > count).any():
-        raise damaged("has counts of more replicates than it has")
-    found = np.zeros(len(ends))
-    np.add.at(found, elements, counts.sum(axis=1, dtype=np.float64))
-    exactly = np.zeros(len(ends), np.uint64)
-    np.add.at(exactly, elements, counts.sum(axis=1))
-    if not counts.any(axis=1).all() or (found > 2.0**63).any() or (exactly != (count - nan).astype(np.uint64)).any():
-        raise damaged("does not count each replicate once")
+    state = State(count, ends, owners, blocks)
+    reason = inconsistency(kind, state)
+    if reason:
+        raise damaged(reason)
+    return state

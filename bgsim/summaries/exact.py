@@ -70,7 +70,7 @@ def _spread(sums: Sums) -> tuple[int, int] | None:
     n = sums.count
     if n < 2 or sums.above or sums.below:
         return None
-    return n * sums.squares - sums.total**2, n * (n - 1)
+    return max(0, n * sums.squares - sums.total**2), n * (n - 1)  # less than 0 only where a file is damaged
 
 
 def divided(numerator: int, denominator: int, exponent: int) -> float:

@@ -29,6 +29,9 @@ SMALL_BITS = 16
 LARGE = 2**SMALL_BITS // SLOTS
 """The key of the first block of large integers: the positive ones of 1 bit."""
 
+NOTHING = (0, 2**63 - 1, -(2**63))
+"""NaNs, and the least and the greatest order, of no value."""
+
 _SIGN = np.uint64(2**63)
 _MAGNITUDE = np.uint64(2**63 - 1)
 
@@ -43,6 +46,16 @@ def has_sums(kind: str, keys: NDArray[np.int64]) -> Any:
     if kind == "f":
         return np.not_equal(keys & 2047, 2047)
     return np.greater_equal(keys, LARGE)
+
+
+def magnitudes(kind: str, keys: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least and the greatest magnitude of each slot of blocks that have sums; of floats, the mantissas."""
+    slots = np.arange(SLOTS, dtype=np.float64)
+    if kind == "f":
+        hidden = np.where(keys & 2047 != 0, 2.0**52, 0.0)[:, np.newaxis]
+        return hidden + slots * 2.0**45, hidden + (slots + 1) * 2.0**45
+    width = np.exp2((keys - LARGE) % 64 - 7.0)[:, np.newaxis]
+    return (SLOTS + slots) * width, (SLOTS + slots + 1) * width
 
 
 def limits(kind: str, keys: NDArray[np.int64], slots: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:

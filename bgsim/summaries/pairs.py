@@ -105,18 +105,20 @@ class PairTally:
 
     @property
     def covariance(self) -> float:
-        """The covariance with ``valid - 1`` in the denominator, rounded once; NaN of fewer than two pairs."""
-        n, products = self.valid, self._deviations()
-        return math.nan if products is None else exact.divided(products[2], n * (n - 1), -2150)
+        """The covariance with ``valid - 1`` in the denominator, rounded once; NaN of fewer than two pairs, and of infinities."""
+        n = self.valid
+        if n < 2 or self._tail[1:].any():
+            return math.nan
+        return exact.divided(self._deviations()[2], n * (n - 1), -2150)
 
     @property
     def correlation(self) -> float:
-        """The correlation, rounded once; NaN if an output does not vary."""
-        found = self._deviations()
-        if found is None or not (found[0] and found[1]):
+        """The correlation, rounded once; NaN if an output does not vary, and of infinities."""
+        xx, yy, xy = self._deviations()
+        if self._tail[1:].any() or not (xx and yy):
             return math.nan
-        size = exact.root(found[2] ** 2, found[0] * found[1], 0)
-        return size if found[2] >= 0 else -size
+        size = exact.root(xy * xy, xx * yy, 0)
+        return size if xy >= 0 else -size
 
     @property
     def difference(self) -> Sums:
@@ -166,6 +168,9 @@ class PairTally:
         if min(count, *tail) < 0 or tail[0] > count or max(tail[1] + tail[2], tail[3] + tail[4]) > tail[0]:
             raise encoding.damaged("counts more pairs than it has")
         found.count, found._tail[:] = count, tail
+        xx, yy, xy = found._deviations()
+        if min(xx, yy) < 0 or xy * xy > xx * yy:
+            raise encoding.damaged("has sums of no pairs")
         return found
 
     def __eq__(self, other: object) -> bool:
@@ -202,11 +207,9 @@ class PairTally:
             total += magnitude if key < _PRODUCTS // 2 else -magnitude
         return total
 
-    def _deviations(self) -> tuple[int, int, int] | None:
-        """Return ``n * sum(a*b) - sum(a) * sum(b)`` of x and x, y and y, and x and y; None if there are none."""
+    def _deviations(self) -> tuple[int, int, int]:
+        """Return ``n * sum(a*b) - sum(a) * sum(b)`` of x and x, y and y, and x and y, in units of ``2**-2150``."""
         n = self.valid
-        if n < 2 or self._tail[1:].any():
-            return None
         x, y = self.x, self.y
         return (
             n * x.squares - x.total**2,

@@ -19,6 +19,7 @@ from bgsim.summaries.exact import Sums
 from bgsim.summaries.layout import (
     COUNTS,
     LARGE,
+    NOTHING,
     SLOTS,
     WORDS,
     has_sums,
@@ -44,8 +45,6 @@ _FIRST_BLOCKS = 64
 _PIECE = 2**16
 """Values that are added at a time; they stay in the cache."""
 
-_NOTHING = (0, 2**63 - 1, -(2**63))
-"""NaNs, and the least and the greatest order, of no value."""
 
 _OFFSETS = np.arange(SLOTS, dtype=np.uint64)
 _HALF = np.uint64(2**32 - 1)
@@ -91,7 +90,7 @@ class Tally:
         self._owners = np.zeros(_FIRST_BLOCKS, np.int64)
         self._words = np.zeros(_FIRST_BLOCKS * WORDS, np.uint64)
         self._index = np.zeros((self._elements, self._keys), np.uint32)
-        self._ends = np.tile(np.array(_NOTHING, np.int64), (self._elements, 1))
+        self._ends = np.tile(np.array(NOTHING, np.int64), (self._elements, 1))
 
         self._known_sums: tuple[int, list[Sums]] = (0, [])  # each change raises the count
 
@@ -282,7 +281,7 @@ class Tally:
         return found
 
     def _take(self, data: bytes) -> None:
-        state = encoding.decode(data, self._elements, self._keys, lambda keys: has_sums(self._kind, keys))
+        state = encoding.decode(data, self._kind, self._elements)
         self.count = state.count
         self._ends[:] = state.ends
         self._add_blocks(state.owners, state.blocks)
