@@ -30,6 +30,7 @@ SLOW = (
     "parameters/test_parameter_class.py::test_all_ways_in_construct_once_and_agree",
     "queue/test_queue_manager_races.py::test_in_a_storm_every_request_ends_exactly_once",
     "queue/test_queue_manager_stateful.py",
+    "precision/test_coverage.py",
     "running/test_determinism.py",
     "running/test_engine.py::test_the_interpreter_exits_with_a_kernel_running",
     "running/test_shutdown.py",

@@ -17,23 +17,29 @@ class OutputLook:
         Of the mean; of a boolean output that of Agresti and Coull's estimate (1998), which is never 0.
     low, high : float
         The rule's interval of the mean.
-    half_width : float
-        Half of what lies between them.
+    error : float
+        What the rule is about: the standard error, half the interval's width, or, where the precision is relative, how
+        far the farther end of the interval is from the mean.
     target : float
-        What the standard error, or half the width, has to come down to.
+        What the error has to come down to, in the unit of the output.
     reached : bool
     doubt : str
-        Why the rule goes on although the numbers are below the target, if it does; else empty.
+        Why the error says little, so that the rule goes on although it is below the target; else empty.
     """
 
     mean: float
     standard_error: float
     low: float
     high: float
-    half_width: float
+    error: float
     target: float
     reached: bool
     doubt: str = ""
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's width."""
+        return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Moments:
     def doubt(self) -> str:
         """Why the standard error says little, in words; empty if it does.
 
-        The mean of many is nearly normal if no single value has much of the sum of squares (Feller 1935). Where all
+        The mean of many is nearly normal if no single value has much of the sum of squares (Lindeberg 1922). Where all
         values are the same, a rare other one may not have come yet. A boolean output needs none of this.
         """
         if self.is_boolean:

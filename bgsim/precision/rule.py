@@ -38,8 +38,8 @@ class Precision:
     standard_error : float, optional
         The largest standard error of the mean, in the unit of the output.
     relative : float, optional
-        From 0 to 1: the largest error of the mean as a part of the true mean, at the confidence. Half the interval's
-        width is then at most ``relative / (1 + relative)`` of the estimated mean (Law 2015, section 9.4.1).
+        From 0 to 1: the largest error of the mean as a part of the true mean, at the confidence. The ends of the
+        interval are then within ``relative / (1 + relative)`` of the estimated mean (Law 2015, section 9.4.1).
     half_width : float, optional
         The largest half of the interval's width, in the unit of the output.
     confidence : float
@@ -214,12 +214,18 @@ class Precision:
             low, high = student.interval(moments, 1 - alpha, several_looks=several)
         else:
             low, high = self._sequence(name, moments, alpha)
-        half = (high - low) / 2
-        error = moments.standard_error
+        error = self._error(moments, low, high)
         target = self._target(moments.mean)
-        known = error if self.kind == "standard_error" else half
         doubt = moments.doubt if self.rule == "student" or self.kind == "standard_error" else ""
-        return OutputLook(moments.mean, error, low, high, half, target, known <= target and not doubt, doubt)
+        reached = error <= target and not doubt
+        return OutputLook(moments.mean, moments.standard_error, low, high, error, target, reached, doubt)
+
+    def _error(self, moments: Moments, low: float, high: float) -> float:
+        if self.kind == "standard_error":
+            return moments.standard_error
+        if self.kind == "half_width":
+            return (high - low) / 2
+        return max(high - moments.mean, moments.mean - low)
 
     def _target(self, mean: float) -> float:
         if self.relative is not None:
@@ -244,10 +250,9 @@ class Precision:
     def _needed(self, n: int, output: OutputLook) -> float:
         if output.reached:
             return n
-        error = output.standard_error if self.kind == "standard_error" else output.half_width
-        if output.doubt or not (math.isfinite(error) and output.target > 0):
+        if output.doubt or not (math.isfinite(output.error) and output.target > 0):
             return math.inf
-        return n * (error / output.target) ** 2
+        return n * (output.error / output.target) ** 2
 
 
 def _output_names(value: object) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from bgsim.precision.looks import Look
 from bgsim.precision.rule import Precision
 from bgsim.tables import Table, Tabular
 
+_ERRORS = {"standard_error": "standard error", "half_width": "half width", "relative": "error"}
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Stopping(Tabular):
@@ -52,13 +54,12 @@ class Stopping(Tabular):
 
     def _table(self) -> Table:
         percent = f"{100 * self.rule.confidence:g} % interval"
-        by_error = self.rule.kind == "standard_error"
         headings = [
             "replicates",
             "output",
             "mean",
             percent,
-            "standard error" if by_error else "half width",
+            _ERRORS[self.rule.kind],
             "target",
             "",
         ]
@@ -68,7 +69,7 @@ class Stopping(Tabular):
                 name,
                 found.mean,
                 f"{found.low:.6g} to {found.high:.6g}",
-                found.standard_error if by_error else found.half_width,
+                found.error,
                 found.target,
                 "reached" if found.reached else found.doubt,
             ]

@@ -198,6 +198,16 @@ def test_each_kind_of_target_stops_at_its_own_number() -> None:
     assert judged(-NORMALS, relative=part * 1.0001).reached
 
 
+def test_a_relative_error_is_that_to_the_farther_end() -> None:
+    """So that it is at most that part of the true mean, also where the interval reaches further to one side."""
+    hits = np.arange(4096) < 40
+    found = judged(hits, relative=0.1)
+    assert found.error == found.high - found.mean > 1.1 * (found.mean - found.low)
+    part = found.error / (found.mean - found.error)
+    assert judged(hits, relative=part * 1.0001).reached
+    assert not judged(hits, relative=part * 0.9999).reached
+
+
 def test_the_interval_is_wider_where_the_rule_may_choose() -> None:
     """The critical values are Pocock's for two looks (1977, table 1), and that of one look."""
     error = float(NORMALS.std(ddof=1)) / 64
@@ -213,7 +223,7 @@ def test_the_intervals_of_several_outputs_hold_together() -> None:
     of_three = bgsim.Precision(["x", "y", "z"], relative=0.1, confidence=0.97).judge(4096, both)
     alone = bgsim.Precision("x", relative=0.1, confidence=0.99).judge(4096, both)
     assert [*of_three.outputs] == ["x", "y", "z"]
-    assert of_three.outputs["y"].half_width == pytest.approx(alone.outputs["x"].half_width, rel=1e-9)
+    assert of_three.outputs["y"].error == pytest.approx(alone.outputs["x"].error, rel=1e-9)
 
 
 def test_all_outputs_have_to_reach_the_target() -> None:
@@ -260,7 +270,7 @@ def test_it_stops_once_many_replicates_have_the_variance() -> None:
 
 def test_nan_is_left_out() -> None:
     values = np.where(np.arange(8192) % 2, np.repeat(NORMALS, 2), math.nan)
-    assert judged(values, relative=0.1).half_width == judged(NORMALS, relative=0.1).half_width
+    assert judged(values, relative=0.1).error == judged(NORMALS, relative=0.1).error
 
 
 def test_a_mean_of_zero_has_no_relative_precision() -> None:
@@ -297,7 +307,7 @@ def test_it_expects_four_times_as_many_for_half_the_error() -> None:
     assert expected(NORMALS, standard_error=error / 2 * 1.01) == 16384
     assert expected(NORMALS, standard_error=error / 2 * 0.99) == 32768
     assert expected(NORMALS, standard_error=error / 1e9) == 10_000_000
-    half = judged(NORMALS, half_width=1.0).half_width
+    half = judged(NORMALS, half_width=1.0).error
     assert expected(NORMALS, half_width=half / 2 * 1.01) == 16384
 
 

@@ -58,7 +58,7 @@ def test_successes_and_failures_are_alike(count: int, share: float, alpha: float
 
 
 def mixture(distance: float, variance: float, prior: float) -> float:
-    """Return the gamma-exponential mixture as the integral that defines it (Howard et al. 2021, section A.5)."""
+    """Return the gamma-exponential mixture as the integral that defines it (Howard et al. 2021)."""
     log_norm = prior * math.log(prior) - special.gammaln(prior) - math.log(special.gammainc(prior, prior))
 
     def density(x: float) -> float:
