@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.precision import Stopping
     from bgsim.simulation import Simulation
 
 
@@ -43,7 +44,11 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         Which versions of NumPy and numba computed which replicates: runs of (first, count, text), such as
         ``((0, 1000, "numpy 2.4.6, numba 0.68.1"),)``. The text is empty where they are not known. A result that mixes
         versions says so where it is printed.
+    stopping : Stopping or None
+        Where a `bgsim.Precision` has ended the run, and why there.
     """
+
+    stopping: Stopping | None = None
 
     def __init__(
         self,

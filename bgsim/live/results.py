@@ -11,7 +11,8 @@ from bgsim.live.histograms import Histogram
 from bgsim.result import SimulationResult
 from bgsim.storage import Columns
 from bgsim.summaries.column import TallyColumn
-from bgsim.summaries.result import AnyResult, SummaryResult, result_of
+from bgsim.summaries.made import result_of
+from bgsim.summaries.result import AnyResult, SummaryResult
 from bgsim.summaries.tallies import new_tallies
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _nothing(request: Request) -> Columns:
     """Return the columns of no replicate."""
     if request.keep == "summary":
         empty: dict[str, Any] = new_tallies(request.simulation, request.parameters)
-        return Columns({name: TallyColumn([], tally) for name, tally in empty.items()})  # type: ignore[misc]
+        return Columns({name: TallyColumn([], tally) for name, tally in empty.items()})
     names = [output.name for output in request.simulation.outputs]
     return Columns(zip(names, request.simulation.new_columns(request.parameters, 0), strict=True))
 

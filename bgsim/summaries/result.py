@@ -22,6 +22,7 @@ from bgsim.tables import escaped
 
 if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ParameterSet
+    from bgsim.precision import Stopping
     from bgsim.simulation import Simulation
     from bgsim.summaries.quantiles import Quantile
 
@@ -51,7 +52,11 @@ class SummaryResult:
         As `SimulationResult.versions`.
     pairs : tuple of (str, str)
         The outputs whose products are kept, which have a covariance.
+    stopping : Stopping or None
+        Where a `bgsim.Precision` has ended the run, and why there.
     """
+
+    stopping: Stopping | None = None
 
     def __init__(
         self,
@@ -374,14 +379,6 @@ class SummaryResult:
 
 
 AnyResult: TypeAlias = SimulationResult | SummaryResult
-
-
-def result_of(
-    simulation: Simulation, parameters: ParameterSet, seed: int, columns: Mapping[str, Any], fingerprint: str
-) -> Any:
-    """Return the result that columns are: `SummaryResult` of tallies, else `SimulationResult`."""
-    is_summary = isinstance(next(iter(columns.values())), TallyColumn)
-    return (SummaryResult if is_summary else SimulationResult)(simulation, parameters, seed, columns, fingerprint)
 
 
 class _Joined(dict[str, TallyColumn]):

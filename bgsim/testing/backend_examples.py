@@ -273,6 +273,11 @@ def assert_same(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArra
         assert column.tobytes() == first.tobytes(), f"{name} has other bits from row {_first_other(column, first)} on"
 
 
+def states_of(summary: Any) -> dict[str, bytes]:
+    """Return the exact state of each output of a result that keeps a summary."""
+    return {name: summary.tally(name).to_bytes() for name in summary}
+
+
 def _first_other(column: NDArray[Any], expected: NDArray[Any]) -> int:
     differ = [i for i in range(len(column)) if column[i].tobytes() != expected[i].tobytes()]
     return differ[0]

@@ -24,6 +24,8 @@ from typing import Any
 
 from bgsim.errors import JobTimeoutError, ReplicateError
 from bgsim.job import JobState
+from bgsim.precision import Precision
+from bgsim.request import KEEPS
 from bgsim.retry import Retry
 from bgsim.testing.backend_examples import (
     WAIT_S,
@@ -40,6 +42,7 @@ from bgsim.testing.backend_examples import (
     plain_walk,
     refused_while_absent,
     scaled,
+    states_of,
     talkative,
     wait_until,
     walk,
@@ -116,6 +119,29 @@ class BackendContract(LossContract, BackendMaker):
         with self.one_thread() as engine:
             for job in jobs:
                 assert_same(job.result(), engine.submit(walk, replicates=3, seed=job.seed).result(WAIT_S))
+
+    def test_summaries_have_the_same_bytes(self, tmp_path: Path) -> None:
+        """The exact state of each output, and what is stored of it is extended."""
+        with self.opened(store=tmp_path / "s.db") as engine:
+            for kernel, replicates in ((walk, 30_000), (plain_walk, 500)):
+                for part in (replicates // 3, replicates):
+                    job = engine.submit(kernel, replicates=part, seed=4, keep="summary")
+                    found = states_of(job.result(WAIT_S))
+                    with self.one_thread() as one:
+                        alone = one.submit(kernel, replicates=part, seed=4, keep="summary")
+                        assert found == states_of(alone.result(WAIT_S))
+                assert job.status().from_store == replicates // 3
+
+    def test_a_precision_ends_at_the_same_number(self, tmp_path: Path) -> None:
+        """Wherever the chunks are computed."""
+        wanted = Precision("end", standard_error=0.02, minimum=300)
+        for keep in KEEPS:
+            with self.opened() as engine, self.one_thread() as one:
+                ends = [
+                    each.submit(walk, replicates=wanted, seed=4, keep=keep).result(WAIT_S) for each in (engine, one)
+                ]
+            assert ends[0].stopping == ends[1].stopping
+            assert ends[0].replicates == ends[1].replicates
 
     # ---- orders --------------------------------------------------------------------------------------
 

@@ -76,9 +76,10 @@ def test_what_is_stored_answers_at_once(keep: str, tmp_path: Path, expected: Any
             coin, replicates=Precision("value", standard_error=0.01, minimum=500), seed=SEED, keep=keep, cache="only"
         )
         assert coarser.result().replicates == 1000
+        with pytest.raises(NotStoredError, match="are stored"):
+            beyond = Precision("value", standard_error=1e-7, minimum=500)
+            engine.submit(coin, replicates=beyond, seed=SEED, keep=keep, cache="only")
         finer = Precision("value", standard_error=0.0009, minimum=500)
-        with pytest.raises(NotStoredError):
-            engine.submit(coin, replicates=finer, seed=SEED, keep=keep, cache="only")
         job = engine.submit(coin, replicates=finer, seed=SEED, keep=keep)
         assert job.result().replicates == 128_000
         assert job.status().from_store >= 16_000
@@ -115,7 +116,7 @@ def test_another_process_goes_on_to_the_same_end(keep: str, tmp_path: Path, expe
     """The journal keeps the precision."""
     left_behind(tmp_path / "s.db", lambda engine: engine.submit(coin, replicates=WANTED, seed=SEED, keep=keep))
     with bgsim.Engine(tmp_path / "s.db") as engine:
-        (job,) = engine.jobs()
+        (job,) = engine.recover()
         assert job.result().stopping == expected.stopping
 
 
@@ -201,5 +202,9 @@ def test_a_value_beyond_the_bounds_fails_the_job() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_anytime_ends_at_the_same_number_for_any_workers(seed: int) -> None:
     wanted = Precision("hit", half_width=0.03, rule="anytime", minimum=200)
-    ends = {bgsim.run(mixed, replicates=wanted, seed=seed, workers=n, keep=k).replicates for n in (1, 2) for k in ("columns", "summary")}
+    ends = {
+        bgsim.run(mixed, replicates=wanted, seed=seed, workers=n, keep=k).replicates
+        for n in (1, 2)
+        for k in ("columns", "summary")
+    }
     assert len(ends) == 1
