@@ -105,7 +105,7 @@ class PairTally:
 
     @property
     def covariance(self) -> float:
-        """The covariance with ``valid - 1`` in the denominator, rounded once; NaN of fewer than two pairs, and of infinities."""
+        """The covariance, over ``valid - 1``, rounded once; NaN of fewer than two pairs or of infinities."""
         n = self.valid
         if n < 2 or self._tail[1:].any():
             return math.nan
