@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,23 +53,27 @@ class SummaryHistogram:
 
 def histogram(buckets: Buckets, edges: NDArray[np.float64], count: int) -> SummaryHistogram:
     """Return the histogram with these edges, none or two and more."""
-    below = np.array([_below(buckets, edge, last=i == len(edges) - 1) for i, edge in enumerate(edges)], np.int64)
-    below = below.reshape(-1, 3)
-    counts = np.diff(below[:, 1])
-    low = np.maximum(0, below[1:, 0] - below[:-1, 2])
-    return SummaryHistogram(edges, counts, low, below[1:, 2] - below[:-1, 0], count)
+    if not len(edges):
+        none = np.zeros(0, np.int64)
+        return SummaryHistogram(edges, none, none, none, count)
+    whole, begun = (_places(ends, edges) for ends in (buckets.high, buckets.low))
+    least = np.concatenate([[0], np.cumsum(buckets.counts)])[whole]  # values that are below an edge for certain
+    is_cut = begun > whole
+    cut = whole[is_cut]
+    inside, about = np.zeros(len(edges), np.int64), least.copy()
+    inside[is_cut] = buckets.counts[cut]
+    share = (edges[is_cut] - buckets.low[cut]) / (buckets.high[cut] - buckets.low[cut])
+    about[is_cut] += np.round(buckets.counts[cut] * share).astype(np.int64)
+    most = least + inside
+    low = np.maximum(0, least[1:] - most[:-1])
+    return SummaryHistogram(edges, np.diff(about), low, most[1:] - least[:-1], count)
 
 
-def _below(buckets: Buckets, edge: float, *, last: bool) -> tuple[int, int, int]:
-    """Return how many values are below an edge, or on the last one: at least, about, at most."""
-    side: Literal["left", "right"] = "right" if last else "left"
-    whole = int(np.searchsorted(buckets.high, edge, side=side))
-    begun = int(np.searchsorted(buckets.low, edge, side=side))
-    least = int(buckets.counts[:whole].sum())
-    if begun == whole:
-        return least, least, least
-    low, high, inside = float(buckets.low[whole]), float(buckets.high[whole]), int(buckets.counts[whole])
-    return least, least + round(inside * ((edge - low) / (high - low))), least + inside
+def _places(ends: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return how many ends are below each edge, or on the last one."""
+    found = np.searchsorted(ends, edges)
+    found[-1] = np.searchsorted(ends, edges[-1], side="right")
+    return found
 
 
 def check_edges(edges: Any) -> NDArray[np.float64]:
