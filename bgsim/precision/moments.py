@@ -24,6 +24,8 @@ class Moments:
     variance : float
         With ``valid - 1`` in the denominator; NaN for fewer than two.
     minimum, maximum : float
+        NaN if they are not known, as those of a live estimate: a rule then does not ask whether one replicate counts
+        for much.
     is_boolean : bool
         Whether the output is one, so that the mean is a proportion.
     """
@@ -83,9 +85,10 @@ class Moments:
             return ""
         if self.valid < 2:
             return "fewer than two values"
-        if not (math.isfinite(self.mean) and math.isfinite(self.variance)):
+        if not (math.isfinite(self.mean) and math.isfinite(self.squares)):
             return "values that are infinite, or too large"
         if not self.squares:
             return "all values are the same"
-        share = max(self.maximum - self.mean, self.mean - self.minimum) ** 2 / self.squares
+        farthest = max(self.maximum - self.mean, self.mean - self.minimum)
+        share = farthest * farthest / self.squares
         return f"one replicate has {share:.0%} of the variance" if share > MOST_OF_ONE else ""

@@ -237,7 +237,7 @@ class Precision:
             return sequences.proportion(moments.successes, moments.valid, alpha, 4.0 * self.minimum)
         assert self.bounds is not None  # see `check`
         low, high = self.bounds
-        if moments.valid and not (low <= moments.minimum and moments.maximum <= high):
+        if moments.minimum < low or moments.maximum > high:
             value = moments.maximum if moments.maximum > high else moments.minimum
             raise OutputError(
                 f"output {name!r} has the value {value!r}, which is outside of bounds=({low!r}, {high!r}) of the "
@@ -252,7 +252,8 @@ class Precision:
             return n
         if output.doubt or not (math.isfinite(output.error) and output.target > 0):
             return math.inf
-        return n * (output.error / output.target) ** 2
+        times = output.error / output.target
+        return n * times * times
 
 
 def _output_names(value: object) -> tuple[str, ...]:

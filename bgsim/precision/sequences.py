@@ -62,9 +62,15 @@ def bounded_mean(moments: Moments, bounds: tuple[float, float], alpha: float) ->
     if not n:
         return least, most
     span = most - least
-    variance = _most_variance(moments.squares / span**2 if n > 1 else 0.0)
-    distance = span * _radius(variance, alpha / 2) / n
+    distance = span * _radius(_most_variance(_squares(moments, span)), alpha / 2) / n
     return max(least, moments.mean - distance), min(most, moments.mean + distance)
+
+
+def _squares(moments: Moments, span: float) -> float:
+    """Return the sum of squares of values in a range of 1; the most that it can be where it left a double's range."""
+    if moments.minimum == moments.maximum:
+        return 0.0
+    return moments.squares / span / span if 1e-290 < moments.squares < math.inf else moments.valid / 4
 
 
 def _lowest(successes: int, count: int, alpha: float, prior: float) -> float:

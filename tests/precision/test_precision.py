@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from moments import moments_of
 import bgsim
 from bgsim.errors import InvalidInputError, OutputError
 from bgsim.kernels.outputs import read_outputs
+from bgsim.precision import Moments
 from bgsim.precision.rule import RULES
 
 OUTPUTS = read_outputs(
@@ -271,6 +273,34 @@ def test_it_stops_once_many_replicates_have_the_variance() -> None:
 def test_nan_is_left_out() -> None:
     values = np.where(np.arange(8192) % 2, np.repeat(NORMALS, 2), math.nan)
     assert judged(values, relative=0.1).error == judged(NORMALS, relative=0.1).error
+
+
+def test_moments_are_those_of_a_tally() -> None:
+    tally = SimpleNamespace(
+        dtype=np.dtype("?"), count=8, valid=8, mean=np.float64(0.25), variance=0.2, minimum=False, maximum=True
+    )
+    found = Moments.of(tally)
+    assert found == Moments(8, 8, 0.25, 0.2, 0.0, 1.0, is_boolean=True)
+    assert found.successes == 2
+    tally.dtype = np.dtype("f4")
+    assert not Moments.of(tally).is_boolean
+
+
+def test_extremes_that_are_not_known_raise_no_doubt() -> None:
+    """Those of a live estimate; nor are they outside of bounds."""
+    live = replace(moments_of(np.r_[np.zeros(4095), 1.0]), minimum=math.nan, maximum=math.nan)
+    assert bgsim.Precision("x", standard_error=0.1).judge(4096, {"x": live}).reached
+    assert bgsim.Precision("x", half_width=0.1, rule="anytime", bounds=(0, 1)).judge(4096, {"x": live}).reached
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e153, 1e200, 1e307])
+def test_very_large_and_small_values_raise_no_error(scale: float) -> None:
+    """A double has no room for their squares, so the rule goes on."""
+    for kind in ("standard_error", "half_width", "relative"):
+        found = judged(scale * NORMALS, **{kind: 1e-300 if kind != "relative" else 0.1})
+        assert found.reached == (not found.doubt and found.error <= found.target)
+        assert expected(scale * NORMALS, **{kind: 1e-300 if kind != "relative" else 0.1}) >= 4096
 
 
 def test_a_mean_of_zero_has_no_relative_precision() -> None:

@@ -113,6 +113,15 @@ def test_it_does_not_matter_in_which_unit_values_are() -> None:
     assert found == (pytest.approx(1000 * low - 300), pytest.approx(1000 * high - 300))
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-320, 1e200, 8e307])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_it_takes_bounds_whose_square_is_no_number(scale: float) -> None:
+    """The variance of such values is 0 or infinite as a double; values in bounds have a quarter of the range at most."""
+    values = np.random.default_rng(5).random(4096)
+    low, high = bounded_mean(moments_of(scale * values), (0.0, scale), 0.05)
+    assert 0 <= low < scale * 0.5 < high <= scale
+
+
 def test_it_keeps_to_the_bounds() -> None:
     assert bounded_mean(moments_of([0.0, 1.0, 1.0]), (0.0, 1.0), 0.05) == (0.0, 1.0)
 
