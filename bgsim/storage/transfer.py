@@ -18,9 +18,10 @@ from bgsim.environment import as_json, from_json, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, StoreError, brief
 from bgsim.kernels.outputs import flat_columns
 from bgsim.parameters.nesting import read_json
-from bgsim.storage.codec.columns import Columns
+from bgsim.storage.codec.columns import Columns, checked_columns, is_summary
 from bgsim.storage.npz import read_arrays, write_arrays
 from bgsim.storage.records import Record, checked_parts
+from bgsim.storage.tally_arrays import from_arrays, to_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +98,7 @@ def write_result(path: str | Path, record: Record, columns: Columns, permissions
 
     ``.npz``
         An array for each output, and `METADATA` with their checksums, the versions of the rows and the parts of the
-        fingerprint; `read_results` reads it.
+        fingerprint; `read_results` reads it. Of a summary, an array of bytes for each tally.
     ``.csv``
         A row a replicate; an array output becomes a column for each element.
     ``.parquet``
@@ -111,9 +112,20 @@ def write_result(path: str | Path, record: Record, columns: Columns, permissions
         If the suffix is another.
     MissingExtraError
         If pyarrow is not installed.
+    StoreError
+        If the rows of a summary are asked for.
     """
     check_suffix(path)
-    _WRITERS[Path(path).suffix](Path(path), columns, _metadata(record, columns), permissions)
+    arrays: Mapping[str, NDArray[Any]] = columns
+    described = None
+    if is_summary(columns):
+        if Path(path).suffix != ".npz":
+            raise StoreError(
+                f"result {record.hash[:12]} keeps a summary, which has no rows for a {Path(path).suffix} file; export "
+                "it to an .npz file, or take its table: store.load_result(...).summary()"
+            )
+        arrays, described = to_arrays(columns)
+    _WRITERS[Path(path).suffix](Path(path), arrays, _metadata(record, columns, arrays, described), permissions)
 
 
 def open_new(path: str | Path, permissions: int = _ANY) -> IO[bytes]:
@@ -121,12 +133,12 @@ def open_new(path: str | Path, permissions: int = _ANY) -> IO[bytes]:
     return open(path, "wb", opener=lambda name, flags: os.open(name, flags, permissions))
 
 
-def _write_npz(path: Path, columns: Columns, described: str, permissions: int) -> None:
+def _write_npz(path: Path, columns: Mapping[str, NDArray[Any]], described: str, permissions: int) -> None:
     with open_new(path, permissions) as file:
         write_arrays(file, {METADATA: np.array(described), **columns})
 
 
-def _write_csv(path: Path, columns: Columns, _: str, permissions: int) -> None:
+def _write_csv(path: Path, columns: Mapping[str, NDArray[Any]], _: str, permissions: int) -> None:
     flat = flat_columns(columns)
     with io.TextIOWrapper(open_new(path, permissions), newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -135,7 +147,7 @@ def _write_csv(path: Path, columns: Columns, _: str, permissions: int) -> None:
         writer.writerows((replicate, *row) for replicate, row in enumerate(rows))
 
 
-def _write_parquet(path: Path, columns: Columns, described: str, permissions: int) -> None:
+def _write_parquet(path: Path, columns: Mapping[str, NDArray[Any]], described: str, permissions: int) -> None:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415
@@ -149,19 +161,14 @@ def _write_parquet(path: Path, columns: Columns, described: str, permissions: in
 _WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}
 
 
-def _metadata(record: Record, columns: Columns) -> str:
-    described = {name: getattr(record, name) for name in _FIELDS}
-    versions = as_json(versions_of(columns, len(next(iter(columns.values())))))
-    checksums = [[name, _checksum(column)] for name, column in columns.items()]
-    return json.dumps(
-        {
-            **described,
-            "checksum": record.checksum,
-            "columns": checksums,
-            "versions": versions,
-            "parts": dict(record.parts),
-        }
-    )
+def _metadata(record: Record, columns: Columns, arrays: Mapping[str, NDArray[Any]], tallies: Any) -> str:
+    described: dict[str, Any] = {name: getattr(record, name) for name in _FIELDS}
+    described |= {"checksum": record.checksum, "parts": dict(record.parts)}
+    described["versions"] = as_json(versions_of(columns, len(next(iter(columns.values())))))
+    checksums = [[name, _checksum(column)] for name, column in arrays.items()]
+    # A bgsim that knows no tallies finds that the columns are others, and takes none for rows.
+    described |= {"columns": checksums} if tallies is None else {"columns": [], "tallies": [checksums, tallies]}
+    return json.dumps(described)
 
 
 def _checksum(column: NDArray[Any]) -> str:
@@ -181,8 +188,8 @@ def _read_npz(path: Path, max_bytes: float) -> tuple[Record, Columns]:
             raise StoreError(f"there is no text {METADATA} in it")
         described = read_json(str(text))
         record, versions = _record(described), from_json(described.get("versions", []))
-        _check_columns(arrays, described.get("columns"))
-        rows = len(next(iter(arrays.values())))
+        columns = _columns(arrays, described)
+        rows = len(next(iter(columns.values())))
         if versions and sum(count for _, count, _ in versions) != rows:
             raise StoreError(f"its columns have {rows:,} rows, and the versions in it are of others")
         "".join(text for _, _, text in versions).encode()  # a lone surrogate is a ValueError
@@ -190,9 +197,24 @@ def _read_npz(path: Path, max_bytes: float) -> tuple[Record, Columns]:
         raise StoreError(f"{path} is not a result that bgsim exported: {error}") from error
     if record.checksum != described.get("checksum") or record.hash != record.identity[:32]:
         raise StoreError(f"{path} does not match its checksum")
-    columns = Columns({name: c.astype(c.dtype.newbyteorder("="), order="C", copy=False) for name, c in arrays.items()})
     columns.versions = versions
     return record, columns
+
+
+def _columns(arrays: Mapping[str, NDArray[Any]], described: Mapping[str, Any]) -> Columns:
+    """Return the columns of an exported file.
+
+    Raises
+    ------
+    StoreError, ValueError, KeyError, TypeError
+        If they are not as they were exported.
+    """
+    if "tallies" in described:
+        checksums, tallies = described["tallies"]
+        _check_sums(arrays, checksums)
+        return checked_columns(from_arrays(arrays, tallies), math.inf)
+    _check_columns(arrays, described.get("columns"))
+    return Columns({name: c.astype(c.dtype.newbyteorder("="), order="C", copy=False) for name, c in arrays.items()})
 
 
 def _record(described: Mapping[str, Any]) -> Record:
@@ -226,8 +248,17 @@ def _check_columns(columns: Mapping[str, NDArray[Any]], checksums: object) -> No
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1 or 0 in lengths:
         raise StoreError(f"its columns need one length of 1 or more; they have {sorted(lengths)}")
-    if checksums is None:  # an older bgsim wrote none
-        return
+    if checksums is not None:  # an older bgsim wrote none
+        _check_sums(columns, checksums)
+
+
+def _check_sums(columns: Mapping[str, NDArray[Any]], checksums: object) -> None:
+    """Refuse arrays that are not as they were exported.
+
+    Raises
+    ------
+    StoreError, ValueError, TypeError
+    """
     if not isinstance(checksums, list):
         raise StoreError(f"its checksums are {brief(checksums)}")
     expected = dict(checksums)

@@ -73,7 +73,7 @@ def is_cut_at(columns: Mapping[str, Any], replicates: int) -> bool:
     return not is_summary(columns) or replicates in next(iter(columns.values())).ends
 
 
-def checked_columns(columns: Mapping[str, Any], max_bytes: int, *, is_kept: bool = True) -> Columns:
+def checked_columns(columns: Mapping[str, Any], max_bytes: float, *, is_kept: bool = True) -> Columns:
     """Return the columns, with their versions; arrays read-only, those to be kept without the rest of a larger one.
 
     Raises
@@ -97,10 +97,7 @@ def checked_columns(columns: Mapping[str, Any], max_bytes: int, *, is_kept: bool
         _check_ends(columns)
     size = sum([column.nbytes for column in columns.values()])
     if size > max_bytes:
-        raise StoreError(
-            f"a result of {size:,} bytes is larger than max_storage_bytes={max_bytes:,}; raise that, or ask for fewer "
-            "replicates"
-        )
+        raise too_large(size, max_bytes)
     found = Columns()
     found.versions = versions_of(columns, lengths.pop())
     if tallied:
@@ -112,6 +109,14 @@ def checked_columns(columns: Mapping[str, Any], max_bytes: int, *, is_kept: bool
         lone.flags.writeable = False
         found[name] = lone
     return found
+
+
+def too_large(size_bytes: int, max_bytes: float) -> StoreError:
+    """Return the error that refuses a result that is larger than the limit."""
+    return StoreError(
+        f"a result of {size_bytes:,} bytes is larger than max_storage_bytes={max_bytes:,}; raise that, or ask for "
+        "fewer replicates"
+    )
 
 
 def _check_ends(columns: Mapping[str, TallyColumn]) -> None:

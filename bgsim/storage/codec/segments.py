@@ -171,6 +171,19 @@ def join(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> 
     return columns
 
 
+def join_all(rows: Iterator[tuple[Any, ...]], result_hash: str, replicates: int) -> Columns:
+    """Return what `join` returns, and refuse a result that has no column then.
+
+    Raises
+    ------
+    DamagedResultError
+    """
+    columns = join(rows, result_hash, replicates)
+    if not columns:
+        raise DamagedResultError(f"its first tally covers more than the {replicates:,} replicates that it has")
+    return columns
+
+
 def _decodings(
     rows: Iterable[tuple[Any, ...]],
     columns: Columns,

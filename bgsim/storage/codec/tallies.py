@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from bgsim.errors import DamagedResultError, StoreError
+from bgsim.errors import DamagedResultError, StoreError, brief
 from bgsim.storage.codec.codec import Block, compressor, decompress, dtype_text, parse_dtype
 from bgsim.storage.codec.columns import PAIRS, TALLY
 from bgsim.summaries.pairs import PairTally
@@ -20,9 +20,6 @@ FORMS = frozenset({TALLY, PAIRS})
 
 MAX_TALLY_BYTES = 256 * 2**20
 """No larger state is stored or read, whatever a description says."""
-
-_MOST_BYTES = 8
-"""Of a value that is tallied."""
 
 
 def encode_tally(tally: Tally | PairTally, label: str) -> tuple[Block, bytes]:
@@ -68,17 +65,29 @@ def decode_tally(block: Block, data: bytes, label: str) -> Tally | PairTally:
     DamagedResultError
         If bytes, description and label do not belong together, or the description asks for too much.
     """
-    dtype = parse_dtype(block.dtype)
-    if block.raw_bytes > MAX_TALLY_BYTES or block.raw_bytes < 0:
+    if not 0 <= block.raw_bytes <= MAX_TALLY_BYTES:
         raise DamagedResultError(f"a tally cannot have {block.raw_bytes:,} bytes")
-    if dtype.kind not in "biuf" or dtype.itemsize > _MOST_BYTES or block.filter not in FORMS:
-        raise DamagedResultError(f"there is no {block.filter} of {block.dtype}")
     raw = decompress(data, block.raw_bytes)
     described = f"{label} {block.dtype} {block.shape} {block.filter}"
     if zlib.crc32(raw, zlib.crc32(described.encode())) != block.checksum:
         raise DamagedResultError("a tally does not match its checksum")
-    kind: Any = PairTally if block.filter == PAIRS else Tally
-    tally: Tally | PairTally = kind.from_bytes(dtype.newbyteorder("="), block.shape[1:], raw)
+    tally = read_tally(block.filter, block.dtype, block.shape[1:], raw)
     if tally.count != block.shape[0]:
         raise DamagedResultError(f"a tally is of {tally.count:,} replicates, and is said to be of {block.shape[0]:,}")
     return tally
+
+
+def read_tally(form: str, dtype_text: str, shape: tuple[int, ...], raw: bytes) -> Tally | PairTally:
+    """Return the tally whose `to_bytes` returned these bytes.
+
+    Raises
+    ------
+    DamagedResultError
+        If there is none of this form, dtype and shape.
+    """
+    dtype = parse_dtype(dtype_text).newbyteorder("=")
+    if form not in FORMS or dtype.kind not in "biuf" or min(shape, default=0) < 0:
+        raise DamagedResultError(f"there is no {brief(form)} of {brief(dtype_text)} {shape}")
+    kind: Any = PairTally if form == PAIRS else Tally
+    found: Tally | PairTally = kind.from_bytes(dtype, shape, raw)
+    return found

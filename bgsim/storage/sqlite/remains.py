@@ -116,7 +116,7 @@ class Remains:
         head = (record.identity, row["replicates"], row["outputs"])
         kept = [block for block in found if block[2] < replicates]
         rows = ((*head, *block[1:10], block[14], (*block[15:], "")[0], len(found)) for block in kept)
-        return segments.join(iter(rows), record.hash, replicates)
+        return segments.join_all(iter(rows), record.hash, replicates)
 
 
 def _parts(text: str | None) -> dict[str, str]:

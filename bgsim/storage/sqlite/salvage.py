@@ -196,7 +196,7 @@ def readable_results(path: Path) -> Iterator[tuple[Record, Columns]]:
                 if record.checksum != row[6]:
                     raise DamagedResultError("its record does not match its checksum")
                 with closing(connection.execute(select, (result_hash, row[7]))) as rows:
-                    columns = segments.join(rows, result_hash, row[7])
+                    columns = segments.join_all(rows, result_hash, row[7])
             except DamagedResultError as error:
                 logger.warning("result %s in %s cannot be read: %s", result_hash, path, error)
             else:

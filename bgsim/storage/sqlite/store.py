@@ -10,6 +10,7 @@ Reads are short and see whole transactions. ``PRAGMA synchronous``: see ``databa
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ from bgsim.errors import DamagedResultError, StoreError, brief
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec import segments
-from bgsim.storage.codec.columns import Columns, checked_columns
+from bgsim.storage.codec.columns import Columns, checked_columns, is_summary, too_large
 from bgsim.storage.finding import Query
 from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.listing import listing
@@ -230,9 +231,12 @@ class ResultStore(LimitedStore):
         done = on_stored or _ignore
         record = Record.of(key) if isinstance(key, ResultKey) else key
         try:
-            checked = checked_columns(columns, self.max_storage_bytes, is_kept=workspace is not None)
+            limit = math.inf if is_summary(columns) else self.max_storage_bytes
+            checked = checked_columns(columns, limit, is_kept=workspace is not None)
             first = self._replicates(record.hash) if held is None else held
             new = NewResult.of(record, checked, first, is_computed=isinstance(key, ResultKey))
+            if new.size_bytes > self.max_storage_bytes and is_summary(columns):  # in the file it is much smaller
+                raise too_large(new.size_bytes, self.max_storage_bytes)
         except StoreError as error:
             done(error)
             return
