@@ -12,6 +12,7 @@ from bgsim.errors import ParameterError
 from bgsim.identity.report import few_of, part_differences
 from bgsim.kernels.outputs import unlike_declared
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey, similarity
+from bgsim.storage.codec.columns import is_summary
 from bgsim.tables import Table, Tabular, in_short
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _SHOWN = 3
 """Names in a sentence."""
 
+_KEPT = {"columns": "the rows are", "summary": "a summary is"}
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation(Tabular):
@@ -31,7 +34,8 @@ class Explanation(Tabular):
     ----------
     outcome : str
         ``"hit"``: exactly these replicates are stored. ``"slice"``: more are. ``"extend"``: some are, and the rest is
-        computed. ``"miss"``: none are, or what is stored is not what the simulation declares.
+        computed. ``"miss"``: none are, or what is stored is not what the simulation declares. Of a summary only those
+        tallies are of use that lie within the wanted replicates.
     hash : str
         The request's parameter hash.
     stored, wanted : int
@@ -41,8 +45,8 @@ class Explanation(Tabular):
     nearest : StoredResult or None
         Of a miss: the stored result of this simulation that is most like the request.
     differences : dict of str to (object, object)
-        Of a miss: how the request differs from that result, wanted and stored: parameters by their names, ``seed`` and
-        ``fingerprint``.
+        Of a miss: how the request differs from that result, wanted and stored: parameters by their names, ``seed``,
+        ``fingerprint`` and ``keep``.
     changed : tuple of str
         Of a miss where the fingerprint differs: the dependencies that were changed, added or removed since the nearest
         result was stored, such as ``"mymodule.RATE changed"``. Empty where the dependencies of either are not known.
@@ -70,20 +74,28 @@ class Explanation(Tabular):
         return Table(("", "here", "stored"), rows, title=str(self), remark=", ".join(self.changed))
 
 
-def explain_found(key: ResultKey, stored: int, replicates: int) -> Explanation:
-    """Explain a request of whose result some replicates are stored."""
+def explain_found(key: ResultKey, stored: int, replicates: int, of_use: int) -> Explanation:
+    """Explain a request of whose result some replicates are stored, and as many of these are of use."""
     if stored == replicates:
         return Explanation("hit", key.hash, stored, replicates, f"all {replicates:,} replicates are stored")
-    if stored > replicates:
+    if of_use == replicates:
         return Explanation("slice", key.hash, stored, replicates, f"the first {replicates:,} of {stored:,} are used")
-    reason = f"{stored:,} are stored, {replicates - stored:,} are computed"
-    return Explanation("extend", key.hash, stored, replicates, reason)
+    reason = f"{stored:,} are stored, {replicates - of_use:,} are computed"
+    if of_use < min(stored, replicates):
+        reason = (
+            f"{stored:,} are stored, and the last tally within {replicates:,} of them ends at {of_use:,}; the others"
+        )
+        reason += " are computed"
+    return Explanation("extend" if of_use else "miss", key.hash, stored, replicates, reason)
 
 
 def why_not_used(simulation: Simulation, parameters: Mapping[str, Any], columns: Columns | None) -> str:
     """Say why the columns of a stored result are not used for a simulation; empty if they are, or are gone."""
     try:
-        return "" if columns is None else unlike_declared(simulation.outputs, parameters, columns)
+        if columns is None:
+            return ""
+        pairs = simulation.pairs if is_summary(columns) else None
+        return unlike_declared(simulation.outputs, parameters, columns, pairs)
     except ParameterError as error:  # of parameters that a file gives
         return str(error)
 
@@ -116,6 +128,9 @@ def explain_miss(key: ResultKey, replicates: int, results: Iterable[StoredResult
         differences["fingerprint"] = (key.fingerprint, nearest.record.fingerprint)
         changed = changed_parts(key.parts, nearest.record.parts)
         reasons.append(_code_reason(changed))
+    if key.keep != nearest.keep:
+        differences["keep"] = (key.keep, nearest.keep)
+        reasons.append(f"{_KEPT[key.keep]} asked for here and {_KEPT[nearest.keep]} stored there")
     if not differences:
         reasons.append("its parameters have other types")
     reason = f"the nearest stored result is {nearest.hash[:12]}, but {', and '.join(reasons)}"

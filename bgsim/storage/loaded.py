@@ -9,10 +9,12 @@ from bgsim.errors import ParameterError, SimulationNotFoundError, StoreError
 from bgsim.kernels.outputs import Output
 from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.registry import find_known
-from bgsim.result import SimulationResult
 from bgsim.simulation import Simulation
+from bgsim.storage.codec.columns import PAIRS, form_of
+from bgsim.summaries.result import result_of
 
 if TYPE_CHECKING:
+    from bgsim.result import SimulationResult
     from bgsim.storage.codec.columns import Columns
     from bgsim.storage.records import StoredResult
 
@@ -27,6 +29,8 @@ class UnknownSimulation:
         Says that it is not known.
     outputs : tuple of Output
         Their lengths are numbers, whatever parameters give them.
+    pairs : tuple of (str, str)
+        Outputs of which a summary keeps the covariance.
     parameters_class : None
     """
 
@@ -36,7 +40,9 @@ class UnknownSimulation:
     def __init__(self, name: str, columns: Columns) -> None:
         self.name = name
         self.short_name = name.rpartition(".")[2]
-        self.outputs = tuple([Output(name, c.dtype, c.shape[1:]) for name, c in columns.items()])
+        outputs = {name: column for name, column in columns.items() if form_of(column) != PAIRS}
+        self.outputs = tuple([Output(name, c.dtype, c.shape[1:]) for name, c in outputs.items()])
+        self.pairs = tuple([tuple(name.split("*")) for name in columns if name not in outputs])
 
     @property
     def fingerprint(self) -> str:
@@ -60,6 +66,8 @@ class UnknownSimulation:
 def loaded_result(found: StoredResult, columns: Columns, simulation: Simulation | None) -> SimulationResult:
     """Return a stored result with its simulation: the given one, or the one that this process has.
 
+    Of a summary it is a `bgsim.summaries.result.SummaryResult`.
+
     Raises
     ------
     InvalidInputError
@@ -72,7 +80,8 @@ def loaded_result(found: StoredResult, columns: Columns, simulation: Simulation 
     known = simulation or find_known(found.simulation)
     parameters = _parameters_of(found, known)
     standing: Any = known or UnknownSimulation(found.simulation, columns)
-    return SimulationResult(standing, parameters, found.seed, columns, found.record.fingerprint)
+    result: SimulationResult = result_of(standing, parameters, found.seed, columns, found.record.fingerprint)
+    return result
 
 
 def _parameters_of(found: StoredResult, simulation: Simulation | None) -> ParameterSet:

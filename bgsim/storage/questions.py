@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bgsim.checks import refused
+from bgsim.checks import check_word, refused
 from bgsim.errors import StoreError
 from bgsim.parameters.parameter_set import ResultKey
-from bgsim.storage.records import StoredResult
+from bgsim.storage.records import KEEPS, StoredResult
 
 if TYPE_CHECKING:
     from bgsim.analysis.comparison import Comparison
@@ -105,7 +105,12 @@ class Questions:
             store does not choose what is imported. Without one the result has columns and summary, and its `replay`
             says what is missing.
         replicates : int, optional
-            The first so many, or as many as there are; by default all of them.
+            The first so many, or as many as there are; by default all of them. Of a summary, those of the tallies that
+            lie within them.
+
+        Returns
+        -------
+        SimulationResult or SummaryResult
 
         Raises
         ------
@@ -120,6 +125,11 @@ class Questions:
             raise refused("result", result, "one stored result, such as found[0], or the first digits of its hash")
         found = self.get(self.resolve(result)) if isinstance(result, str) else result
         columns = None if found is None else self.load(found.hash, replicates or found.replicates)
+        if found is not None and columns is None and found.keep == "summary" and self.get(found.hash) is not None:
+            raise StoreError(
+                f"result {found.hash[:12]} keeps a summary, of which no tally lies within {replicates:,} replicates; "
+                f"ask for up to {found.replicates:,}, or submit it with so many"
+            )
         if found is None or columns is None:
             name = result if isinstance(result, str) else result.hash
             raise StoreError(f"result {name} is no longer in {self.location}; run it again")
@@ -133,10 +143,11 @@ class Questions:
         InvalidInputError
             If the confidence is not between 0 and 1.
         StoreError
-            If a slot is empty, or its result cannot be loaded.
+            If a slot is empty, or its result cannot be loaded; if one of them keeps a summary, and both have the same
+            seed.
         """
-        from bgsim.analysis.comparison import compared  # noqa: PLC0415 - most callers never compare
-        from bgsim.analysis.intervals import check_confidence  # noqa: PLC0415
+        from bgsim.analysis.intervals import check_confidence  # noqa: PLC0415 - most callers never compare
+        from bgsim.storage.slot_comparison import compared_slots  # noqa: PLC0415
 
         check_confidence(confidence)
         pair = self.slots(workspace)
@@ -153,7 +164,7 @@ class Questions:
             if result is None or columns is None:
                 raise StoreError(f"result {slot.hash} of workspace {workspace!r} is gone; run it again")
             found.append((result, columns))
-        return compared(*found, confidence=confidence)
+        return compared_slots(*found, confidence=confidence)
 
     def most_similar(
         self, parameters: object, *, simulation: Simulation | str | None = None
@@ -182,30 +193,37 @@ class Questions:
         *,
         replicates: int,
         seed: int = 0,
+        keep: str = "columns",
     ) -> Explanation:
         """Say whether a request would hit, be cut, extended or computed, and why.
 
         Parameters
         ----------
         simulation : Simulation
-        parameters, replicates, seed
+        parameters, replicates, seed, keep
             As for `Engine.submit`.
 
         Raises
         ------
         ParameterError
             If the simulation refuses the parameters.
+        InvalidInputError
+            If `keep` is something else.
         """
         from bgsim.storage import explain  # noqa: PLC0415 - most callers never ask
         from bgsim.storage.nearest import Wanted  # noqa: PLC0415
 
         bound = simulation.bind(parameters)
-        key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts)
+        check_word("keep", keep, KEEPS)
+        key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts, keep=keep)
         stored = self.count(key)
         if stored:
-            why = explain.why_not_used(simulation, bound, self.load(key, 1))
+            rows = keep == "columns"
+            why = explain.why_not_used(simulation, bound, self.load(key, 1 if rows else None))
             if why:
                 return explain.explain_unused(key, replicates, why)
-            return explain.explain_found(key, stored, replicates)
+            used = None if rows else self.load(key, replicates)
+            of_use = min(stored, replicates) if rows else len(next(iter(used.values()))) if used else 0
+            return explain.explain_found(key, stored, replicates, of_use)
         wanted = Wanted(bound.to_json(), key.simulation, key.fingerprint, key.seed)
         return explain.explain_miss(key, replicates, self.alike(wanted))

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bgsim.storage.codec.columns import Columns
 
 
+KEEPS = ("columns", "summary")
+"""What a result keeps of its replicates: all rows, or a summary of them."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Record:
     """All that a result is a function of, as stores keep it.
@@ -163,7 +167,7 @@ class StoredResult(Tabular):
         replicates, size = len(next(iter(columns.values()))), sum(column.nbytes for column in columns.values())
         summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in columns.items()}
         versions = versions_of(columns, replicates)
-        keep = "summary" if is_summary(columns) else "columns"
+        keep = KEEPS[is_summary(columns)]
         return cls(record, record.values(), replicates, size, created_at, used_at, summary, versions, keep)
 
     @property

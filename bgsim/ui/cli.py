@@ -202,8 +202,11 @@ def _why_not_used(simulation: Simulation, store: Store, result_hash: str) -> str
     """Say why a stored result of a simulation's code is not used; empty if it is."""
     from bgsim.storage.explain import why_not_used  # noqa: PLC0415 - completion needs no store
 
-    described, columns = store.get(result_hash), store.load(result_hash, 1)
-    return "" if described is None else why_not_used(simulation, described.parameters, columns)
+    described = store.get(result_hash)
+    if described is None:
+        return ""
+    columns = store.load(result_hash, 1 if described.keep == "columns" else None)
+    return why_not_used(simulation, described.parameters, columns)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
