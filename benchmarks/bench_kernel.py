@@ -15,7 +15,8 @@ from numba import njit, types
 
 from benchmarks.harness import Case, compare
 from bgsim.control import new_control_block
-from bgsim.kernels.stream import WorkerStream, place_stream
+from bgsim.kernels.draws import RNG, rng_of_replicate
+from bgsim.kernels.stream import WorkerStream
 from bgsim.models.options import AsianCall, asian_call
 from bgsim.simulation import simulation
 from bgsim.streams import stream_key
@@ -25,18 +26,17 @@ CHEAP_REPLICATES = 500_000
 
 
 @njit(nogil=True)
-def loop_without(kernel: Any, p: Any, rng: Any, state: Any, key0: Any, key1: Any, first: Any, columns: Any) -> None:
+def loop_without(kernel: Any, p: Any, state: Any, key0: Any, key1: Any, first: Any, columns: Any) -> None:
     """Do what `run_chunk` does, without counter and flag."""
     for i in range(len(columns[0])):
-        place_stream(state, key0, key1, np.uint64(first + i))
-        columns[0][i] = kernel(p, rng)
+        columns[0][i] = kernel(p, rng_of_replicate(state, key0, key1, np.uint64(first + i)))
 
 
 @njit(nogil=True)
-def inlined_loop(p: Any, rng: Any, state: Any, key0: Any, key1: Any, out: Any) -> None:
+def inlined_loop(p: Any, state: Any, key0: Any, key1: Any, out: Any) -> None:
     """Run the Asian call in a loop of its own."""
     for i in range(len(out)):
-        place_stream(state, key0, key1, np.uint64(i))
+        rng = rng_of_replicate(state, key0, key1, np.uint64(i))
         step = p.maturity / p.steps
         drift = (p.rate - 0.5 * p.volatility**2) * step
         scale = p.volatility * math.sqrt(step)
@@ -60,41 +60,38 @@ def shared_generator(rng: Any, out: Any) -> None:
 
 
 @njit(nogil=True)
-def placed_generator(rng: Any, state: Any, key0: Any, key1: Any, out: Any) -> None:
+def placed_generator(state: Any, key0: Any, key1: Any, out: Any) -> None:
     for i in range(len(out)):
-        place_stream(state, key0, key1, np.uint64(i))
-        out[i] = rng.random()
+        out[i] = rng_of_replicate(state, key0, key1, np.uint64(i)).random()
 
 
-def as_first_class(view: Any, rng: Any) -> tuple[Any, Any]:
+def as_first_class(view: Any) -> tuple[Any, Any]:
     """Return the Asian call, and `loop_without` compiled to take it as a first-class function."""
     kernel = asian_call._dispatcher  # noqa: SLF001 - the same machine code that ours runs
-    arguments = (numba.typeof(view), numba.typeof(rng))
+    arguments = (numba.typeof(view), RNG)
     kernel_type = types.FunctionType(types.float64(*arguments))
     words = (types.uint64, types.uint64, types.uint64, types.int64)
-    layout = (kernel_type, *arguments, *words, types.Tuple([types.float64[::1]]))
+    layout = (kernel_type, arguments[0], *words, types.Tuple([types.float64[::1]]))
     loop_without.compile(layout)
     return kernel, loop_without.overloads[layout].entry_point
 
 
 def main() -> None:
     key, stream, control = stream_key(7), WorkerStream(), new_control_block()
-    state = np.uint64(stream.state)
+    state, rng = stream.state, np.random.Generator(np.random.Philox(7))
 
     bound = asian_call.bind(AsianCall())
     view, runner = bound.kernel_view(), asian_call.prepare(bound)
     ours, without, theirs = (np.empty(REPLICATES) for _ in range(3))
-    kernel, loop = as_first_class(view, stream.rng)
+    kernel, loop = as_first_class(view)
     compare(
         "Asian call of 252 steps: one replicate",
         [
             Case("bgsim, with progress and cancel", lambda: runner(stream, key, 0, (ours,), control), REPLICATES),
-            Case(
-                "the same loop without", lambda: loop(kernel, view, stream.rng, state, *key, 0, (without,)), REPLICATES
-            ),
+            Case("the same loop without", lambda: loop(kernel, view, state, *key, 0, (without,)), REPLICATES),
             Case(
                 "a loop with the kernel inlined",
-                lambda: inlined_loop(view, stream.rng, state, *key, theirs),
+                lambda: inlined_loop(view, state, *key, theirs),
                 REPLICATES,
             ),
         ],
@@ -111,12 +108,10 @@ def main() -> None:
             Case("bgsim, with progress and cancel", lambda: cheap(stream, key, 0, (ours,), control), CHEAP_REPLICATES),
             Case(
                 "a loop that places the stream",
-                lambda: placed_generator(stream.rng, state, *key, theirs),
+                lambda: placed_generator(state, *key, theirs),
                 CHEAP_REPLICATES,
             ),
-            Case(
-                "a loop over one generator, no streams", lambda: shared_generator(stream.rng, shared), CHEAP_REPLICATES
-            ),
+            Case("a loop over one generator, no streams", lambda: shared_generator(rng, shared), CHEAP_REPLICATES),
         ],
         unit="ns",
     )

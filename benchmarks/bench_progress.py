@@ -20,7 +20,8 @@ from numba import njit, types
 
 from benchmarks.harness import Case, compare, installed, report
 from bgsim.control import new_control_block
-from bgsim.kernels.stream import WorkerStream, place_stream
+from bgsim.kernels.draws import RNG, rng_of_replicate
+from bgsim.kernels.stream import WorkerStream
 from bgsim.models.options import asian_call
 from bgsim.progress import ProgressBus, UpdateType
 from bgsim.simulation import simulation
@@ -240,19 +241,17 @@ def memory() -> None:
 
 
 @njit(nogil=True)
-def bare_loop(kernel: Any, p: Any, rng: Any, state: Any, key0: Any, key1: Any, out: Any) -> None:
+def bare_loop(kernel: Any, p: Any, state: Any, key0: Any, key1: Any, out: Any) -> None:
     """Run the kernel on each replicate's stream."""
     for i in range(len(out)):
-        place_stream(state, key0, key1, np.uint64(i))
-        out[i] = kernel(p, rng)
+        out[i] = kernel(p, rng_of_replicate(state, key0, key1, np.uint64(i)))
 
 
 @njit(nogil=True)
-def loop_with_bar(kernel: Any, p: Any, rng: Any, state: Any, key0: Any, key1: Any, out: Any, bar: Any) -> None:
+def loop_with_bar(kernel: Any, p: Any, state: Any, key0: Any, key1: Any, out: Any, bar: Any) -> None:
     """Do the same, and report each replicate to numba-progress."""
     for i in range(len(out)):
-        place_stream(state, key0, key1, np.uint64(i))
-        out[i] = kernel(p, rng)
+        out[i] = kernel(p, rng_of_replicate(state, key0, key1, np.uint64(i)))
         bar.update(1)
 
 
@@ -260,7 +259,7 @@ def compiled(loop: Any, simulation: Any, *arguments: Any) -> Callable[..., None]
     """Return a loop compiled to take the simulation as a first-class function, as ours does."""
     kernel = simulation._dispatcher  # noqa: SLF001 - the same machine code that ours runs
     types_of = [numba.typeof(argument) for argument in arguments]
-    kernel_type = types.FunctionType(types.float64(*types_of[:2]))
+    kernel_type = types.FunctionType(types.float64(types_of[0], RNG))
     loop.compile((kernel_type, *types_of))
     entry = loop.overloads[(kernel_type, *types_of)].entry_point
     return lambda *given: entry(kernel, *given)
@@ -273,7 +272,7 @@ def in_kernel(title: str, simulation: Any, replicates: int, rounds: int) -> None
     view, runner = bound.kernel_view(), simulation.prepare(bound)
     state, key0, key1 = (np.uint64(word) for word in (stream.state, *key))
     ours, bare, theirs = (np.empty(replicates) for _ in range(3))
-    arguments = (view, stream.rng, state, key0, key1)
+    arguments = (view, state, key0, key1)
     without = compiled(bare_loop, simulation, *arguments, bare)
     cases = [
         Case("bgsim, with progress and cancel", lambda: runner(stream, key, 0, (ours,), control), replicates),

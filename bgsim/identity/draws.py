@@ -24,6 +24,13 @@ Of a name that others have as well, with the package that the same function has 
 """
 
 
+OF_NUMPY = frozenset({"beta", "negative_binomial", "noncentral_chisquare", "noncentral_f", "poisson", "wald"})
+"""Methods of a kernel's ``rng`` that NumPy's own functions compute, and numba's computed before, some with a bias.
+
+The names count in the identity of compiled code, so that stored results of the former are not taken for the latter's.
+"""
+
+
 def _by_address(things: dict[str, Any]) -> dict[int, tuple[Any, str]]:
     """Return names by address. The things are kept, so that their addresses stay theirs."""
     return {id(thing): (thing, name) for name, thing in things.items()}

@@ -119,7 +119,10 @@ def write_own_function(walk: Writer, function: types.FunctionType, out: list[str
     out.append(text_of(function.__code__, function.__globals__))
     machine.write_overloads(walk, function, out)
     reads = reads_of(function.__code__)
-    machine.write_methods(walk, reads.attributes - walk.attributes, out)
+    new = reads.attributes - walk.attributes
+    machine.write_methods(walk, new, out)
+    if walk.compiled:
+        out += [f"{name} of NumPy" for name in sorted(new & draws.OF_NUMPY)]
     walk.attributes |= reads.attributes
     if "__subclasses__" in reads.attributes:
         walk.refuse("__subclasses__()", "it finds classes wherever they are defined", out)

@@ -1,8 +1,8 @@
 """Machine code on disk, by the identity of what it was compiled from, and by nothing else that may be stale.
 
 A file holds the machine code of one function for one signature. Its name is a hash of the identity, the signature, the
-processor, and the versions of Python, numba, llvmlite and bgsim. A file that cannot be written costs a compilation in
-the next process, and one that cannot be read costs one in this process.
+processor, the versions of Python, numba, llvmlite, NumPy and bgsim, and what kernels draw from. A file that cannot be
+written costs a compilation in the next process, and one that cannot be read costs one in this process.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import NullCache
 from numba.core.codegen import RuntimeLinker
@@ -31,6 +32,8 @@ from numba.core.serialize import dumps
 
 import bgsim
 from bgsim.identity.look import look
+from bgsim.kernels.draws.layout import LAYOUT
+from bgsim.kernels.draws.numpys import MISSING
 
 logger = logging.getLogger("bgsim.kernels.compiled")
 
@@ -109,18 +112,20 @@ class KernelCache(NullCache):  # type: ignore[misc]
 
     def _key(self, sig: Any, codegen: Any) -> bytes:
         versions = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, bgsim.__version__)
-        return repr((self._identity, str(sig), codegen.magic_tuple(), versions)).encode()
+        draws = (LAYOUT, np.__version__, MISSING)
+        return repr((self._identity, str(sig), codegen.magic_tuple(), versions, draws)).encode()
 
     def _path(self, key: bytes) -> Path | None:
         folder = cache_folder() if self._identity is not None else None
         return None if folder is None else folder / f"{hashlib.sha256(key).hexdigest()[:40]}.kernel"
 
 
-def keep(dispatcher: Any) -> None:
+def keep_ours(dispatcher: Any) -> None:
     """Keep the machine code of one of bgsim's own functions on disk, too."""
-    function = dispatcher.py_func
-    found = look(function.__qualname__, function.__module__, (function,), compiled=True, own=("bgsim",))
-    dispatcher._cache = KernelCache(found.fingerprint)  # noqa: SLF001 - numba has no setting for it
+    if not isinstance(dispatcher._cache, KernelCache):  # noqa: SLF001 - numba has no setting for it
+        function = dispatcher.py_func
+        found = look(function.__qualname__, function.__module__, (function,), compiled=True, own=("bgsim",))
+        dispatcher._cache = KernelCache(found.fingerprint)  # noqa: SLF001 - numba has no setting for it
 
 
 def _checksum(key: bytes, data: bytes) -> bytes:

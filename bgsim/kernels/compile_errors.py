@@ -25,6 +25,9 @@ _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 _PLACE = re.compile(r'File "(?P<file>[^"\n]+)", line (?P<line>\d+)|(?:at|from) (?P<path>/[^\n]*?) \((?P<at>\d+)\)')
 _SIGNATURE = re.compile(r"No implementation of function .*? found for signature:\s*>>> (.*)")
+_METHOD = re.compile(r"^(?:NumPyRandomGeneratorType|_rng)_")
+"""What stands before the name of a method of rng: in numba, and in `bgsim.kernels.draws.methods`."""
+
 _NOT_OF_USERS = (f"{os.sep}numba{os.sep}", f"{os.sep}bgsim{os.sep}kernels{os.sep}")
 _MOST_REASON = 240
 
@@ -69,7 +72,7 @@ def _reason(details: str) -> str:
     lines = [line.strip().removeprefix("- ") for line in details.splitlines()]
     said = [line for line in lines if line and not line.startswith(("Failed in ", "Resolution failure for"))]
     if called is not None and said and said[0].startswith("No implementation of function"):
-        reason = f"no implementation of {called[1].strip().replace('NumPyRandomGeneratorType_', 'rng.')}"
+        reason = f"no implementation of {_METHOD.sub('rng.', called[1].strip())}"
     else:
         reason = re.split(r"\.? ?Raised from ", said[0])[0] if said else details
     reason = re.sub(r" from '[^']*'", "", reason)  # where a module is
@@ -180,9 +183,13 @@ _REMEDIES: tuple[tuple[str, str | Callable[[re.Match[str], Callable[..., Any]], 
     ),
     (r"imprecise type: pyobject", "An array of objects reaches no kernel: make it an array of numbers"),
     (
-        r"Unknown attribute '(\w+)' of type NumPyRandomGeneratorType",
+        r"Unknown attribute '(\w+)' of type Rng",
         r"numba does not know rng.\1: draw by rng.random, rng.integers, rng.normal, rng.exponential and their like; "
         "values[rng.integers(len(values))] is a choice",
+    ),
+    (
+        r"does not export random_(\w+)",
+        r"This build of NumPy offers rng.\1 to Python alone: use another method of rng in the kernel",
     ),
     (r"Unknown attribute 'default_rng'", "Draw from rng, the kernel's second argument, and make no generator"),
     (r"unsupported NumPy function '([\w.]+)'", rf"numba does not know \1, or not so: {_STEPS}"),

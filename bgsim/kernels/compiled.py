@@ -8,7 +8,6 @@ compiled once per layout of parameters and outputs.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +21,16 @@ from bgsim import control as block
 from bgsim.errors import BgsimError, CompileError, OutputError
 from bgsim.kernels.address import address_of, call_kernel
 from bgsim.kernels.atomics import load_slot, store_slot
-from bgsim.kernels.cache import KernelCache, keep
+from bgsim.kernels.cache import KernelCache, keep_ours
 from bgsim.kernels.compile_errors import compile_error
+from bgsim.kernels.draws import RNG, rng_of_replicate
 from bgsim.kernels.outputs import Output, check_count
 from bgsim.kernels.parts import Part, WholeCompiler
-from bgsim.kernels.stream import GENERATOR, WorkerStream, generator_of, place, place_stream, placing_works
-from bgsim.streams import generator_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from bgsim.kernels.stream import WorkerStream
 
 
 @intrinsic
@@ -112,7 +112,6 @@ def _put_alike(column: Any, row: Any, value: Any) -> None:
 def run_chunk(
     kernel: Any,
     p: Any,
-    addresses: Any,
     state: int,
     key0: int,
     key1: int,
@@ -124,15 +123,13 @@ def run_chunk(
 ) -> int:
     """Run replicates `first` to ``first + count`` without the GIL, until an order in the control block.
 
-    `addresses` are a `WorkerStream`'s. A `state` of 0 leaves the generator where it is. Returns how many are done; slot
-    ``DONE`` counts them and the `before` that the chunk had before these, also when the kernel raises.
+    `state` is a `WorkerStream`'s. Returns how many are done; slot ``DONE`` counts them and the `before` that the chunk
+    had before these, also when the kernel raises.
     """
-    rng = generator_of(addresses)
     for i in range(count):
         if load_slot(control, block.ORDER) != block.GO:
             return i
-        if state != 0:
-            place_stream(state, key0, key1, np.uint64(first + i))
+        rng = rng_of_replicate(state, key0, key1, np.uint64(first + i))
         value = call_kernel(kernel, p, rng, control)
         if load_slot(control, block.OBSERVED) != 0:
             return i  # the kernel gave up, so its value does not count
@@ -168,13 +165,6 @@ def _draws(compiled: Any) -> bool:
 _SHARED_STREAMS = ("numba_get_np_random_state", "numba_get_py_random_state")
 
 
-@functools.cache
-def _keep_ours() -> None:
-    """Keep the machine code of bgsim's own functions on disk, too."""
-    for dispatcher in (run_chunk, place):
-        keep(dispatcher)
-
-
 class CompiledKernel:
     """A kernel compiled for one layout of parameters and columns; called by any number of threads.
 
@@ -208,7 +198,7 @@ class CompiledKernel:
         takes_control: bool,
     ) -> None:
         control_type = types.int64[::1]
-        arguments = (numba.typeof(view), GENERATOR, *([control_type] if takes_control else []))
+        arguments = (numba.typeof(view), RNG, *([control_type] if takes_control else []))
         try:
             dispatcher.compile(arguments)
         except (BgsimError, MemoryError):
@@ -221,8 +211,8 @@ class CompiledKernel:
         self._kernel, kernel_type = address_of(dispatcher, arguments)
         self._dispatcher = dispatcher  # keeps the machine code
         words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
-        layout = (kernel_type, numba.typeof(view), types.uint64[::1], *words, column_types, control_type, types.int64)
-        _keep_ours()
+        layout = (kernel_type, numba.typeof(view), *words, column_types, control_type, types.int64)
+        keep_ours(run_chunk)
         try:
             run_chunk.compile(layout)
         except numba_errors.NumbaError as error:
@@ -245,22 +235,8 @@ class CompiledKernel:
     ) -> int:
         """Run as many replicates as the columns have rows, from `first` on; see `run_chunk`."""
         count = len(columns[0])
-        if placing_works():
-            done: int = self._entry(
-                self._kernel, view, stream.addresses, stream.state, *key, first, count, columns, control, before
-            )
-            return done
-        return self._one_by_one(view, key, first, columns, control, before)
-
-    def _one_by_one(
-        self, view: Any, key: Any, first: int, columns: tuple[NDArray[Any], ...], control: Any, before: int
-    ) -> int:
-        for i in range(len(columns[0])):
-            rows = tuple(column[i : i + 1] for column in columns)
-            stream = WorkerStream(generator_at(key, first + i))
-            if not self._entry(self._kernel, view, stream.addresses, 0, *key, first + i, 1, rows, control, before + i):
-                return i
-        return len(columns[0])
+        done: int = self._entry(self._kernel, view, stream.state, *key, first, count, columns, control, before)
+        return done
 
 
 def _check_returned(name: str, returned: Any, outputs: tuple[Output, ...]) -> None:

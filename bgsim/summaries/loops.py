@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.extending import intrinsic
 
-from bgsim.kernels.cache import keep
+from bgsim.kernels.cache import keep_ours
 from bgsim.kernels.parts import Part, WholeCompiler
 from bgsim.summaries.layout import COUNTS, LARGE, SMALL_BITS, WORDS
 
@@ -263,4 +263,4 @@ def _add_infinite(x_sign: Any, x_exponent: Any, y_sign: Any, y_exponent: Any, ta
 
 if not config.DISABLE_JIT:
     for _dispatcher in (add_floats, add_integers, add_pairs):
-        keep(_dispatcher)
+        keep_ours(_dispatcher)

@@ -59,6 +59,33 @@ def fingerprint(tmp_path: Path) -> Callable[[str], str]:
 
 # ---- what counts -------------------------------------------------------------------------------------
 
+
+def test_a_compiled_kernel_that_names_what_numpy_computes_now_has_another_identity(
+    fingerprint: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a helper; others keep theirs, and so does plain Python, which drew from NumPy before."""
+    kernel = """
+        import bgsim, numba
+        @numba.njit
+        def helper(rng):
+            return rng.{helper}(2.0)
+        @bgsim.simulation(outputs={{"x": "f8"}}, compile={compile})
+        def sim(p, rng):
+            return helper(rng) + rng.{method}(3.0)
+        """
+    cases = [("exponential", "normal", True), ("poisson", "normal", True), ("exponential", "poisson", True)]
+    cases += [("poisson", "poisson", False)]
+    sources = [kernel.format(helper=helper, method=method, compile=compiles) for helper, method, compiles in cases]
+    now = [fingerprint(source) for source in sources]
+    monkeypatch.setattr("bgsim.identity.draws.OF_NUMPY", frozenset())
+    assert [fingerprint(source) == found for source, found in zip(sources, now, strict=True)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
 BASE = '''
 import math
 import bgsim

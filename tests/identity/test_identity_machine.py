@@ -313,9 +313,8 @@ def test_a_queued_simulation_is_compiled_with_the_values_of_its_submission(tmp_p
     ask()
     print(model.sim.prepared(parameters, revision) is not None)
     columns = (np.zeros(1),)
-    from bgsim.streams import generator_at
     key = np.zeros(2, np.uint64)
-    run(WorkerStream(generator_at(key, 0)), key, 0, columns, new_control_block())
+    run(WorkerStream(), key, 0, columns, new_control_block())
     print(columns[0][0])
     """
     assert in_process(tmp_path, code) == ["123.0", "True", "12.0"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,9 @@ from new_process import printed
 import bgsim
 from bgsim.control import DONE, FRACTION, FRACTION_UNIT, OBSERVED, ORDER, STOP, YIELD, new_control_block
 from bgsim.errors import CompileError, OutputError
-from bgsim.kernels import compiled as compiled_side
-from bgsim.kernels import stream as worker_stream
 from bgsim.kernels.stream import WorkerStream
 from bgsim.simulation import Simulation
 from bgsim.streams import replicate_rng, stream_key
-from bgsim.user_warnings import BiasedDrawWarning
 
 
 def run_chunk(
@@ -58,23 +54,6 @@ def test_a_chunk_equals_the_plain_function_replicate_by_replicate(simulation: Si
 def test_compiled_and_plain_columns_are_the_same_bytes() -> None:
     compiled, plain = (run_chunk(s, Walk(), 3, 50)[1] for s in (walk, plain_walk))
     assert [c.tobytes() for c in compiled] == [c.tobytes() for c in plain]
-
-
-def test_the_fallback_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A NumPy whose Philox is laid out otherwise costs time, not results."""
-    expected = run_chunk(walk, Walk(), 9, 30)[1]
-    monkeypatch.setattr(compiled_side, "placing_works", lambda: False)
-    done, columns, control = run_chunk(walk, Walk(), 9, 30)
-    assert done == control[DONE] == 30
-    assert [c.tobytes() for c in columns] == [c.tobytes() for c in expected]
-
-
-def test_the_self_check_notices_another_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If placing does nothing, the check must fail, and say so."""
-    monkeypatch.setattr(worker_stream, "place", lambda *_: None)
-    check = functools.cache(worker_stream.placing_works.__wrapped__)
-    with pytest.warns(RuntimeWarning, match="lays out its Philox state"):
-        assert not check()
 
 
 @pytest.mark.parametrize("simulation", [walk, plain_walk])
@@ -240,29 +219,6 @@ def test_what_numba_cannot_compile_is_an_error_that_points_at_the_line() -> None
     assert isinstance(caught.value, TypeError)
 
 
-def test_a_biased_draw_is_warned_of_by_name() -> None:
-    @bgsim.simulation(outputs={"x": "i8"})
-    def draws(p: Any, rng: Any) -> int:
-        return rng.poisson(12.0)
-
-    with pytest.warns(BiasedDrawWarning, match=r"poisson\(\)") as caught:
-        draws.warmup()
-    assert caught[0].filename == __file__
-
-
-def test_numba_still_biases_poisson() -> None:
-    """When this fails, numba has mended it: take the warning away."""
-
-    @bgsim.simulation(outputs={"zero": "?"})
-    def zero(p: Any, rng: Any) -> bool:
-        return rng.poisson(10.0) == 0
-
-    with pytest.warns(BiasedDrawWarning):
-        share = bgsim.run(zero, replicates=2_000_000, seed=1)["zero"].mean()
-    exact = np.exp(-10.0)
-    assert share > exact + 5 * np.sqrt(exact / 2_000_000)
-
-
 # ---- the disk cache ----------------------------------------------------------------------------------
 
 SECOND_PROCESS = """
@@ -289,7 +245,7 @@ print(len(loaded), loaded.count(None), len(compiled))
 
 
 def test_a_second_process_compiles_neither_kernel_nor_chunk_loop() -> None:
-    """All three come from the disk: kernel, loop, and what places a stream."""
+    """All three come from the disk: kernel, loop, and what a stream is equipped with."""
     printed(SECOND_PROCESS)
     assert printed(SECOND_PROCESS).split() == ["3", "0", "0"]
 
