@@ -63,10 +63,9 @@ if TYPE_CHECKING:
     from bgsim.storage import MemoryStore, ResultStore
     from bgsim.streams import Rng, replicate_rng
     from bgsim.ui import notebook as notebook
-    from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning
+    from bgsim.user_warnings import IdentityWarning
 
 _PUBLIC = {
-    "BiasedDrawWarning": "user_warnings",
     "Clock": "clock",
     "Control": "control",
     "Engine": "engine",
@@ -105,7 +104,6 @@ _MODULES = {name: name for name in ("backends", "errors", "models", "progress", 
 __version__ = "0.1.0"
 
 __all__ = [
-    "BiasedDrawWarning",
     "Clock",
     "Control",
     "Engine",

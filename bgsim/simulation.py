@@ -216,9 +216,7 @@ class Simulation(Generic[P]):
         CompileError, OutputError, ParameterError
             As a submission would.
         """
-        revision = self.revision()
-        revision.warn_of_biased_draws()
-        self.prepare(self.bind(parameters), revision)
+        self.prepare(self.bind(parameters))
         return self
 
     def prepare(self, parameters: ParameterSet, revision: Revision | None = None) -> ChunkRunner:

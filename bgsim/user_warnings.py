@@ -11,10 +11,6 @@ _HOME = __file__.removesuffix("user_warnings.py")
 """How the names of bgsim's own files begin."""
 
 
-class BiasedDrawWarning(UserWarning):
-    """A compiled kernel draws from a distribution that numba gets wrong."""
-
-
 class IdentityWarning(UserWarning):
     """A simulation reaches what cannot be followed, so its results are neither stored nor shared."""
 

@@ -17,7 +17,7 @@ from bgsim.identity.ownership import Ownership, own_modules
 from bgsim.identity.report import few_of, part_differences
 from bgsim.parameters.parameter_class import fields_of, unreachable_attribute
 from bgsim.threads.locks import call_in_thread
-from bgsim.user_warnings import BiasedDrawWarning, IdentityWarning, warn_user
+from bgsim.user_warnings import IdentityWarning, warn_user
 
 if TYPE_CHECKING:
     from bgsim.kernels.compiled import CompiledKernel
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ParameterSet
 
 logger = logging.getLogger("bgsim.kernels.compiled")
-
-BIASED_DRAWS = {
-    "poisson": "it is biased for 10 <= lam < 15 in numba 0.68.1",
-    "negative_binomial": "it draws from numba's biased poisson",
-}
-"""Generator methods whose compiled form does not follow the distribution, and why."""
 
 
 @dataclass(slots=True)
@@ -69,7 +63,7 @@ class Revision:
     compiled : Compiled
         Shared with other revisions of this identity.
     is_clean : bool
-        Whether it is compiled, followed, of one age, and draws without bias: there is nothing to refuse or to warn of.
+        Whether it is compiled, followed and of one age: there is nothing to refuse or to warn of.
     check_s : float
         Seconds that the last look at plain code after a chunk took; 0 for compiled code.
     """
@@ -84,9 +78,8 @@ class Revision:
         self._field_classes = _field_classes(definition.parameters_class)
         self._answered_for = bool(definition.version) or definition.depends_on is not None
         self.identity: Identity = self._look(self._function)
-        self._biased = sorted(self.identity.attributes & BIASED_DRAWS.keys()) if compiles else []
         self._frozen = self._freeze(self._function) if compiles else None
-        self.is_clean = compiles and self.is_followed and not (self.identity.stale or self._biased)
+        self.is_clean = compiles and self.is_followed and not self.identity.stale
 
     def examine(self, parameters: ParameterSet) -> str | None:
         """Refuse code that is no function of the seed; return what of it cannot be followed, and what to do about that.
@@ -144,15 +137,6 @@ class Revision:
         """Say, once, what `examine` has found, if anything."""
         if found is not None:
             self._warn(f"{found}; its results are neither stored nor shared", IdentityWarning)
-
-    def warn_of_biased_draws(self) -> None:
-        """Say, once, which draws of compiled code do not follow their distribution."""
-        for method in self._biased:
-            self._warn(
-                f"{self._name} calls {method}() in a compiled kernel: {BIASED_DRAWS[method]}. "
-                "Sum exponential waiting times instead, or use @simulation(compile=False)",
-                BiasedDrawWarning,
-            )
 
     def _warn(self, message: str, category: type[Warning]) -> None:
         if category not in self.compiled.warned:

@@ -200,12 +200,11 @@ class Submitter:
         )
 
     def _check_revision(self, request: Request) -> None:
-        """Refuse code that cannot be followed, or warn of it and of draws that are biased."""
+        """Refuse code that cannot be followed, or warn of it."""
         if request.not_followed is not None:
             if self._is_strict:
                 raise IdentityError(request.not_followed, field="simulation", value=request.simulation.name)
             request.revision.warn_of_limits(request.not_followed)
-        request.revision.warn_of_biased_draws()
 
     def _stored(self, job: Job) -> tuple[Columns | None, bool]:
         """Return the job's columns if the store has them all and they are quickly loaded, or have to be there.
