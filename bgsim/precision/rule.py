@@ -175,12 +175,8 @@ class Precision:
         moments : mapping of str to Moments
             Of each output, over those, or nearly those.
         """
-        found = self.judge(n, moments)
-        looks = self.looks()
-        if found.reached and n in looks:
-            return n
-        needed = max(self._needed(n, output) for output in found.outputs.values())
-        return next((look for look in looks if look > n and look >= needed), self.maximum)
+        needed = max(_needed(n, output) for output in self.judge(n, moments).outputs.values())
+        return next((look for look in self.looks() if look >= needed), self.maximum)
 
     def to_json(self) -> str:
         """Return it as a text of JSON, with all settings, so that it means the same under other defaults."""
@@ -247,13 +243,15 @@ class Precision:
             )
         return sequences.bounded_mean(moments, self.bounds, alpha)
 
-    def _needed(self, n: int, output: OutputLook) -> float:
-        if output.reached:
-            return n
-        if output.doubt or not (math.isfinite(output.error) and output.target > 0):
-            return math.inf
-        times = output.error / output.target
-        return n * times * times
+
+def _needed(n: int, output: OutputLook) -> float:
+    """Return how many replicates will reach the target, `n` if these have."""
+    if output.reached:
+        return n
+    if output.doubt or not (math.isfinite(output.error) and output.target > 0):
+        return math.inf
+    times = output.error / output.target
+    return n * times * times
 
 
 def _output_names(value: object) -> tuple[str, ...]:

@@ -220,6 +220,19 @@ def test_the_interval_is_wider_where_the_rule_may_choose() -> None:
         assert found.half_width / error == pytest.approx(one, abs=0.002)
 
 
+@pytest.mark.parametrize(("count", "quantile"), [(2, 12.706), (3, 4.303), (11, 2.228), (41, 2.021)])
+def test_of_few_values_it_is_students_interval(count: int, quantile: float) -> None:
+    found = judged(NORMALS[:count], relative=0.1, minimum=2, maximum=2)
+    error = float(NORMALS[:count].std(ddof=1)) / math.sqrt(count)
+    assert found.half_width == pytest.approx(quantile * error, rel=1e-3)
+
+
+def test_a_sequence_is_narrow_where_a_run_may_stop() -> None:
+    """At four times the minimum it is 3 standard errors to each side."""
+    found = judged(np.arange(16384) % 2 == 0, half_width=0.1, rule="anytime")
+    assert 2.9 < found.half_width / found.standard_error < 3.05
+
+
 def test_the_intervals_of_several_outputs_hold_together() -> None:
     both = {name: moments_of(NORMALS) for name in "xyz"}
     of_three = bgsim.Precision(["x", "y", "z"], relative=0.1, confidence=0.97).judge(4096, both)
@@ -284,6 +297,11 @@ def test_moments_are_those_of_a_tally() -> None:
     assert found.successes == 2
     tally.dtype = np.dtype("f4")
     assert not Moments.of(tally).is_boolean
+
+
+def test_successes_are_counted_though_the_mean_is_rounded() -> None:
+    for hits in range(101):
+        assert moments_of(np.arange(100) < hits).successes == hits
 
 
 def test_extremes_that_are_not_known_raise_no_doubt() -> None:

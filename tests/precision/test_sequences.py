@@ -106,6 +106,15 @@ def test_the_most_variance_is_little_more_than_the_sum_of_squares(squares: float
     assert squares + 0.25 <= found <= squares + 1.5 + math.log(squares + 1)
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.002])
+def test_each_end_of_a_mean_with_bounds_has_half_of_the_errors(alpha: float) -> None:
+    moments = moments_of(np.random.default_rng(4).random(4096))
+    low, high = bounded_mean(moments, (0.0, 1.0), alpha)
+    assert high - moments.mean == pytest.approx(moments.mean - low)
+    distance, variance = 4096 * (high - moments.mean), sequences._most_variance(moments.squares)
+    assert mixture(distance, variance, sequences._PRIOR) == pytest.approx(2 / alpha, rel=0.2)
+
+
 def test_it_does_not_matter_in_which_unit_values_are() -> None:
     values = np.random.default_rng(5).beta(0.5, 8, 4096)
     low, high = bounded_mean(moments_of(values), (0.0, 1.0), 0.05)
