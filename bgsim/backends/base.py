@@ -94,8 +94,8 @@ class Chunk:
     computation : Computation
     first, count : int
     columns : tuple of ndarray, or of tallies
-        An array for each output, its first axis the `count` replicates. Where no rows are kept, an empty tally of each
-        output and of each pair; see `bgsim.summaries`.
+        An array for each output, its first axis the `count` replicates. Where no rows are kept, the lane puts a tally
+        of each output and of each pair here; see `bgsim.summaries`.
     alone : bool
         Whether it may end the process that computes it: nothing else is to be computed there meanwhile.
     """

@@ -15,7 +15,7 @@ from bgsim.backends.remote import ChunkTask, host_here
 from bgsim.checks import check_word
 from bgsim.control import DONE, FRACTION, GO, ORDER, PROBING, YIELD, new_control_block
 from bgsim.errors import ChunkTooLargeError
-from bgsim.summaries.tallies import merge_bytes
+from bgsim.summaries.tallies import tallies_of_bytes
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Sender:
             self._has_answer = True
             self._known_at.add(lane.place)
         if not chunk.computation.keeps_rows:
-            merge_bytes(chunk.columns, reply.columns)
+            chunk.columns = tallies_of_bytes(chunk.computation.simulation, chunk.computation.parameters, reply.columns)
         else:
             for column, rows in zip(chunk.columns, reply.columns, strict=True):
                 column[: reply.done] = rows

@@ -49,8 +49,12 @@ class Kept(Protocol):
     def next_cut(self, first: int) -> int:
         """Return where a chunk has to end that begins with replicate `first`, at the latest."""
 
+    @property
+    def chunk_s(self) -> float:
+        """How long a chunk keeps a worker busy besides its replicates."""
+
     def part(self, first: int, end: int) -> tuple[Any, ...]:
-        """Return where a worker is to put the replicates of a chunk."""
+        """Return where a worker is to put the replicates of a chunk; empty if that is made where it is computed."""
 
     def add(self, first: int, count: int, part: tuple[Any, ...]) -> None:
         """Take what a worker has computed; by the worker, without the lock, before it gives the chunk back."""
@@ -78,6 +82,8 @@ def kept_by(request: Request) -> Kept:
 
 class KeptRows:
     """Every row: an array for each output. A worker writes the rows of its chunk into it, each once."""
+
+    chunk_s = 0.0
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -136,8 +142,12 @@ class KeptSummary:
     def next_cut(self, first: int) -> int:
         return self._gathering.next_cut(first)
 
-    def part(self, first: int, end: int) -> tuple[Any, ...]:  # noqa: ARG002 - any chunk begins with none
-        return self._gathering.new_tallies()
+    @property
+    def chunk_s(self) -> float:
+        return self._gathering.chunk_s
+
+    def part(self, first: int, end: int) -> tuple[Any, ...]:  # noqa: ARG002 - the lane makes tallies
+        return ()
 
     def add(self, first: int, count: int, part: tuple[Any, ...]) -> None:
         self._gathering.add(first, count, part)

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 _GROWTH = 16
 """A chunk is at most this many times the one before, until the rate is known well."""
 
-_MOST_CHECKING = 0.05
-"""Of a worker's time, at most this part goes into looking whether plain code is unchanged: after each chunk, once."""
+_MOST_BESIDE = 0.05
+"""Of a worker's time, at most this part goes into what comes with each chunk: looking whether plain code is unchanged,
+and putting summaries together."""
 
 _SHORT_CHECK_S = 1e-3
 """A look that is shorter than this makes no chunk longer."""
@@ -379,7 +380,8 @@ class Run(Entry):
 
     def _chunk_size(self, cores: int, target_s: float, least_s: float, most_bytes: int) -> int:
         check_s = self.request.revision.check_s
-        chunk_s = target_s if check_s < _SHORT_CHECK_S else max(target_s, check_s / _MOST_CHECKING)
+        beside_s = self.kept.chunk_s + (0.0 if check_s < _SHORT_CHECK_S else check_s)
+        chunk_s = max(target_s, beside_s / _MOST_BESIDE)
         wanted = min(self.chunk_rate * chunk_s, self._last_count * _GROWTH)
         most = most_bytes * self.request.replicates // max(1, self.request.size_bytes)
         share = max(-(-self._pending.count(self.replicates) // cores), int(self.chunk_rate * least_s))

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, SimulationNotFoundError
+from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, OutputError, SimulationNotFoundError
 from bgsim.job import Job
 from bgsim.registry import find_known
 from bgsim.request import Request, read_request
@@ -225,9 +225,8 @@ class Submitter:
                     store.place(request.key, job.replicates, request.workspace)
                 if columns is not None or not must:
                     return columns, bool(why)
-                held = 0
         except Exception as error:  # a StoreError, or what a store raises that breaks its contract
-            if must or is_interrupt(error):
+            if must or is_interrupt(error) or isinstance(error, OutputError):  # the last is of a precision's bounds
                 raise
             job.store_error = str(error)
             return None, False
@@ -256,7 +255,13 @@ def _not_stored(request: Request, held: int, location: str, why: str) -> str:
     name = request.simulation.name
     if why:
         return f'the result of {name} that is stored in {location} cannot be used: {why}; cache="use" computes it again'
-    return (
-        f'{held:,} of {request.replicates:,} replicates of {name} are stored in {location}; cache="use" computes the '
-        "others"
-    )
+    if request.precision is not None:
+        wanted, there = f"what {request.precision!r} needs", f"{held:,} replicates"
+    elif held < request.replicates:
+        wanted, there = "the others", f"{held:,} of {request.replicates:,} replicates"
+    elif request.keep == "summary":
+        there = f"a summary of {held:,} replicates, which is kept of some numbers but not of {request.replicates:,},"
+        return f'{there} is all that is stored of {name} in {location}; cache="use" computes what is missing'
+    else:  # another process has just deleted it
+        wanted, there = "the others", f"0 of {request.replicates:,} replicates"
+    return f'{there} of {name} are stored in {location}; cache="use" computes {wanted}'

@@ -8,6 +8,7 @@ merged with their neighbours, except at the *cuts*: every power of two from `FIR
 from __future__ import annotations
 
 import bisect
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.simulation import Simulation
 
+_SMOOTHING = 0.3
+
 FIRST_CUT = 1024
 """The first power of two at which there is a cut."""
 
 
 class Gathering:
     """Pieces of a summary. Any thread may call any method.
+
+    Attributes
+    ----------
+    chunk_s : float
+        About how long it takes to make the tallies of a chunk and to put them together, however long the chunk is.
 
     Parameters
     ----------
@@ -38,12 +46,9 @@ class Gathering:
         self._simulation = simulation
         self._parameters = parameters
         self._cuts = list(cuts)
+        self.chunk_s = 0.0
         self._lock = Lock()  # guards the next; a merge takes some 10 us
         self._pieces: list[_Piece] = []  # in their order, and apart
-
-    def new_tallies(self) -> tuple[Any, ...]:
-        """Return an empty tally for each output, and for each pair of outputs."""
-        return tuple(new_tallies(self._simulation, self._parameters).values())
 
     def next_cut(self, first: int) -> int:
         """Return the first cut after a number of replicates."""
@@ -65,6 +70,7 @@ class Gathering:
         if not count:
             return
         piece = _Piece(first, first + count, tallies)
+        began = time.perf_counter()
         with self._lock:
             index = bisect.bisect(self._pieces, first, key=_first)
             if index < len(self._pieces) and self._pieces[index].first == piece.end and not self._is_cut(piece.end):
@@ -73,6 +79,7 @@ class Gathering:
                 self._pieces[index - 1].take(piece)
             else:
                 self._pieces.insert(index, piece)
+        self.chunk_s += _SMOOTHING * (2 * (time.perf_counter() - began) - self.chunk_s)
 
     def columns(self, replicates: int) -> dict[str, Any]:
         """Return the column of each output and of each pair: as much of the first replicates as there are pieces of.

@@ -44,18 +44,18 @@ def summary_bytes(simulation: Simulation, parameters: ParameterSet) -> int:
     return _ELEMENT_BYTES * elements + _PAIR_BYTES * len(simulation.pairs)
 
 
-def merge_bytes(tallies: Sequence[Any], sent: Sequence[bytes]) -> None:
-    """Merge tallies that came as bytes into those of the same outputs.
+def tallies_of_bytes(simulation: Simulation, parameters: ParameterSet, sent: Sequence[bytes]) -> tuple[Any, ...]:
+    """Return the tallies that came as bytes from another process.
 
     Raises
     ------
     DamagedResultError
-        If they are no tallies of these outputs.
+        If they are no tallies of these outputs and pairs, as where the process declares other pairs.
     """
-    if len(sent) != len(tallies):
-        raise DamagedResultError(f"tallies of {len(sent)} outputs and pairs came, and there are {len(tallies)}")
-    for tally, data in zip(tallies, sent, strict=True):
-        tally.merge(tally.from_bytes(tally.dtype, tally.shape, data))
+    empty: Sequence[Any] = list(new_tallies(simulation, parameters).values())
+    if len(sent) != len(empty):
+        raise DamagedResultError(f"tallies of {len(sent)} outputs and pairs came, and there are {len(empty)}")
+    return tuple([tally.from_bytes(tally.dtype, tally.shape, data) for tally, data in zip(empty, sent, strict=True)])
 
 
 class RowCounter:
@@ -90,22 +90,29 @@ class RowCounter:
         Returns
         -------
         int
-            How many are done: all, or fewer after an order.
+            How many are done: all, or fewer after an order. When the simulation raises, slot ``DONE`` says how many are
+            done and counted; it is 0 if the counting itself fails.
         """
         most = max(1, min(_BUFFER_ROWS, _BUFFER_BYTES // max(1, self._simulation.replicate_bytes(self._parameters))))
         buffer = self._simulation.new_columns(self._parameters, min(most, count))
-        done = 0
-        while done < count:
-            rows = tuple([column[: count - done] for column in buffer])
-            try:
-                more = self._runner(stream, key, first + done, rows, control, done)
-            except BaseException:
-                self._count(rows, int(control[DONE]) - done, tallies)
-                raise
-            self._count(rows, more, tallies)
-            done += more
-            if more < len(rows[0]):
-                break
+        done, failed = 0, None
+        try:
+            while done < count:
+                rows = tuple([column[: count - done] for column in buffer])
+                try:
+                    more = self._runner(stream, key, first + done, rows, control, done)
+                except BaseException as error:
+                    failed, more = error, int(control[DONE]) - done
+                self._count(rows, more, tallies)
+                if failed is not None:
+                    raise failed
+                done += more
+                if more < len(rows[0]):
+                    break
+        except BaseException as error:
+            if error is not failed:  # a signal's handler, or no memory, in the middle of counting: no tally can be used
+                control[DONE] = 0
+            raise
         return done
 
     def _count(self, rows: Sequence[NDArray[Any]], done: int, tallies: Sequence[Any]) -> None:

@@ -173,6 +173,32 @@ def test_a_replicate_that_raises_is_counted_once_it_does_not() -> None:
         HOOKS.clear()
 
 
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("before", [True, False])
+def test_what_was_half_counted_is_counted_anew(error: type[BaseException], before: bool, monkeypatch: Any) -> None:
+    """Counting may fail for want of memory, or be interrupted by Ctrl-C: then no tally of the chunk is used."""
+    expected = counted(mixed, 5000)
+    add, calls = Tally.add, itertools.count()
+
+    def failing(self: Tally, values: Any) -> None:
+        if next(calls) == 7 and before:
+            raise error
+        add(self, values)
+        if next(calls) == 8 and not before:
+            raise error
+
+    monkeypatch.setattr(Tally, "add", failing)
+    with SteppedEngine(chunk_target_ms=0.5) as engine:
+        job = summarise(engine, 5000, retry=bgsim.Retry(2, delay_s=0.0))
+        try:
+            run_all(engine)
+        except KeyboardInterrupt:
+            assert error is KeyboardInterrupt
+            run_all(engine)
+        assert next(calls) > 8
+        assert as_bytes(job.result()) == expected
+
+
 def test_a_failure_names_the_replicate(tmp_path: Path) -> None:
     with bgsim.Engine(tmp_path / "s.db", workers=2) as engine:
         job = engine.submit(fragile, Fragile(0.0005), replicates=100_000, seed=SEED, keep="summary")
