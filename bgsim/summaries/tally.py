@@ -45,6 +45,9 @@ _FIRST_BLOCKS = 64
 _PIECE = 2**16
 """Values that are added at a time; they stay in the cache."""
 
+_LEAST_ROWS = 256
+"""Of wide arrays more are, for each element's blocks are fetched from memory."""
+
 
 _OFFSETS = np.arange(SLOTS, dtype=np.uint64)
 _HALF = np.uint64(2**32 - 1)
@@ -87,8 +90,9 @@ class Tally:
         self._elements = math.prod(self.shape)
         self._keys = key_count(self._kind)
         self._used = np.ones(1, np.int64)  # row 0 of the blocks stands for none
-        self._owners = np.zeros(_FIRST_BLOCKS, np.int64)
-        self._words = np.zeros(_FIRST_BLOCKS * WORDS, np.uint64)
+        room = _FIRST_BLOCKS + 8 * self._elements
+        self._owners = np.zeros(room, np.int64)
+        self._words = np.zeros(room * WORDS, np.uint64)
         self._index = np.zeros((self._elements, self._keys), np.uint32)
         self._ends = np.tile(np.array(NOTHING, np.int64), (self._elements, 1))
 
@@ -106,7 +110,7 @@ class Tally:
 
         loop, more = (loops.add_floats, ()) if self._kind == "f" else (loops.add_integers, (self._kind == "i",))
         flat = values.reshape(len(values), self._elements)
-        piece = max(1, _PIECE // max(1, self._elements))
+        piece = max(_LEAST_ROWS, _PIECE // max(1, self._elements))
         with np.errstate(over="ignore"):  # where the loop runs as plain Python
             for begin in range(0, len(values), piece):
                 self._add(loop, patterns(flat[begin : begin + piece], self.dtype), more)
@@ -121,11 +125,15 @@ class Tally:
 
     def _reserve(self, further: int) -> None:
         """Make room for so many blocks more."""
-        wanted, size = int(self._used[0]) + further, len(self._owners)
-        if wanted > size:
-            added = max(wanted, 2 * size) - size
-            self._owners = np.concatenate([self._owners, np.zeros(added, np.int64)])
-            self._words = np.concatenate([self._words, np.zeros(added * WORDS, np.uint64)])
+        used, size = int(self._used[0]), len(self._owners)
+        if used + further > size:
+            size = max(used + further, 2 * size)
+            owners, words = (
+                np.zeros(size, np.int64),
+                np.zeros(size * WORDS, np.uint64),
+            )  # what is not used takes no memory
+            owners[:used], words[: used * WORDS] = self._owners[:used], self._words[: used * WORDS]
+            self._owners, self._words = owners, words
 
     def merge(self, other: Tally) -> None:
         """Add the replicates of another tally of the same dtype and shape, which stays as it is."""
@@ -162,7 +170,7 @@ class Tally:
     @property
     def nbytes(self) -> int:
         """Memory, in bytes."""
-        return self._words.nbytes + self._owners.nbytes + self._index.nbytes + self._ends.nbytes
+        return int(self._used[0]) * (WORDS + 1) * 8 + self._index.nbytes + self._ends.nbytes
 
     @property
     def valid(self) -> Any:
@@ -282,9 +290,11 @@ class Tally:
 
     def _take(self, data: bytes) -> None:
         state = encoding.decode(data, self._kind, self._elements)
-        self.count = state.count
-        self._ends[:] = state.ends
-        self._add_blocks(state.owners, state.blocks)
+        rows = 1 + len(state.owners)
+        self._reserve(rows)
+        self.count, self._ends, self._used[0] = state.count, state.ends, rows
+        self._owners[1:rows], self._blocks[1:rows] = state.owners, state.blocks
+        self._index.reshape(-1)[state.owners] = np.arange(1, rows) * WORDS
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tally):

@@ -20,6 +20,9 @@ from bgsim.summaries.layout import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_PIECE = 256
+"""Blocks that are looked at at a time; they stay in the cache."""
+
 _SLACK = 1e-9
 """Of sums that are compared as doubles."""
 
@@ -44,7 +47,8 @@ def inconsistency(kind: str, state: State) -> str:
     valid = (state.count - nan).astype(np.uint64)
     if not _count_once(valid, state.owners // key_count(kind), counts):
         return "does not count each replicate once"
-    if not _sums_fit(kind, state):
+    pieces = (slice(begin, begin + _PIECE) for begin in range(0, len(state.owners), _PIECE))
+    if not all(_sums_fit(kind, state.owners[piece], state.blocks[piece]) for piece in pieces):
         return "has sums that its counts cannot have"
     return "" if _ends_fit(kind, state, valid) else "has a least or greatest value that its counts cannot have"
 
@@ -56,11 +60,11 @@ def _count_once(valid: NDArray[np.uint64], elements: NDArray[np.int64], counts: 
     return bool((about < 2.0**63).all() and (exactly == valid).all())  # less than where 64 bits overflow
 
 
-def _sums_fit(kind: str, state: State) -> bool:
-    keys = state.owners % key_count(kind)
+def _sums_fit(kind: str, owners: NDArray[np.int64], blocks: NDArray[np.uint64]) -> bool:
+    keys = owners % key_count(kind)
     there = has_sums(kind, keys)
-    counts, words = state.blocks[there, COUNTS:].astype(np.float64), state.blocks[there].astype(np.float64)
-    low, high = magnitudes(kind, keys[there])
+    words = blocks[there].astype(np.float64)
+    counts, (low, high) = words[:, COUNTS:], magnitudes(kind, keys[there])
     total = words[:, 0] + words[:, 1] * 2.0**64
     squares = words[:, 2] + words[:, 3] * 2.0**64 + words[:, 4] * 2.0**128
     pairs = ((total, low, high), (squares, low**2, high**2))
