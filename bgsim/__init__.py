@@ -11,9 +11,8 @@ The map of the package, lowest first; a module imports nothing from a line below
     parameters/                               parameter sets: fields, types, encoding, hash, similarity
     identity/                                 the code and values that a result depends on
     kernels/                                  how a simulation becomes machine code
-    simulation defaults registry result       what a user defines, and what comes back
-    analysis/                                 what can be made of results
-    precision/                                as many replicates as a question needs
+    simulation differences registry result    what a user defines, and what comes back
+    analysis/  precision/  summaries/         what can be made of results; how many, and what to keep of them
     backends/                                 where chunks are computed: threads, executors, Dask
     queue/  bus/  storage/                    three rooms that do not know each other
     queue_manager  progress                   the public, thread-safe shells of queue/ and bus/
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from bgsim.retry import Retry
     from bgsim.storage import MemoryStore, ResultStore
     from bgsim.streams import Rng, replicate_rng
+    from bgsim.summaries.result import SummaryResult
     from bgsim.ui import notebook as notebook
     from bgsim.user_warnings import IdentityWarning
 
@@ -84,6 +84,7 @@ _PUBLIC = {
     "Retry": "retry",
     "Rng": "streams",
     "SimulationResult": "result",
+    "SummaryResult": "summaries.result",
     "UpdateType": "progress",
     "engines": "engine",
     "parameter": "parameters.fields",
@@ -123,6 +124,7 @@ __all__ = [
     "Rng",
     "Simulation",
     "SimulationResult",
+    "SummaryResult",
     "UpdateType",
     "engines",
     "parameter",

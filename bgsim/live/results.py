@@ -11,8 +11,8 @@ from bgsim.live.histograms import Histogram
 from bgsim.result import SimulationResult
 from bgsim.storage import Columns
 from bgsim.summaries.column import TallyColumn
-from bgsim.summaries.made import result_of
-from bgsim.summaries.result import AnyResult, SummaryResult
+from bgsim.summaries.of_columns import AnyResult, result_of
+from bgsim.summaries.result import SummaryResult
 from bgsim.summaries.tallies import new_tallies
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from bgsim.job import JobState
 from bgsim.running.finished import finished_columns
 from bgsim.running.records import debug
 from bgsim.running.status import outcome
-from bgsim.summaries.made import result_of
+from bgsim.summaries.of_columns import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

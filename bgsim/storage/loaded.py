@@ -11,7 +11,7 @@ from bgsim.parameters.parameter_set import ParameterSet
 from bgsim.registry import find_known
 from bgsim.simulation import Simulation
 from bgsim.storage.codec.columns import PAIRS, form_of
-from bgsim.summaries.made import result_of
+from bgsim.summaries.of_columns import result_of
 
 if TYPE_CHECKING:
     from bgsim.result import SimulationResult

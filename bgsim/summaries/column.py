@@ -119,3 +119,13 @@ class TallyColumn:
 
     def __repr__(self) -> str:
         return f"<TallyColumn: {len(self):,} replicates in {len(self.segments)} segments of {self.dtype}>"
+
+
+def joined_column(*tallies: AnyTally) -> TallyColumn:
+    """Return a column with a segment for each of some tallies that has replicates, in their order."""
+    segments, first = [], 0
+    for tally in tallies:
+        if tally.count:
+            segments.append(Segment(first, tally.count, tally))
+            first += tally.count
+    return TallyColumn(segments, tallies[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from bgsim.analysis.comparison import Comparison, independent, parameter_differences
 from bgsim.analysis.intervals import check_confidence
@@ -12,8 +12,7 @@ from bgsim.checks import check_integer, is_number, normal_name, one_of, refused
 from bgsim.environment import joined, mixture, versions_of
 from bgsim.errors import InvalidInputError, NoRowsError, SimulationChangedError, nearest, printable
 from bgsim.kernels.outputs import Output
-from bgsim.result import SimulationResult
-from bgsim.summaries.column import Segment, TallyColumn
+from bgsim.summaries.column import TallyColumn, joined_column
 from bgsim.summaries.histogram import MOST_BINS, SummaryHistogram, check_edges, even_edges, histogram
 from bgsim.summaries.pairs import PairTally
 from bgsim.summaries.statistics import column_summary
@@ -191,7 +190,7 @@ class SummaryResult:
             If it is of other code or parameters, or of a seed that this one has, too.
         """
         self._check_merge(other)
-        columns = _Joined({name: _joined(self._tallies[name], other._tallies[name]) for name in self._tallies})
+        columns = _Joined({name: joined_column(self._tallies[name], other._tallies[name]) for name in self._tallies})
         columns.versions = joined([run[1:] for run in (*self.versions, *other.versions)])
         seeds = {**self.seeds, **other.seeds}
         first = next(iter(seeds))
@@ -378,22 +377,10 @@ class SummaryResult:
         return f"SummaryResult of {name}: {self.replicates:,} replicates, {seeds}"
 
 
-AnyResult: TypeAlias = SimulationResult | SummaryResult
-
-
 class _Joined(dict[str, TallyColumn]):
     """Columns with their versions, as `bgsim.environment.versions_of` reads them."""
 
     versions: Any
-
-
-def _joined(a: Tally | PairTally, b: Tally | PairTally) -> TallyColumn:
-    parts = [part for part in (a, b) if part.count]
-    segments, first = [], 0
-    for part in parts:
-        segments.append(Segment(first, part.count, part))
-        first += part.count
-    return TallyColumn(segments, a)
 
 
 def _no_rows(what: str, instead: str) -> NoRowsError:

@@ -17,8 +17,9 @@ from bgsim.result import SimulationResult
 from bgsim.storage import Columns
 from bgsim.summaries.check import check_summarisable
 from bgsim.summaries.column import Segment, TallyColumn
+from bgsim.summaries.of_columns import result_of
 from bgsim.summaries.pairs import PairTally
-from bgsim.summaries.result import SummaryResult, result_of
+from bgsim.summaries.result import SummaryResult
 from bgsim.summaries.tally import Tally
 
 pyplot = pytest.importorskip("matplotlib.pyplot")

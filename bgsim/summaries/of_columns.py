@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.differences import DifferenceSimulation
 from bgsim.result import SimulationResult
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.precision import Stopping
     from bgsim.simulation import Simulation
+
+AnyResult: TypeAlias = SimulationResult | SummaryResult
 
 _CLASSES: Mapping[tuple[bool, bool], type[Any]] = {
     (False, False): SimulationResult,
