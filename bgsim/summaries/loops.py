@@ -109,7 +109,7 @@ def add_floats(bits: Any, start: Any, index: Any, owners: Any, words: Any, ends:
 
     Parameters
     ----------
-    bits : ndarray of uint64, shape (rows, elements)
+    bits : ndarray of uint64, shape (elements, rows)
     start : int
         Where to begin: an element times the rows, plus a row.
     index, owners, words, ends, used : ndarray
@@ -120,10 +120,10 @@ def add_floats(bits: Any, start: Any, index: Any, owners: Any, words: Any, ends:
     int
         Where it stopped, for want of a block; the size of `bits`, if it did not.
     """
-    rows = len(bits)
+    rows = bits.shape[1]
     row = start % rows
-    for element in range(start // rows, bits.shape[1]):
-        row = _add_floats(bits[:, element], row, element, index, owners, words, ends, used)
+    for element in range(start // rows, len(bits)):
+        row = _add_floats(bits[element], row, element, index, owners, words, ends, used)
         if row < rows:
             return element * rows + row
         row = 0
@@ -160,10 +160,10 @@ def _add_floats(bits: Any, first: Any, element: Any, index: Any, owners: Any, wo
 @_loop
 def add_integers(bits: Any, start: Any, index: Any, owners: Any, words: Any, ends: Any, used: Any, signed: Any) -> Any:
     """Add integers of 64 bits; see `add_floats`."""
-    rows = len(bits)
+    rows = bits.shape[1]
     row = start % rows
-    for element in range(start // rows, bits.shape[1]):
-        row = _add_integers(bits[:, element], row, element, index, owners, words, ends, used, signed)
+    for element in range(start // rows, len(bits)):
+        row = _add_integers(bits[element], row, element, index, owners, words, ends, used, signed)
         if row < rows:
             return element * rows + row
         row = 0

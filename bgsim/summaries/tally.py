@@ -113,7 +113,7 @@ class Tally:
         piece = max(_LEAST_ROWS, _PIECE // max(1, self._elements))
         with np.errstate(over="ignore"):  # where the loop runs as plain Python
             for begin in range(0, len(values), piece):
-                self._add(loop, patterns(flat[begin : begin + piece], self.dtype), more)
+                self._add(loop, patterns(flat[begin : begin + piece], self.dtype).T, more)
         self.count += len(values)
 
     def _add(self, loop: Callable[..., int], bits: NDArray[np.uint64], more: tuple[bool, ...]) -> None:
