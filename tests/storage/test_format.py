@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,20 @@ import numpy as np
 import pytest
 from paths import GOLDEN
 from read_store import read_store
+from read_tally import read_pairs, read_tally
 from store_helpers import columns, delivery, history_job, key, request, same, store_now
 from test_store_processes import finish, start
 
 from bgsim.parameters.fields import parameter
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
-from bgsim.storage import ResultStore
+from bgsim.storage import Columns, ResultStore
 from bgsim.storage.history import AuditRow, JobQuery, TokenRow
 from bgsim.storage.journal import DeadLetter, ScheduledRequest
 from bgsim.storage.sqlite.schema import SCHEMA_VERSION
 from bgsim.storage.times import time_text
+from bgsim.summaries.column import Segment, TallyColumn
+from bgsim.summaries.pairs import PairTally
+from bgsim.summaries.tally import Tally
 
 PARAMETERS = {
     "none": {"x": None},
@@ -82,6 +87,46 @@ def golden_columns(name: str) -> dict[str, np.ndarray]:
     }
 
 
+def golden_summary_key() -> ResultKey:
+    return ResultKey("golden.model", "0123456789abcdef" * 2, 2**70, golden_key("int").parameters, keep="summary")
+
+
+def golden_summary_rows() -> dict[str, np.ndarray]:
+    """Return the rows that the golden summary is of."""
+    i = np.arange(300)
+    return {
+        "real": (i - 100) / 7,
+        "single": ((i - 150) / 3).astype(np.float32),
+        "half": (i / 16).astype(np.float16),
+        "count": (i - 20) ** 7,
+        "large": i.astype(np.uint64) * np.uint64(2**55),
+        "won": i % 3 == 0,
+        "small": (i % 100 - 50).astype(np.int8),
+        "path": np.where(i[:, None] % 10 == 9, np.nan, i[:, None] * np.array([1.0, -1e-300, 1e200])),
+    }
+
+
+def golden_summary() -> Columns:
+    """Return a summary of every kind."""
+    ends = (1, 128, 300)
+    spans = list(zip((0, *ends), ends, strict=False))
+    found, rows = Columns(), golden_summary_rows()
+    for name, values in rows.items():
+        segments = []
+        for first, end in spans:
+            segments.append(Segment(first, end - first, Tally(values.dtype, values.shape[1:])))
+            segments[-1].tally.add(values[first:end])
+        found[name] = TallyColumn(segments)
+    for x, y in (("real", "small"), ("won", "single")):
+        segments = []
+        for first, end in spans:
+            segments.append(Segment(first, end - first, PairTally()))
+            segments[-1].tally.add(rows[x][first:end], rows[y][first:end])
+        found[f"{x}*{y}"] = TallyColumn(segments)
+    found.versions = ((0, 128, "numpy 2.3.0, numba 0.61.0"), (128, 172, "numpy 2.4.6, numba 0.68.1"))
+    return found
+
+
 GOLDEN_VERSIONS = ((0, 20, "numpy 2.3.0, numba 0.61.0"), (20, 23, "numpy 2.4.6, numba 0.68.1"))
 """Which rows of the golden stores' result "int" were computed with what, from version 3 on; of all others it is unknown."""
 
@@ -120,6 +165,11 @@ GOLDEN_HISTORY = (
     [AuditRow(time_text(1), "0a1b2c3d", "", "admin", "POST /v1/jobs", "j0", 202, "", 1)],
 )
 """What the golden stores have in their histories, from version 5 on."""
+
+
+def has_summary(file: Path) -> bool:
+    """Tell whether a golden store has the golden summary: from version 6 on."""
+    return file.name >= "store-6.db"
 
 
 def test_a_reader_that_knows_bgsim_not_reads_every_result(tmp_path) -> None:
@@ -175,6 +225,9 @@ def test_golden_stores_open_for_ever(tmp_path, file) -> None:
         expected = GOLDEN_VERSIONS if known and name == "int" else ((0, 40 + len(name), ""),)
         assert store.load(golden_key(name)).versions == store.get(golden_key(name).hash).versions == expected
     assert store.parts(golden_key("int").fingerprint) == (GOLDEN_PARTS if known else {})
+    of, summary = golden_summary_key(), golden_summary()
+    assert same(store.load(of), summary) if has_summary(file) else store.load(of) is None
+    assert not has_summary(file) or store.load(of).versions == store.get(of.hash).versions == summary.versions
     store.close()
 
 
@@ -183,7 +236,8 @@ def test_golden_stores_are_imported_for_ever(tmp_path, file) -> None:
     """Without being migrated: a file that is imported is only read."""
     before = file.read_bytes()
     store = ResultStore(tmp_path / "s.db")
-    assert len(store.import_(file)) == len(PARAMETERS)
+    assert len(store.import_(file)) == len(PARAMETERS) + has_summary(file)
+    assert not has_summary(file) or same(store.load(golden_summary_key()), golden_summary())
     assert all(same(store.load(golden_key(name)), golden_columns(name)) for name in PARAMETERS)
     known = file.name not in ("store-1.db", "store-2.db")
     assert store.load(golden_key("int")).versions == (GOLDEN_VERSIONS if known else ((0, 43, ""),))
@@ -198,8 +252,31 @@ def test_every_golden_store_is_read_by_the_reader_as_it_was_written() -> None:
     ]
     for file in GOLDEN.glob("store-*.db"):
         found = {row["hash"]: values for row, values in read_store(file)}
+        if has_summary(file):
+            assert_read(found.pop(golden_summary_key().hash))
         assert found.keys() == {golden_key(name).hash for name in PARAMETERS}
         assert all(same(found[golden_key(name).hash], golden_columns(name)) for name in PARAMETERS)
+
+
+def assert_read(columns: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Assert that a reader that knows bgsim not reads the golden summary's tallies, and adds their numbers up."""
+    rows = golden_summary_rows()
+    for name, tallies in columns.items():
+        assert [count for count, *_ in tallies] == [1, 127, 172]
+        first = 0
+        for count, dtype, shape, kind, raw in tallies:
+            part, first = slice(first, first + count), first + count
+            if kind == "pairs":
+                x, y = ([Fraction(value) for value in rows[each][part].tolist()] for each in name.split("*"))
+                products = sum(a * b for a, b in zip(x, y, strict=True))
+                assert read_pairs(raw) == (count, sum(x), sum(y), products)
+                continue
+            for each, values in zip(read_tally(raw, dtype, shape), rows[name][part].reshape(count, -1).T, strict=True):
+                valid = values[~np.isnan(values.astype(float))].tolist()
+                exact = [Fraction(value) for value in valid]
+                assert (each["total"], each["squares"]) == (sum(exact), sum(value * value for value in exact))
+                assert (each["nan"], each["valid"]) == (count - len(valid), len(valid))
+                assert (each["least"], each["greatest"]) == (min(valid), max(valid))
 
 
 @pytest.mark.parametrize("old", range(1, SCHEMA_VERSION))

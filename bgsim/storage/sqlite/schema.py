@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x42475349
 """Bytes 68 to 71 of the file: ``BGSI``."""
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 PAGE_BYTES = 8192
 """Twice SQLite's: large blobs are read and written faster, small results are no slower."""
@@ -312,7 +312,11 @@ _CHECKPOINTS = (
 )
 
 
-STATEMENTS = (_RESULTS, _JOURNAL, _ORIGINS, (*_VALUES, *_CHECKPOINTS), history_schema.STATEMENTS)
+_TALLIES: tuple[str, ...] = ()
+"""Blocks of a summary: in the same tables, but a bgsim that does not know them would count them as damaged."""
+
+
+STATEMENTS = (_RESULTS, _JOURNAL, _ORIGINS, (*_VALUES, *_CHECKPOINTS), history_schema.STATEMENTS, _TALLIES)
 """What each version adds: a file of version n has the entries of the first n."""
 
 
@@ -331,6 +335,7 @@ MIGRATIONS: dict[int, Callable[[Database], object]] = {
     2: partial(_execute, _ORIGINS),
     3: _keep_values_once,
     4: partial(_execute, history_schema.STATEMENTS),
+    5: partial(_execute, _TALLIES),
 }
 """From a schema version, the step to the next one; a step to a released one never changes.
 
