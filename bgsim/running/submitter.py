@@ -217,7 +217,8 @@ class Submitter:
             held = store.count(request.key)
             if held >= min([request.replicates, *request.looks()]):
                 columns = None
-                if must or held * request.size_bytes <= _ANSWER_BYTES * request.replicates:
+                loaded = min(held, request.replicates)
+                if must or loaded * request.size_bytes <= _ANSWER_BYTES * request.replicates:
                     columns, why = interruptibly(load_stored, store, request, request.replicates)
                 if columns is not None:
                     columns = _enough_of(job, columns)
