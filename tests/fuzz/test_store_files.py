@@ -19,7 +19,7 @@ from fuzzing import MARKS, ODD_TEXTS, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from odd_rows import TABLES, execute, execute_unchecked
-from store_helpers import columns, delivery, history_job, key, letter, request, same, schedule, store_now
+from store_helpers import columns, delivery, history_job, key, letter, request, same, schedule, store_now, summary
 
 import bgsim
 from bgsim.errors import BgsimError
@@ -34,8 +34,11 @@ from bgsim.storage.sqlite import schema
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
 SIZE = schema.PAGE_BYTES
-KEYS = {found.hash: found for found in [*map(key, range(9)), key(9.0, data=np.arange(2000.0))]}
+SUMMARY = key(20.0)
+"""Of which a summary is kept."""
+ENDS = (30, 40)
 REPLICATES = 40
+KEYS = {found.hash: found for found in [*map(key, range(9)), key(9.0, data=np.arange(2000.0)), SUMMARY]}
 NOW = "2026-01-01T00:00:00.000000+00:00"
 NOBODY = Poster(resolve=lambda *_, **__: [])
 """Finds no receiver."""
@@ -57,7 +60,10 @@ def whole() -> Iterator[Whole]:
         path = Path(name, "s.db")
         with contextlib.closing(ResultStore(path)) as store:
             for number, each in enumerate(KEYS.values()):
-                store_now(store, each, REPLICATES if number else 4000, "w" if number < 2 else None)
+                if each is SUMMARY:
+                    store.store(each, summary(each, *ENDS))
+                else:
+                    store_now(store, each, REPLICATES if number else 4000, "w" if number < 2 else None)
             for number in (1, 2):
                 store.journal.add(request(number, simulation="no_such_module.model"))
                 store.journal.add_dead_letter(letter(number))
@@ -74,7 +80,7 @@ def whole() -> Iterator[Whole]:
                     for table in (*of_results, *TABLES, *HISTORY)
                     for column in database[table].columns
                 ]
-        yield Whole(path, cells, {found.hash: columns(found, 4000) for found in KEYS.values()})
+        yield Whole(path, cells, {found.hash: columns(found, 4000) for found in KEYS.values() if found is not SUMMARY})
 
 
 # ---- ways to change a file -----------------------------------------------------------------------------
@@ -202,6 +208,10 @@ def served(store: ResultStore, whole: Whole) -> set[str]:
             continue
         assert result_hash in KEYS, "a result that was never stored is served"
         rows = len(columns["value"])
+        if result_hash == SUMMARY.hash:
+            assert any(same(columns, summary(SUMMARY, *ENDS[:n])) for n in (1, 2))
+            found.add(result_hash)
+            continue
         assert same(columns, {name: column[:rows] for name, column in whole.columns[result_hash].items()}), result_hash
         found.add(result_hash)
     return found
@@ -243,7 +253,7 @@ def used(path: Path, whole: Whole) -> set[str] | None:
         attempt(Sender(history, poster=NOBODY).step)
         with contextlib.suppress(BgsimError, sqlite3.Error), store.database() as database:  # the caller's own SQL
             assert "ran" not in {row["simulation"] for row in database["damaged"].rows}
-        for result_hash in list(KEYS)[:2]:
+        for result_hash in (*list(KEYS)[:2], SUMMARY.hash):
             attempt(lambda result_hash=result_hash: store.export(result_hash, path.with_suffix(".npz")))
         attempt(store.check)
     with contextlib.suppress(BgsimError), bgsim.Engine(path, immediate=True, recover=True) as engine:

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from new_process import start_script
 from paths import SUPPORT
-from store_helpers import columns, key, same
+from store_helpers import columns, key, same, summary
 
 from bgsim.errors import StoreError
 from bgsim.storage import ResultStore
@@ -47,7 +47,10 @@ def test_processes_that_make_and_extend_one_file_end_right(tmp_path, count) -> N
             of = key(100 * (number + 1) + step)
             assert same(store.load(of), columns(of, 20))
     assert store.check().problems == ()
-    assert len(store.results()) == 1 + 10 * count
+    found = store.load(key(1))
+    expected = summary(key(1), 500 + count - 1)
+    assert all(column.tally() == expected[name].tally() for name, column in found.items())
+    assert len(store.results()) == 2 + 10 * count
     store.close()
 
 
