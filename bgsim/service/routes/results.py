@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from bgsim.checks import one_of, refused
 from bgsim.kernels.outputs import flat_columns
+from bgsim.result import SimulationResult
 from bgsim.service.problems import ProblemError
 from bgsim.service.replays import WAITED_S, replayed
 from bgsim.service.routes.jobs import find_job
@@ -25,7 +26,6 @@ from bgsim.storage.npz import write_arrays
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bgsim.result import SimulationResult
     from bgsim.storage.history import JobRow
 
 routes = Routes()
@@ -128,7 +128,10 @@ def _stored(call: Call, row: JobRow) -> SimulationResult:
     if found is None or (row.state == "completed" and found.replicates < wanted):
         raise ProblemError(410, f"the store no longer has the result of {row.id}; submit it again")
     simulation = call.service.simulations.known(row.simulation)
-    return store.load_result(found, simulation, replicates=min(found.replicates, wanted))
+    result = store.load_result(found, simulation, replicates=min(found.replicates, wanted))
+    if row.state == "completed" and result.replicates < wanted:  # a summary, whose tallies end elsewhere by now
+        raise ProblemError(410, f"the store has a summary of {result.replicates:,} replicates; submit {row.id} again")
+    return result
 
 
 def _is_partial(call: Call, row: JobRow) -> bool:
@@ -152,6 +155,8 @@ def show_result(call: Call) -> Answer:
     if row.result_hash and not partial and tag in call.headers.get("if-none-match", ""):
         return Answer(None, 304, {"ETag": tag, "Cache-Control": _FOR_EVER})
     result = result_of(call, row, partial=partial)
+    if not isinstance(result, SimulationResult):
+        raise ProblemError(409, f"{row.id} keeps a summary, and has no rows; ask for /jobs/{row.id}/summary")
     columns = _chosen(result, call.query.columns)
     last = (
         result.replicates if call.query.count is None else min(result.replicates, call.query.first + call.query.count)

@@ -290,7 +290,8 @@ def _stored_means(call: Call, row: JobRow) -> dict[str, float | None]:
         return {name: _number(each.mean) for name, each in found.summary.items() if each.mean is not None}
     if found is not None and found.replicates > wanted:  # another job has asked for more
         known = call.service.simulations.known(row.simulation)
-        first = store.load_result(found, known, replicates=min(wanted, _LOOKED_AT))
+        rows = wanted if found.keep == "summary" else min(wanted, _LOOKED_AT)
+        first = store.load_result(found, known, replicates=rows)
         return {name: _number(each.mean) for name, each in first.summary().items()}
     job = call.service.recorder.in_memory(row.id)
     if job is None or not job.partial().replicates:
