@@ -18,34 +18,44 @@ POSITION = 0
 BLOCKS = 1
 """How many blocks of this replicate were computed: the first word of the counter of the last one."""
 
-INDEX = 2
-"""Of the replicate: the third word of the counter. The second and the fourth are 0."""
-
-HALF = 3
+HALF = 2
 """What `next_uint32` left of a word, with `HAS_HALF`; else 0."""
 
 HAS_HALF = 1 << 32
 
-ROUND_KEYS = 4
+ROUND_KEYS = 3
 """Two words for each round; the first two are the key of the seed."""
 
 ROUNDS = 10
 
-FUNCTIONS = 24
-"""Addresses of what kernels call, by `REFILL` and those after it."""
-
 REFILL, SLOW_NORMAL, SLOW_EXPONENTIAL = 24, 25, 26
+"""Addresses of functions that kernels call."""
 
 BITGEN = 27
 """NumPy's ``bitgen_t``: the address of a state, and of four functions that draw from it."""
 
-BUFFER = 32
+SECOND_ROUND = 32
+"""Three words of all blocks of this replicate after two rounds, which the first word of the counter has no part in."""
+
+BUFFER = 40
 BUFFERED = 64
 """Words that the buffer has room for: 16 blocks."""
 
 WORDS = BUFFER + BUFFERED
 
-LAYOUT = (POSITION, BLOCKS, INDEX, HALF, ROUND_KEYS, REFILL, SLOW_NORMAL, SLOW_EXPONENTIAL, BITGEN, BUFFER, BUFFERED)
+LAYOUT = (
+    POSITION,
+    BLOCKS,
+    HALF,
+    ROUND_KEYS,
+    SECOND_ROUND,
+    REFILL,
+    SLOW_NORMAL,
+    SLOW_EXPONENTIAL,
+    BITGEN,
+    BUFFER,
+    BUFFERED,
+)
 """What machine code on disk was compiled for."""
 
 

@@ -1,8 +1,11 @@
 """Philox4x64-10 (Salmon, Moraes, Dror and Shaw 2011) as LLVM code: the words of a replicate in NumPy's order.
 
-A block is four words, of a counter that goes up by one. The first blocks of a replicate are computed one by one, so
-that a short one does not pay for words that it never draws; later ones by eight and by sixteen at once, in vectors
-that LLVM maps onto whatever the processor has.
+A block is four words, of a counter that goes up by one. The first blocks of a replicate are computed one by one: a
+short replicate does not pay for words that it never draws, and a processor does it while it waits for the kernel's own
+results. Later ones are computed by sixteen at once, in vectors that LLVM maps onto whatever the processor has.
+
+The counter's third word is the index of the replicate, its second and fourth are 0. So half of what the first two
+rounds compute is the same for all blocks of a replicate, and computed where it begins.
 """
 
 from __future__ import annotations
@@ -21,11 +24,11 @@ from bgsim.kernels.draws.layout import (
     HAS_HALF,
     I32,
     I64,
-    INDEX,
     POSITION,
     REFILL,
     ROUND_KEYS,
     ROUNDS,
+    SECOND_ROUND,
     call,
     load,
     new_function,
@@ -37,9 +40,10 @@ _I128, _F64 = ir.IntType(128), ir.DoubleType()
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 _KEY_STEPS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 
-_BY_ONE = 3
-_BY_EIGHT = 19
-"""Blocks of a replicate after which eight, and then sixteen, are computed at once."""
+_ONE_BY_ONE = 64
+"""Blocks of a replicate that are computed one by one."""
+
+_LANES = 16
 
 
 # ---- blocks ------------------------------------------------------------------------------------------
@@ -49,17 +53,14 @@ def define_refill(module: Any) -> Any:
     """Return the function that computes further words of a stream whose buffer is empty, and returns the first."""
     function, builder, (state,) = new_function(module, "bgsim.refill", I64, 1)
     done = load(builder, state, BLOCKS)
-    with builder.if_then(builder.icmp_unsigned("<", done, I64(_BY_ONE)), likely=False):
-        builder.ret(_fill(builder, state, done, _one_block))
-    with builder.if_then(builder.icmp_unsigned("<", done, I64(_BY_EIGHT)), likely=False):
-        builder.ret(_fill(builder, state, done, lambda *a: _blocks(*a, lanes=8)))
-    builder.ret(_fill(builder, state, done, lambda *a: _blocks(*a, lanes=16)))
+    with builder.if_then(builder.icmp_unsigned("<", done, I64(_ONE_BY_ONE))):
+        builder.ret(_fill(builder, state, done, _one_block(builder, state, done)))
+    builder.ret(_fill(builder, state, done, _blocks(builder, state, done)))
     return function
 
 
-def _fill(builder: Any, state: Any, done: Any, compute: Any) -> Any:
+def _fill(builder: Any, state: Any, done: Any, words: list[Any]) -> Any:
     """Put blocks at the end of the buffer, and take the first word."""
-    words = compute(builder, state, done)
     for place, word in enumerate(words, BUFFERED - len(words)):
         store(builder, word, state, BUFFER + place)
     store(builder, builder.add(done, I64(len(words) // 4)), state, BLOCKS)
@@ -67,40 +68,47 @@ def _fill(builder: Any, state: Any, done: Any, compute: Any) -> Any:
     return words[0]
 
 
-def _rounds(builder: Any, counter: list[Any], state: Any, multiply: Any, widen: Any) -> list[Any]:
-    for i in range(ROUNDS):
-        key0, key1 = (widen(load(builder, state, ROUND_KEYS + 2 * i + word)) for word in (0, 1))
-        high0, low0 = multiply(builder, I64(_MULTIPLIERS[0]), counter[0])
-        high1, low1 = multiply(builder, I64(_MULTIPLIERS[1]), counter[2])
-        counter = [
-            builder.xor(high1, builder.xor(counter[1], key0)),
-            low1,
-            builder.xor(high0, builder.xor(counter[3], key1)),
-            low0,
-        ]
-    return counter
-
-
 def _one_block(builder: Any, state: Any, done: Any) -> list[Any]:
-    counter = [builder.add(done, I64(1)), I64(0), load(builder, state, INDEX), I64(0)]
-    return _rounds(builder, counter, state, _product, lambda word: word)
+    """Return the words of the next block."""
+    return _rounds(builder, state, builder.add(done, I64(1)), lambda word: word, I64, _product)
 
 
-def _blocks(builder: Any, state: Any, done: Any, *, lanes: int) -> list[Any]:
-    kind = ir.VectorType(I64, lanes)
-    undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+def _blocks(builder: Any, state: Any, done: Any) -> list[Any]:
+    """Return the words of the next blocks."""
+    kind = ir.VectorType(I64, _LANES)
+    undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, _LANES), [0] * _LANES)
 
     def widen(word: Any) -> Any:
         return builder.shuffle_vector(builder.insert_element(undefined, word, I32(0)), undefined, first)
 
-    def multiply(builder: Any, multiplier: Any, factor: Any) -> tuple[Any, Any]:
-        return _products(builder, lambda number: ir.Constant(kind, [number] * lanes), multiplier.constant, factor)
+    def constant(number: int) -> Any:
+        return ir.Constant(kind, [number] * _LANES)
 
-    zero = ir.Constant(kind, [0] * lanes)
-    ahead = ir.Constant(kind, list(range(1, lanes + 1)))
-    counter = [builder.add(widen(done), ahead), zero, widen(load(builder, state, INDEX)), zero]
-    found = _rounds(builder, counter, state, multiply, widen)
-    return [builder.extract_element(found[word], I32(lane)) for lane in range(lanes) for word in range(4)]
+    def product(builder: Any, one: Any, other: Any) -> tuple[Any, Any]:
+        return _products(builder, constant, one, other)
+
+    counters = builder.add(widen(done), ir.Constant(kind, list(range(1, _LANES + 1))))
+    found = _rounds(builder, state, counters, widen, constant, product)
+    return [builder.extract_element(found[word], I32(lane)) for lane in range(_LANES) for word in range(4)]
+
+
+def _rounds(builder: Any, state: Any, counter: Any, widen: Any, constant: Any, product: Any) -> list[Any]:
+    """Return the four words of a block, or of many at once, from the first word of the counter."""
+
+    def key(i: int, word: int) -> Any:
+        return widen(load(builder, state, ROUND_KEYS + 2 * i + word))
+
+    multipliers = [constant(number) for number in _MULTIPLIERS]
+    same = [widen(load(builder, state, SECOND_ROUND + word)) for word in range(3)]
+    high0, low0 = product(builder, multipliers[0], counter)
+    high1, low1 = product(builder, multipliers[1], builder.xor(high0, key(0, 1)))
+    words = [builder.xor(high1, same[0]), low1, builder.xor(low0, same[1]), same[2]]
+    for i in range(2, ROUNDS):
+        high0, low0 = product(builder, multipliers[0], words[0])
+        high1, low1 = product(builder, multipliers[1], words[2])
+        left, right = builder.xor(words[1], key(i, 0)), builder.xor(words[3], key(i, 1))
+        words = [builder.xor(high1, left), low1, builder.xor(high0, right), low0]
+    return words
 
 
 def _product(builder: Any, one: Any, other: Any) -> tuple[Any, Any]:
@@ -109,17 +117,18 @@ def _product(builder: Any, one: Any, other: Any) -> tuple[Any, Any]:
     return builder.trunc(builder.lshr(product, _I128(64)), I64), builder.trunc(product, I64)
 
 
-def _products(builder: Any, constant: Any, multiplier: int, factor: Any) -> tuple[Any, Any]:
+def _products(builder: Any, constant: Any, one: Any, other: Any) -> tuple[Any, Any]:
     """Return the same of vectors, whose processors multiply halves of words."""
-    half, low = constant(32), constant(0xFFFFFFFF)
-    multiplier_low, multiplier_high = constant(multiplier & 0xFFFFFFFF), constant(multiplier >> 32)
-    factor_low, factor_high = builder.and_(factor, low), builder.lshr(factor, half)
-    lowest = builder.mul(multiplier_low, factor_low)
-    left = builder.add(builder.mul(multiplier_low, factor_high), builder.lshr(lowest, half))
-    right = builder.add(builder.mul(multiplier_high, factor_low), builder.and_(left, low))
-    highest = builder.mul(multiplier_high, factor_high)
+    half, low_half = constant(32), constant(2**32 - 1)
+    (one_low, one_high), (other_low, other_high) = (
+        (builder.and_(factor, low_half), builder.lshr(factor, half)) for factor in (one, other)
+    )
+    lowest = builder.mul(one_low, other_low)
+    left = builder.add(builder.mul(one_low, other_high), builder.lshr(lowest, half))
+    right = builder.add(builder.mul(one_high, other_low), builder.and_(left, low_half))
+    highest = builder.mul(one_high, other_high)
     high = builder.add(builder.add(highest, builder.lshr(left, half)), builder.lshr(right, half))
-    return high, builder.or_(builder.shl(right, half), builder.and_(lowest, low))
+    return high, builder.or_(builder.shl(right, half), builder.and_(lowest, low_half))
 
 
 @intrinsic
@@ -137,15 +146,28 @@ def product_of(typingctx: Any, one: Any, other: Any) -> Any:
 
 def place(builder: Any, state: Any, key0: Any, key1: Any, index: Any) -> None:
     """Put a stream at the start of a replicate under a key."""
-    kept0, kept1 = (load(builder, state, ROUND_KEYS + word) for word in (0, 1))
-    changed = builder.or_(builder.xor(kept0, key0), builder.xor(kept1, key1))
+    kept = [load(builder, state, ROUND_KEYS + word) for word in (0, 1)]
+    changed = builder.or_(builder.xor(kept[0], key0), builder.xor(kept[1], key1))
     with builder.if_then(builder.icmp_unsigned("!=", changed, I64(0)), likely=False):
         for i in range(ROUNDS):
             for word, key in enumerate((key0, key1)):
-                step = i * _KEY_STEPS[word] % 2**64
-                store(builder, builder.add(key, I64(step)), state, ROUND_KEYS + 2 * i + word)
-    for word, value in ((POSITION, I64(BUFFERED)), (BLOCKS, I64(0)), (INDEX, index), (HALF, I64(0))):
+                store(builder, _key_after(builder, key, word, i), state, ROUND_KEYS + 2 * i + word)
+    for word, value in ((POSITION, I64(BUFFERED)), (BLOCKS, I64(0)), (HALF, I64(0))):
         store(builder, value, state, word)
+    high1, low1 = _product(builder, I64(_MULTIPLIERS[1]), index)
+    high0, low0 = _product(builder, I64(_MULTIPLIERS[0]), builder.xor(high1, key0))
+    same = (
+        builder.xor(low1, _key_after(builder, key0, 0, 1)),
+        builder.xor(high0, _key_after(builder, key1, 1, 1)),
+        low0,
+    )
+    for word, value in enumerate(same, SECOND_ROUND):
+        store(builder, value, state, word)
+
+
+def _key_after(builder: Any, key: Any, word: int, rounds: int) -> Any:
+    """Return a word of the key of a round."""
+    return builder.add(key, I64(rounds * _KEY_STEPS[word] % 2**64))
 
 
 # ---- the next number ---------------------------------------------------------------------------------
