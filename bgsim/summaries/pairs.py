@@ -129,7 +129,12 @@ class PairTally:
         return Sums(self.valid, total, squares, -1075, x.above + y.below, x.below + y.above)
 
     def to_bytes(self) -> bytes:
-        """Return the state as bytes; equal states have equal bytes."""
+        """Return the state as bytes; equal states have equal bytes.
+
+        All integers are little-endian: ``1`` (a byte, the version); replicates, valid pairs, infinities of x above and
+        below and of y, and how many rows of the sums of both outputs and of products are not 0 (8 bytes each); the
+        numbers of those rows, in rising order (8 each); the rows (5 words of 8 of the outputs, 3 of the products).
+        """
         rows = [np.flatnonzero(words.any(axis=1)) for words in (self._sides, self._products)]
         parts = (
             np.array([1], np.uint8),
