@@ -208,7 +208,7 @@ def independent(a: tuple[Any, Any, Any], b: tuple[Any, Any, Any], *, replicates:
             np.power(ea, 4) / np.maximum(1, np.subtract(na, 1)), np.power(eb, 4) / np.maximum(1, np.subtract(nb, 1))
         )
         degrees = np.floor(np.nan_to_num(welch, nan=1.0, posinf=1.0))
-    valid, mean = np.minimum(na, nb), np.subtract(mean_a, mean_b)
+        valid, mean = np.minimum(na, nb), np.subtract(mean_a, mean_b)
     return around(mean, error, degrees, replicates=replicates, paired=False, valid=valid, confidence=confidence)
 
 

@@ -203,6 +203,22 @@ def test_a_comparison_is_that_of_independent_rows(summary: SummaryResult) -> Non
         summary.compare(summary_of(rows_of(1, 300, shift=0.5)))
 
 
+def test_infinities_have_a_summary_and_a_comparison() -> None:
+    rows = rows_of(1, 5)
+    both = []
+    for seed in (1, 2):
+        tally = Tally("f8")
+        tally.add(np.array([np.inf, 1.0, np.nan]))
+        columns = {"x": TallyColumn([Segment(0, 3, tally)])}
+        both.append(SummaryResult(model, rows.parameters, seed, columns, rows.fingerprint))
+    x = both[0].summary(confidence=0.9)["x"]
+    assert (x.mean, x.maximum, x.valid) == (np.inf, np.inf, 2)
+    assert np.isnan([x.sd, x.low, x.high]).all()
+    assert np.isnan(both[0].compare(both[1]).outputs["x"].mean)
+    both[0].plot("x")
+    pyplot.close("all")
+
+
 def test_a_summary_is_drawn_as_rows_are(rows: SimulationResult, summary: SummaryResult) -> None:
     drawn = [result.plot() for result in (summary, rows)]
     texts = [[(ax.get_xlabel(), ax.get_ylabel()) for ax in axes] for axes in drawn]
