@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from store_dict import DictStore
 from store_helpers import NEW, OLD, columns, key, same, store_now, summary
 
@@ -40,7 +43,7 @@ def test_a_summary_is_compared_with_the_outputs_and_pairs_that_are_declared() ->
     found = summary(key(1), 100, 200)
     assert unlike_declared(DECLARED, {}, found, PAIRS) == ""
     assert unlike_declared(DECLARED, {}, columns(key(1), 200)) == ""
-    for declared, given, pairs, why in (
+    for declared, held, pairs, why in (
         (DECLARED, found, [], "'value*count', and the declared outputs 'value', 'count', 'won', 'path'"),
         (DECLARED, found, [("value", "won")], "and the declared outputs 'value', 'count', 'won', 'path', 'value*won'"),
         (DECLARED, columns(key(1), 200), [], "column 'value' has no summary"),
@@ -48,7 +51,7 @@ def test_a_summary_is_compared_with_the_outputs_and_pairs_that_are_declared() ->
         (DECLARED[3:], {"path": found["value"]}, [], "of 'float64' (), and declared as 'float32' (3,)"),
         (DECLARED[:2], {"value": found["value"], "count": summary(key(1), 100)["count"]}, [], "100 and 200 rows"),
     ):
-        assert why in unlike_declared(declared, {}, given, pairs)
+        assert why in unlike_declared(declared, {}, held, pairs)
 
 
 # ---- the file ----------------------------------------------------------------------------------------
@@ -82,6 +85,39 @@ def test_two_stores_of_one_file_that_end_tallies_elsewhere_keep_the_longest(path
             assert same(each.load(key(1), 399), summary(key(1), 100, 200, 250))
         assert store.check().ok
         assert [slot.replicates for slot in store.slots("w")] == [400]
+
+
+ends_of = st.lists(st.integers(1, 40), min_size=1, max_size=4, unique=True).map(sorted).map(tuple)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(0, 1), ends_of, st.none() | st.integers(0, 40), st.none() | st.just("w")),
+        min_size=1,
+        max_size=5,
+    ),
+    wanted=st.integers(1, 41),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_summaries_that_two_stores_write_leave_the_longest_and_cut_no_tally(steps: Any, wanted: int) -> None:
+    """The model: the ends in the file. What covers more follows if one of its tallies ends there, else it replaces."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        stores = [stack.enter_context(closing(ResultStore(Path(name, "s.db")))) for _ in range(2)]
+        stored: tuple[int, ...] = ()
+        for which, ends, held, workspace in steps:
+            keep(stores[which], 1, *ends, held=held, workspace=workspace)
+            if not stored or ends[-1] > stored[-1]:
+                stored = (*stored, *[e for e in ends if e > stored[-1]]) if stored and stored[-1] in ends else ends
+        for store in stores:
+            assert store.count(key(1)) == stored[-1]
+            assert same(store.load(key(1)), summary(key(1), *stored))
+            within = [end for end in stored if end <= wanted]
+            found = store.load(key(1), wanted)
+            if found is not None and found["value"].ends != tuple(within):  # from a slot, which ends exactly there
+                within = [*found["value"].ends]
+                assert within[-1] == wanted
+            assert same(found, summary(key(1), *within)) if within else found is None
+            assert store.check().ok
 
 
 def test_a_slot_that_holds_other_tallies_than_the_file_answers_with_as_many(path: Path, store: ResultStore) -> None:
@@ -366,8 +402,8 @@ def test_a_stored_summary_is_loaded_as_a_job_returns_it(store: ResultStore) -> N
     """With its simulation, and without."""
     of = summary_key(1.0)
     assert store_error(store, of, summary(of, 100, 200)) is None
-    for given in (model, None):
-        found = store.load_result(of.hash, given, replicates=150)
+    for known in (model, None):
+        found = store.load_result(of.hash, known, replicates=150)
         assert type(found) is SummaryResult
         assert found.replicates == 100
         assert found.simulation.pairs == (("value", "count"),)
