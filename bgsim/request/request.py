@@ -181,7 +181,7 @@ class Request:
             return self.replicates * self.simulation.replicate_bytes(self.parameters)
         check_word("keep", self.keep, KEEPS)
         check_summarisable(self.simulation.outputs, self.parameters)
-        return summary_bytes(self.simulation, self.parameters)
+        return summary_bytes(self.simulation, self.parameters, self.replicates)
 
     def _queue_key(self) -> str:
         """Return what jobs share that share a run: of rows any number, else the same numbers of replicates."""

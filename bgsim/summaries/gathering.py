@@ -1,8 +1,9 @@
 """The tallies of a run's chunks, put together as they come, in any order.
 
 A summary of the first n replicates can be given only where the pieces of which it is made end at n. So pieces are
-merged with their neighbours, except at the *cuts*: every power of two from `FIRST_CUT` on, where a look of a
-`bgsim.Precision` may come, and where what was stored ended. There are a few dozen pieces, however many replicates.
+merged with their neighbours, except at the *cuts*: powers of two (`bgsim.summaries.cuts`), the looks
+of a `bgsim.Precision`, and where what was stored ended. There are a few dozen pieces, however many
+replicates.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bgsim.summaries.column import Segment, TallyColumn
-from bgsim.summaries.tallies import new_tallies
+from bgsim.summaries.cuts import is_power_cut, next_power_cut, power_step
+from bgsim.summaries.tallies import elements_of, new_tallies
 from bgsim.threads.locks import Lock
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from bgsim.simulation import Simulation
 
 _SMOOTHING = 0.3
-
-FIRST_CUT = 1024
-"""The first power of two at which there is a cut."""
 
 
 class Gathering:
@@ -46,13 +45,14 @@ class Gathering:
         self._simulation = simulation
         self._parameters = parameters
         self._cuts = list(cuts)
+        self._step = power_step(elements_of(simulation, parameters))
         self.chunk_s = 0.0
         self._lock = Lock()  # guards the next; a merge takes some 10 us
         self._pieces: list[_Piece] = []  # in their order, and apart
 
     def next_cut(self, first: int) -> int:
         """Return the first cut after a number of replicates."""
-        power = max(FIRST_CUT, 1 << first.bit_length())
+        power = next_power_cut(first, self._step)
         index = bisect.bisect_right(self._cuts, first)
         return min(power, self._cuts[index]) if index < len(self._cuts) else power
 
@@ -108,7 +108,7 @@ class Gathering:
             self._pieces.clear()
 
     def _is_cut(self, replicates: int) -> bool:
-        if replicates >= FIRST_CUT and replicates & (replicates - 1) == 0:
+        if is_power_cut(replicates, self._step):
             return True
         index = bisect.bisect_left(self._cuts, replicates)
         return index < len(self._cuts) and self._cuts[index] == replicates

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.control import DONE
 from bgsim.errors import DamagedResultError
+from bgsim.summaries.cuts import piece_count, power_step
 from bgsim.summaries.pairs import PairTally
 from bgsim.summaries.tally import Tally
 
@@ -38,10 +39,16 @@ def new_tallies(simulation: Simulation, parameters: ParameterSet) -> dict[str, T
     return found | {f"{x}*{y}": PairTally() for x, y in simulation.pairs}
 
 
-def summary_bytes(simulation: Simulation, parameters: ParameterSet) -> int:
-    """Return about how much memory a summary takes, however many replicates."""
-    elements = sum(math.prod(output.concrete_shape(parameters)) for output in simulation.outputs)
-    return _ELEMENT_BYTES * elements + _PAIR_BYTES * len(simulation.pairs)
+def elements_of(simulation: Simulation, parameters: ParameterSet) -> int:
+    """Return how many numbers a replicate has."""
+    return sum(math.prod(output.concrete_shape(parameters)) for output in simulation.outputs)
+
+
+def summary_bytes(simulation: Simulation, parameters: ParameterSet, replicates: int) -> int:
+    """Return about how much memory a summary takes, with all its pieces."""
+    elements = elements_of(simulation, parameters)
+    pieces = piece_count(replicates, power_step(elements))
+    return pieces * (_ELEMENT_BYTES * elements + _PAIR_BYTES * len(simulation.pairs))
 
 
 def tallies_of_bytes(simulation: Simulation, parameters: ParameterSet, sent: Sequence[bytes]) -> tuple[Any, ...]:

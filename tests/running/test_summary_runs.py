@@ -117,6 +117,23 @@ def test_a_fewer_number_is_not_only_in_the_store(tmp_path: Path) -> None:
         assert summarise(engine, 2048, cache="only").result().replicates == 2048
 
 
+@pytest.mark.parametrize(("steps", "cuts"), [(3, [1024, 2048, 4096]), (100, [1024, 4096]), (400, [1024])])
+def test_wide_outputs_are_kept_at_fewer_numbers(steps: int, cuts: list[int], tmp_path: Path) -> None:
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        job = summarise(engine, 5000, parameters=Mixed(steps=steps))
+        job.result()
+        engine.store.flush()
+        assert list(engine.store.load(job.request.key)["path"].ends) == [*cuts, 5000]
+        assert as_bytes(summarise(engine, 4500, parameters=Mixed(steps=steps)).result()) == counted(
+            mixed, 4500, Mixed(steps=steps)
+        )
+
+
+def test_a_summary_that_takes_too_much_memory_is_refused() -> None:
+    with SteppedEngine() as engine, pytest.raises(InvalidInputError, match="need 3,.* bytes, more than max_"):
+        summarise(engine, 10**6, parameters=Mixed(steps=16_000))
+
+
 # ---- orders, failures --------------------------------------------------------------------------------
 
 
