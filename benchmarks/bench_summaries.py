@@ -7,18 +7,26 @@ exact sum, `numpy.histogram` for counts, and `numpy.sort` for quantiles.
 from __future__ import annotations
 
 import math
+import os
+import time
+from pathlib import Path
 
 import numpy as np
 
+import bgsim
 from benchmarks.harness import Case, compare, cpu_seconds
+from bgsim.control import new_control_block
+from bgsim.kernels.stream import WorkerStream
 from bgsim.live.results import Reader
-from bgsim.models.options import asian_call
+from bgsim.models.options import asian_call, european_call
+from bgsim.streams import stream_key
 from bgsim.summaries.column import Segment, TallyColumn
 from bgsim.summaries.pairs import PairTally
 from bgsim.summaries.result import SummaryResult
 from bgsim.summaries.tally import Tally
 
 VALUES = 1_000_000
+RUN = 8192 * 1000
 ELEMENTS = 100
 
 _RNG = np.random.default_rng(1)
@@ -96,6 +104,53 @@ def questions() -> None:
     compare(f"A summary of rows of {ELEMENTS} numbers", cases, rounds=9, warmup=1, unit="ms", clock=cpu_seconds)
 
 
+def runs() -> None:
+    """Compare jobs of one worker with the kernel alone, which writes its rows into a buffer that stays in the cache."""
+    bound = european_call.bind()
+    runner, stream, key = european_call.prepare(bound), WorkerStream(), stream_key(1)
+    buffer, control = european_call.new_columns(bound, 8192), new_control_block()
+
+    def kernel() -> None:
+        for first in range(0, RUN, 8192):
+            assert runner(stream, key, first, buffer, control) == 8192
+
+    with bgsim.Engine(workers=1, max_result_bytes=2**34) as engine:
+
+        def job(keep: str) -> None:
+            found = engine.submit(european_call, replicates=RUN, seed=1, keep=keep, cache="off").result()
+            assert found.replicates == RUN
+
+        cases = [
+            Case("the kernel alone", kernel, RUN),
+            Case('a job, keep="summary"', lambda: job("summary"), RUN),
+            Case('a job, keep="columns"', lambda: job("columns"), RUN),
+        ]
+        compare(f"{RUN:,} European calls by one worker", cases, rounds=9, warmup=1, unit="ns", clock=cpu_seconds)
+
+
+def billion() -> None:
+    """Keep a summary of 10**9 replicates, and say how much more memory the process has than before."""
+    with bgsim.Engine() as engine:
+        engine.submit(european_call, replicates=10**6, seed=2, keep="summary").result()
+        before, began = resident(), time.perf_counter()
+        job = engine.submit(european_call, replicates=10**9, seed=1, keep="summary")
+        most = before
+        while not job.done():
+            most = max(most, resident())
+            time.sleep(0.05)
+        took_s = time.perf_counter() - began
+        print(f"\n{job.result()!r}")
+        print(
+            f"  {took_s:.1f} s, {took_s:.1f} ns a replicate by {engine.config.workers} workers; "
+            f"{(most - before) / 2**20:.1f} MiB more than before, {most / 2**20:.0f} MiB in all"
+        )
+
+
+def resident() -> int:
+    """Return the memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def result_of(tally: Tally) -> SummaryResult:
     columns = {"payoff": TallyColumn([Segment(0, tally.count, tally)])}
     return SummaryResult(asian_call, asian_call.bind(), 1, columns, asian_call.fingerprint)
@@ -104,6 +159,8 @@ def result_of(tally: Tally) -> SummaryResult:
 def main() -> None:
     additions()
     questions()
+    runs()
+    billion()
 
 
 _LIST = _COLUMNS["normal"].tolist()

@@ -6,8 +6,10 @@ from typing import Any
 
 from bgsim.analysis.comparison import Comparison, Difference, parameter_differences
 from bgsim.analysis.intervals import check_confidence
+from bgsim.errors import printable
 from bgsim.result import SimulationResult
 from bgsim.summaries.result import SummaryResult
+from bgsim.tables import escaped
 
 
 class _Compared:
@@ -47,11 +49,15 @@ class _Compared:
 class DifferenceSummary(SummaryResult, _Compared):
     """A summary of the differences of two parameter sets, the first less the second."""
 
+    def _title(self) -> str:
+        name = printable(self.simulation.base.name)
+        return f"Differences of {name}: {self.replicates:,} replicates, seed {self.seed}"
+
     def __repr__(self) -> str:
         return f"{self._title()}\n{self.comparison()!r}"
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{self._title()}</b></p>{self.comparison()._repr_html_()}"
+        return f"<p><b>{escaped(self._title())}</b></p>{self.comparison()._repr_html_()}"
 
 
 class DifferenceResult(SimulationResult, _Compared):
