@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -17,6 +17,9 @@ from bgsim.errors import BgsimError
 from bgsim.priority import Priority
 from bgsim.registry import simulation_names
 from bgsim.ui.streams import say
+
+if TYPE_CHECKING:
+    from bgsim.simulation import Simulation
 
 _VARIABLE = "_BGSIM_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -53,24 +56,39 @@ def complete_priority(_context: click.Context, _parameter: click.Parameter, inco
 
 def complete_setting(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete ``KEY=`` of ``--set`` with the parameters of the simulation that the line names."""
-    name = context.params.get("name") or next(iter(context.args), None)  # click keeps it there while --set has no value
-    if not name or "=" in incomplete:
+    found = None if "=" in incomplete else _named(context)
+    if found is None or found.parameters_class is None:
         return []
-    from bgsim.parameters.parameter_class import fields_of  # noqa: PLC0415 - names alone need neither
-    from bgsim.ui.naming import simulation_of  # noqa: PLC0415
+    from bgsim.parameters.parameter_class import fields_of  # noqa: PLC0415 - names alone need it not
+
+    return [
+        CompletionItem(f"{field.name}=", help=_described(field))
+        for field in fields_of(found.parameters_class)
+        if field.name.startswith(incomplete) and not field.derived and f"{field.name}=" not in _given(context)
+    ]
+
+
+def complete_output(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete ``OUTPUT=`` of ``--until`` with the outputs of which there is a mean."""
+    found = None if "=" in incomplete else _named(context)
+    outputs = () if found is None else found.outputs
+    return [CompletionItem(f"{o.name}=") for o in outputs if o.is_real_number and o.name.startswith(incomplete)]
+
+
+def _named(context: click.Context) -> Simulation | None:
+    """Return the simulation that the line names, if it does and there is one."""
+    name = context.params.get("name") or next(iter(context.args), None)  # click keeps it there while --set has no value
+    if not name:
+        return None
+    from bgsim.ui.naming import simulation_of  # noqa: PLC0415 - names alone need it not
 
     quiet = io.StringIO()  # what the module prints would be read as completions
     with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         warnings.simplefilter("ignore")
         try:
-            found = simulation_of(name)
+            return simulation_of(name)
         except BgsimError:
-            return []
-    return [
-        CompletionItem(f"{field.name}=", help=_described(field))
-        for field in (fields_of(found.parameters_class) if found.parameters_class is not None else ())
-        if field.name.startswith(incomplete) and not field.derived and f"{field.name}=" not in _given(context)
-    ]
+            return None
 
 
 def _given(context: click.Context) -> set[str]:

@@ -12,7 +12,7 @@ import click
 
 from bgsim.errors import BackendError, InvalidInputError
 from bgsim.priority import Priority
-from bgsim.ui.completion import complete_priority, complete_setting, complete_simulation
+from bgsim.ui.completion import complete_output, complete_priority, complete_setting, complete_simulation
 from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import STOPPING, end_at_once, exit_code
 from bgsim.ui.stores import default_store, json_option, store_option
@@ -61,7 +61,9 @@ def computing_options(command: _F) -> _F:
             click.option(
                 "--until",
                 metavar="OUTPUT=PRECISION",
-                help="As many as that needs: payoff=0.01 is the standard error, payoff=0.1% relative to the mean.",
+                help="As many as that needs: payoff=0.01 is the standard error, payoff=0.1% an error relative to the "
+                "mean, payoff=±0.02 half of the interval.",
+                shell_complete=complete_output,
             ),
             click.option(
                 "--keep",
@@ -114,6 +116,8 @@ def replicates_of(options: dict[str, Any]) -> int | Precision:
     precision, most = parse_until(options["until"]), options["replicates"]
     if most is None:
         return precision
+    if most < 2:
+        raise click.UsageError("-n has to be 2 or more with --until, which needs a standard error")
     return replace(precision, minimum=min(most, precision.minimum), maximum=most)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,18 +16,22 @@ from bgsim.tables import Table, shown
 if TYPE_CHECKING:
     from bgsim.job import Job
     from bgsim.job_status import JobStatus
-    from bgsim.result import SimulationResult
+    from bgsim.precision import Stopping
     from bgsim.simulation import Simulation
+    from bgsim.summaries.result import AnyResult
 
 
-def result_json(result: SimulationResult, status: JobStatus, elapsed_s: float) -> dict[str, Any]:
-    """Return what ``bgsim run --json`` prints."""
+def result_json(job: Job, status: JobStatus, elapsed_s: float) -> dict[str, Any]:
+    """Return what ``bgsim run --json`` prints of a job that has its result."""
+    result: AnyResult = job.result()
     return {
         "simulation": result.simulation.name,
         "fingerprint": result.simulation.fingerprint,
         "parameters": json.loads(result.parameters.to_json()),
         "seed": result.seed,
         "replicates": result.replicates,
+        "keep": job.request.keep,
+        "stopping": stopping_json(job.stopping),
         "from_store": status.from_store,
         **times_json(result.simulation, [status], elapsed_s),
         "versions": versions_as_json(result.versions),
@@ -46,7 +51,7 @@ def times_json(simulation: Simulation, statuses: Iterable[JobStatus], elapsed_s:
     }
 
 
-def outputs_json(result: SimulationResult) -> dict[str, Any]:
+def outputs_json(result: AnyResult) -> dict[str, Any]:
     """Return the summary of each output."""
     outputs = {}
     for name, s in result.summary().items():
@@ -55,12 +60,48 @@ def outputs_json(result: SimulationResult) -> dict[str, Any]:
     return outputs
 
 
+def stopping_json(stopping: Stopping | None) -> dict[str, Any] | None:
+    """Return where a precision has ended a run, and what it saw at each look; None if none was asked for."""
+    if stopping is None:
+        return None
+    looks = [
+        {
+            "replicates": look.replicates,
+            "reached": look.reached,
+            "outputs": {n: asdict(o) for n, o in look.outputs.items()},
+        }
+        for look in stopping.looks
+    ]
+    return {
+        "replicates": stopping.replicates,
+        "reached": stopping.reached,
+        "precision": json.loads(stopping.rule.to_json()),
+        "looks": looks,
+    }
+
+
+def stopping_text(stopping: Stopping) -> str:
+    """Return whether a precision was reached, as a part of a sentence."""
+    if stopping.reached:
+        return "the precision is reached"
+    what = "error" if stopping.rule.kind == "relative" else stopping.rule.kind.replace("_", " ")
+    why = [
+        f"of {name} says little: {found.doubt}"
+        if found.doubt
+        else f"of {name} is {found.error:.3g}, not {found.target:.3g}"
+        for name, found in stopping.looks[-1].outputs.items()
+        if not found.reached
+    ]
+    return f"the precision is not reached, and a larger -n lets it go on: the {what} {' and '.join(why)}"
+
+
 class Point:
     """A point of a sweep when all has ended: where it is, and what became of it."""
 
     def __init__(self, job: Job, varied: Mapping[str, Any]) -> None:
         self.varied = varied
         self.status = job.status()
+        self.stopping = job.stopping
         self.result = job.result() if self.status.state.value == "completed" else None
 
     @property
@@ -79,6 +120,8 @@ class Point:
             "parameters": dict(self.varied),
             "state": self.status.state.value,
             "error": self.status.error,
+            "replicates": None if self.result is None else self.result.replicates,
+            "stopping": stopping_json(self.stopping),
             "from_store": self.status.from_store,
             "elapsed_s": round(self.status.elapsed_s, 6),
             "outputs": None if self.result is None else outputs_json(self.result),
@@ -93,18 +136,22 @@ def sweep_table(points: list[Point]) -> Table:
     rows = []
     for point in points:
         means = _means(point.result, outputs) if point.result is not None else [""] * len(outputs)
-        rows.append([*(shown(point.varied[name]) for name in names), *means, point.why if point.failed else ""])
-    return Table([*names, *outputs, "error"], rows, remark=_remark(done, outputs), most=None).trimmed()
+        count = "" if point.result is None or point.stopping is None else shown(point.result.replicates)
+        why = point.why if point.failed else ""
+        rows.append([*(shown(point.varied[name]) for name in names), *means, count, why])
+    headings = [*names, *outputs, "replicates", "error"]
+    return Table(headings, rows, remark=_remark(done, outputs), most=None).trimmed()
 
 
-def _scalar_outputs(result: SimulationResult) -> list[str]:
+def _scalar_outputs(result: AnyResult) -> list[str]:
     return [name for name, s in result.summary().items() if s.mean is not None and not np.ndim(s.mean)]
 
 
-def _means(result: SimulationResult, outputs: list[str]) -> list[str]:
+def _means(result: AnyResult, outputs: list[str]) -> list[str]:
     summary = result.summary()
+    proportions = [output.name for output in result.simulation.outputs if output.dtype.kind == "b"]
     return [
-        mean_with_error(summary[name].mean, summary[name].standard_error, percent=result[name].dtype.kind == "b")
+        mean_with_error(summary[name].mean, summary[name].standard_error, percent=name in proportions)
         for name in outputs
     ]
 

@@ -26,7 +26,7 @@ from bgsim.ui.streams import FilePath, remark, remark_console, say_json, show
 if TYPE_CHECKING:
     from bgsim.engine import Engine
     from bgsim.job import Job
-    from bgsim.result import SimulationResult
+    from bgsim.summaries.result import AnyResult
 
 
 @click.command(epilog=EXIT_CODES)
@@ -54,10 +54,15 @@ def run(
     Stored replicates are not computed again: the same command answers at once, and after Ctrl-C it goes on.
     """
     from bgsim.environment import mixture  # noqa: PLC0415 - completion needs none of it
-    from bgsim.ui.reports import result_json  # noqa: PLC0415
+    from bgsim.ui.reports import result_json, stopping_text  # noqa: PLC0415
     from bgsim.ui.terminal import summary_table  # noqa: PLC0415
 
     if output is not None:
+        if options["keep"] == "summary":
+            raise click.UsageError(
+                "--output writes every replicate, and --keep summary keeps none: leave one of them out. "
+                "`bgsim store export` writes a summary that is stored"
+            )
         check_format(output, OF_RESULT, force=force)
     simulation = simulation_of(name)
     parameters = parameters_of(simulation, scenario, rules, settings)
@@ -70,11 +75,12 @@ def run(
         if output is not None:
             write(result, output, OF_RESULT)
     if as_json:
-        say_json(result_json(result, status, elapsed_s))
+        say_json(result_json(job, status, elapsed_s))
     else:
         show(summary_table(result))
     source = f", {status.from_store:,} of them from the store" if status.from_store else ""
-    remark(f"{result.replicates:,} replicates in {elapsed_s:.2f} s{source}")
+    reached = "" if job.stopping is None else f"; {stopping_text(job.stopping)}"
+    remark(f"{result.replicates:,} replicates in {elapsed_s:.2f} s{source}{reached}")
     mixed = mixture(result.versions)
     if mixed and not as_json:
         remark(mixed)
@@ -82,7 +88,7 @@ def run(
         remark(f"warning: the result is not stored: {status.store_error}")
 
 
-def _watch(job: Job, engine: Engine) -> SimulationResult:
+def _watch(job: Job, engine: Engine) -> AnyResult:
     """Show progress until the job ends; Ctrl-C cancels the job.
 
     Where no replicate is done there is nothing to keep: a compilation, which may take long, is not waited for.
@@ -101,7 +107,8 @@ def _watch(job: Job, engine: Engine) -> SimulationResult:
         engine.close(timeout_s=CANCEL_GRACE_S)
         status = job.status()
         if status.state is JobState.CANCELLED:
-            done = f"{job.partial().replicates:,} of {status.total_replicates:,} replicates"
+            total = "" if job.request.precision else f" of {status.total_replicates:,}"
+            done = f"{job.partial().replicates:,}{total} replicates"
             if status.store_error is None:
                 remark(
                     f"interrupted; {done} are kept in {engine.store.location}, and the same command goes on from there"

@@ -19,6 +19,7 @@ from bgsim.ui.computing import (
     engine_for,
     job_options,
     name_argument,
+    replicates_of,
     set_option,
 )
 from bgsim.ui.counts import Count
@@ -110,7 +111,8 @@ def _report(
                 "simulation": simulation.name,
                 "fingerprint": simulation.fingerprint,
                 "seed": options["seed"],
-                "replicates": options["replicates"],
+                "replicates": None if options["until"] else replicates_of(options),
+                "keep": options["keep"],
                 **times_json(simulation, statuses, elapsed_s),
                 "points": [point.as_json() for point in points],
             }
@@ -119,13 +121,24 @@ def _report(
         show(sweep_table(points))
     stored = sum(status.from_store == status.total_replicates for status in statuses)
     source = f", {stored:,} of them from the store" if stored else ""
-    remark(f"{len(points):,} points of {options['replicates']:,} replicates in {elapsed_s:.2f} s{source}")
+    each = sum(s.total_replicates for s in statuses) if options["until"] else replicates_of(options)
+    together = " together" if options["until"] else ""
+    remark(f"{len(points):,} points of {each:,} replicates{together} in {elapsed_s:.2f} s{source}{_reached(points)}")
     for error in dict.fromkeys(status.store_error for status in statuses if status.store_error):
         remark(f"warning: a result is not stored: {error}")
     failed = [point for point in points if point.failed]
     if failed:
         remark(f"error: {len(failed):,} of {len(points):,} points have no result; the first {failed[0].why}")
         sys.exit(_FAILED)
+
+
+def _reached(points: list[Point]) -> str:
+    """Return how many points have reached the precision, as a part of a sentence; empty if none was asked for."""
+    stops = [point.stopping for point in points if point.stopping is not None]
+    reached = sum(stopping.reached for stopping in stops)
+    if reached < len(stops):
+        return f"; {reached:,} of {len(stops):,} have reached the precision, the others ended with the most that may be"
+    return "; all have reached the precision" if stops else ""
 
 
 def _varied(sets: list[ParameterSet]) -> list[str]:

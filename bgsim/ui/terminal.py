@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from bgsim.job import Job
     from bgsim.jobs.batch import Batch
-    from bgsim.result import SimulationResult
     from bgsim.storage import Store
+    from bgsim.summaries.result import AnyResult
+    from bgsim.summaries.tally import Tally
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _BINS = 14
@@ -158,25 +159,31 @@ def _show_lines(updates: Iterable[ProgressUpdate] | BatchProgress, console: Cons
         console.print(printable(text), soft_wrap=True)
 
 
-def summary_table(result: SimulationResult) -> Table:
+def summary_table(result: AnyResult) -> Table:
     """Return a table of the outputs with a small histogram of each scalar one."""
     headings = ("output", "mean ± standard error", "5 %", "50 %", "95 %", "distribution")
+    proportions = [output.name for output in result.simulation.outputs if output.dtype.kind == "b"]
     rows = []
     for output, summary in result.summary().items():
-        column = result[output]
         if summary.mean is None:
-            rows.append((output, example(column), *[""] * 4))
+            rows.append((output, example(result[output]), *[""] * 4))
             continue
         name = f"{output}, {summary.valid_text}" if summary.has_nan else output
         if np.ndim(summary.mean):
             spans = map(span, (summary.mean, *summary.quantiles.values()))
             rows.append((f"{name} {np.shape(summary.mean)}", *spans, ""))
             continue
-        proportion = column.dtype.kind == "b"
+        proportion = output in proportions
         cells = ["" if proportion else f"{q:.6g}" for q in summary.quantiles.values()]
         mean = mean_with_error(summary.mean, summary.standard_error, percent=proportion)
-        rows.append((name, mean, *cells, histogram(column)))
+        rows.append((name, mean, *cells, _distribution(result, output)))
     return Table(headings, rows, most=None)
+
+
+def _distribution(result: AnyResult, output: str) -> str:
+    from bgsim.summaries.result import SummaryResult  # noqa: PLC0415 - completion needs none of it
+
+    return histogram_of_tally(result.tally(output)) if isinstance(result, SummaryResult) else histogram(result[output])
 
 
 def histogram(column: NDArray[Any]) -> str:
@@ -188,14 +195,38 @@ def histogram(column: NDArray[Any]) -> str:
     if not len(values):
         return ""
     low, high = values.min(), values.max()
-    whole = column.dtype.kind in "biu" and high - low < _BINS
-    bins = int(high - low) + 1 if whole else _BINS
+    bins, whole = _bins_of(column.dtype, low, high)
     if whole:
         places = values - low
     else:  # halves, for the difference of two doubles may be none
         width = high / 2 - low / 2
         places = (values / 2 - low / 2) / (width or 1.0) * bins
-    counts = np.bincount(places.astype(int).clip(0, bins - 1), minlength=bins)
+    return _blocks(low, np.bincount(places.astype(int).clip(0, bins - 1), minlength=bins), high)
+
+
+def histogram_of_tally(tally: Tally) -> str:
+    """Return the same of an output of which a summary is kept, from its buckets."""
+    from bgsim.summaries.histogram import histogram as counted  # noqa: PLC0415 - completion needs none of it
+
+    buckets = tally.buckets()
+    is_finite = np.isfinite(buckets.low) & np.isfinite(buckets.high)
+    if not is_finite.any():
+        return ""
+    low, high = float(buckets.low[is_finite][0]), float(buckets.high[is_finite][-1])
+    bins, whole = _bins_of(tally.dtype, low, high)
+    edges = np.arange(low, high + 2) if whole else 2 * np.linspace(low / 2, high / 2, bins + 1)
+    if np.diff(edges).min() > 0:
+        return _blocks(low, counted(buckets, edges, tally.count).counts, high)
+    return _blocks(low, np.array([1] + [0] * (bins - 1)), high)  # all values are one, or as near as doubles are
+
+
+def _bins_of(dtype: np.dtype[Any], low: float, high: float) -> tuple[int, bool]:
+    """Return the number of bins, and whether each is of one integer."""
+    whole = dtype.kind in "biu" and high - low < _BINS
+    return int(high - low) + 1 if whole else _BINS, whole
+
+
+def _blocks(low: float, counts: NDArray[np.int64], high: float) -> str:
     heights = np.ceil(counts / counts.max() * (len(_BLOCKS) - 1)).astype(int)
     return f"{low:.4g} {''.join(_BLOCKS[h] for h in heights)} {high:.4g}"
 
