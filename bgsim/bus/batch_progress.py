@@ -52,6 +52,7 @@ class BatchUpdate(NamedTuple):
     fraction : float
         Finished part of all replicates, 0 to 1. It stays below 1 when a job fails or is cancelled.
     replicates_completed, total_replicates : int
+        Where a precision says how many are needed, the total is what is expected of each job, as far as it is known.
     pending, running, completed, failed, cancelled : int
         Numbers of jobs; a pending job has not started.
     rate : float or None
@@ -228,6 +229,9 @@ class BatchProgress(NotPicklable):
                 job, kind = update.simulation_id, update.update_type
                 before = self._running.pop(job, None) if kind.is_terminal else self._running.get(job)
                 self._stored += _stored(update) - (_stored(before) if before is not None else 0)
+                if update.total_replicates:  # a precision needs fewer than were asked for, or more than it seemed
+                    self._total += update.total_replicates - self._replicates[job]
+                    self._replicates[job] = update.total_replicates
                 if kind.is_terminal:
                     self._ended[kind] += 1
                     self._done += update.replicates_completed

@@ -113,7 +113,7 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P_co]], Generic[P_co]
             with self._lock:
                 self._jobs.append(job)
                 for watcher in self._watchers:
-                    watcher.add(job.id, job.replicates)
+                    watcher.add(job.id, job.request.replicates)
                 self._changed.notify_all()
             job.when_done(self._job_ended)
 
@@ -309,7 +309,10 @@ class Batch(HasCard, Tabulated, NotPicklable, Sequence[Job[P_co]], Generic[P_co]
             self.wait()
         first = self._requests[0]
         points = [self._point(number, job) for number, job in self._numbered()]
-        return Points(first.simulation, first.key.fingerprint, first.seed, first.replicates, points, *self._varied())
+        own = first.precision is not None
+        counts = [p.result.replicates for p in points if p.result is not None] if own else [first.replicates]
+        of = first.simulation, first.key.fingerprint, first.seed, max(counts, default=0)
+        return Points(*of, points, *self._varied(), has_counts=own)
 
     def _point(self, number: int, job: Job | None) -> Point:
         parameters = self._requests[number].parameters

@@ -106,7 +106,7 @@ def test_jobs_may_be_named_later(bus: ProgressBus) -> None:
     assert batch.current[:4] == (0.0, 0, 1000, 4)
     publish(bus, "a", COMPLETED, 100)
     assert next(batch)[:6] == (0.1, 100, 1000, 3, 0, 1)
-    publish(bus, "b", STARTED)
+    publish(bus, "b", STARTED, total=300)
     batch.add("b", 300)
     assert next(batch)[:6] == (0.1, 100, 1000, 2, 1, 1)
     publish(bus, "b", COMPLETED, 300, 300)
