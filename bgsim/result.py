@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import xarray
     from numpy.typing import NDArray
 
+    from bgsim.analysis.dataset import Variable
+    from bgsim.analysis.distribution import Distribution
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.precision import Stopping
     from bgsim.simulation import Simulation
@@ -201,7 +203,11 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         """
         from bgsim.analysis.plots import plot_outputs  # noqa: PLC0415 - an extra
 
-        return plot_outputs(outputs_of(self), lambda v: Rows(v.column(self)), output, ax, confidence)
+        return plot_outputs(outputs_of(self), self.distribution, output, ax, confidence)
+
+    def distribution(self, variable: Variable) -> Distribution:
+        """Return what figures and datasets ask of an output, or of a field of one."""
+        return Rows(variable.column(self))
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame with a row a replicate; elements of arrays and fields of structures have columns.

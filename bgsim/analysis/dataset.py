@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bgsim.analysis.extras import load
 from bgsim.analysis.provenance import described, provenance
-from bgsim.analysis.statistics import STATISTICS, is_numeric, numbers, quiet
+from bgsim.analysis.statistics import STATISTICS, is_numeric, quiet
 from bgsim.checks import check_word, is_number
 from bgsim.kernels.outputs import Output
 from bgsim.parameters.fields import brief
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import xarray
     from numpy.typing import NDArray
 
-    from bgsim.analysis.points import Points, Result
+    from bgsim.analysis.points import Points, Result, RowsResult
 
 KINDS = (*STATISTICS, "replicates")
 """What a dataset can have of each output."""
@@ -96,7 +97,7 @@ class Names:
         return found
 
 
-def dataset_of_result(result: Result) -> xarray.Dataset:
+def dataset_of_result(result: RowsResult) -> xarray.Dataset:
     """Return a dataset of every replicate of a result, whose arrays are those of the result."""
     names = Names({"replicate"})
     named = [(names.claim(variable.label), variable) for variable in variables_of(outputs_of(result))]
@@ -115,6 +116,8 @@ def dataset_of_points(points: Points, statistic: str) -> xarray.Dataset:
     """Return a dataset over the points of a batch; see `bgsim.jobs.tabulated.Tabulated.to_xarray`."""
     xarray = load("xarray", "to_xarray()")
     check_word("statistic", statistic, KINDS)
+    if statistic == "replicates":
+        points.check_rows()
     over = list(points.grid) or ["point"]
     sizes = [len(values) for values in points.grid.values()] or [len(points)]
     attributes = described(points.simulation)
@@ -126,6 +129,8 @@ def dataset_of_points(points: Points, statistic: str) -> xarray.Dataset:
     }
     for name, texts in (("state", [p.state for p in points]), ("error", [p.error for p in points])):
         coordinates[names.claim(name)] = (over, np.array(texts, object).reshape(sizes), {})
+    for name, counts in points.counts.items():
+        coordinates[names.claim(name)] = (over, np.reshape(counts, sizes), {})
     replicate = [names.claim("replicate")] if statistic == "replicates" else []
     variables = {}
     wanted = [v for v in variables_of(points.simulation.outputs) if replicate or is_numeric(v.dtype)]
@@ -139,7 +144,7 @@ def dataset_of_points(points: Points, statistic: str) -> xarray.Dataset:
     return xarray.Dataset(variables, coords=coordinates, attrs=_attributes(points, statistic))
 
 
-def outputs_of(result: Result) -> list[Output]:
+def outputs_of(result: RowsResult) -> list[Output]:
     """Return the outputs as the columns of a result are, with the names of lengths that its simulation declares.
 
     A result that was loaded from a store may have a simulation that has changed since.
@@ -195,7 +200,7 @@ def cube_of(points: Points, variable: Variable, statistic: str) -> NDArray[Any]:
         shape = (points.replicates, *shape)
     else:
         dtype = np.dtype(np.result_type(variable.dtype, np.float64) if statistic == "mean" else np.float64)
-        of = _taken(variable, statistic)
+        of = partial(_statistic, variable, statistic)
     cube: NDArray[Any] = np.empty((len(points), *shape), dtype)
     if not whole:
         cube[...] = missing_of(dtype)
@@ -208,10 +213,8 @@ def cube_of(points: Points, variable: Variable, statistic: str) -> NDArray[Any]:
     return cube
 
 
-def _taken(variable: Variable, statistic: str) -> Callable[[Result], Any]:
-    """Return the function that takes a statistic of a variable from a result."""
-    of = STATISTICS[statistic]
-    return lambda result: of(numbers(variable.column(result)))
+def _statistic(variable: Variable, statistic: str, result: Result) -> Any:
+    return result.distribution(variable).statistic(statistic)
 
 
 def with_missing(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -35,6 +35,9 @@ class Distribution(Protocol):
     lengths: tuple[int, ...]
     shape: tuple[int, ...]
 
+    def statistic(self, name: str) -> Any:
+        """Return one of `bgsim.analysis.statistics.STATISTICS`, of the shape `lengths`."""
+
     def mean(self) -> Any:
         """Return the mean of each element."""
 
@@ -59,6 +62,12 @@ class Rows:
         self.shape = tuple(length for length in self.lengths if length != 1)
         self.kind: str = column.dtype.kind
         self._column = column.reshape(len(column), *self.shape)
+
+    def statistic(self, name: str) -> Any:
+        """Return a statistic by its name."""
+        with statistics.quiet():
+            found = statistics.STATISTICS[name](statistics.numbers(self._column))
+        return np.reshape(found, self.lengths)
 
     def mean(self) -> Any:
         """Return the mean of each element."""

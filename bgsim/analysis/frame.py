@@ -29,6 +29,8 @@ def frame_of_points(points: Points, rows: str) -> pandas.DataFrame:
     check_word("rows", rows, ROWS)
     there = np.array([point.result is not None for point in points])
     is_long = rows == "replicate"
+    if is_long:
+        points.check_rows()
     counts = [1 if point.result is None else point.result.replicates for point in points]
     repeats = np.array(counts if is_long else [1] * len(points))
     varied = points.varied()
@@ -39,6 +41,8 @@ def frame_of_points(points: Points, rows: str) -> pandas.DataFrame:
         columns[names.claim("replicate")] = _numbers(module, there, repeats)
     for name, column in (_replicates(points, there, repeats) if is_long else _estimates(points)).items():
         columns[names.claim(name)] = column
+    if not is_long:
+        columns |= {names.claim(name): np.array(counts) for name, counts in points.counts.items()}
     columns |= {name: np.repeat(np.array(texts, object), repeats) for name, texts in about.items()}
     index = module.Index(np.repeat(np.arange(len(points)), repeats), name=names.claim("point"))
     found: pandas.DataFrame = module.DataFrame(columns, index=index)

@@ -10,7 +10,7 @@ import numpy as np
 from bgsim.analysis import drawing, statistics
 from bgsim.analysis.dataset import cube_of, labels, variables_of
 from bgsim.analysis.extras import load
-from bgsim.analysis.intervals import check_confidence, interval
+from bgsim.analysis.intervals import check_confidence
 from bgsim.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ def _draw_line(
     with statistics.quiet():
         for i, point in enumerate(points):
             if point.result is not None:
-                column = variable.column(point.result)
-                estimates[:, i] = statistics.mean(statistics.numbers(column)), *interval(column, confidence)
+                found = point.result.distribution(variable)
+                estimates[:, i] = found.mean(), *found.interval(confidence)
     x, (mean, low, high) = places[order], estimates[:, order]
     interval_label = f"{100 * confidence:g} % interval"
     if ticks is None:

@@ -11,22 +11,33 @@ from bgsim.parameters.alike import are_equal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bgsim.analysis.distribution import Distribution
     from bgsim.environment import Versions
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.simulation import Simulation
 
 
 class Result(Protocol):
-    """A `SimulationResult`."""
+    """A `SimulationResult`, or a `SummaryResult`, which raises a `NoRowsError` where it is asked for a column."""
 
     simulation: Simulation
     parameters: ParameterSet
-    seed: int
     fingerprint: str
     replicates: int
     versions: Versions
 
     def __getitem__(self, name: str, /) -> NDArray[Any]: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def distribution(self, variable: Any) -> Distribution:
+        """Return what there is to know of a `bgsim.analysis.dataset.Variable`."""
+
+
+class RowsResult(Result, Protocol):
+    """A `SimulationResult`."""
+
+    seed: int
 
     def items(self) -> ItemsView[str, NDArray[Any]]:
         """Return names and columns."""
@@ -62,12 +73,16 @@ class Points:
     ----------
     simulation : Simulation
     fingerprint : str
-    seed, replicates : int
+    seed : int
+    replicates : int
+        Of each point; with a precision the most that one of them has.
     points : sequence of Point
     grid : mapping of str to sequence
         Of a sweep over a grid the values of each parameter, the last one varying fastest; else empty.
     given : mapping of str to sequence
         Of any sweep the value of each varied parameter at each point; else empty.
+    has_counts : bool
+        Whether each point has its own number of replicates, as with a precision.
     """
 
     simulation: Simulation
@@ -77,6 +92,7 @@ class Points:
     points: Sequence[Point]
     grid: Mapping[str, Sequence[Any]]
     given: Mapping[str, Sequence[Any]]
+    has_counts: bool = False
 
     def __iter__(self) -> Iterator[Point]:
         return iter(self.points)
@@ -88,6 +104,22 @@ class Points:
     def results(self) -> list[Result]:
         """Those that are there."""
         return [point.result for point in self.points if point.result is not None]
+
+    @property
+    def counts(self) -> dict[str, list[int]]:
+        """The replicates of each point, by the name that a column of them has; empty if all have the same."""
+        found = [0 if point.result is None else point.result.replicates for point in self.points]
+        return {"replicates": found} if self.has_counts else {}
+
+    def check_rows(self) -> None:
+        """Refuse results that keep no rows.
+
+        Raises
+        ------
+        NoRowsError
+        """
+        for result in self.results[:1]:
+            result[next(iter(result))]
 
     def fixed(self) -> dict[str, Any]:
         """Return the parameters that all points have in common."""

@@ -63,7 +63,8 @@ class Tabulated(ABC):
     def to_xarray(self, statistic: Shown = "mean", *, wait: bool = True) -> xarray.Dataset:
         """Return a dataset over the points: of a sweep one dimension for each parameter, else the dimension ``point``.
 
-        Parameters are coordinates, with their units; of a list of parameter sets those in which points differ. The
+        Parameters are coordinates, with their units; of a list of parameter sets those in which points differ. With a
+        `bgsim.Precision` there is the coordinate ``replicates``, since each point has its own number. The
         coordinates ``state`` and ``error`` say what became of each job. Where there is no result, because the job
         failed, was cancelled, or has not ended, values are NaN: integers and booleans are floats then, dates NaT, texts
         empty. An output's dimension has the name of the parameter that gives its length, else ``output_0``; shapes that
@@ -85,6 +86,8 @@ class Tabulated(ABC):
         ------
         InvalidInputError
             If there is no such statistic, or the batch has no jobs.
+        NoRowsError
+            If every replicate is asked for, and the jobs keep a summary.
         MissingExtraError
             If xarray is not installed.
         """
@@ -96,8 +99,9 @@ class Tabulated(ABC):
         """Return a DataFrame with a row for each point, or for each replicate of each point.
 
         The index ``point`` counts the jobs; where a column has that name, it is ``point_``. First come the parameters
-        in which points differ, last ``state`` and ``error``. A point without a result, because its job
-        failed, was cancelled, or has not ended, is one row with NaN.
+        in which points differ, last ``state`` and ``error``; with a `bgsim.Precision` also ``replicates``, since each
+        point has its own number. A point without a result, because its job failed, was cancelled, or has not ended, is
+        one row with NaN.
 
         Parameters
         ----------
@@ -112,6 +116,8 @@ class Tabulated(ABC):
         ------
         InvalidInputError
             If there are no such rows, or the batch has no jobs.
+        NoRowsError
+            If a row a replicate is asked for, and the jobs keep a summary.
         MissingExtraError
             If pandas is not installed.
         """

@@ -25,6 +25,10 @@ class OfTally:
         self.kind: str = tally.dtype.kind
         self._tally = tally
 
+    def statistic(self, name: str) -> Any:
+        """Return a statistic by its name."""
+        return getattr(self._tally, name)
+
     def mean(self) -> Any:
         """Return the mean of each element."""
         return np.reshape(self._tally.mean, self.shape)

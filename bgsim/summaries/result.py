@@ -13,6 +13,7 @@ from bgsim.environment import joined, mixture, versions_of
 from bgsim.errors import InvalidInputError, NoRowsError, SimulationChangedError, nearest, printable
 from bgsim.kernels.outputs import Output
 from bgsim.summaries.column import TallyColumn, joined_column
+from bgsim.summaries.distribution import OfTally
 from bgsim.summaries.histogram import MOST_BINS, SummaryHistogram, check_edges, even_edges, histogram
 from bgsim.summaries.pairs import PairTally
 from bgsim.summaries.statistics import column_summary
@@ -20,6 +21,8 @@ from bgsim.summaries.tally import Tally
 from bgsim.tables import escaped
 
 if TYPE_CHECKING:
+    from bgsim.analysis.dataset import Variable
+    from bgsim.analysis.distribution import Distribution
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.precision import Stopping
     from bgsim.simulation import Simulation
@@ -291,14 +294,17 @@ class SummaryResult:
             If matplotlib is not installed.
         """
         from bgsim.analysis.plots import plot_outputs  # noqa: PLC0415 - an extra
-        from bgsim.summaries.distribution import OfTally  # noqa: PLC0415 - with it
 
         declared = {o.name: o.shape for o in self.simulation.outputs}
         outputs = []
         for name in self:
             tally, known = self.tally(name), declared.get(name, ())
             outputs.append(Output(name, tally.dtype, known if len(known) == len(tally.shape) else tally.shape))
-        return plot_outputs(outputs, lambda v: OfTally(self.tally(v.label)), output, ax, confidence)
+        return plot_outputs(outputs, self.distribution, output, ax, confidence)
+
+    def distribution(self, variable: Variable) -> Distribution:
+        """Return what figures and datasets ask of an output."""
+        return OfTally(self.tally(variable.label))
 
     def tally(self, output: str) -> Tally:
         """Return the exact state of an output, which the caller must not change.

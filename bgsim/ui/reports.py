@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bgsim.job_status import JobStatus
     from bgsim.precision import Stopping
     from bgsim.simulation import Simulation
-    from bgsim.summaries.result import AnyResult
+    from bgsim.summaries.of_columns import AnyResult
 
 
 def result_json(job: Job, status: JobStatus, elapsed_s: float) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from bgsim.ui.streams import FilePath, remark, remark_console, say_json, show
 if TYPE_CHECKING:
     from bgsim.engine import Engine
     from bgsim.job import Job
-    from bgsim.summaries.result import AnyResult
+    from bgsim.summaries.of_columns import AnyResult
 
 
 @click.command(epilog=EXIT_CODES)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bgsim.job import Job
     from bgsim.jobs.batch import Batch
     from bgsim.storage import Store
-    from bgsim.summaries.result import AnyResult
+    from bgsim.summaries.of_columns import AnyResult
     from bgsim.summaries.tally import Tally
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
