@@ -184,8 +184,9 @@ class Service:
             (request.size_bytes, limits.max_result_bytes, "bytes of result"),
         ):
             if value > limit:
+                less = "ask for less" if request.precision is None else "give the precision a smaller maximum"
                 raise ProblemError(
-                    422, f"{value:,} {what} are more than the {limit:,} of the role {caller.role}; ask for less"
+                    422, f"{value:,} {what} are more than the {limit:,} of the role {caller.role}; {less}"
                 )
 
     @contextlib.contextmanager

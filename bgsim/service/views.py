@@ -31,7 +31,10 @@ class WaitingFor(msgspec.Struct):
 
 
 class JobView(msgspec.Struct):
-    """A job: what was asked for, where it is, and how it ended."""
+    """A job: what was asked for, where it is, and how it ended.
+
+    With a `precision`, `replicates` is the most that may be needed, and `total_replicates` what is expected by now.
+    """
 
     id: str
     simulation: str
@@ -44,6 +47,7 @@ class JobView(msgspec.Struct):
     fraction: float
     replicates_completed: int
     total_replicates: int
+    keep: str
     from_store: int
     submitted_at: str
     started_at: str | None
@@ -52,6 +56,7 @@ class JobView(msgspec.Struct):
     tags: list[str]
     links: dict[str, str]
     parameters: dict[str, Any] | None = None
+    precision: dict[str, Any] | None = None
     position: int | None = None
     estimated_wait_s: float | None = None
     waiting_for: WaitingFor | None = None
@@ -129,9 +134,11 @@ def view_of(
         priority=str(options.get("priority", "normal")) if job is None else job.priority.name.lower(),
         state=row.state or "queued",
         phase=row.state or "queued",
-        fraction=row.replicates_completed / row.replicates if row.replicates else 0.0,
+        fraction=row.replicates_completed / total_of(row),
         replicates_completed=row.replicates_completed,
-        total_replicates=row.replicates,
+        total_replicates=total_of(row),
+        keep=str(options.get("keep", "columns")),
+        precision=read_object(options["precision"]) if "precision" in options else None,
         from_store=row.from_store,
         submitted_at=row.submitted_at,
         started_at=row.started_at,
@@ -159,7 +166,7 @@ def view_of(
 def _show_status(view: JobView, status: JobStatus) -> None:
     view.state, view.phase = status.state.value, status.phase
     for name in (
-        "fraction", "replicates_completed", "from_store", "position", "estimated_wait_s", "rate",
+        "fraction", "replicates_completed", "total_replicates", "from_store", "position", "estimated_wait_s", "rate",
         "estimated_time_remaining_s", "compiling_s", "overdue_s", "error", "store_error",
     ):  # fmt: skip
         setattr(view, name, getattr(status, name))
@@ -167,6 +174,11 @@ def _show_status(view: JobView, status: JobStatus) -> None:
     reason = getattr(status, "waiting_for", None)
     if reason is not None:
         view.waiting_for = WaitingFor(reason, status.position, status.estimated_wait_s)
+
+
+def total_of(row: JobRow) -> int:
+    """Return how many replicates are the whole of a job: once a precision is reached, fewer than may be needed."""
+    return max(1, row.replicates_completed if row.state == "completed" else row.replicates)
 
 
 def tags_of(row: JobRow) -> list[str]:

@@ -105,3 +105,10 @@ export function value(found) {
 
 // Parameters on one line, those named in `first` before the others.
 export const pairs = (parameters, first = new Set()) => Object.entries(parameters ?? {}).sort(([a], [b]) => first.has(b) - first.has(a)).map(([name, found]) => (name === "..." ? `… ${found}` : `${name} ${value(found)}`));
+
+// What a precision asks for, in a few words.
+export function precisely(precision) {
+  const [kind, target] = ["standard_error", "relative", "half_width"].map((name) => [name, precision[name]]).find(([, given]) => given != null) ?? ["precision", ""];
+  const shown = kind === "relative" ? `${number(100 * target)} %` : number(target);
+  return `${kind === "relative" ? "relative error" : kind.replace("_", " ")} of ${[precision.output].flat().join(", ")} at most ${shown}`;
+}

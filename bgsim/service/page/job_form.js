@@ -3,6 +3,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { get, part } from "./api.js";
 import { Field, ParameterField, asText, beginning, counted, parametersOf, typed } from "./fields.js";
+import { precisely } from "./format.js";
 import { Pending, Trouble } from "./parts.js";
 import { useLoad } from "./store.js";
 
@@ -65,6 +66,14 @@ function settingsOf(values, names) {
   return made;
 }
 
+// A job that is run again keeps what the first one kept, and has its precision, with the replicates as the most.
+function keeping(initial, { replicates, ...others }) {
+  const kept = initial.keep === "summary" ? { ...others, keep: "summary" } : others;
+  if (!initial.precision) return replicates === undefined ? kept : { ...kept, replicates };
+  const maximum = replicates ?? initial.precision.maximum;
+  return { ...kept, precision: { ...initial.precision, maximum, minimum: Math.min(initial.precision.minimum, maximum) } };
+}
+
 // `submit(body)` sends the request; `extra` is what a kind of request has beside, drawn by `extraFields(values, set, error)`.
 export function JobForm({ initial = {}, submit, verb, fixed = false, extras = null, vary = null, settings = true, onSimulation }) {
   const simulations = useSimulations();
@@ -97,7 +106,8 @@ export function JobForm({ initial = {}, submit, verb, fixed = false, extras = nu
     try {
       const fixedParameters = parametersOf(declared.filter(({ name }) => varied[name] === undefined), values ?? {});
       const common = settingsOf(options, ["replicates", "seed", ...(settings ? ["priority", "webhook", ...SETTINGS.map(({ name }) => name)] : ["timeout_s"])]);
-      await submit({ ...(fixed ? {} : { simulation }), parameters: fixedParameters, ...common, ...extras?.body(options) }, varied);
+      const body = { ...(fixed ? {} : { simulation }), parameters: fixedParameters, ...keeping(initial, common), ...extras?.body(options) };
+      await submit(body, varied);
       setProblem(null);
     } catch (refused) {
       setProblem(refused);
@@ -118,7 +128,7 @@ export function JobForm({ initial = {}, submit, verb, fixed = false, extras = nu
         aside=${vary?.toggle(parameter, varied, setVaried, values)}
       />`)}</div></fieldset>`}
     ${values && html`<fieldset><legend>Run</legend><div class="fields">
-      <${Field} label="Replicates" name="replicates" value=${options.replicates} onInput=${set("replicates")} error=${told("replicates")} hint="200000, 2e5, 1.5M" />
+      <${Field} label="Replicates" name="replicates" value=${options.replicates} onInput=${set("replicates")} error=${told("replicates")} hint=${initial.precision ? `at most; as many as it takes: ${precisely(initial.precision)}` : "200000, 2e5, 1.5M"} />
       <${Field} label="Seed" name="seed" value=${options.seed} onInput=${set("seed")} error=${told("seed")} hint="the same seed gives the same result; empty: 0" />
       ${settings && html`<${Field} label="Priority" name="priority" kind="choice" none="as the simulation has it" choices=${["", ...PRIORITIES]} value=${options.priority} onInput=${set("priority")} error=${told("priority")} />`}
       ${settings && html`<${Setting} setting=${SETTINGS[0]} options=${options} set=${set} told=${told} />`}

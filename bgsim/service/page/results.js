@@ -39,7 +39,7 @@ function useRunningMean(job, name, summary) {
   }, [job.id, name]);
   const found = summary?.outputs?.[name];
   useEffect(() => {
-    if (!found || !(found.count > 1) || begun.current === name) return undefined;
+    if (!found || !(found.count > 1) || begun.current === name || job.keep === "summary") return undefined;
     begun.current = name;
     const stop = new AbortController();
     column(`v1/jobs/${part(job.id)}/result?columns=${part(name)}&first=0&count=${Math.min(FIRST, found.count)}&partial=true`, stop.signal)
@@ -112,8 +112,8 @@ export function Results({ job }) {
   if (!some) return isOver(job) ? html`<p class="faint quiet-box">There are no replicates to show.</p>` : html`<p class="faint quiet-box">Figures appear with the first replicates that are done.</p>`;
   if (!data) return load.problem ? html`<${Trouble} problem=${load.problem} again=${load.reload} />` : html`<div class="pending" aria-busy="true"><i /><i /></div>`;
   return html`
-    <p class="faint">of ${count(data.replicates)} replicates${job.state === "completed" ? "" : ", those done so far"}
-      ${job.state === "completed" && html`<span class="save">Save as ${Object.keys(FORMATS).map((format) => html`<${Act} key=${format} className="small" act=${() => save(job.id, format)} onProblem=${setProblem}>${format}<//>`)}</span>`}</p>
+    <p class="faint">of ${count(data.replicates)} replicates${job.state === "completed" ? "" : ", those done so far"}${reachedText(data.stopping)}
+      ${job.state === "completed" && job.keep !== "summary" && html`<span class="save">Save as ${Object.keys(FORMATS).map((format) => html`<${Act} key=${format} className="small" act=${() => save(job.id, format)} onProblem=${setProblem}>${format}<//>`)}</span>`}</p>
     <${Trouble} problem=${problem} />
     <${Outputs} outputs=${data.outputs} chosen=${data.shown} choose=${choose} />
     <div class="charts">
@@ -121,6 +121,8 @@ export function Results({ job }) {
       ${points.length > 1 && html`<figure><figcaption>Running mean of ${data.shown}, 95 % interval</figcaption><${RunningMean} key=${data.shown} points=${points} label="Running mean of ${data.shown}, now ${measured(points.at(-1)[1], points.at(-1)[2])}" height=${190} /></figure>`}
     </div>`;
 }
+
+const reachedText = (stopping) => (!stopping ? "" : stopping.reached ? "; the precision is reached" : "; the most that may be, and the precision is not reached");
 
 // The summary with the histogram of one output: the chosen one, or the first that is a number.
 async function summaryOf(id, name, signal) {

@@ -35,9 +35,29 @@ class WebhookBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     events: list[Literal["job.completed", "job.failed", "job.cancelled", "job.dead_lettered"]] = []
 
 
-class JobOptionsBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a job may be asked for with, besides what it computes; as `Engine.submit` has it."""
+class PrecisionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """How well means are to be known, in place of a number of replicates; as `bgsim.Precision` has it."""
 
+    output: Name | Annotated[list[Name], Meta(min_length=1, max_length=100)]
+    standard_error: Duration | None = None
+    relative: Duration | None = None
+    half_width: Duration | None = None
+    confidence: Annotated[float, Meta(ge=0.5, le=0.9999)] = 0.95
+    minimum: Annotated[int, Meta(ge=2)] = 4096
+    maximum: Annotated[int, Meta(ge=2)] = 10_000_000
+    rule: Literal["student", "anytime"] = "student"
+    bounds: tuple[float, float] | None = None
+
+
+class JobOptionsBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a job may be asked for with, besides what it computes; as `Engine.submit` has it.
+
+    Give either `replicates` or `precision`.
+    """
+
+    replicates: Annotated[int, Meta(ge=1)] | None = None
+    precision: PrecisionBody | None = None
+    keep: Literal["columns", "summary"] = "columns"
     seed: Annotated[int, Meta(ge=0)] = 0
     priority: PriorityWord | None = None
     cache: Literal["use", "refresh", "off", "only"] = "use"
@@ -57,7 +77,6 @@ class JobBody(JobOptionsBody, forbid_unknown_fields=True, kw_only=True):
     """A job that is asked for."""
 
     simulation: Name
-    replicates: Annotated[int, Meta(ge=1)]
     parameters: dict[str, Any] = {}
     supersede: Name | None = None
     debounce_s: Seconds | None = None

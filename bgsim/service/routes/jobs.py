@@ -15,6 +15,7 @@ import msgspec
 from bgsim.checks import refused
 from bgsim.errors import InvalidInputError
 from bgsim.parameters.parameter_class import parameter_class
+from bgsim.precision import Precision
 from bgsim.priority import Priority
 from bgsim.request import make_request
 from bgsim.retry import Retry
@@ -82,7 +83,6 @@ def request_of(call: Call, body: JobBody, **more: Any) -> Request:
     request = make_request(
         simulation,
         read_parameters(simulation, body.parameters),
-        replicates=body.replicates,
         tenant=call.caller.tenant or None,
         **options,
         **more,
@@ -97,12 +97,34 @@ def options_of(service: Service, simulation: Simulation, body: JobOptionsBody) -
     options: dict[str, Any] = {name: getattr(body, name) for name in JobOptionsBody.__struct_fields__}
     options["retry"] = None if body.retry is None else Retry(**msgspec.structs.asdict(body.retry))
     options["tags"] = tuple(body.tags)
+    options["replicates"] = _replicates_of(body)
+    del options["precision"]
     if body.at is not None and body.at.tzinfo is None:
         raise refused("at", body.at.isoformat(), "a time with its time zone, such as 2026-10-01T14:30:00Z")
     for name in ("priority", "timeout_s", "group", "retry"):
         if options[name] is None and overrides is not None:
             options[name] = getattr(overrides, name)
     return options
+
+
+def _replicates_of(body: JobOptionsBody) -> int | Precision:
+    """Return how many replicates a body asks for: a number, or what says when there are enough.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if (body.replicates is None) == (body.precision is None):
+        given = "neither" if body.replicates is None else "both"
+        raise InvalidInputError(
+            f"give either replicates or precision, whose maximum is the most replicates; got {given}",
+            field="replicates",
+            value=body.replicates,
+        )
+    if body.precision is None:
+        assert body.replicates is not None
+        return body.replicates
+    return Precision(**msgspec.structs.asdict(body.precision))
 
 
 def read_parameters(simulation: Simulation, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from bgsim.analysis.summary import QUANTILES, check_quantiles
 from bgsim.checks import one_of, refused
 from bgsim.kernels.outputs import flat_columns
 from bgsim.result import SimulationResult
@@ -20,13 +21,15 @@ from bgsim.service.problems import ProblemError
 from bgsim.service.replays import WAITED_S, replayed
 from bgsim.service.routes.jobs import find_job
 from bgsim.service.routing import Answer, Call, Later, Routes
-from bgsim.service.views import plain
+from bgsim.service.stops import StoppingView, stopping_view
+from bgsim.service.views import plain, total_of, view_of
 from bgsim.storage.npz import write_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bgsim.storage.history import JobRow
+    from bgsim.summaries.of_columns import AnyResult
 
 routes = Routes()
 
@@ -61,8 +64,9 @@ class ResultView(msgspec.Struct):
 
 
 class SummaryQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """What a summary has besides."""
+    """What a summary has besides: quantiles from 0 to 1, separated by commas, and a histogram."""
 
+    quantiles: str = ""
     histogram: str = ""
     bins: Annotated[int, Meta(ge=2, le=512)] = 64
 
@@ -83,6 +87,7 @@ class SummaryView(msgspec.Struct):
     state: str
     outputs: dict[str, dict[str, Any]]
     histogram: HistogramView | None = None
+    stopping: StoppingView | None = None
 
 
 class LogsView(msgspec.Struct):
@@ -98,7 +103,7 @@ class ReplayView(msgspec.Struct):
     values: Any
 
 
-def result_of(call: Call, row: JobRow, *, partial: bool = False) -> SimulationResult:
+def result_of(call: Call, row: JobRow, *, partial: bool = False) -> AnyResult:
     """Return the result of a job, or what is finished of it; the row is of this moment.
 
     Raises
@@ -122,7 +127,7 @@ def result_of(call: Call, row: JobRow, *, partial: bool = False) -> SimulationRe
     return _stored(call, row)
 
 
-def _stored(call: Call, row: JobRow) -> SimulationResult:
+def _stored(call: Call, row: JobRow) -> AnyResult:
     store, wanted = call.service.engine.store, row.replicates_completed
     found = store.get(row.result_hash) if row.result_hash else None
     if found is None or (row.state == "completed" and found.replicates < wanted):
@@ -273,13 +278,24 @@ def show_summary(call: Call) -> Answer:
     """Show statistics of each output, also of the finished replicates of a job that runs."""
     row, running = find_job(call)
     result = result_of(call, row, partial=row.state != "completed")
-    if running is not None and result.replicates > _SUMMARISED:
+    wanted = _quantiles(call.query.quantiles)
+    if running is not None and isinstance(result, SimulationResult) and result.replicates > _SUMMARISED:
         outputs = _means(running, result)
     else:
-        outputs = {name: _statistics(each) for name, each in result.summary().items()} if result.replicates else {}
+        summary = result.summary(wanted) if result.replicates else {}
+        outputs = {name: _statistics(each) for name, each in summary.items()}
     histogram = _histogram(call, result, running)
-    state = row.state if running is None else running.state.value
-    return Answer(SummaryView(result.replicates, row.replicates, state, outputs, histogram))
+    view = view_of(row, running, call.prefix, whole=False)
+    stopping = stopping_view(call.service.engine.store, row, result)
+    return Answer(SummaryView(result.replicates, view.total_replicates, view.state, outputs, histogram, stopping))
+
+
+def _quantiles(text: str) -> tuple[float, ...]:
+    """Return the quantiles that a query names, by default those of a summary."""
+    try:
+        return check_quantiles([float(part) for part in text.split(",") if part.strip()]) or QUANTILES
+    except ValueError as error:
+        raise refused("quantiles", text, "numbers from 0 to 1, separated by commas") from error
 
 
 def _statistics(each: Any) -> dict[str, Any]:
@@ -298,7 +314,7 @@ def _means(job: Any, result: SimulationResult) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _histogram(call: Call, result: SimulationResult, job: Any) -> HistogramView | None:
+def _histogram(call: Call, result: AnyResult, job: Any) -> HistogramView | None:
     name = call.query.histogram
     if not name:
         return None
@@ -310,6 +326,9 @@ def _histogram(call: Call, result: SimulationResult, job: Any) -> HistogramView 
     if job is not None:
         found = job.histogram(name, call.query.bins)
         return HistogramView(name, np.asarray(found.edges, float).tolist(), np.asarray(found.counts).tolist())
+    if not isinstance(result, SimulationResult):
+        counted = result.histogram(name, call.query.bins)
+        return HistogramView(name, counted.edges.tolist(), counted.counts.tolist())
     values = result[name][np.isfinite(result[name])]
     counts, edges = np.histogram(values, call.query.bins) if len(values) else (np.zeros(0, int), np.zeros(0))
     return HistogramView(name, edges.tolist(), counts.tolist())
@@ -340,8 +359,8 @@ def show_replicate(call: Call) -> Later:
     row, _ = find_job(call)
     text = call.path["index"]
     index = int(text) if text.isdecimal() and len(text) < 20 else -1
-    if not 0 <= index < row.replicates:
-        raise refused("index", text, f"from 0 to {row.replicates - 1:,}")
+    if not 0 <= index < total_of(row):
+        raise refused("index", text, f"from 0 to {total_of(row) - 1:,}")
     simulation = call.service.simulations.known(row.simulation)
     if simulation is None:
         raise ProblemError(409, f"{row.simulation} is not served here, so it cannot be replayed")

@@ -45,7 +45,6 @@ class ScheduleBody(JobOptionsBody, forbid_unknown_fields=True, kw_only=True):
     """A schedule that is asked for."""
 
     simulation: Name
-    replicates: Annotated[int, Meta(ge=1)]
     cron: Expression
     name: ScheduleName | None = None
     timezone: Zone = "UTC"
@@ -139,7 +138,6 @@ def add_schedule(call: Call) -> Answer:
     request = make_request(
         simulation,
         read_parameters(simulation, body.parameters),
-        replicates=body.replicates,
         tenant=tenant or None,
         **options_of(call.service, simulation, body),
     )
@@ -254,6 +252,8 @@ def _view(call: Call, found: _Found, *, whole: bool = True) -> ScheduleView:
     schedule, kept = found.schedule, found.kept
     options = read_object(kept.options)
     tags = options.pop("tags", [])
+    if "precision" in options:
+        options["precision"] = read_object(options["precision"])
     last = schedule.last_run_at
     return ScheduleView(
         name=found.name,

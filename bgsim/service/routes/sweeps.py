@@ -25,7 +25,7 @@ from bgsim.service.routes.bodies import JobOptionsBody, Name
 from bgsim.service.routes.jobs import options_of, read_parameters
 from bgsim.service.routes.tenants import absent
 from bgsim.service.routing import Answer, Call, Routes
-from bgsim.service.views import parameters_of, plain
+from bgsim.service.views import parameters_of, plain, total_of
 from bgsim.storage.history import JobQuery
 from bgsim.storage.times import time_text
 
@@ -52,7 +52,6 @@ class SweepBody(JobOptionsBody, forbid_unknown_fields=True, kw_only=True):
     """A sweep that is asked for: a job for each combination, or for each point of a design."""
 
     simulation: Name
-    replicates: Annotated[int, Meta(ge=1)]
     grid: dict[str, list[Any]]
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     design: Literal["sobol", "latin"] | None = None
@@ -75,6 +74,7 @@ class PointView(msgspec.Struct):
     job: str
     state: str
     fraction: float
+    replicates_completed: int
     means: dict[str, float | None]
     error: str | None = None
 
@@ -131,7 +131,6 @@ def _requests(call: Call, body: SweepBody, tag: str) -> list[Request]:
         make_request(
             simulation,
             read_parameters(simulation, body.parameters | point),
-            replicates=body.replicates,
             tenant=call.caller.tenant or None,
             **options,
         )
@@ -272,15 +271,18 @@ def _varied(parameters: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def _point(call: Call, row: JobRow, varied: dict[str, Any]) -> PointView:
     row, job = call.service.recorder.as_it_is(row)
     if job is None:
-        done = row.replicates_completed / row.replicates
-        return PointView(varied, row.id, row.state or "queued", done, _stored_means(call, row), row.error or None)
+        done = row.replicates_completed / total_of(row)
+        means = _stored_means(call, row)
+        state = row.state or "queued"
+        return PointView(varied, row.id, state, done, row.replicates_completed, means, row.error or None)
     status = job.status()
-    means: dict[str, float | None] = {}
+    means = {}
     if status.state is JobState.RUNNING:
         for output in job.simulation.outputs:
             if output.is_real_number:
                 means[output.name] = _number(job.estimate(output.name, further=_LOOKED_AT).mean)
-    return PointView(varied, row.id, status.state.value, status.fraction, means, status.error)
+    completed = status.replicates_completed
+    return PointView(varied, row.id, status.state.value, status.fraction, completed, means, status.error)
 
 
 def _stored_means(call: Call, row: JobRow) -> dict[str, float | None]:

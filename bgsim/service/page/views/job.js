@@ -2,7 +2,7 @@
 
 import { html, useState } from "../vendor/htm-preact.js";
 import { get, part, patch, post } from "../api.js";
-import { count, duration, plural, share, value } from "../format.js";
+import { count, duration, plural, precisely, share, value } from "../format.js";
 import { Logs, Replay, Traceback } from "../inspect.js";
 import { PRIORITIES } from "../job_form.js";
 import { address, waitsFor } from "../job_table.js";
@@ -78,7 +78,9 @@ function About({ job, onProblem }) {
     <section class="card"><h2>Request</h2>
       <${Facts} rows=${[
         ["Simulation", html`<code>${job.simulation}</code>`],
-        ["Replicates", count(job.total_replicates ?? job.replicates)],
+        ["Replicates", job.precision ? `at most ${count(job.replicates)}` : count(job.total_replicates ?? job.replicates)],
+        ["Until", job.precision && precisely(job.precision)],
+        ["Keeps", job.keep === "summary" && "a summary, no rows"],
         ["Seed", job.seed == null ? null : String(job.seed)],
         ["Submitted", html`<${Time} at=${job.submitted_at} />`],
         ["Started", job.started_at && html`<${Time} at=${job.started_at} />`],

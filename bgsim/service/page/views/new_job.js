@@ -12,7 +12,7 @@ import { takeJob, useLoad } from "../store.js";
 async function first(query, signal) {
   if (query.from) {
     const job = await get(`v1/jobs/${part(query.from)}`, { signal });
-    return { ...job, replicates: job.total_replicates ?? job.replicates };
+    return job;
   }
   return { simulation: query.simulation ?? "" };
 }
