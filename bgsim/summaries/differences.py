@@ -50,7 +50,8 @@ class DifferenceSummary(SummaryResult, _Compared):
     """A summary of the differences of two parameter sets, the first less the second."""
 
     def _title(self) -> str:
-        name = printable(self.simulation.base.name)
+        simulation: Any = self.simulation
+        name = printable(simulation.base.name)
         return f"Differences of {name}: {self.replicates:,} replicates, seed {self.seed}"
 
     def __repr__(self) -> str:
