@@ -257,7 +257,7 @@ def loop_with_bar(kernel: Any, p: Any, state: Any, key0: Any, key1: Any, out: An
 
 def compiled(loop: Any, simulation: Any, *arguments: Any) -> Callable[..., None]:
     """Return a loop compiled to take the simulation as a first-class function, as ours does."""
-    kernel = simulation._dispatcher  # noqa: SLF001 - the same machine code that ours runs
+    kernel = njit(nogil=True)(simulation.function)
     types_of = [numba.typeof(argument) for argument in arguments]
     kernel_type = types.FunctionType(types.float64(types_of[0], RNG))
     loop.compile((kernel_type, *types_of))
