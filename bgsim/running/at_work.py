@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PHASES = {
     "prepare": "compiling",
     "compute": "running",
+    "judge": "running",
     "store": "storing",
     "checkpoint": "storing",
     "call": "calling",

@@ -208,3 +208,18 @@ def test_anytime_ends_at_the_same_number_for_any_workers(seed: int) -> None:
         for k in ("columns", "summary")
     }
     assert len(ends) == 1
+
+
+def test_a_worker_that_looks_at_a_run_is_seen_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    judge = bgsim.Precision.judge
+
+    def watched(self: bgsim.Precision, n: int, moments: Any) -> Any:
+        seen.extend(engine.at_work())
+        return judge(self, n, moments)
+
+    monkeypatch.setattr(bgsim.Precision, "judge", watched)
+    with bgsim.Engine(workers=1) as engine:
+        job = engine.submit(plain, replicates=bgsim.Precision("value", standard_error=1.0, minimum=16))
+        job.result()
+    assert {(one.worker, one.job, one.phase) for one in seen} == {(0, job.id, "running")}
