@@ -264,4 +264,5 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
 
     def _title(self) -> str:
         name = printable(self.simulation.name)
-        return f"SimulationResult of {name}: {self.replicates:,} replicates, seed {self.seed}"
+        stopping = "" if self.stopping is None else f", {self.stopping.outcome}"
+        return f"SimulationResult of {name}: {self.replicates:,} replicates, seed {self.seed}{stopping}"

@@ -36,6 +36,11 @@ class Stopping(Tabular):
         """Whether each output reached its target; if not, the run ended at the rule's maximum."""
         return self.looks[-1].reached
 
+    @property
+    def outcome(self) -> str:
+        """Whether it was reached, in words."""
+        return "precision reached" if self.reached else "precision not reached"
+
     def interval(self, output: str) -> tuple[float, float]:
         """Return the bounds of the interval of an output's mean at the stop.
 

@@ -380,7 +380,8 @@ class SummaryResult:
         seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
         if len(self.seeds) > _MOST_SEEDS:
             seeds = f"{len(self.seeds)} seeds"
-        return f"SummaryResult of {name}: {self.replicates:,} replicates, {seeds}"
+        stopping = "" if self.stopping is None else f", {self.stopping.outcome}"
+        return f"SummaryResult of {name}: {self.replicates:,} replicates, {seeds}{stopping}"
 
 
 class _Joined(dict[str, TallyColumn]):

@@ -54,7 +54,7 @@ def line_of(job: Job, status: JobStatus) -> dict[str, Any]:
         "name": job.simulation.short_name,
         "word": word,
         "colour": COLOURS.get(word, "running"),
-        "detail": _detail(status, word),
+        "detail": ", ".join(filter(None, (_detail(status, word), _precision(job, word)))),
         "fraction": 1.0 if status.state is JobState.COMPLETED else round(status.fraction, 4),
         "moving": word in ("compiling", "storing"),
         "count": f"{status.replicates_completed:,} of {status.total_replicates:,}",
@@ -94,6 +94,16 @@ def _detail(status: JobStatus, word: str) -> str:
         case "failed":
             return f"after {format_duration(1000 * status.elapsed_s)}"
     return f"{status.attempts} failed attempts" if status.attempts else ""
+
+
+def _precision(job: Job, word: str) -> str:
+    """Return what a running job goes on for, and of one that is completed whether that was reached."""
+    precision = job.request.precision
+    if precision is None or word not in ("running", "completed"):
+        return ""
+    if word == "running":
+        return f"until {text.precision(precision)}"
+    return "" if job.stopping is None else job.stopping.outcome
 
 
 def _wait(status: JobStatus) -> str:

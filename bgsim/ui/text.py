@@ -12,6 +12,7 @@ from bgsim.tables import shown
 
 if TYPE_CHECKING:
     from bgsim.live.estimates import Estimate
+    from bgsim.precision import Precision
 
 _UNITS = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
 
@@ -59,6 +60,14 @@ def setting(parameters: Any, most: int = 6) -> str:
     if len(parameters) > most:
         parts.append("…")
     return " · ".join(parts)
+
+
+def precision(asked: Precision) -> str:
+    """Return what a precision asks for: ``"standard error of payoff 0.01"``."""
+    outputs, target = " and ".join(asked.outputs), getattr(asked, asked.kind)
+    if asked.kind == "relative":
+        return f"error of {outputs} {100 * target:g} %"
+    return f"{asked.kind.replace('_', ' ')} of {outputs} {target:g}"
 
 
 def end(number: float) -> str:

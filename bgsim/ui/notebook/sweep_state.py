@@ -80,7 +80,7 @@ class BatchReader:
         self._rate = Rate()
         self._output: str | None = None
         self._about = ""
-        self._replicates = 0
+        self._each = ""
 
     def state(self, batch: Batch, now: float, note: str = "") -> dict[str, Any]:
         """Return what a card says of it; JSON alone.
@@ -127,7 +127,7 @@ class BatchReader:
             simulation = jobs[0].simulation
             self._output = next(iter(scalar_outputs(simulation)), None)
             self._about = f"{simulation.short_name}, {len(self._points):,} points"
-            self._replicates = jobs[0].replicates
+            self._each = _each(jobs[0])
         still = []
         for number in self._open:
             if number < len(jobs):
@@ -142,8 +142,7 @@ class BatchReader:
 
     def _replicates_text(self) -> str:
         names = " × ".join(f"{axis['name']} ({axis['size']})" for axis in self.axes)
-        each = f"{self._replicates:,} replicates each" if self._replicates else ""
-        return " · ".join(filter(None, (names, each)))
+        return " · ".join(filter(None, (names, self._each)))
 
     def _map(self) -> dict[str, Any]:
         """Return the marks: of each its kind, its level of colour, or -1, and what hovering says."""
@@ -163,6 +162,14 @@ class BatchReader:
             "low": text.end(low) if means else "",
             "high": text.end(high) if means else "",
         }
+
+
+def _each(job: Job) -> str:
+    """Return how many replicates each job has, or until when each goes on."""
+    precision = job.request.precision
+    if precision is None:
+        return f"{job.replicates:,} replicates each"
+    return f"each until {text.precision(precision)}"
 
 
 def _layout(batch: Batch) -> tuple[int, list[dict[str, Any]]]:

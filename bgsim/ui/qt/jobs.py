@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bgsim.engine import Engine
     from bgsim.job import Job
     from bgsim.parameters.parameter_class import P
+    from bgsim.precision import Precision
     from bgsim.progress import ProgressUpdate
     from bgsim.request import JobOptions
     from bgsim.result import SimulationResult
@@ -91,7 +92,7 @@ class QtJobs(QtCore.QObject):
         simulation: Simulation[P] | str,
         parameters: P | Mapping[str, Any] | None = None,
         *,
-        replicates: int,
+        replicates: int | Precision,
         **options: Unpack[JobOptions],
     ) -> Job[P]:
         """Submit a job and watch it.
@@ -120,7 +121,7 @@ class QtJobs(QtCore.QObject):
         control: Any,
         make_parameters: Callable[[], P | Mapping[str, Any]],
         simulation: Simulation[P] | str,
-        replicates: int,
+        replicates: int | Precision,
         draw: Callable[[SimulationResult], Any],
         *,
         live: bool = False,

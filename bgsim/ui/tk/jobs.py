@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bgsim.engine import Engine
     from bgsim.job import Job
     from bgsim.parameters.parameter_class import P
+    from bgsim.precision import Precision
     from bgsim.progress import ProgressUpdate
     from bgsim.request import JobOptions
     from bgsim.result import SimulationResult
@@ -108,7 +109,7 @@ class TkJobs:
         simulation: Simulation[P] | str,
         parameters: P | Mapping[str, Any] | None = None,
         *,
-        replicates: int,
+        replicates: int | Precision,
         **options: Unpack[JobOptions],
     ) -> Job[P]:
         """Submit a job and watch it.
@@ -139,7 +140,7 @@ class TkJobs:
         scale: Any,
         make_parameters: Callable[[], P | Mapping[str, Any]],
         simulation: Simulation[P] | str,
-        replicates: int,
+        replicates: int | Precision,
         draw: Callable[[SimulationResult], Any],
         *,
         live: bool = False,
