@@ -283,6 +283,11 @@ class Job(HasCard, NotPicklable, LiveResults, Future["SimulationResult"], Generi
     def result(self, timeout: float | None = None) -> SimulationResult:
         """Wait for the result and return it.
 
+        Returns
+        -------
+        SimulationResult
+            With ``keep="summary"`` a `SummaryResult`; tell a checker of types by `typing.cast`.
+
         Raises
         ------
         concurrent.futures.CancelledError, TimeoutError

@@ -30,6 +30,7 @@ import datetime
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import bgsim
 import numpy as np
@@ -49,6 +50,13 @@ with bgsim.Engine("runs.db", workers=2, identity="strict", limits={"gpu": 1}, re
     engine.submit(asian_call, None, replicates=10, on_progress=print, tags=["a"], tenant="b", durable=True)
     engine.submit("my_module:walk", {"steps": 10}, replicates=10).result(timeout=3).summary(confidence=0.95)
     job = engine.submit(asian_call, job.parameters, replicates=20)
+    rule = bgsim.Precision("payoff", relative=0.01, maximum=10**6)
+    job = engine.submit(asian_call, replicates=rule, keep="summary")
+    kept = cast(bgsim.SummaryResult, job.result())
+    print(kept.quantile("payoff", 0.95).high, kept.histogram("payoff", edges=[0, 10]).counts, kept.summary()["payoff"].mean)
+    print(job.stopping is not None and job.stopping.reached, [result.stopping for result in engine.map(asian_call, [{}], replicates=rule)])
+    engine.compare(asian_call, {"strike": 90.0}, AsianCall(), replicates=rule).result()
+    engine.sweep(asian_call, {"strike": [1.0, 2.0]}, replicates=rule, keep="summary").to_xarray("sd")
     for update in job.updates(maxlen=8):
         print(update.fraction, update.estimated_time_remaining_ms, str(update))
     for one in (ising, mmc, battle, reactions):
