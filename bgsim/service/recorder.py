@@ -160,7 +160,7 @@ class Recorder:
         return None if found is None else found[0]
 
     def in_memory(self, job_id: str) -> Job | None:
-        """Return a job whose replicates memory has: it has not ended, or no store has them yet, or ever will."""
+        """Return a job whose replicates memory has: it has not ended, or the store may not have exactly them."""
         with self._lock:
             live = self._live.get(job_id)
             return self._unstored.get(job_id) if live is None else live.job
@@ -286,7 +286,8 @@ class Recorder:
             ):
                 return  # a closing engine has left it in the journal, for the next one
             live.row = row
-        if row.replicates_completed and not self._is_stored(row):
+        is_exact = self._is_stored(row) and job.request.keep == "columns"  # a stored summary may end elsewhere
+        if row.replicates_completed and not is_exact:
             self._keep_unstored(job)
 
         def written(error: Exception | None) -> None:

@@ -170,6 +170,33 @@ def test_what_a_result_shows_after_its_job_has_ended(tmp_path: Path) -> None:
         assert at.said == []
 
 
+def test_a_summary_and_a_precision_are_shown_and_run_again(tmp_path: Path) -> None:
+    rule = {"output": "payoff", "standard_error": 0.5, "minimum": 64, "maximum": 20_000}
+    with desk(tmp_path) as at:
+        page = at.page
+        body = {"simulation": "asian_call", "precision": rule, "keep": "summary", "seed": 1}
+        job = at.one.http.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"}).json()
+        at.at(f"jobs/{job['id']}")
+        at.state("completed")
+        expect(page.locator("main")).to_contain_text("the precision is reached")
+        aside = page.locator("aside")
+        for text in ("at most 20,000", "standard error of payoff at most 0.5", "a summary, no rows"):
+            expect(aside).to_contain_text(text)
+        expect(page.locator("figure canvas")).to_have_count(1)  # the histogram; a running mean needs rows
+        expect(page.locator(".save")).to_have_count(0)
+        shot(page, "service_summary")
+        page.get_by_role("link", name="Run again").click()
+        at.head("Run again")
+        page.get_by_label("Replicates").fill("100")
+        at.press("Submit")
+        at.head("asian_call")
+        at.state("completed")
+        expect(page.locator("main")).to_contain_text("the precision is not reached")
+        again = at.one.job(page.url.rpartition("/")[2])
+        assert (again["keep"], again["replicates_completed"]) == ("summary", 100)
+        assert at.said == []
+
+
 def test_why_a_job_waits_and_a_more_urgent_one_overtakes(tmp_path: Path) -> None:
     with desk(tmp_path, engine={"max_concurrent_simulations": 1}) as at:
         at.one.submit("asian_call", replicates=LONG)

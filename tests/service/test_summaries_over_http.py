@@ -163,3 +163,11 @@ def test_after_a_restart_its_summary_is_still_there(tmp_path: Path) -> None:
         after = second.http.get(job["links"]["summary"]).json()
     assert after == before
     assert after["stopping"]["reached"] is True
+
+
+def test_a_summary_of_fewer_replicates_than_the_store_has_is_answered(one: Served) -> None:
+    """No stored piece ends at 100, so the store alone has no summary of so many."""
+    ask(one, replicates=500, keep="summary")
+    job = ask(one, replicates=100, keep="summary")
+    found = one.http.get(job["links"]["summary"])
+    assert (found.status_code, found.json()["replicates"]) == (200, 100)

@@ -71,7 +71,8 @@ function keeping(initial, { replicates, ...others }) {
   const kept = initial.keep === "summary" ? { ...others, keep: "summary" } : others;
   if (!initial.precision) return replicates === undefined ? kept : { ...kept, replicates };
   const maximum = replicates ?? initial.precision.maximum;
-  return { ...kept, precision: { ...initial.precision, maximum, minimum: Math.min(initial.precision.minimum, maximum) } };
+  const least = initial.precision.minimum;
+  return { ...kept, precision: { ...initial.precision, maximum, minimum: Math.min(least, Number(maximum.text ?? maximum) || least) } };
 }
 
 // `submit(body)` sends the request; `extra` is what a kind of request has beside, drawn by `extraFields(values, set, error)`.
