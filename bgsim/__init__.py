@@ -11,8 +11,8 @@ The map of the package, lowest first; a module imports nothing from a line below
     parameters/                               parameter sets: fields, types, encoding, hash, similarity
     identity/                                 the code and values that a result depends on
     kernels/                                  how a simulation becomes machine code
-    simulation differences registry result    what a user defines, and what comes back
-    analysis/  precision/  summaries/         what can be made of results; how many, and what to keep of them
+    simulation differences registry result    what a user defines, what comes back, and, on the same level:
+      analysis/  precision/  summaries/       what can be made of results, how many, and what to keep of them
     backends/                                 where chunks are computed: threads, executors, Dask
     queue/  bus/  storage/                    three rooms that do not know each other
     queue_manager  progress                   the public, thread-safe shells of queue/ and bus/

@@ -36,12 +36,13 @@ from bgsim.jobs.pauses import PauseVerbs
 from bgsim.jobs.recovery import Heartbeat, Recovery
 from bgsim.jobs.statuses import StatusVerbs
 from bgsim.jobs.verbs import JobVerbs
+from bgsim.parameters.keep import Keep
 from bgsim.parameters.parameter_class import P
 from bgsim.precision import Precision
 from bgsim.priority import Priority, PriorityName
 from bgsim.progress import ProgressUpdate
 from bgsim.registry import find_if_named
-from bgsim.request import CacheMode, Keep, Request
+from bgsim.request import CacheMode, Request
 from bgsim.retry import Retry
 from bgsim.running.scheduler import Scheduler
 from bgsim.running.shutdown import abandon, close, dropped, open_engines, opened, warn_of_rivals

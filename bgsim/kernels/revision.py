@@ -35,14 +35,14 @@ class Compiled:
     ----------
     by_layout : dict
         Kernels, by the layout of the parameters; set in one step each.
-    warned : set of type
-        Categories of warnings that were given.
+    is_warned_of : bool
+        Whether `Revision.warn_of_limits` has said what cannot be followed.
     took_s : float
         How long compiling has taken in this process, or loading what the disk keeps of it.
     """
 
     by_layout: dict[Any, CompiledKernel] = field(default_factory=dict)
-    warned: set[type[Warning]] = field(default_factory=set)
+    is_warned_of: bool = False
     took_s: float = 0.0
 
 
@@ -135,13 +135,9 @@ class Revision:
 
     def warn_of_limits(self, found: str | None) -> None:
         """Say, once, what `examine` has found, if anything."""
-        if found is not None:
-            self._warn(f"{found}; its results are neither stored nor shared", IdentityWarning)
-
-    def _warn(self, message: str, category: type[Warning]) -> None:
-        if category not in self.compiled.warned:
-            self.compiled.warned.add(category)
-            warn_user(message, category)
+        if found is not None and not self.compiled.is_warned_of:
+            self.compiled.is_warned_of = True
+            warn_user(f"{found}; its results are neither stored nor shared", IdentityWarning)
 
     def check_unchanged(self) -> None:
         """Refuse rows of plain Python whose code or values have changed since the submission.

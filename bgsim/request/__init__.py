@@ -3,16 +3,14 @@
 from bgsim.request.reading import read_request
 from bgsim.request.request import (
     CACHE_MODES,
-    KEEPS,
     CacheMode,
     ChangedOptions,
     JobOptions,
-    Keep,
     Request,
     make_request,
 )
 
 __all__ = [
-    "CACHE_MODES", "KEEPS", "CacheMode", "ChangedOptions", "JobOptions", "Keep", "Request", "make_request",
+    "CACHE_MODES", "CacheMode", "ChangedOptions", "JobOptions", "Request", "make_request",
     "read_request",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ import numpy as np
 from bgsim.checks import check_integer, check_name, check_seconds, check_tags, check_tenant, check_word, refused
 from bgsim.defaults import check_retry
 from bgsim.errors import InvalidInputError, NotStoredError, nearest
+from bgsim.parameters.keep import KEEPS, Keep
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey
 from bgsim.precision import Precision
 from bgsim.priority import Priority, PriorityName
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 CacheMode: TypeAlias = Literal["use", "refresh", "off", "only"]
 CACHE_MODES = get_args(CacheMode)
-
-Keep: TypeAlias = Literal["columns", "summary"]
-KEEPS = get_args(Keep)
 
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 """No caller waits longer, and no later time can be written down."""
@@ -173,8 +171,8 @@ class Request:
             wanted.check(self.simulation.outputs)
             self.precision, self.replicates = wanted, wanted.maximum
         else:
-            most = 2**63 - 1
-            self.replicates = check_integer("replicates", wanted, most=most, allowed="an integer of 1 or more")
+            allowed = "an integer of 1 or more" + (", or a bgsim.Precision" if isinstance(wanted, str) else "")
+            self.replicates = check_integer("replicates", wanted, most=2**63 - 1, allowed=allowed)
 
     def _size_bytes(self) -> int:
         if self.keep == "columns":

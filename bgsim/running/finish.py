@@ -64,7 +64,7 @@ class Finish:
             self._note_pace(run)
         run.members.clear()
         run.last = None
-        run.let_go()  # a heap may keep the run for a while
+        run.clear()  # a heap may keep the run for a while
         if state.by_key.get(identity) is run:
             del state.by_key[identity]
         if run.request.cache != "off":

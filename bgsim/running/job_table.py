@@ -157,8 +157,8 @@ class JobTable:
         request = job.request
         result = None
         if columns is not None:
-            result = result_of(request.simulation, request.parameters, request.seed, columns, request.key.fingerprint)
-            result.stopping = job.stopping
+            made_of = request.simulation, request.parameters, request.seed, columns, request.key.fingerprint
+            result = result_of(*made_of, job.stopping)
         # After what is deferred; else at once, which spares a switch of threads.
         if not self._lock.has_deferred and job.resolve_without_callbacks(result, error):
             return

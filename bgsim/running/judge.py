@@ -19,7 +19,7 @@ class Judge:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def see(self, run: Run) -> None:
+    def request_look(self, run: Run) -> None:
         """Have a worker look at a run that has come to its next look."""
         looks = run.looks
         if looks is not None and run.stage is Stage.ADMITTED and looks.is_due(run.given_back):
@@ -27,8 +27,8 @@ class Judge:
             self._state.to_judge.append(run)
             self._state.sleepers.wake_one()
 
-    def looked(self, run: Run, judgement: Judgement) -> None:
-        """Take a look at a run; if it has enough, let its jobs want no more, and workers go on to others."""
+    def accept(self, run: Run, judgement: Judgement) -> None:
+        """Take note of what a look has found; of a run that has enough, let its jobs and workers go no further."""
         looks = run.looks
         assert looks is not None
         looks.note(judgement)

@@ -60,7 +60,10 @@ class Kept(Protocol):
         """Take what a worker has computed; by the worker, without the lock, before it gives the chunk back."""
 
     def first(self, replicates: int) -> Columns:
-        """Return the first replicates, which are there; to be read only. Those of a summary may be fewer."""
+        """Return the first replicates, which are there, to be read only; of a summary there may be fewer.
+
+        A worker calls it without the lock, too.
+        """
 
     def finished(self, rows: int, most: int) -> Columns:
         """Return the replicates that are finished without a gap from the first on, `most` at most.
@@ -71,7 +74,7 @@ class Kept(Protocol):
     def close(self) -> None:
         """Let nobody change anything any more."""
 
-    def let_go(self) -> None:
+    def clear(self) -> None:
         """Keep nothing any more."""
 
 
@@ -122,7 +125,7 @@ class KeptRows:
         for column in self._columns:
             column.flags.writeable = False
 
-    def let_go(self) -> None:
+    def clear(self) -> None:
         self._columns = ()
 
 
@@ -161,5 +164,5 @@ class KeptSummary:
     def close(self) -> None:
         """Do nothing: what is given out does not change."""
 
-    def let_go(self) -> None:
+    def clear(self) -> None:
         self._gathering.clear()

@@ -346,7 +346,7 @@ class Lifecycle:
                 self._jobs.stop_clock(job, now)
         if error is not None and not self._try_again(run, error, now):
             self._fail(run, error, failed_at, now)
-        self.judge.see(run)
+        self.judge.request_look(run)
         self.finish_if_idle(run, now, by_worker=True)
 
     def _fail(self, run: Run, error: BaseException, replicate: int, now: float) -> None:

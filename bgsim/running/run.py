@@ -281,9 +281,9 @@ class Run(Entry):
             found.versions = ((0, replicates, environment()),)
         return found
 
-    def let_go(self) -> None:
+    def clear(self) -> None:
         """Keep no replicate any more."""
-        self.kept.let_go()
+        self.kept.clear()
         self.length, self._result = 0, None
 
     def adopt(self, room: Room) -> None:

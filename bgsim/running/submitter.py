@@ -192,9 +192,14 @@ class Submitter:
         setting, limit = "max_result_bytes", config.max_result_bytes
         if size <= limit:
             setting, limit = "max_storage_bytes", self._store.max_storage_bytes
+        instead = "ask for fewer"
+        if request.precision is not None:
+            instead = "give the Precision a smaller maximum"
+        if request.keep == "columns":
+            instead += ', keep="summary"'
         raise InvalidInputError(
             f"{request.replicates:,} replicates of {request.simulation.name} need {size:,} bytes, more than "
-            f"{setting}={limit:,}; ask for fewer, or raise it in EngineConfig",
+            f"{setting}={limit:,}; {instead}, or raise it in EngineConfig",
             field="replicates",
             value=request.replicates,
         )

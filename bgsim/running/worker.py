@@ -67,7 +67,7 @@ class Tasks(Protocol):
         """Store what is finished of a run."""
 
     def judged(self, worker: Worker, run: Run, found: Judgement | BaseException) -> Any:
-        """Take a look at what a run has come to."""
+        """Take what a look at a run has found, or why there is none."""
 
     def called(self, call: Call) -> None:
         """Note the end of a call."""

@@ -202,13 +202,13 @@ class Workers:
             return self._after(worker, now)
 
     def judged(self, worker: Worker, run: Run, found: Judgement | BaseException) -> Task | None:
-        """Take a look at what a run has come to; return the worker's next task."""
+        """Take what a look at a run has found, or why there is none; return the worker's next task."""
         with self._lock:
             now = self._state.now()
             if run.stage < Stage.STOPPING:  # else it has been stopped meanwhile
                 error = found if isinstance(found, BaseException) else None
                 if not isinstance(found, BaseException):
-                    self._lifecycle.judge.looked(run, found)
+                    self._lifecycle.judge.accept(run, found)
                 self._lifecycle.came_back(run, now, error)
             return self._after(worker, now)
 

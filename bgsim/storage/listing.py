@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bgsim.parameters.fields import brief
-from bgsim.storage.records import KEEPS
 from bgsim.storage.times import ago
 from bgsim.tables import Listing, Table, shown
 
@@ -26,7 +25,7 @@ def results_table(results: Sequence[StoredResult], *, most: int | None = 20) -> 
     """Return a table of stored results, with the parameters that differ, or all of a single one."""
     names = differing(results) if len(results) > 1 else [name for result in results for name in result.parameters]
     seeds = len({result.record.seed for result in results}) > 1
-    kept = any(result.keep != KEEPS[0] for result in results)
+    kept = any(result.keep != "columns" for result in results)
     rows = []
     for result in results:
         values = [_cell(result.parameters.get(name)) for name in names[:MOST_PARAMETERS]]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from bgsim.checks import check_word, refused
 from bgsim.errors import StoreError
+from bgsim.parameters.keep import KEEPS
 from bgsim.parameters.parameter_set import ResultKey
-from bgsim.storage.records import KEEPS, StoredResult
+from bgsim.storage.records import StoredResult
 
 if TYPE_CHECKING:
     from bgsim.analysis.comparison import Comparison

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bgsim.storage.codec.columns import Columns
 
 
-KEEPS = ("columns", "summary")
 """What a result keeps of its replicates: all rows, or a summary of them."""
 
 
@@ -167,7 +166,7 @@ class StoredResult(Tabular):
         replicates, size = len(next(iter(columns.values()))), sum(column.nbytes for column in columns.values())
         summary = {name: OutputSummary.of(c.dtype.str, len(c), *moments(c)) for name, c in columns.items()}
         versions = versions_of(columns, replicates)
-        keep = KEEPS[is_summary(columns)]
+        keep = "summary" if is_summary(columns) else "columns"
         return cls(record, record.values(), replicates, size, created_at, used_at, summary, versions, keep)
 
     @property

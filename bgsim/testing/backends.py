@@ -24,8 +24,8 @@ from typing import Any
 
 from bgsim.errors import JobTimeoutError, ReplicateError
 from bgsim.job import JobState
+from bgsim.parameters.keep import KEEPS
 from bgsim.precision import Precision
-from bgsim.request import KEEPS
 from bgsim.retry import Retry
 from bgsim.testing.backend_examples import (
     WAIT_S,

@@ -15,7 +15,7 @@ from bgsim.environment import joined
 from bgsim.errors import StoreError
 from bgsim.storage.codec.segments import check_types
 from bgsim.storage.codec.tallies import FORMS
-from bgsim.storage.records import KEEPS, OutputSummary, Record, StoredResult
+from bgsim.storage.records import OutputSummary, Record, StoredResult
 from bgsim.storage.sqlite import tables
 from bgsim.storage.sqlite.values import Values
 
@@ -54,7 +54,7 @@ def list_results(connection: sqlite3.Connection, rowids: Sequence[int] | None = 
     for owner, count, versions, kind in connection.execute(blocks, hashes):
         if type(count) is int and type(versions) is str:
             runs.setdefault(owner, []).append((count, versions))
-            keeps[owner] = KEEPS[kind in FORMS]
+            keeps[owner] = "summary" if kind in FORMS else "columns"
         else:
             unreadable[owner] = "what computed it cannot be read"
     parts = {row["fingerprint"]: tables.read_parts(connection, row["fingerprint"]) for row in rows}
@@ -69,7 +69,7 @@ def list_results(connection: sqlite3.Connection, rowids: Sequence[int] | None = 
             int(row["seed"])
             described = {name: row.pop(name) for name in ("replicates", "stored_bytes", "created_at", "used_at")}
             described |= {"summary": summaries.get(owner, {}), "versions": joined(runs.get(owner, ()))}
-            described["keep"] = keeps.get(owner, KEEPS[0])
+            described["keep"] = keeps.get(owner, "columns")
             record = Record(**row, parts=parts[row["fingerprint"]])
             found.append(StoredResult(record, record.values(), **described))
         except (StoreError, ValueError) as error:
