@@ -16,9 +16,10 @@ import numpy as np
 Control: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 """The type of a control block, to annotate the third argument of a simulation: int64 of shape (8,)."""
 
-ORDER, DONE, OBSERVED, FRACTION, PROCESS, PROBING = range(6)
+ORDER, DONE, OBSERVED, FRACTION, PROCESS, PROBING, HALF_DONE = range(7)
 """Slots: the order; replicates done in this chunk; whether the kernel saw a stop; fraction of this replicate; the id of
-the process, if it is another one; whether it computes probes, so that slot ``DONE`` counts none of the chunk's."""
+the process, if it is another one; whether it computes probes, so that slot ``DONE`` counts none of the chunk's; the
+replicates of which a first of two parts is done."""
 
 GO, YIELD, STOP = range(3)
 """Orders: go on; stop at the next replicate boundary; stop now, giving up the replicate in hand."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgsim.control import DONE
+from bgsim.control import DONE, HALF_DONE
 from bgsim.errors import OutputError, ParameterError
 from bgsim.kernels.outputs import Output
 from bgsim.parameters.parameter_set import ParameterSet
@@ -32,6 +32,12 @@ SUFFIX = "-difference"
 
 _A, _B = "_a", "_b"
 
+_EXACT = 2.0**62
+"""The difference of two integers below this is one of 64 bits."""
+
+_PIECE = 4096
+"""The most replicates that are run with the one set before they are with the other."""
+
 
 class DifferenceSimulation(Simulation[Any]):
     """The real outputs of one parameter set less those of another; made by `difference_of`.
@@ -48,6 +54,7 @@ class DifferenceSimulation(Simulation[Any]):
         vars(self).update(vars(base))
         self.base = base
         self.name, self.short_name = base.name + SUFFIX, base.short_name + SUFFIX
+        self.reference = f"bgsim.differences.difference_of({base.reference})"
         self.parameters_class = None
         self.pairs = ()
         self._taken = [i for i, output in enumerate(base.outputs) if output.dtype.kind in "biuf"]
@@ -106,11 +113,15 @@ class DifferenceSimulation(Simulation[Any]):
             return None
         return functools.partial(_run_both, self, sets, runners[0], runners[1])
 
-    def subtract(self, a: tuple[Any, ...], b: tuple[Any, ...], columns: tuple[NDArray[Any], ...], rows: int) -> None:
-        """Put the differences of some rows into columns."""
+    def subtract(self, a: tuple[Any, ...], b: tuple[Any, ...], columns: tuple[NDArray[Any], ...]) -> None:
+        """Put the differences of the first rows into columns, each rounded once unless it is beyond 2**62."""
         for column, number in zip(columns, self._taken, strict=True):
+            left, right = a[number][: len(column)], b[number][: len(column)]
             with np.errstate(all="ignore"):
-                np.subtract(a[number][:rows].astype(float), b[number][:rows].astype(float), out=column[:rows])
+                np.subtract(left.astype(float), right.astype(float), out=column)
+                if left.dtype.kind in "iu":
+                    is_exact = (np.abs(left.astype(float)) < _EXACT) & (np.abs(right.astype(float)) < _EXACT)
+                    column[is_exact] = (left.astype(np.int64) - right.astype(np.int64))[is_exact]
 
     def replay(self, parameters: ParameterSet, seed: int, index: int) -> Any:
         """Run one replicate of both with its own stream; return what the function returns for each."""
@@ -150,18 +161,42 @@ def _run_both(
     before: int = 0,
 ) -> int:
     """Run a chunk of both parameter sets, with the same streams; see `ChunkRunner`."""
-    a, b = (simulation.base.new_columns(each, len(columns[0])) for each in parameters)
-    error: BaseException | None = None
-    try:
-        done = run_a(stream, key, first, a, control, before)
-    except BaseException as raised:
-        done, error = int(control[DONE]) - before, raised
-    if done:
-        try:
-            done = run_b(stream, key, first, tuple([column[:done] for column in b]), control, before)
-        except BaseException as raised:
-            done, error = int(control[DONE]) - before, raised
-    simulation.subtract(a, b, columns, done)
-    if error is not None:
-        raise error
+    count = len(columns[0])
+    a, b = (simulation.base.new_columns(each, min(count, _PIECE)) for each in parameters)
+    done, size = 0, 1
+    failed: BaseException | None = None
+    while done < count:
+        rows = min(size, count - done)
+        both, failed = _run_piece(a, run_a, stream, key, first + done, rows, control)
+        if both:
+            ready = both
+            both, error = _run_piece(b, run_b, stream, key, first + done, ready, control)
+            if both < ready:  # the second set raises at an earlier replicate, or an order came first
+                failed = error
+            simulation.subtract(a, b, tuple([column[done : done + both] for column in columns]))
+        done += both
+        control[DONE] = before + done  # at once others may read these rows
+        if failed is not None:
+            raise failed
+        if both < rows:
+            break
+        size = min(2 * size, _PIECE)
     return done
+
+
+def _run_piece(
+    columns: tuple[NDArray[Any], ...],
+    run: ChunkRunner,
+    stream: Any,
+    key: NDArray[np.uint64],
+    first: int,
+    count: int,
+    control: Control,
+) -> tuple[int, BaseException | None]:
+    """Run some replicates of one set; return how many are done, and what was raised, if anything was."""
+    control[HALF_DONE] = 0
+    try:
+        rows = tuple([column[:count] for column in columns])
+        return run(stream, key, first, rows, control, 0, HALF_DONE), None
+    except BaseException as error:
+        return int(control[HALF_DONE]), error

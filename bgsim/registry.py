@@ -60,6 +60,8 @@ def find_simulation(name: str) -> Simulation:
     SimulationNotFoundError
         Naming what is known, or why the module cannot be imported.
     """
+    if name.endswith(SUFFIX):
+        return difference_of(find_simulation(name.removesuffix(SUFFIX)))
     known = simulation_names()
     target = known.get(name, name)
     file, _, attribute = target.partition(".py:") if ".py:" in target else (target.removesuffix(".py"), "", "NAME")

@@ -61,6 +61,8 @@ class Simulation(Generic[P]):
     outputs : tuple of Output
     pairs : tuple of (str, str)
         Outputs of which a summary keeps the covariance.
+    reference : str
+        How code refers to it, for people.
     parameters_class : type or None
         None takes any mapping.
     function : callable
@@ -109,6 +111,7 @@ class Simulation(Generic[P]):
         self.parameters_class, self.takes_control = read_signature(self.name, function)
         self._replicate_bytes: int | None = None  # where it depends on the parameters
         self._replicate_bytes = self._fixed_bytes()
+        self.reference = getattr(function, "__name__", self.short_name)
         self._replay = replay
         self._lock = Lock()  # guards the next two; nothing is looked at or compiled under it
         self._revision: Revision | None = None  # the newest

@@ -120,11 +120,12 @@ def run_chunk(
     columns: Any,
     control: Any,
     before: int,
+    slot: int,
 ) -> int:
     """Run replicates `first` to ``first + count`` without the GIL, until an order in the control block.
 
-    `state` is a `WorkerStream`'s. Returns how many are done; slot ``DONE`` counts them and the `before` that the chunk
-    had before these, also when the kernel raises.
+    `state` is a `WorkerStream`'s. Returns how many are done; the slot, mostly ``DONE``, counts them and the `before`
+    that the chunk had before these, also when the kernel raises.
     """
     for i in range(count):
         if load_slot(control, block.ORDER) != block.GO:
@@ -135,7 +136,7 @@ def run_chunk(
             return i  # the kernel gave up, so its value does not count
         _put(columns, i, value)
         store_slot(control, block.FRACTION, 0)
-        store_slot(control, block.DONE, before + i + 1)
+        store_slot(control, slot, before + i + 1)
     return count
 
 
@@ -211,7 +212,7 @@ class CompiledKernel:
         self._kernel, kernel_type = address_of(dispatcher, arguments)
         self._dispatcher = dispatcher  # keeps the machine code
         words = (types.uint64, types.uint64, types.uint64, types.int64, types.int64)
-        layout = (kernel_type, numba.typeof(view), *words, column_types, control_type, types.int64)
+        layout = (kernel_type, numba.typeof(view), *words, column_types, control_type, types.int64, types.int64)
         keep_ours(run_chunk)
         try:
             run_chunk.compile(layout)
@@ -232,10 +233,11 @@ class CompiledKernel:
         columns: tuple[NDArray[Any], ...],
         control: NDArray[np.int64],
         before: int = 0,
+        slot: int = block.DONE,
     ) -> int:
         """Run as many replicates as the columns have rows, from `first` on; see `run_chunk`."""
         count = len(columns[0])
-        done: int = self._entry(self._kernel, view, stream.state, *key, first, count, columns, control, before)
+        done: int = self._entry(self._kernel, view, stream.state, *key, first, count, columns, control, before, slot)
         return done
 
 

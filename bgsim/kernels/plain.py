@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class ChunkRunner(Protocol):
     """Runs replicates from `first` on, as many as the columns have rows, and returns how many are done.
 
-    It stops early on an order in the control block. Slot ``DONE`` counts the replicates that are done, also when the
-    simulation raises, and the `before` that the chunk had before these. A `stream` serves one thread at a time; plain
-    Python needs none.
+    It stops early on an order in the control block. The slot, ``DONE`` unless told otherwise, counts the replicates that
+    are done, also when the simulation raises, and the `before` that the chunk had before these. A `stream` serves one
+    thread at a time; plain Python needs none.
     """
 
     def __call__(
@@ -36,6 +36,7 @@ class ChunkRunner(Protocol):
         columns: tuple[NDArray[Any], ...],
         control: NDArray[np.int64],
         before: int = 0,
+        slot: int = block.DONE,
     ) -> int:
         """Run them."""
 
@@ -50,6 +51,7 @@ def run_plain(
     columns: tuple[NDArray[Any], ...],
     control: NDArray[np.int64],
     before: int = 0,
+    slot: int = block.DONE,
 ) -> int:
     """Run a chunk as plain Python, with the streams, results and orders of a compiled one.
 
@@ -66,7 +68,7 @@ def run_plain(
         put_replicate(definition.name, definition.outputs, columns, i, returned)
         control[block.FRACTION] = 0
         done = i + 1
-        control[block.DONE] = before + done
+        control[slot] = before + done
     began = time.perf_counter()
     revision.check_unchanged()
     revision.check_s = time.perf_counter() - began

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgsim.control import YIELD
+from bgsim.queue.entry import EntryState
 from bgsim.running.stages import Stage
 
 if TYPE_CHECKING:
@@ -22,16 +23,22 @@ class Judge:
     def request_look(self, run: Run) -> None:
         """Have a worker look at a run that has come to its next look."""
         looks = run.looks
-        if looks is not None and run.stage is Stage.ADMITTED and looks.is_due(run.given_back):
+        is_running = run.stage is Stage.ADMITTED and run.state is EntryState.PROCESSING
+        if looks is not None and is_running and looks.is_due(run.given_back):
             looks.is_judging = True
             self._state.to_judge.append(run)
             self._state.sleepers.wake_one()
 
-    def accept(self, run: Run, judgement: Judgement) -> None:
-        """Take note of what a look has found; of a run that has enough, let its jobs and workers go no further."""
+    def accept(self, run: Run, judgement: Judgement | None) -> None:
+        """Take note of what a look has found, if it could be taken.
+
+        Of a run that has enough, let its jobs and workers go no further.
+        """
         looks = run.looks
         assert looks is not None
-        looks.note(judgement)
+        looks.is_judging = False
+        if judgement is not None:
+            looks.note(judgement)
         if looks.stopping is not None:
             self.joined(run)
             for worker in run.workers:

@@ -160,6 +160,7 @@ class Lifecycle:
                 if job.run_deadline is not None:
                     state.alarms.watch(job)
         run.begin_watch(now)
+        self.judge.request_look(run)
         if self._checkpoints.interval_s is not None:
             self._checkpoints.watch(run, now)
         wake_worker(state, run)

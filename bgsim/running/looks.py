@@ -13,11 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.precision import Look, Moments, Precision, Stopping
+from bgsim.storage.codec.columns import Columns
 from bgsim.summaries.column import TallyColumn
 from bgsim.summaries.tally import Tally
-
-if TYPE_CHECKING:
-    from bgsim.storage import Columns
 
 
 Judgement: TypeAlias = tuple[Look, int]
@@ -81,10 +79,24 @@ class Looks:
         """Take note of what a look has found."""
         look, self.expected = judgement
         self.taken += (look,)
-        self.is_judging = False
         if look.reached or len(self.taken) == len(self._ends):
             self.stopping = Stopping(self._precision, self.taken)
             self._tallies.clear()
+
+
+def usable(precision: Precision | None, columns: Columns | None) -> Columns | None:
+    """Return as much of what is stored as the looks of a precision can be taken at.
+
+    A summary is kept of some numbers of replicates alone. Beyond a look that is none of them, it is of no use.
+    """
+    column: Any = None if columns is None else next(iter(columns.values()))
+    if columns is None or precision is None or not isinstance(column, TallyColumn):
+        return columns
+    unseen = [look for look in precision.looks() if look < len(column) and look not in column.ends]
+    if not unseen:
+        return columns
+    ends = [end for end in column.ends if end <= unseen[0]]
+    return Columns.first(columns, ends[-1]) if ends else None
 
 
 def stopping_of(precision: Precision, columns: Columns) -> Stopping | None:

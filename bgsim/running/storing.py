@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bgsim.environment import versions_of
+from bgsim.running.looks import usable
 from bgsim.running.stages import Stage
 from bgsim.running.stored import load_stored
 
@@ -57,6 +58,7 @@ class Storing:
         if not run.length:
             if request.cache == "use" and not self._finish.is_still_missed(run, self._state.clock.monotonic()):
                 stored, _ = self._try(run, lambda: load_stored(self._store, request, target)) or (None, "")
+                stored = usable(request.precision, stored)
             elif request.cache == "refresh":
                 self._try(run, lambda: self._store.delete(request.key.hash))
         held = len(next(iter(stored.values()))) if stored else 0

@@ -17,7 +17,7 @@ from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, Outpu
 from bgsim.job import Job
 from bgsim.registry import find_known
 from bgsim.request import Request, read_request
-from bgsim.running.looks import stopping_of
+from bgsim.running.looks import stopping_of, usable
 from bgsim.running.records import tell_if_numba_is_off
 from bgsim.running.stored import load_stored
 from bgsim.storage import Columns
@@ -241,12 +241,15 @@ class Submitter:
         return None, not held
 
 
-def _enough_of(job: Job, columns: Columns) -> Columns | None:
+def _enough_of(job: Job, stored: Columns) -> Columns | None:
     """Return what a job needs of what is stored; None if it needs more.
 
     There may be less than the store has just said: another process may have deleted it and stored less, and a summary
     is kept of some numbers of replicates alone.
     """
+    columns = usable(job.request.precision, stored)
+    if columns is None:
+        return None
     if job.request.precision is not None:
         job.stopping = stopping_of(job.request.precision, columns)
         if job.stopping is None:

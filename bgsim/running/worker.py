@@ -355,7 +355,7 @@ def _explain(run: Run, replicate: int, cause: BaseException) -> BaseException:
             return cause
         return cause
     text = text_of(cause)
-    name = request.simulation.function.__name__
+    name = request.simulation.reference
     error = ReplicateError(
         f"replicate {replicate} of {request.simulation.name} raised {type(cause).__name__}: {text}\n"
         f"  parameters: {request.parameters!r}\n"

@@ -207,8 +207,7 @@ class Workers:
             now = self._state.now()
             if run.stage < Stage.STOPPING:  # else it has been stopped meanwhile
                 error = found if isinstance(found, BaseException) else None
-                if not isinstance(found, BaseException):
-                    self._lifecycle.judge.accept(run, found)
+                self._lifecycle.judge.accept(run, None if isinstance(found, BaseException) else found)
                 self._lifecycle.came_back(run, now, error)
             return self._after(worker, now)
 

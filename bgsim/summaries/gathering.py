@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _SMOOTHING = 0.3
 
+_MOST_ODD = 4
+"""If a stored summary was extended from more numbers than these that are no cuts, their pieces are merged."""
+
 
 class Gathering:
     """Pieces of a summary. Any thread may call any method.
@@ -60,10 +63,17 @@ class Gathering:
         """Begin with what was stored, if anything was."""
         if not columns:
             return
+        ends = columns[0].ends
+        odd = [end for end in ends if not self._is_cut(end)]
+        if len(odd) <= _MOST_ODD:
+            self._cuts = sorted({*self._cuts, *odd})
         for segments in zip(*[column.segments for column in columns], strict=True):
             first, count = segments[0].first, segments[0].count
-            self._pieces.append(_Piece(first, first + count, tuple([segment.tally for segment in segments])))
-            bisect.insort(self._cuts, first + count)
+            piece = _Piece(first, first + count, tuple([segment.tally for segment in segments]))
+            if first and not self._is_cut(first):
+                self._pieces[-1].take(piece)
+            else:  # one that will take in others is not to be the store's
+                self._pieces.append(piece if self._is_cut(piece.end) else piece.copy())
 
     def add(self, first: int, count: int, tallies: tuple[Any, ...]) -> None:
         """Add the tallies of some replicates, which are given up to this."""

@@ -14,6 +14,7 @@ import bgsim
 from bgsim.errors import InvalidInputError, NotStoredError, OutputError
 from bgsim.job import JobState
 from bgsim.precision import Precision
+from bgsim.running.looks import Looks
 from bgsim.testing import SteppedEngine, run_all
 
 SEED = 11
@@ -169,6 +170,41 @@ def test_progress_is_towards_the_precision() -> None:
     assert max(fractions[:-1]) < 1.0
     assert totals <= {8000, 16_000, 32_000}
     assert 16_000 in totals
+
+
+@pytest.mark.parametrize("minimum", [2, 100, 3000, 5000, 7000])
+def test_a_stored_summary_that_has_no_cut_at_a_look_is_used_up_to_there(minimum: int, tmp_path: Path) -> None:
+    wanted = Precision("value", standard_error=0.0035, minimum=minimum, maximum=20_000)
+    alone = bgsim.run(coin, replicates=wanted, seed=SEED, keep="summary")
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        for stored in (5000, 30_000):
+            engine.submit(coin, replicates=stored, seed=SEED, keep="summary").result()
+            found = engine.submit(coin, replicates=wanted, seed=SEED, keep="summary").result()
+            assert found.stopping == alone.stopping
+            assert found.tally("value") == alone.tally("value")
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_look_that_fails_is_taken_again(times: int, monkeypatch: Any, expected: Any) -> None:
+    judge, left = Looks.judge, [times]
+
+    def failing(self: Looks, columns: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise MemoryError
+        return judge(self, columns)
+
+    monkeypatch.setattr(Looks, "judge", failing)
+    with SteppedEngine() as engine:
+        job = engine.submit(coin, replicates=WANTED, seed=SEED, retry=bgsim.Retry(2, delay_s=1.0))
+        for _ in range(4):
+            run_all(engine)
+            engine.clock.advance(2.0)
+        if times == 1:
+            assert job.result().stopping == expected.stopping
+            assert job.status().attempts == 1
+        else:
+            assert isinstance(job.exception(), MemoryError)
 
 
 # ---- what is refused ---------------------------------------------------------------------------------

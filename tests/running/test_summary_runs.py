@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from crash_kernels import HOOKS, hooked
 from kernels import Fragile, fragile
-from summarised import Mixed, left_behind, mixed, named, plain
+from summarised import Mixed, apart, constant, left_behind, mixed, named, plain
 
 import bgsim
+from bgsim.differences import difference_of
 from bgsim.errors import InvalidInputError, NotStoredError, ReplicateError
 from bgsim.job import JobState
+from bgsim.registry import find_simulation
 from bgsim.summaries.pairs import PairTally
 from bgsim.summaries.result import SummaryResult
 from bgsim.summaries.tally import Tally
@@ -296,6 +298,58 @@ def test_differences_are_of_the_same_replicates(keep: str, simulation: Any, tmp_
         index = 17
         first, second = found.replay(index)
         assert first[0] - second[0] == pytest.approx(left["value"][index] - right["value"][index], nan_ok=True)
+
+
+def test_differences_that_are_read_meanwhile_are_whole(tmp_path: Path) -> None:
+    """No row of a running comparison is there before both sets have it; and what is stored meanwhile is right."""
+    a, b = Mixed(mean=15.0), Mixed(mean=1.0)
+    options = {"replicates": 3_000_000, "seed": SEED, "keep": "columns"}
+    with bgsim.Engine(tmp_path / "s.db", workers=2, checkpoint_interval_s=0.05) as engine:
+        job = engine.compare(apart, a, b, **options)
+        fractions = [0.0]
+        while not job.done():
+            assert np.all(job.partial()["value"] == 14.0)
+            fractions.append(job.status().fraction)
+        assert fractions == sorted(fractions)
+        assert np.all(job.result()["value"] == 14.0)
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        assert not engine.store.check().problems
+        assert np.all(engine.compare(apart, a, b, cache="only", **options).result()["value"] == 14.0)
+
+
+@pytest.mark.parametrize(("k", "j"), [(2**53 + 1, 2**53), (-(2**63), 2**63 - 1), (2**62 - 1, -(2**62) + 1)])
+def test_differences_of_integers_are_rounded_once(k: int, j: int) -> None:
+    with SteppedEngine() as engine:
+        job = engine.compare(constant, {"k": k}, {"k": j}, replicates=3, keep="columns")
+        run_all(engine)
+        assert list(job.result()["k"]) == [float(k - j)] * 3
+
+
+def test_a_comparison_that_fails_says_how_to_replay_it() -> None:
+    with SteppedEngine() as engine:
+        job = engine.compare(fragile, Fragile(0.2), Fragile(0.0), replicates=100, seed=SEED)
+        alone = engine.submit(fragile, Fragile(0.2), replicates=100, seed=SEED)
+        run_all(engine)
+        error = job.exception()
+        assert isinstance(error, ReplicateError)
+        assert error.replicate == alone.exception().replicate
+        assert f"difference_of(fragile).replay(parameters, seed={SEED}, index={error.replicate})" in str(error)
+
+
+def test_the_differences_of_a_simulation_are_found_by_their_name() -> None:
+    assert find_simulation("european_call-difference") is difference_of(find_simulation("european_call"))
+
+
+def test_many_small_extensions_are_merged(tmp_path: Path) -> None:
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        for replicates in range(2000, 2030):
+            job = summarise(engine, replicates)
+            assert job.result().replicates == replicates
+            assert replicates == 2000 or job.status().from_store == replicates - 1
+        engine.store.flush()
+        assert len(engine.store.load(job.request.key)["value"].ends) <= 8
+        assert as_bytes(job.result()) == counted(mixed, 2029)
+        assert not engine.store.check().problems
 
 
 def test_a_comparison_is_recovered_by_another_process(tmp_path: Path) -> None:

@@ -54,6 +54,18 @@ def coin(p: Mixed, rng: Any) -> float:
     return p.mean + rng.random()
 
 
+@bgsim.simulation(outputs={"value": "f8"})
+def apart(p: Mixed, rng: Any) -> float:
+    """Numbers whose difference for two means is exact."""
+    return p.mean + rng.integers(0, 100)
+
+
+@bgsim.simulation(outputs={"k": "i8"})
+def constant(p: Any, rng: Any) -> int:
+    """The parameter."""
+    return p.k
+
+
 @bgsim.simulation(outputs={"name": "S3", "value": "f8"}, compile=False)
 def named(p: Mixed, rng: Any) -> Any:
     """An output that is no number."""
