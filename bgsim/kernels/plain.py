@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class ChunkRunner(Protocol):
     """Runs replicates from `first` on, as many as the columns have rows, and returns how many are done.
 
-    It stops early on an order in the control block. The slot, ``DONE`` unless told otherwise, counts the replicates that
-    are done, also when the simulation raises, and the `before` that the chunk had before these. A `stream` serves one
-    thread at a time; plain Python needs none.
+    It stops early on an order in the control block. The slot, ``DONE`` unless told otherwise, counts the replicates
+    that are done, also when the simulation raises, and the `before` that the chunk had before these. A `stream` serves
+    one thread at a time; plain Python needs none.
     """
 
     def __call__(

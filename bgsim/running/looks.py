@@ -10,13 +10,12 @@ precision, whatever computes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from bgsim.precision import Look, Moments, Precision, Stopping
 from bgsim.storage.codec.columns import Columns
 from bgsim.summaries.column import TallyColumn
 from bgsim.summaries.tally import Tally
-
 
 Judgement: TypeAlias = tuple[Look, int]
 """What a look has found, and how many replicates will be needed, as far as that can be told."""

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.simulation import Simulation
 
-_BUFFER_BYTES = 2**17
-"""Of the rows that are computed before they are counted: they stay in the cache."""
+_CACHED_BYTES = 2**17
+"""So many rows are computed before they are counted that they stay in the cache."""
 
 _ELEMENT_BYTES, _PAIR_BYTES = 2**16, 2**19
 """What a tally takes of an element with a dozen exponents, and of a pair."""
 
-_BUFFER_ROWS = 8192
+_MOST_ROWS = 8192
 """The most rows that are computed at a time; a call of each function takes some microseconds."""
+
+_WIDE_ROWS, _WIDE_BYTES = 1024, 2**23
+"""Of wide rows so many, as far as they take no more: the counts of each element come into the cache once for all."""
 
 
 def new_tallies(simulation: Simulation, parameters: ParameterSet) -> dict[str, Tally | PairTally]:
@@ -100,7 +103,8 @@ class RowCounter:
             How many are done: all, or fewer after an order. When the simulation raises, slot ``DONE`` says how many are
             done and counted; it is 0 if the counting itself fails.
         """
-        most = max(1, min(_BUFFER_ROWS, _BUFFER_BYTES // max(1, self._simulation.replicate_bytes(self._parameters))))
+        row_bytes = max(1, self._simulation.replicate_bytes(self._parameters))
+        most = max(1, min(_MOST_ROWS, max(_CACHED_BYTES // row_bytes, min(_WIDE_ROWS, _WIDE_BYTES // row_bytes))))
         buffer = self._simulation.new_columns(self._parameters, min(most, count))
         done, failed = 0, None
         try:
