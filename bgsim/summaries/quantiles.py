@@ -75,7 +75,7 @@ def _of_rank(buckets: Buckets, ends: NDArray[np.int64], rank: int) -> Quantile:
     bucket = int(np.searchsorted(ends, rank, side="right"))
     count = int(buckets.counts[bucket])
     low, high = float(buckets.low[bucket]), float(buckets.high[bucket])
-    if rank == 0:
+    if rank == 0 or low == high:  # so are both of an infinity
         return Quantile(low, low, low)
     if rank == ends[-1] - 1:
         return Quantile(high, high, high)

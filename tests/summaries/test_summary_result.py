@@ -219,6 +219,26 @@ def test_infinities_have_a_summary_and_a_comparison() -> None:
     pyplot.close("all")
 
 
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+@pytest.mark.parametrize("infinities", [2, 7])
+def test_a_quantile_among_infinities_is_infinite_as_in_rows(infinity: float, infinities: int) -> None:
+    base = rows_of(1, 10)
+    values = np.r_[np.arange(10.0 - infinities), [infinity] * infinities]
+    rows = SimulationResult(model, base.parameters, 1, {"x": values}, base.fingerprint)
+    tally = Tally("f8")
+    tally.add(values)
+    columns = {"x": TallyColumn([Segment(0, 10, tally)])}
+    summary = SummaryResult(model, base.parameters, 1, columns, base.fingerprint)
+    wanted = (0.0, 0.05, 0.15, 0.25, 0.5, 0.75, 0.85, 0.95, 1.0)
+    expected = rows.summary(wanted)["x"].quantiles
+    for q in wanted:
+        found = summary.quantile("x", q)
+        assert found.low <= expected[q] <= found.high
+        assert found.value == pytest.approx(expected[q], rel=1 / 128)
+        assert summary.fan("x", [q])[q] == summary.summary((q,))["x"].quantiles[q] == found.value
+        assert rows.fan("x", [q])[q] == expected[q]
+
+
 def test_a_summary_is_drawn_as_rows_are(rows: SimulationResult, summary: SummaryResult) -> None:
     drawn = [result.plot() for result in (summary, rows)]
     texts = [[(ax.get_xlabel(), ax.get_ylabel()) for ax in axes] for axes in drawn]
