@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bgsim.analysis import statistics
-from bgsim.analysis.comparison import Comparison, compared
+from bgsim.analysis.comparison import Comparable
 from bgsim.analysis.dataset import outputs_of
 from bgsim.analysis.distribution import Rows
 from bgsim.analysis.extras import load
-from bgsim.analysis.intervals import check_confidence
 from bgsim.analysis.statistics import is_numeric
 from bgsim.analysis.summary import FAN, QUANTILES, Summary, check_quantiles
 from bgsim.checks import check_integer, normal_name, refused
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from bgsim.simulation import Simulation
 
 
-class SimulationResult(Mapping[str, "NDArray[Any]"]):
+class SimulationResult(Comparable, Mapping[str, "NDArray[Any]"]):
     """What a job returns: a mapping from output name to values, replicates first.
 
     Attributes
@@ -124,34 +123,6 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         with statistics.quiet():
             return dict(zip(wanted, statistics.quantiles(statistics.numbers(column), wanted), strict=True))
 
-    def compare(self, other: SimulationResult, *, confidence: float = 0.95) -> Comparison:
-        """Return the differences of the outputs' means, this result's less the other's, with their intervals.
-
-        Two results of one simulation with one seed share their random numbers, replicate by replicate, so differences
-        are taken in pairs, as far as both have replicates (common random numbers). Else the interval is Welch's. It is
-        how `bgsim.storage.base.Store.compare` compares the slots of a workspace.
-
-        Parameters
-        ----------
-        other : SimulationResult
-        confidence : float
-            Between 0 and 1.
-
-        Returns
-        -------
-        Comparison
-            With the parameters that differ, and a difference for each real output that both have.
-
-        Raises
-        ------
-        InvalidInputError
-            If the confidence is not between 0 and 1, or `other` is no result.
-        """
-        if not isinstance(other, SimulationResult):
-            raise refused("other", other, "a SimulationResult")
-        check_confidence(confidence)
-        return compared((self, self), (other, other), confidence=confidence)
-
     def replay(self, index: int) -> Any:
         """Run replicate `index` again with its own stream: as plain Python, or as the simulation's `replay` does.
 
@@ -236,6 +207,9 @@ class SimulationResult(Mapping[str, "NDArray[Any]"]):
         from bgsim.analysis.dataset import dataset_of_result  # noqa: PLC0415 - an extra
 
         return dataset_of_result(self)
+
+    def _kept(self) -> Mapping[str, Any]:
+        return self
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         try:

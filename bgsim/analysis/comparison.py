@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bgsim.analysis import statistics
-from bgsim.analysis.intervals import half_width
+from bgsim.analysis.intervals import check_confidence, half_width
 from bgsim.analysis.statistics import Count, Statistic
 from bgsim.analysis.summary import plain, span
-from bgsim.errors import brief
+from bgsim.checks import refused
+from bgsim.errors import InvalidInputError, brief
 from bgsim.parameters.alike import are_equal
 from bgsim.tables import Table, Tabular, in_short
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _MOST_CHANGES = 3
 """Changed parameters that a new figure names in its title."""
@@ -141,22 +139,78 @@ class Comparison(Tabular):
         return Table(headings, rows, title=", ".join(self._changes()))
 
 
+class Comparable:
+    """A result whose means can be compared with those of another one."""
+
+    def compare(self, other: Comparable, *, confidence: float = 0.95) -> Comparison:
+        """Return the differences of the outputs' means, this result's less the other's, with their intervals.
+
+        Two results of one simulation with one seed share their random numbers, replicate by replicate. Where both keep
+        rows, differences are then taken in pairs, as far as both have replicates (common random numbers). Else the
+        interval is Welch's. It is how `bgsim.storage.base.Store.compare` compares the slots of a workspace.
+
+        Parameters
+        ----------
+        other : SimulationResult or SummaryResult
+        confidence : float
+            Between 0 and 1.
+
+        Returns
+        -------
+        Comparison
+            With the parameters that differ, and a difference for each real output that both have.
+
+        Raises
+        ------
+        InvalidInputError
+            If the confidence is not between 0 and 1, or `other` is no result; if one of the two keeps a summary, and
+            they share random numbers.
+        """
+        if not isinstance(other, Comparable):
+            raise refused("other", other, "a SimulationResult or a SummaryResult")
+        check_confidence(confidence)
+        return compared((self, self._kept()), (other, other._kept()), confidence=confidence)
+
+    def _kept(self) -> Mapping[str, Any]:
+        """Return what is kept of each output; see `compared`."""
+        raise NotImplementedError
+
+
 def compared(
-    primary: tuple[Any, Mapping[str, NDArray[Any]]],
-    secondary: tuple[Any, Mapping[str, NDArray[Any]]],
-    *,
-    confidence: float,
+    primary: tuple[Any, Mapping[str, Any]], secondary: tuple[Any, Mapping[str, Any]], *, confidence: float
 ) -> Comparison:
-    """Compare two results with their columns."""
+    """Compare two results with what they keep of each output: an array of rows, or a `bgsim.summaries.tally.Tally`.
+
+    Raises
+    ------
+    InvalidInputError
+        If one keeps tallies, and both are of one simulation and seed: how much of the variance their common random
+        numbers take away is known from the rows alone.
+    """
     (a, left), (b, right) = primary, secondary
-    names = [getattr(result.simulation, "name", result.simulation) for result in (a, b)]
-    shared = a.seed == b.seed and names[0] == names[1]
+    shared = _name(a) == _name(b) and not _seeds(a).isdisjoint(_seeds(b))
+    if shared and not all(isinstance(kept, np.ndarray) for kept in (*left.values(), *right.values())):
+        raise InvalidInputError(
+            "both results have a seed in common, so their replicates share random numbers, and a summary does not tell "
+            "how much of the difference that takes away: compare them with engine.compare(simulation, a, b, "
+            'replicates=...), keep the rows of both with keep="columns", or submit one of them with another seed',
+            field="other",
+        )
     outputs = {
-        name: difference(column, right[name], paired=shared, confidence=confidence)
-        for name, column in left.items()
-        if name in right and _comparable(column, right[name])
+        name: difference(kept, right[name], paired=shared, confidence=confidence)
+        for name, kept in left.items()
+        if name in right and _comparable(kept, right[name])
     }
     return Comparison(a, b, parameter_differences(a.parameters, b.parameters), outputs, confidence)
+
+
+def _name(result: Any) -> str:
+    name: str = getattr(result.simulation, "name", result.simulation)
+    return name
+
+
+def _seeds(result: Any) -> set[int]:
+    return {*getattr(result, "seeds", [result.seed])}
 
 
 def parameter_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -168,40 +222,30 @@ def parameter_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[st
     }
 
 
-def difference(a: NDArray[Any], b: NDArray[Any], *, paired: bool, confidence: float) -> Difference:
-    """Return the difference of two columns' means with its confidence interval.
+def difference(a: Any, b: Any, *, paired: bool, confidence: float) -> Difference:
+    """Return the difference of two outputs' means with its confidence interval.
 
     Parameters
     ----------
-    a, b : ndarray
-        Of real numbers, replicates first; paired ones are cut to the shorter.
+    a, b : ndarray or Tally
+        Of real numbers. Rows have the replicates first; paired ones are cut to the shorter.
     paired : bool
+        Of rows alone.
     confidence : float
     """
+    if not paired:
+        return independent(a, b, confidence=confidence)
     count = min(len(a), len(b))
     left, right = statistics.numbers(a), statistics.numbers(b)
     with statistics.quiet():
-        if paired:
-            d = left[:count] - right[:count]
-            mean, error, valid = statistics.mean(d), statistics.standard_error(d), statistics.valid(d)
-            degrees = valid - 1
-        else:
-            known = ((statistics.mean(v), statistics.standard_error(v), statistics.valid(v)) for v in (left, right))
-            return independent(*known, replicates=count, confidence=confidence)
-        return around(mean, error, degrees, replicates=count, paired=True, valid=valid, confidence=confidence)
+        d = left[:count] - right[:count]
+        mean, error, valid = statistics.mean(d), statistics.standard_error(d), statistics.valid(d)
+    return around(mean, error, valid - 1, replicates=count, paired=True, valid=valid, confidence=confidence)
 
 
-def independent(a: tuple[Any, Any, Any], b: tuple[Any, Any, Any], *, replicates: int, confidence: float) -> Difference:
-    """Return the difference of the means of independent replicates, with Welch's interval (1947).
-
-    Parameters
-    ----------
-    a, b : tuple
-        Mean, its standard error, and the number of valid replicates.
-    replicates : int
-    confidence : float
-    """
-    (mean_a, ea, na), (mean_b, eb, nb) = a, b
+def independent(a: Any, b: Any, *, confidence: float) -> Difference:
+    """Return the difference of the means of independent replicates, with Welch's interval (1947)."""
+    (mean_a, ea, na, count_a), (mean_b, eb, nb, count_b) = map(_known, (a, b))
     with statistics.quiet():
         error = np.hypot(ea, eb)
         welch = error**4 / np.add(
@@ -209,6 +253,7 @@ def independent(a: tuple[Any, Any, Any], b: tuple[Any, Any, Any], *, replicates:
         )
         degrees = np.floor(np.nan_to_num(welch, nan=1.0, posinf=1.0))
         valid, mean = np.minimum(na, nb), np.subtract(mean_a, mean_b)
+    replicates = min(count_a, count_b)
     return around(mean, error, degrees, replicates=replicates, paired=False, valid=valid, confidence=confidence)
 
 
@@ -230,8 +275,18 @@ def around(
     )
 
 
-def _comparable(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    return a.shape[1:] == b.shape[1:] and a.dtype.kind in "biuf" and b.dtype.kind in "biuf"
+def _known(kept: Any) -> tuple[Any, Any, Any, int]:
+    """Return the mean of rows or of a tally, its standard error, and how many replicates are valid and there are."""
+    if not isinstance(kept, np.ndarray):
+        return kept.mean, kept.standard_error, kept.valid, kept.count
+    values = statistics.numbers(kept)
+    with statistics.quiet():
+        return statistics.mean(values), statistics.standard_error(values), statistics.valid(values), len(values)
+
+
+def _comparable(a: Any, b: Any) -> bool:
+    shapes = [kept.shape[1:] if isinstance(kept, np.ndarray) else kept.shape for kept in (a, b)]
+    return shapes[0] == shapes[1] and a.dtype.kind in "biuf" and b.dtype.kind in "biuf"
 
 
 def _equal(a: Any, b: Any) -> bool:

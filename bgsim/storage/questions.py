@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bgsim.checks import check_word, refused
-from bgsim.errors import StoreError
+from bgsim.errors import InvalidInputError, StoreError
 from bgsim.parameters.keep import KEEPS
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.records import StoredResult
@@ -147,8 +147,9 @@ class Questions:
             If a slot is empty, or its result cannot be loaded; if one of them keeps a summary, and both have the same
             seed.
         """
-        from bgsim.analysis.intervals import check_confidence  # noqa: PLC0415 - most callers never compare
-        from bgsim.storage.slot_comparison import compared_slots  # noqa: PLC0415
+        from bgsim.analysis.comparison import compared  # noqa: PLC0415 - most callers never compare
+        from bgsim.analysis.intervals import check_confidence  # noqa: PLC0415
+        from bgsim.storage.codec.columns import kept_of_outputs  # noqa: PLC0415
 
         check_confidence(confidence)
         pair = self.slots(workspace)
@@ -164,8 +165,11 @@ class Questions:
             result, columns = self.get(slot.hash), self.load(slot.hash, slot.replicates)
             if result is None or columns is None:
                 raise StoreError(f"result {slot.hash} of workspace {workspace!r} is gone; run it again")
-            found.append((result, columns))
-        return compared_slots(*found, confidence=confidence)
+            found.append((result, kept_of_outputs(columns)))
+        try:
+            return compared(*found, confidence=confidence)
+        except InvalidInputError as error:
+            raise StoreError(f"workspace {workspace!r} cannot be compared: {error}") from error
 
     def most_similar(
         self, parameters: object, *, simulation: Simulation | str | None = None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from bgsim.analysis.comparison import Comparison, independent, parameter_differences
-from bgsim.analysis.intervals import check_confidence
+from bgsim.analysis.comparison import Comparable, parameter_differences
 from bgsim.analysis.summary import FAN, QUANTILES, Summary, check_quantiles
 from bgsim.checks import check_integer, is_number, normal_name, one_of, refused
 from bgsim.environment import joined, mixture, versions_of
@@ -32,7 +31,7 @@ _MOST_SEEDS = 5
 """That are named in a title."""
 
 
-class SummaryResult:
+class SummaryResult(Comparable):
     """What a job returns that keeps a summary: exact statistics of each output, and no rows.
 
     It has the names of the outputs as a mapping has its keys. Count, mean, standard deviation, minimum and maximum are
@@ -97,9 +96,8 @@ class SummaryResult:
         InvalidInputError
             If a quantile is not from 0 to 1, or the confidence not between them.
         """
-        tallies = {name: self.tally(name) for name in self}
         wanted = check_quantiles(quantiles)
-        return Summary(tallies, wanted, mixture(self.versions), confidence=confidence, of=column_summary)
+        return Summary(self._kept(), wanted, mixture(self.versions), confidence=confidence, of=column_summary)
 
     def quantile(self, output: str, q: float) -> Quantile:
         """Return a quantile of an output, and two bounds between which `numpy.quantile` of the rows lies.
@@ -201,7 +199,7 @@ class SummaryResult:
 
     def _check_merge(self, other: SummaryResult) -> None:
         if not isinstance(other, SummaryResult):
-            raise refused("other", other, "a SummaryResult")
+            raise refused("other", type(other), "a SummaryResult")
         same = (self.simulation.name, self.fingerprint) == (other.simulation.name, other.fingerprint)
         differ = parameter_differences(self.parameters, other.parameters)
         if not same or differ or list(self._tallies) != list(other._tallies):
@@ -249,40 +247,6 @@ class SummaryResult:
             )
         return self.simulation.replay(self.parameters, chosen, index)
 
-    def compare(self, other: SummaryResult, *, confidence: float = 0.95) -> Comparison:
-        """Return the differences of the outputs' means, this result's less the other's, with Welch's intervals.
-
-        Parameters
-        ----------
-        other : SummaryResult
-            Of other seeds, or of another simulation: the interval is of independent replicates.
-        confidence : float
-            Between 0 and 1.
-
-        Raises
-        ------
-        InvalidInputError
-            If the two share random numbers, the confidence is not between 0 and 1, or `other` is no summary.
-        """
-        if not isinstance(other, SummaryResult):
-            raise refused("other", other, "a SummaryResult")
-        check_confidence(confidence)
-        if self.simulation.name == other.simulation.name and self.seeds.keys() & other.seeds.keys():
-            raise InvalidInputError(
-                "both results have a seed in common, so their replicates share random numbers, and two summaries do "
-                "not tell how much of the difference that takes away. engine.compare(a, b, replicates=...) keeps the "
-                "differences; else submit one of them with another seed",
-                field="other",
-                value=other,
-            )
-        replicates = min(self.replicates, other.replicates)
-        outputs = {}
-        for name in self:
-            if name in other and self.tally(name).shape == other.tally(name).shape:
-                known = ((t.mean, t.standard_error, t.valid) for t in (self.tally(name), other.tally(name)))
-                outputs[name] = independent(*known, replicates=replicates, confidence=confidence)
-        return Comparison(self, other, parameter_differences(self.parameters, other.parameters), outputs, confidence)
-
     def plot(self, output: str | None = None, *, ax: Any = None, confidence: float = 0.95) -> Any:
         """Draw what the replicates have come to, by matplotlib, as `SimulationResult.plot` does, from buckets.
 
@@ -318,6 +282,9 @@ class SummaryResult:
         if name not in self:
             raise refused("output", output, one_of(tuple(self), name))
         return cast("Tally", self._tallies[name])
+
+    def _kept(self) -> Mapping[str, Tally]:
+        return {name: self.tally(name) for name in self}
 
     def _pair(self, x: str, y: str) -> PairTally:
         found = self._tallies.get(f"{x}*{y}", self._tallies.get(f"{y}*{x}"))

@@ -384,7 +384,7 @@ def test_slots_with_summaries_are_compared_by_welch_unless_they_share_random_num
     assert (mixed.replicates, mixed.paired) == (150, False)
     store.place(keys[0], 200, "w")
     store.place(keys[2], 200, "w")
-    with pytest.raises(StoreError, match=r"share random numbers.*engine\.compare"):
+    with pytest.raises(StoreError, match=r"workspace 'w'.*share random numbers.*engine\.compare\(simulation, a, b, "):
         store.compare("w")
 
 

@@ -199,8 +199,26 @@ def test_a_comparison_is_that_of_independent_rows(summary: SummaryResult) -> Non
             np.testing.assert_allclose(
                 getattr(difference, bound), getattr(expected.outputs[name], bound), rtol=1e-9, atol=1e-12
             )
-    with pytest.raises(InvalidInputError, match=r"engine\.compare"):
-        summary.compare(summary_of(rows_of(1, 300, shift=0.5)))
+
+
+def test_a_summary_and_rows_are_compared_either_way_unless_they_share_random_numbers(summary: SummaryResult) -> None:
+    other = rows_of(2, 300, shift=0.5)
+    expected = rows_of().compare(other)
+    for found in (summary.compare(other), rows_of().compare(summary_of(other))):
+        assert list(found.outputs) == list(expected.outputs)
+        for name in ("x", "path"):
+            for bound in ("mean", "low", "high"):
+                values = (getattr(each.outputs[name], bound) for each in (found, expected))
+                np.testing.assert_allclose(*values, rtol=1e-9, atol=1e-12)
+    shared = rows_of(1, 300, shift=0.5)
+    merged = summary_of(other).merge(summary_of(rows_of(1, 20, shift=0.5)))
+    for a, b in ((summary, summary_of(shared)), (summary, shared), (shared, summary), (rows_of(), merged)):
+        with pytest.raises(InvalidInputError, match=r"engine\.compare\(simulation, a, b, replicates") as caught:
+            a.compare(b)
+        assert caught.value.field == "other"
+        assert "standard error" not in str(caught.value)  # no table of a result
+    with pytest.raises(InvalidInputError, match="other must be a SummaryResult; got .*SimulationResult'>$"):
+        summary.merge(other)  # type: ignore[arg-type] # the error is wanted
 
 
 def test_infinities_have_a_summary_and_a_comparison() -> None:

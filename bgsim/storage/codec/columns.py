@@ -68,6 +68,13 @@ def is_summary(columns: Mapping[str, Any]) -> bool:
     return isinstance(next(iter(columns.values()), None), TallyColumn)
 
 
+def kept_of_outputs(columns: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is kept of each output: its rows, or the tally of all its replicates."""
+    if not is_summary(columns):
+        return columns
+    return {name: column.tally() for name, column in columns.items() if form_of(column) != PAIRS}
+
+
 def is_cut_at(columns: Mapping[str, Any], replicates: int) -> bool:
     """Tell whether as many first replicates can be had: a tally is not cut."""
     return not is_summary(columns) or replicates in next(iter(columns.values())).ends
