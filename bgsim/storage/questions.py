@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bgsim.checks import check_word, refused
+from bgsim.checks import check_integer, check_word, refused
 from bgsim.errors import InvalidInputError, StoreError
 from bgsim.parameters.keep import KEEPS
 from bgsim.parameters.parameter_set import ResultKey
@@ -205,19 +205,23 @@ class Questions:
         Parameters
         ----------
         simulation : Simulation
-        parameters, replicates, seed, keep
+        parameters, seed, keep
             As for `Engine.submit`.
+        replicates : int
+            For a `bgsim.Precision`, one of the numbers at which it looks.
 
         Raises
         ------
         ParameterError
             If the simulation refuses the parameters.
         InvalidInputError
-            If `keep` is something else.
+            If `keep` is something else, or `replicates` is no integer.
         """
         from bgsim.storage import explain  # noqa: PLC0415 - most callers never ask
         from bgsim.storage.nearest import Wanted  # noqa: PLC0415
 
+        allowed = "an integer of 1 or more; for a Precision, one of its looks()"
+        replicates = check_integer("replicates", replicates, allowed=allowed)
         bound = simulation.bind(parameters)
         check_word("keep", keep, KEEPS)
         key = ResultKey(simulation.name, simulation.fingerprint, seed, bound, simulation.parts, keep=keep)

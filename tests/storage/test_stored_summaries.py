@@ -361,6 +361,9 @@ def test_an_explanation_minds_where_tallies_end(store: ResultStore) -> None:
     assert rows.differences == {"keep": ("columns", "summary")}
     with pytest.raises(InvalidInputError, match="keep"):
         explained(100, keep="rows")
+    rule = bgsim.Precision("value", standard_error=0.1)
+    with pytest.raises(InvalidInputError, match=r"^replicates must be an integer .*Precision, one of its looks\(\)"):
+        explained(rule)  # type: ignore[arg-type] # the error is wanted
     less = summary(of, 300)
     del less["value*count"]
     assert store_error(store, of, less) is None
