@@ -4,7 +4,8 @@
 ``reports`` says what a clean-up or a check found, ``limits`` what a store may keep. ``opening`` opens the one that an
 engine is given. ``large_values`` keeps large parameters apart, ``points`` and ``nearest`` find similar ones.
 ``questions`` has what people ask a store: ``finding`` says which results are meant, ``listing`` shows them,
-``loaded`` makes one what a job returns, ``explain`` says why a request hits or misses. ``transfer`` exports and imports, by ``npz`` for that kind of file and ``tally_arrays`` for summaries in it.
+``loaded`` makes one what a job returns, ``explain`` says why a request hits or misses.
+``transfer`` exports and imports, by ``npz`` for that kind of file and ``tally_arrays`` for summaries in it.
 ``journal`` defines the journal of requests, ``memory_journal`` keeps it without a file, ``owners`` tells which
 engines live. ``history`` defines the history of jobs, with tokens, deliveries and an audit log; ``history_schema``
 has its tables, ``history_tables`` the statements, ``sql_history`` the methods, ``memory_history`` keeps it without a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bgsim.analysis.comparison import Comparison, Difference, parameter_differences
 from bgsim.analysis.intervals import check_confidence
@@ -11,19 +11,26 @@ from bgsim.result import SimulationResult
 from bgsim.summaries.result import SummaryResult
 from bgsim.tables import escaped
 
+if TYPE_CHECKING:
+    from bgsim.precision import Stopping
+
 
 class _Compared:
-    """A result of a `bgsim.differences.DifferenceSimulation`."""
+    """A result of a `bgsim.differences.DifferenceSimulation`: it is shown as the comparison that it is."""
 
     simulation: Any
     parameters: Any
     summary: Any
+    replicates: int
+    seed: Any
+    stopping: Stopping | None
 
     def comparison(self, *, confidence: float = 0.95) -> Comparison:
         """Return the differences of the outputs' means, with their intervals, and the parameters that differ.
 
         The replicates share their random numbers, so the differences are taken in pairs; see
-        `SimulationResult.compare`.
+        `SimulationResult.compare`. Where a `bgsim.Precision` of this confidence has ended the run, the intervals of its
+        outputs are those of the stop, a little wider, since the run chose its end; see `Stopping.interval`.
 
         Parameters
         ----------
@@ -37,22 +44,18 @@ class _Compared:
         """
         check_confidence(confidence)
         a, b = self.simulation.both(self.parameters)
+        stopping = self.stopping
+        rule = None if stopping is None or stopping.rule.confidence != confidence else stopping.rule
         outputs = {}
         for name, s in self.summary(confidence=confidence).items():
-            bounds = s.low, s.high
-            outputs[name] = Difference(
-                s.mean, s.standard_error, *bounds, replicates=s.count, paired=True, valid=s.valid
-            )
+            low, high = stopping.interval(name) if stopping and rule and name in rule.outputs else (s.low, s.high)
+            outputs[name] = Difference(s.mean, s.standard_error, low, high, s.count, paired=True, valid=s.valid)
         return Comparison(a, b, parameter_differences(a, b), outputs, confidence)
 
-
-class DifferenceSummary(SummaryResult, _Compared):
-    """A summary of the differences of two parameter sets, the first less the second."""
-
     def _title(self) -> str:
-        simulation: Any = self.simulation
-        name = printable(simulation.base.name)
-        return f"Differences of {name}: {self.replicates:,} replicates, seed {self.seed}"
+        name = printable(self.simulation.base.name)
+        stopping = "" if self.stopping is None else f", {self.stopping.outcome}"
+        return f"Differences of {name}: {self.replicates:,} replicates, seed {self.seed}{stopping}"
 
     def __repr__(self) -> str:
         return f"{self._title()}\n{self.comparison()!r}"
@@ -61,5 +64,9 @@ class DifferenceSummary(SummaryResult, _Compared):
         return f"<p><b>{escaped(self._title())}</b></p>{self.comparison()._repr_html_()}"
 
 
-class DifferenceResult(SimulationResult, _Compared):
+class DifferenceSummary(_Compared, SummaryResult):
+    """A summary of the differences of two parameter sets, the first less the second."""
+
+
+class DifferenceResult(_Compared, SimulationResult):
     """The differences of two parameter sets, replicate by replicate."""
