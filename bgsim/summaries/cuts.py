@@ -32,5 +32,5 @@ def is_power_cut(replicates: int, step: int) -> bool:
 
 
 def piece_count(replicates: int, step: int) -> int:
-    """Return how many pieces a summary of so many replicates has."""
-    return 1 + max(0, replicates.bit_length() - FIRST_CUT.bit_length()) // step
+    """Return how many pieces a summary of so many replicates has: one more than there are cuts before its end."""
+    return 1 + max(0, ((replicates - 1).bit_length() - FIRST_CUT.bit_length()) // step + 1)

@@ -27,6 +27,9 @@ _CACHED_BYTES = 2**17
 _ELEMENT_BYTES, _PAIR_BYTES = 2**16, 2**19
 """What a tally takes of an element with a dozen exponents, and of a pair."""
 
+_MORE_PIECES = 4
+"""Tallies that a run has beside its pieces: those that two workers fill, those of all replicates, and a copy."""
+
 _MOST_ROWS = 8192
 """The most rows that are computed at a time; a call of each function takes some microseconds."""
 
@@ -48,9 +51,9 @@ def elements_of(simulation: Simulation, parameters: ParameterSet) -> int:
 
 
 def summary_bytes(simulation: Simulation, parameters: ParameterSet, replicates: int) -> int:
-    """Return about how much memory a summary takes, with all its pieces."""
+    """Return about how much memory a summary takes while it is computed: all its pieces, and some more tallies."""
     elements = elements_of(simulation, parameters)
-    pieces = piece_count(replicates, power_step(elements))
+    pieces = piece_count(replicates, power_step(elements)) + _MORE_PIECES
     return pieces * (_ELEMENT_BYTES * elements + _PAIR_BYTES * len(simulation.pairs))
 
 
