@@ -261,6 +261,7 @@ SITUATIONS: dict[str, Callable[[Path], object]] = {
     "a misspelt parameter": lambda _: bgsim.run(asian_call, {"strik": 90}, replicates=10),
     "a misspelt name": lambda _: find_simulation("asian_cal"),
     "what is not installed": lambda _: without_xarray(),
+    "rows of a summary": lambda _: bgsim.run(european_call, replicates=10, keep="summary")["payoff"],
     "an engine in a pickle": lambda _: pickle.dumps(bgsim.Engine(immediate=True)),
     "no directory": no_directory,
     "a file of another program": another_programs,
@@ -290,6 +291,12 @@ def test_warnings_are_told_as_the_page_quotes_them(tmp_path: Path, caplog: pytes
         engine.submit(kernel, {"x": 1.0}, replicates=1)
     (quote,) = quoted("IdentityWarning")
     assert plain(f"IdentityWarning: {caught[0].message}") == quote
+
+
+def test_a_result_says_that_its_precision_was_not_reached_as_the_page_quotes_it() -> None:
+    rule = bgsim.Precision("payoff", standard_error=0.001, maximum=4096)
+    found = bgsim.run(european_call, replicates=rule)
+    assert quoted("SimulationResult") == [plain(repr(found).splitlines()[0])]
 
 
 def test_the_command_line_says_what_the_page_quotes(tmp_path: Path) -> None:

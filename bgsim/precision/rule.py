@@ -52,7 +52,7 @@ class Precision:
         ``"student"`` has Student's interval, of a boolean output Wilson's, a little wider since the rule chooses where
         to look (Pocock 1977). It holds for means that are nearly normal, and goes on while a single replicate has more
         than a tenth of the variance. ``"anytime"`` has a confidence sequence (Howard et al. 2021): it holds for every
-        distribution and at all looks at once, and is about 1.5 times as wide.
+        distribution and at all looks at once, and takes two to three times the replicates.
     bounds : (float, float), optional
         For ``"anytime"``: between which all values of the outputs are. A boolean output needs none.
     """
