@@ -195,7 +195,7 @@ class SummaryResult(Comparable):
         columns.versions = joined([run[1:] for run in (*self.versions, *other.versions)])
         seeds = {**self.seeds, **other.seeds}
         first = next(iter(seeds))
-        return SummaryResult(self.simulation, self.parameters, first, columns, self.fingerprint, seeds=seeds)
+        return type(self)(self.simulation, self.parameters, first, columns, self.fingerprint, seeds=seeds)
 
     def _check_merge(self, other: SummaryResult) -> None:
         if not isinstance(other, SummaryResult):

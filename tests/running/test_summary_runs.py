@@ -132,7 +132,7 @@ def test_wide_outputs_are_kept_at_fewer_numbers(steps: int, cuts: list[int], tmp
 
 
 def test_a_summary_that_takes_too_much_memory_is_refused() -> None:
-    with SteppedEngine() as engine, pytest.raises(InvalidInputError, match="need 3,.* bytes, more than max_"):
+    with SteppedEngine() as engine, pytest.raises(InvalidInputError, match="need .* bytes, more than max_"):
         summarise(engine, 10**6, parameters=Mixed(steps=16_000))
 
 
