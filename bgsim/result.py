@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bgsim.analysis import statistics
+from bgsim.analysis.bounded import check_bins, check_quantile, histogram_of_rows, quantile_of_rows
 from bgsim.analysis.comparison import Comparable
 from bgsim.analysis.dataset import outputs_of
 from bgsim.analysis.distribution import Rows
 from bgsim.analysis.extras import load
 from bgsim.analysis.statistics import is_numeric
 from bgsim.analysis.summary import FAN, QUANTILES, Summary, check_quantiles
-from bgsim.checks import check_integer, normal_name, refused
+from bgsim.checks import check_integer, normal_name, one_of, refused
 from bgsim.environment import mixture, versions_of
 from bgsim.errors import SimulationChangedError, nearest, printable
 from bgsim.kernels.outputs import flat_columns
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import xarray
     from numpy.typing import NDArray
 
+    from bgsim.analysis.bounded import Quantile, SummaryHistogram
     from bgsim.analysis.dataset import Variable
     from bgsim.analysis.distribution import Distribution
     from bgsim.parameters.parameter_set import ParameterSet
@@ -95,12 +97,53 @@ class SimulationResult(Comparable, Mapping[str, "NDArray[Any]"]):
         """
         return Summary(self._columns, check_quantiles(quantiles), mixture(self.versions), confidence=confidence)
 
-    def fan(self, name: str, quantiles: Sequence[float] = FAN) -> dict[float, NDArray[Any]]:
+    def quantile(self, output: str, q: float) -> Quantile:
+        """Return a quantile of an output, as `SummaryResult.quantile`; NaN is left out.
+
+        Parameters
+        ----------
+        output : str
+        q : float
+            From 0 to 1.
+
+        Returns
+        -------
+        Quantile
+            Value and bounds are the same: that of `numpy.quantile`.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such output, it is no real number, or `q` is not from 0 to 1.
+        """
+        return quantile_of_rows(self._numbers(output), check_quantile(q))
+
+    def histogram(self, output: str, bins: int = 64, *, edges: Sequence[float] | None = None) -> SummaryHistogram:
+        """Return how many replicates have a value in each bin, as `SummaryResult.histogram`, with exact counts.
+
+        Parameters
+        ----------
+        output : str
+            One with a number a replicate.
+        bins : int
+            How many at most, 2 to 512. They are equally wide, by a power of two.
+        edges : sequence of float, optional
+            Two or more, which rise.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such output, it is an array or no real number, or the bins or edges are not of these.
+        """
+        column = self._numbers(output)
+        return histogram_of_rows(column, check_bins(output, column.shape[1:], bins), edges)
+
+    def fan(self, output: str, quantiles: Sequence[float] = FAN) -> dict[float, NDArray[Any]]:
         """Return quantiles of one output over the replicates, for each element of an array: a fan along its first axis.
 
         Parameters
         ----------
-        name : str
+        output : str
         quantiles : sequence of float
             From 0 to 1.
 
@@ -116,9 +159,9 @@ class SimulationResult(Comparable, Mapping[str, "NDArray[Any]"]):
         KeyError
             If there is no such output.
         """
-        column = self[name]
+        column = self[output]
         if not is_numeric(column.dtype):
-            raise refused("name", name, "the name of an output of numbers")
+            raise refused("output", output, "the name of an output of numbers")
         wanted = check_quantiles(quantiles)
         with statistics.quiet():
             return dict(zip(wanted, statistics.quantiles(statistics.numbers(column), wanted), strict=True))
@@ -207,6 +250,13 @@ class SimulationResult(Comparable, Mapping[str, "NDArray[Any]"]):
         from bgsim.analysis.dataset import dataset_of_result  # noqa: PLC0415 - an extra
 
         return dataset_of_result(self)
+
+    def _numbers(self, output: str) -> NDArray[Any]:
+        name = normal_name(output) if isinstance(output, str) else ""
+        real = [known for known, column in self._columns.items() if column.dtype.kind in "biuf"]
+        if name not in real:
+            raise refused("output", output, f"an output of real numbers, {one_of(real, name)}")
+        return self._columns[name]
 
     def _kept(self) -> Mapping[str, Any]:
         return self

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from bgsim.analysis.bounded import Quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,23 +31,6 @@ class Buckets(NamedTuple):
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     counts: NDArray[np.int64]
-
-
-class Quantile(NamedTuple):
-    """A quantile as `numpy.quantile` defines it, and how far it is known; each has the shape of one replicate's value.
-
-    Attributes
-    ----------
-    value : float or ndarray
-        The estimate: values are taken as evenly spread in their bucket.
-    low, high : float or ndarray
-        ``numpy.quantile`` of the rows is between these two, both included. They are equal where the values are known
-        exactly, as small integers are, and the least and the greatest value.
-    """
-
-    value: Any
-    low: Any
-    high: Any
 
 
 def of_buckets(buckets: Buckets, wanted: Sequence[float]) -> list[Quantile]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from bgsim.analysis.bounded import Quantile, SummaryHistogram, check_bins, check_edges, check_quantile
 from bgsim.analysis.comparison import Comparable, parameter_differences
 from bgsim.analysis.summary import FAN, QUANTILES, Summary, check_quantiles
-from bgsim.checks import check_integer, is_number, normal_name, one_of, refused
+from bgsim.checks import check_integer, normal_name, one_of, refused
 from bgsim.environment import joined, mixture, versions_of
-from bgsim.errors import InvalidInputError, NoRowsError, SimulationChangedError, nearest, printable
+from bgsim.errors import InvalidInputError, NoRowsError, SimulationChangedError, brief, nearest, printable
 from bgsim.kernels.outputs import Output
 from bgsim.summaries.column import TallyColumn, joined_column
 from bgsim.summaries.distribution import OfTally
-from bgsim.summaries.histogram import MOST_BINS, SummaryHistogram, check_edges, even_edges, histogram
+from bgsim.summaries.histogram import even_edges, histogram
 from bgsim.summaries.pairs import PairTally
 from bgsim.summaries.statistics import column_summary
 from bgsim.summaries.tally import Tally
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from bgsim.parameters.parameter_set import ParameterSet
     from bgsim.precision import Stopping
     from bgsim.simulation import Simulation
-    from bgsim.summaries.quantiles import Quantile
 
 _MOST_SEEDS = 5
 """That are named in a title."""
@@ -115,11 +115,9 @@ class SummaryResult(Comparable):
         InvalidInputError
             If there is no such output, or `q` is not from 0 to 1.
         """
-        if not (is_number(q) and 0 <= q <= 1):
-            raise refused("q", q, "a number from 0 to 1")
-        return self.tally(output).quantile(q)
+        return self.tally(output).quantile(check_quantile(q))
 
-    def fan(self, name: str, quantiles: Sequence[float] = FAN) -> dict[float, Any]:
+    def fan(self, output: str, quantiles: Sequence[float] = FAN) -> dict[float, Any]:
         """Return quantiles of one output over the replicates, as `SimulationResult.fan`, from buckets.
 
         Raises
@@ -128,7 +126,7 @@ class SummaryResult(Comparable):
             If there is no such output, or a quantile is not from 0 to 1.
         """
         wanted = check_quantiles(quantiles)
-        found = self.tally(name).quantiles(wanted)
+        found = self.tally(output).quantiles(wanted)
         return {q: quantile.value for q, quantile in zip(wanted, found, strict=True)}
 
     def histogram(self, output: str, bins: int = 64, *, edges: Sequence[float] | None = None) -> SummaryHistogram:
@@ -150,9 +148,7 @@ class SummaryResult(Comparable):
             If there is no such output, it is an array, or the bins or edges are not of these.
         """
         tally = self.tally(output)
-        if tally.shape:
-            raise refused("output", output, "one with a number a replicate, for a histogram; this one has an array")
-        check_integer("bins", bins, least=2, most=MOST_BINS)
+        bins = check_bins(output, tally.shape, bins)
         buckets, whole = tally.buckets(), tally.dtype.kind in "biu"
         found = even_edges(buckets, bins, whole=whole) if edges is None else check_edges(edges)
         return histogram(buckets, found, tally.count)
@@ -315,6 +311,33 @@ class SummaryResult(Comparable):
         NoRowsError
         """
         raise _no_rows("rows for a dataset", "summary() and quantile(...)")
+
+    def get(self, output: str, default: object = None) -> NoReturn:  # noqa: ARG002 - as of a mapping
+        """Refuse: there are no rows.
+
+        Raises
+        ------
+        NoRowsError
+        """
+        raise _no_rows(f"rows of {brief(output)}", "summary() and quantile(...)")
+
+    def items(self) -> NoReturn:
+        """Refuse: there are no rows.
+
+        Raises
+        ------
+        NoRowsError
+        """
+        raise _no_rows("rows", "summary().items(), which has the statistics of each output")
+
+    def values(self) -> NoReturn:
+        """Refuse: there are no rows.
+
+        Raises
+        ------
+        NoRowsError
+        """
+        raise _no_rows("rows", "summary().values(), which has the statistics of each output")
 
     def __getitem__(self, name: str) -> NoReturn:
         if name not in self:

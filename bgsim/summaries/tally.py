@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgsim.analysis.bounded import Quantile
 from bgsim.errors import InvalidInputError
 from bgsim.summaries import encoding, exact
 from bgsim.summaries.exact import Sums
@@ -29,7 +30,7 @@ from bgsim.summaries.layout import (
     value_of,
     value_of_order,
 )
-from bgsim.summaries.quantiles import Buckets, Quantile, of_buckets
+from bgsim.summaries.quantiles import Buckets, of_buckets
 from bgsim.summaries.words import add_words
 
 if TYPE_CHECKING:

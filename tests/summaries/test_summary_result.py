@@ -107,7 +107,7 @@ def test_rows_are_refused_with_what_to_do(summary: SummaryResult) -> None:
         summary["x"]
     with pytest.raises(KeyError, match="did you mean 'hits'"):
         summary["hit"]
-    for method in (summary.to_pandas, summary.to_xarray):
+    for method in (summary.to_pandas, summary.to_xarray, summary.items, summary.values, lambda: summary.get("x")):
         with pytest.raises(NoRowsError, match="summary"):
             method()
 
@@ -139,6 +139,36 @@ def test_an_error_names_the_field(summary: SummaryResult, call: Any, field: str)
     with pytest.raises(InvalidInputError) as caught:
         call(summary)
     assert caught.value.field == field
+
+
+def test_quantiles_and_histograms_of_rows_have_the_bins_of_a_summary(rows: Any, summary: SummaryResult) -> None:
+    for name in ("x", "hits", "won", "path"):
+        for q in (0.0, 0.3, 1.0):
+            found, bounds = rows.quantile(name, q), summary.quantile(name, q)
+            assert np.array_equal(found.value, np.nanquantile(rows[name].astype(float), q, axis=0))
+            assert np.array_equal(found.low, found.high)
+            assert np.all((bounds.low <= found.value) & (found.value <= bounds.high))
+    for name in ("x", "hits", "won"):
+        for options in ({}, {"bins": 7}, {"edges": [-0.25, 0.5, 3.0]}):
+            found, estimate = (each.histogram(name, **options) for each in (rows, summary))
+            assert found.edges.tolist() == estimate.edges.tolist()
+            assert found.counts.tolist() == np.histogram(rows[name].astype(float), found.edges)[0].tolist()
+            assert np.all((estimate.low <= found.low) & (found.high <= estimate.high))
+            assert found.count == estimate.count == 400
+    nothing = SimulationResult(model, rows.parameters, 1, {"x": np.full(3, np.nan)}, rows.fingerprint)
+    assert len(nothing.histogram("x").counts) == 0
+    assert np.isnan(nothing.quantile("x", 0.5).value)
+    for call, field in (
+        (lambda: rows.quantile("y", 0.5), "output"),
+        (lambda: rows.quantile("x", 2), "q"),
+        (lambda: rows.histogram("path"), "output"),
+        (lambda: rows.histogram("x", 1), "bins"),
+        (lambda: rows.histogram("x", edges=[2, 1]), "edges"),
+        (lambda: bgsim.run(texts, Shift(), replicates=2).quantile("name", 0.5), "output"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            call()
+        assert caught.value.field == field
 
 
 def test_pairs_have_a_covariance(rows: SimulationResult, summary: SummaryResult) -> None:
