@@ -118,7 +118,7 @@ def _by_address(_modules: int) -> dict[int, tuple[Any, str]]:
 def _things() -> Iterator[tuple[Any, str]]:
     for why, modules in _BY_MODULE.items():
         for module, patterns in modules.items():
-            space = vars(sys.modules[module]) if module in sys.modules else {}
+            space = vars(sys.modules[module]) if sys.modules.get(module) else {}  # None keeps it from being imported
             for pattern in patterns.split():
                 names = [name for name in list(space) if fnmatchcase(name, pattern)] if "*" in pattern else [pattern]
                 yield from ((space[name], why) for name in names if name in space)

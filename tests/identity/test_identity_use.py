@@ -15,6 +15,7 @@ import pytest
 
 import bgsim
 from bgsim.errors import IdentityError, NotStoredError
+from bgsim.identity import limits
 from bgsim.kernels.revision import Revision
 
 # ---- members of an Enum that no annotation names ---------------------------------------------------
@@ -157,6 +158,14 @@ def test_explain_names_what_its_author_declares(options: dict[str, Any], part: s
         found = _made(**options).explain(engine.store)
     assert found.differences == {part: "changed"}
     assert f"was computed by other code: {part} changed" in str(found)
+
+
+def test_a_module_that_is_kept_from_being_imported_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None in its place in `sys.modules` does that."""
+    monkeypatch.setitem(sys.modules, "runpy", None)
+    limits._by_address.cache_clear()
+    assert limits.why_not(globals) is not None
+    limits._by_address.cache_clear()
 
 
 def test_explain_says_why_it_was_computed_again_after_that() -> None:
