@@ -17,17 +17,18 @@ _OF_NUMPY: Any = np.random.rand.__self__  # type: ignore[attr-defined] # a metho
 _OF_RANDOM: Any = random.random.__self__  # type: ignore[attr-defined]
 """The generators behind `np.random.rand` and `random.random`, which all code of the process shares."""
 
-METHODS: dict[str, str | None] = {"rvs": None, "sample": "pandas"}
+UNDIRECTED_METHODS: dict[str, str | None] = {"rvs": None, "sample": "pandas"}
 """Methods of installed packages that draw from the process's own stream unless they are given one.
 
 Of a name that others have as well, with the package that the same function has to use.
 """
 
 
-OF_NUMPY = frozenset({"beta", "negative_binomial", "noncentral_chisquare", "noncentral_f", "poisson", "wald"})
-"""Methods of a kernel's ``rng`` that NumPy's own functions compute, and numba's computed before, some with a bias.
+CHANGED_METHODS = frozenset({"beta", "negative_binomial", "noncentral_chisquare", "noncentral_f", "poisson", "wald"})
+"""Methods of a kernel's ``rng`` whose numbers were numba's in earlier versions of bgsim, and are NumPy's, which differ.
 
 The names count in the identity of compiled code, so that stored results of the former are not taken for the latter's.
+``f`` and ``standard_t`` are not among them: numba's gave NumPy's numbers, or an error where the parameters were small.
 """
 
 

@@ -122,7 +122,7 @@ def write_own_function(walk: Writer, function: types.FunctionType, out: list[str
     new = reads.attributes - walk.attributes
     machine.write_methods(walk, new, out)
     if walk.compiled:
-        out += [f"{name} of NumPy" for name in sorted(new & draws.OF_NUMPY)]
+        out += [f"{name} of NumPy" for name in sorted(new & draws.CHANGED_METHODS)]
     walk.attributes |= reads.attributes
     if "__subclasses__" in reads.attributes:
         walk.refuse("__subclasses__()", "it finds classes wherever they are defined", out)

@@ -41,7 +41,7 @@ class Methods:
             shown |= {attribute: f"{path}()" for path, attribute in _left(*read)}
         homes = {_home_of(value) for _, value, _ in values}
         for attribute in sorted(shown):
-            if attribute in reads.undirected and draws.METHODS[attribute] in (None, *homes):
+            if attribute in reads.undirected and draws.UNDIRECTED_METHODS[attribute] in (None, *homes):
                 self._asked.append(_Asked(attribute, f"{shown[attribute]} without random_state=rng", where, True))
             if attribute in limits.METHODS and limits.METHODS[attribute][1] in (None, *homes):
                 self._asked.append(_Asked(attribute, shown[attribute], where, False))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from bgsim.identity.draws import METHODS
+from bgsim.identity.draws import UNDIRECTED_METHODS
 
 Path = tuple[str, ...]
 """A name and the attributes that are read after it: ``np.random.normal`` is ``("np", "random", "normal")``."""
@@ -58,7 +58,7 @@ class Reads:
     unseeded : frozenset of Path and Import
         What is called without arguments, or with nothing but None.
     undirected : frozenset of str
-        Methods of `draws.METHODS` that are read and not called with a stream to draw from.
+        Methods of `draws.UNDIRECTED_METHODS` that are read and not called with a stream to draw from.
     """
 
     names: tuple[Path, ...]
@@ -194,7 +194,7 @@ class _Reader:
         self._found.attributes.add(name)
         if all(place.alias for place in self._places):
             self._found.loose.add(name)
-        if name in METHODS:
+        if name in UNDIRECTED_METHODS:
             self._waiting.append(name)
         self._places = [place.attribute(name) for place in self._places]
 

@@ -1,8 +1,9 @@
 """Poisson numbers for compiled kernels.
 
-numba's own ``Generator.poisson`` is biased for means from 10 to 15 (numba 0.68.1), so this is another: below 10 by
-multiplying uniform numbers (Knuth 1969), from 10 on by transformed rejection (Hörmann 1993, "The Transformed Rejection
-Method for Generating Poisson Random Variables", algorithm PTRS).
+A kernel's ``rng.poisson`` has the right distribution as well, and draws other numbers from the same stream. The results
+of `tau_leaping` are of these, and stay what they are: below 10 by multiplying uniform numbers (Knuth 1969), from 10 on
+by transformed rejection (Hörmann 1993, "The Transformed Rejection Method for Generating Poisson Random Variables",
+algorithm PTRS).
 """
 
 from __future__ import annotations
