@@ -34,7 +34,8 @@ class Gathering:
     Attributes
     ----------
     chunk_s : float
-        About how long it takes to make the tallies of a chunk and to put them together, however long the chunk is.
+        About how long a chunk takes apart from its replicates, however long it is: twice the time of a merge. The merge
+        alone is measured; its worker's making of the tallies, which also touches all of them, is taken to last as long.
 
     Parameters
     ----------

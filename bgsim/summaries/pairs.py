@@ -120,14 +120,6 @@ class PairTally:
         size = exact.root(xy * xy, xx * yy, 0)
         return size if xy >= 0 else -size
 
-    @property
-    def difference(self) -> Sums:
-        """The sums of x - y over the valid pairs."""
-        x, y = self.x, self.y
-        total = x.total - y.total
-        squares = x.squares + y.squares - 2 * self._product_sum()
-        return Sums(self.valid, total, squares, -1075, x.above + y.below, x.below + y.above)
-
     def to_bytes(self) -> bytes:
         """Return the state as bytes; equal states have equal bytes.
 

@@ -1,20 +1,14 @@
-"""What is said of a tally: the summary of a column, and the difference of two outputs."""
+"""What is said of a tally: the summary of a column, and the interval of its mean."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from bgsim.analysis.comparison import around
-from bgsim.analysis.intervals import check_confidence, half_width, wilson
+from bgsim.analysis.intervals import half_width, wilson
 from bgsim.analysis.summary import ColumnSummary, plain
-from bgsim.summaries import exact
 from bgsim.summaries.tally import Tally
-
-if TYPE_CHECKING:
-    from bgsim.analysis.comparison import Difference
-    from bgsim.summaries.pairs import PairTally
 
 
 def column_summary(tally: Tally, quantiles: tuple[float, ...], confidence: float | None) -> ColumnSummary:
@@ -43,36 +37,3 @@ def interval(tally: Tally, confidence: float) -> tuple[Any, Any]:
         half = half_width(tally.standard_error, np.subtract(tally.valid, 1), confidence)
         low, high = tally.mean - half, tally.mean + half
     return plain(np.asarray(low)), plain(np.asarray(high))
-
-
-def paired_difference(pair: PairTally, confidence: float) -> Difference:
-    """Return the mean of x less y over the pairs in which neither is NaN, with its interval.
-
-    Parameters
-    ----------
-    pair : PairTally
-        Of one output of two runs that share their random numbers: x of the primary, y of the secondary.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    Difference
-        Mean and standard error are exact, rounded once: the variance is ``var(x) + var(y) - 2 cov(x, y)``.
-
-    Raises
-    ------
-    InvalidInputError
-        If the confidence is not between 0 and 1.
-    """
-    check_confidence(confidence)
-    sums, valid = pair.difference, pair.valid
-    return around(
-        exact.mean(sums),
-        exact.standard_error(sums),
-        valid - 1,
-        replicates=pair.count,
-        paired=True,
-        valid=valid,
-        confidence=confidence,
-    )

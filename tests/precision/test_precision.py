@@ -19,7 +19,6 @@ import bgsim
 from bgsim.errors import InvalidInputError, OutputError
 from bgsim.kernels.outputs import read_outputs
 from bgsim.precision import Moments
-from bgsim.precision.rule import RULES
 
 OUTPUTS = read_outputs(
     "model", {"payoff": "f8", "hit": "?", "count": "i4", "path": ("f8", 3), "wave": "c16", "name": "U8"}
@@ -377,7 +376,3 @@ def test_what_is_expected_is_a_look(rule: bgsim.Precision, values: list[float]) 
     found = rule.expected_replicates(len(values), dict.fromkeys(rule.outputs, moments_of(values)))
     assert found in rule.looks()
     assert found >= min(len(values), rule.maximum)
-
-
-def test_there_are_two_rules() -> None:
-    assert RULES == ("student", "anytime")

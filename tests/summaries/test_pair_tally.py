@@ -13,10 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from bgsim.analysis.comparison import difference
-from bgsim.errors import InvalidInputError
 from bgsim.summaries.pairs import PairTally
-from bgsim.summaries.statistics import paired_difference
 
 _DTYPES = st.sampled_from(["f8", "f4", "i8", "u8", "?"])
 _RNG = np.random.default_rng(21)
@@ -86,19 +83,6 @@ def test_numbers_that_move_together_are_known_to() -> None:
     assert pair_of(x, x * 3).correlation == pytest.approx(1, abs=1e-15)
     assert pair_of(x, -x).correlation == -1
     assert pair_of(x, x).covariance == pytest.approx(np.var(x, ddof=1))
-    assert pair_of(x, x).difference.squares == 0
-
-
-def test_a_paired_difference_is_that_of_rows() -> None:
-    x = _RNG.normal(size=500)
-    y = x + _RNG.normal(size=500) / 10
-    y[3] = np.nan
-    found, expected = paired_difference(pair_of(x, y), 0.9), difference(x, y, paired=True, confidence=0.9)
-    assert (found.replicates, found.valid, found.paired) == (500, 499, True)
-    for name in ("mean", "standard_error", "low", "high"):
-        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-12)
-    with pytest.raises(InvalidInputError, match="confidence"):
-        paired_difference(pair_of(x, y), 1.0)
 
 
 def test_infinities_leave_a_mean_and_no_spread() -> None:
@@ -106,7 +90,6 @@ def test_infinities_leave_a_mean_and_no_spread() -> None:
     assert pair.valid == 3
     assert math.isnan(pair.covariance)
     assert math.isnan(pair.correlation)
-    assert paired_difference(pair, 0.95).mean == math.inf
 
 
 def test_columns_of_two_lengths_are_no_pairs() -> None:
