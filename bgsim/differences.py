@@ -71,6 +71,12 @@ class DifferenceSimulation(Simulation[Any]):
     def parameters_of(self, a: Any, b: Any) -> ParameterSet:
         """Return the parameters of both sets as one."""
         sets = [self.base.bind(given) for given in (a, b)]
+        alone = sorted(sets[0].keys() ^ sets[1].keys())
+        if alone:
+            raise ParameterError(
+                f"both sets of parameters must have the same names; only one has {', '.join(map(repr, alone))}",
+                field=alone[0],
+            )
         for output in map(self.base.outputs.__getitem__, self._taken):
             shapes = [output.concrete_shape(each) for each in sets]
             if shapes[0] != shapes[1]:

@@ -41,7 +41,8 @@ class CompareVerbs:
         simulation : Simulation or str
         a, b : instance of its parameter class, mapping or None
         replicates, **options
-            As for `submit`; `keep` is ``"summary"`` unless it is given. A `Precision` is that of a difference.
+            As for `submit`, but for `on_progress`, `block` and `durable`, which are not taken; `keep` is ``"summary"``
+            unless it is given. A `Precision` is that of a difference.
 
         Returns
         -------
@@ -54,7 +55,7 @@ class CompareVerbs:
         OutputError
             If no output is a real number.
         InvalidInputError
-            As `submit`.
+            As `submit`; if the two sets do not have the same names, of a simulation that takes any.
         """
         difference = difference_of(find_if_named(simulation))
         options.setdefault("keep", "summary")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import bgsim
+from bgsim.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,18 @@ def pushed(p: Push, rng: Any) -> Any:
 def differences(keep: str, replicates: Any) -> Any:
     with bgsim.Engine(workers=1) as engine:
         return engine.compare(pushed, {"push": 0.5}, {"push": 0.0}, replicates=replicates, seed=2, keep=keep).result()
+
+
+@bgsim.simulation(outputs={"x": "f8"}, compile=False)
+def anything(p: Any, rng: Any) -> Any:
+    return rng.normal()
+
+
+def test_two_sets_with_other_names_have_no_differences() -> None:
+    with bgsim.Engine(workers=1) as engine:
+        with pytest.raises(ParameterError, match="same names; only one has 'k', 'm'"):
+            engine.compare(anything, {"m": 1, "n": 2}, {"k": 2, "n": 2}, replicates=10)
+        assert engine.compare(anything, {"m": 1}, {"m": 2}, replicates=10).result().replicates == 10
 
 
 def test_differences_of_rows_are_shown_as_those_of_a_summary() -> None:
