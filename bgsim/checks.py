@@ -64,7 +64,7 @@ def _finite_or_infinite(value: float) -> float:
 
 def one_of(allowed: Sequence[str], given: str) -> str:
     """Return the words that are allowed, with the one nearest to the given word, for `refused`."""
-    return f"one of {', '.join(allowed)}{nearest(given, allowed)}"
+    return f"one of {', '.join(allowed)}{nearest(given, allowed) if len(allowed) > 1 else ''}"
 
 
 def check_integer(

@@ -10,7 +10,7 @@ import pytest
 from kernels import Walk, walk
 
 import bgsim
-from bgsim.checks import check_integer
+from bgsim.checks import check_integer, one_of
 from bgsim.config import EngineConfig
 from bgsim.errors import InvalidInputError
 from bgsim.queue_manager import SimulationQueue
@@ -55,3 +55,8 @@ def test_settings_take_it_too() -> None:
         engine.subscribe(maxlen=16.0)
         assert engine.submit(walk, replicates=1e1, group="g", retry=bgsim.Retry(1.0)).result().replicates == 10
         assert engine.submit(walk, replicates=10).done()
+
+
+def test_of_one_word_no_nearest_is_named() -> None:
+    assert one_of(["payoff"], "payof") == "one of payoff"
+    assert one_of(["payoff", "hit"], "payof") == "one of payoff, hit; did you mean 'payoff'?"

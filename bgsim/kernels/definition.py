@@ -47,6 +47,7 @@ class Definition(Protocol):
     version: str
     depends_on: tuple[Any, ...] | None
     outputs: tuple[Output, ...]
+    pairs: tuple[tuple[str, str], ...]
     parameters_class: type | None
     function: Callable[..., Any]
     takes_control: bool

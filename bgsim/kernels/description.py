@@ -13,7 +13,9 @@ def description(simulation: Definition) -> str:
     found = simulation.parameters_class
     fields = [f for f in fields_of(found) if not f.derived] if found is not None else []
     taken = fields_table("", "default", [(field, _default(field)) for field in fields])
-    outputs = Table(("output", "type"), [(output.name, output.describe()) for output in simulation.outputs], most=None)
+    rows = [(output.name, output.describe()) for output in simulation.outputs]
+    rows += [(f"{x}*{y}", "pair: a summary has its covariance") for x, y in simulation.pairs]
+    outputs = Table(("output", "type"), rows, most=None)
     parameters = taken._repr_html_() if fields else "<div>takes any parameters</div>"
     return f"<div><b>{escaped(simulation.name)}</b></div>{parameters}{outputs._repr_html_()}"
 

@@ -278,7 +278,8 @@ def unlike_declared(
     names = [o.name for o in outputs]
     if list(columns) != names:
         found = ", ".join([brief(name) for name in columns]) or "none"
-        return f"the columns are {found}, and the declared outputs {', '.join(map(repr, names))}"
+        what = "outputs and pairs" if pairs else "outputs"
+        return f"the columns are {found}, and the declared {what} {', '.join(map(repr, names))}"
     lengths = set()
     for output, column in zip(outputs, columns.values(), strict=True):
         if isinstance(column, np.ndarray) is not (pairs is None) or column.ndim == 0:

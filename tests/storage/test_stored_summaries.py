@@ -45,7 +45,12 @@ def test_a_summary_is_compared_with_the_outputs_and_pairs_that_are_declared() ->
     assert unlike_declared(DECLARED, {}, columns(key(1), 200)) == ""
     for declared, held, pairs, why in (
         (DECLARED, found, [], "'value*count', and the declared outputs 'value', 'count', 'won', 'path'"),
-        (DECLARED, found, [("value", "won")], "and the declared outputs 'value', 'count', 'won', 'path', 'value*won'"),
+        (
+            DECLARED,
+            found,
+            [("value", "won")],
+            "declared outputs and pairs 'value', 'count', 'won', 'path', 'value*won'",
+        ),
         (DECLARED, columns(key(1), 200), [], "column 'value' has no summary"),
         (DECLARED[:1], {"value": found["value"]}, None, "column 'value' has no rows"),
         (DECLARED[3:], {"path": found["value"]}, [], "of 'float64' (), and declared as 'float32' (3,)"),

@@ -320,3 +320,9 @@ def test_outputs_that_have_no_summary_are_refused_by_name() -> None:
     with pytest.raises(InvalidInputError, match=r"'name'.*keep=\"columns\"") as caught:
         check_summarisable(texts.outputs, {})
     assert caught.value.field == "keep"
+
+
+def test_a_description_lists_pairs() -> None:
+    paired = bgsim.simulation(model.function, outputs={"x": "f8", "hits": "i8"}, pairs=[("x", "hits")], compile=False)
+    assert "x*hits" in paired._repr_html_()
+    assert "x*" not in model._repr_html_()
