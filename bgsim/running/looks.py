@@ -62,7 +62,11 @@ class Looks:
             If a value lies outside of the bounds that were declared.
         """
         count = self.next_end
-        moments = {name: Moments.of(self._tally(name, columns)) for name in self._precision.outputs}
+        try:
+            moments = {name: Moments.of(self._tally(name, columns)) for name in self._precision.outputs}
+        except BaseException:  # a tally may have counted a part of its rows
+            self._tallies.clear()
+            raise
         return self._precision.judge(count, moments), self._precision.expected_replicates(count, moments)
 
     def _tally(self, name: str, columns: Columns) -> Any:

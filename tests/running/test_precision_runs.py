@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bgsim.errors import InvalidInputError, NotStoredError, OutputError
 from bgsim.job import JobState
 from bgsim.precision import Precision
 from bgsim.running.looks import Looks
+from bgsim.summaries.tally import Tally
 from bgsim.testing import SteppedEngine, run_all
 
 SEED = 11
@@ -205,6 +207,23 @@ def test_a_look_that_fails_is_taken_again(times: int, monkeypatch: Any, expected
             assert job.status().attempts == 1
         else:
             assert isinstance(job.exception(), MemoryError)
+
+
+def test_rows_that_a_failed_look_has_counted_are_counted_once(monkeypatch: Any, expected: Any) -> None:
+    add, calls = Tally.add, itertools.count()
+
+    def failing(self: Tally, values: Any) -> None:
+        add(self, values)
+        if next(calls) == 3:
+            self.count -= len(values)  # as where there is no memory in the middle of it
+            raise MemoryError
+
+    monkeypatch.setattr(Tally, "add", failing)
+    with SteppedEngine() as engine:
+        job = engine.submit(coin, replicates=WANTED, seed=SEED, retry=bgsim.Retry(1, delay_s=0.0))
+        run_all(engine)
+        assert job.status().attempts == 1
+        assert job.result().stopping == expected.stopping
 
 
 # ---- what is refused ---------------------------------------------------------------------------------
