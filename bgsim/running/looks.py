@@ -21,6 +21,10 @@ Judgement: TypeAlias = tuple[Look, int]
 """What a look has found, and how many replicates will be needed, as far as that can be told."""
 
 
+_AHEAD = 2
+"""While a look is taken, workers go on to this one after it, and no further: it may have been the last."""
+
+
 class Looks:
     """The looks at one run, or at what is stored of it. The engine's lock guards it, but for `judge`.
 
@@ -48,6 +52,11 @@ class Looks:
     def next_end(self) -> int:
         """How many replicates the next look needs."""
         return self._ends[len(self.taken)]
+
+    @property
+    def horizon(self) -> int:
+        """How many replicates are computed at most before the next look has been taken."""
+        return self._ends[min(len(self.taken) + _AHEAD, len(self._ends) - 1)]
 
     def is_due(self, done: int) -> bool:
         """Tell whether so many replicates allow for another look."""

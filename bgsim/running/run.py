@@ -234,6 +234,11 @@ class Run(Entry):
         return self.stage is Stage.STOPPING or self.stage is Stage.STOPPED
 
     @property
+    def _wanted(self) -> int:
+        """How many replicates are to be computed for the time being."""
+        return self.replicates if self.looks is None else min(self.looks.horizon, self.replicates)
+
+    @property
     def goal(self) -> int:
         """How many replicates it will have needed, as far as that can be told."""
         return self.replicates if self.looks is None else min(self.looks.expected, self.replicates)
@@ -258,7 +263,7 @@ class Run(Entry):
     def has_pending(self) -> bool:
         """Whether there are rows that no worker has."""
         ranges = self._pending.ranges
-        return bool(ranges) and ranges[0][0] < self.replicates
+        return bool(ranges) and ranges[0][0] < self._wanted
 
     def result_columns(self, replicates: int) -> Columns:
         """Return the first replicates, by output name, and which versions computed them; to be read only."""
@@ -306,7 +311,7 @@ class Run(Entry):
     def take(self, worker: ChunkWorker, cores: int, target_s: float, least_s: float, most_bytes: int) -> Chunk:
         """Cut about `target_s`, towards the end at least `least_s`, off the lowest pending range; there must be one."""
         lowest, most = self._pending.ranges[0][0], 1
-        left = min(self.replicates, self.kept.next_cut(lowest)) - lowest
+        left = min(self._wanted, self.kept.next_cut(lowest)) - lowest
         if self.chunk_rate and left > 1:
             most = min(self._chunk_size(cores, target_s, least_s, most_bytes), left)
         first, end, is_suspect = self._pending.take(most)
@@ -384,5 +389,5 @@ class Run(Entry):
         chunk_s = max(target_s, beside_s / _MOST_BESIDE)
         wanted = min(self.chunk_rate * chunk_s, self._last_count * _GROWTH)
         most = most_bytes * self.request.replicates // max(1, self.request.size_bytes)
-        share = max(-(-self._pending.count(self.replicates) // cores), int(self.chunk_rate * least_s))
+        share = max(-(-self._pending.count(self._wanted) // cores), int(self.chunk_rate * least_s))
         return max(1, min(int(wanted), most, share))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,27 @@ def test_another_process_goes_on_to_the_same_end(keep: str, tmp_path: Path, expe
     with bgsim.Engine(tmp_path / "s.db") as engine:
         (job,) = engine.recover()
         assert job.result().stopping == expected.stopping
+
+
+@pytest.mark.parametrize("keep", ["columns", "summary"])
+def test_workers_do_not_run_far_ahead_of_a_look(keep: str, monkeypatch: Any) -> None:
+    """However long a look takes, as the first one does, for which the tally's loop may have to be compiled."""
+    judging, judge, ready = threading.Event(), Looks.judge, threading.Event()
+
+    def slow(self: Looks, columns: Any) -> Any:
+        judging.set()
+        assert ready.wait(60)
+        return judge(self, columns)
+
+    monkeypatch.setattr(Looks, "judge", slow)
+    with bgsim.Engine(workers=2) as engine:
+        job = engine.submit(coin, replicates=WANTED, seed=SEED, keep=keep)
+        assert judging.wait(60)
+        while job.run.has_pending or job.partial().replicates < 2000:
+            assert not job.done()
+        assert job.partial().replicates == 2000  # two looks beyond the first
+        ready.set()
+        assert job.result().replicates == 16_000
 
 
 def test_a_suspended_job_goes_on(expected: Any) -> None:
