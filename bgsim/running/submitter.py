@@ -196,7 +196,7 @@ class Submitter:
         if request.precision is not None:
             instead = "give the Precision a smaller maximum"
         if request.keep == "columns":
-            instead += ', keep="summary"'
+            instead += ', give keep="summary"'
         raise InvalidInputError(
             f"{request.replicates:,} replicates of {request.simulation.name} need {size:,} bytes, more than "
             f"{setting}={limit:,}; {instead}, or raise it in EngineConfig",

@@ -110,7 +110,7 @@ def job_options(options: dict[str, Any]) -> dict[str, Any]:
 def replicates_of(options: dict[str, Any]) -> int | Precision:
     """Return how many replicates the options want: a number, or what says when there are enough."""
     if options["until"] is None:
-        return options["replicates"] or DEFAULT_REPLICATES
+        return DEFAULT_REPLICATES if options["replicates"] is None else options["replicates"]
     from bgsim.precision import parse_until  # noqa: PLC0415 - completion needs none of it
 
     precision, most = parse_until(options["until"]), options["replicates"]
