@@ -22,7 +22,8 @@ result = bgsim.run({name}, {parameters}, replicates=10)
 print(time.perf_counter() - began)
 from bgsim.kernels import compiled as kernel
 assert kernel.run_chunk.stats.cache_misses.total() == 0
-assert {name}._dispatcher.stats.cache_misses.total() == 0
+(compiled,) = {name}.revision().compiled.by_layout.values()
+assert compiled._dispatcher.stats.cache_misses.total() == 0
 """
 
 SIMULATIONS = (
