@@ -175,7 +175,11 @@ class Precision:
         moments : mapping of str to Moments
             Of each output, over those, or nearly those.
         """
-        needed = max(_needed(n, output) for output in self.judge(n, moments).outputs.values())
+        return self.expected_after(self.judge(n, moments))
+
+    def expected_after(self, look: Look) -> int:
+        """Return the same, given what `judge` has found."""
+        needed = max(_needed(look.replicates, output) for output in look.outputs.values())
         return next((look for look in self.looks() if look >= needed), self.maximum)
 
     def to_json(self) -> str:

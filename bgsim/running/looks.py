@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from bgsim.precision import Look, Moments, Precision, Stopping
 from bgsim.storage.codec.columns import Columns
-from bgsim.summaries.column import TallyColumn
+from bgsim.summaries.column import TallyColumn, is_summary
 from bgsim.summaries.tally import Tally
 
 Judgement: TypeAlias = tuple[Look, int]
@@ -76,7 +76,8 @@ class Looks:
         except BaseException:  # a tally may have counted a part of its rows
             self._tallies.clear()
             raise
-        return self._precision.judge(count, moments), self._precision.expected_replicates(count, moments)
+        look = self._precision.judge(count, moments)
+        return look, self._precision.expected_after(look)
 
     def _tally(self, name: str, columns: Columns) -> Any:
         column: Any = columns[name]
@@ -101,9 +102,9 @@ def usable(precision: Precision | None, columns: Columns | None) -> Columns | No
 
     A summary is kept of some numbers of replicates alone. Beyond a look that is none of them, it is of no use.
     """
-    column: Any = None if columns is None else next(iter(columns.values()))
-    if columns is None or precision is None or not isinstance(column, TallyColumn):
+    if columns is None or precision is None or not is_summary(columns):
         return columns
+    column: TallyColumn = next(iter(columns.values()))
     unseen = [look for look in precision.looks() if look < len(column) and look not in column.ends]
     if not unseen:
         return columns
@@ -111,8 +112,11 @@ def usable(precision: Precision | None, columns: Columns | None) -> Columns | No
     return Columns.first(columns, ends[-1]) if ends else None
 
 
-def stopping_of(precision: Precision, columns: Columns) -> Stopping | None:
+def stopping_of(precision: Precision, stored: Columns) -> Stopping | None:
     """Return where a precision stops within what is stored; None if more replicates are needed."""
+    columns = usable(precision, stored)
+    if columns is None:
+        return None
     looks = Looks(precision)
     replicates = len(next(iter(columns.values())))
     while looks.is_due(replicates):

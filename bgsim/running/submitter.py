@@ -17,7 +17,7 @@ from bgsim.errors import IdentityError, InvalidInputError, NotStoredError, Outpu
 from bgsim.job import Job
 from bgsim.registry import find_known
 from bgsim.request import Request, read_request
-from bgsim.running.looks import stopping_of, usable
+from bgsim.running.looks import stopping_of
 from bgsim.running.records import tell_if_numba_is_off
 from bgsim.running.stored import load_stored
 from bgsim.storage import Columns
@@ -247,17 +247,14 @@ def _enough_of(job: Job, stored: Columns) -> Columns | None:
     There may be less than the store has just said: another process may have deleted it and stored less, and a summary
     is kept of some numbers of replicates alone.
     """
-    columns = usable(job.request.precision, stored)
-    if columns is None:
-        return None
     if job.request.precision is not None:
-        job.stopping = stopping_of(job.request.precision, columns)
+        job.stopping = stopping_of(job.request.precision, stored)
         if job.stopping is None:
             return None
         job.replicates = job.stopping.replicates
-    if len(next(iter(columns.values()))) < job.replicates:
+    if len(next(iter(stored.values()))) < job.replicates:
         return None
-    return Columns.first(columns, job.replicates)
+    return Columns.first(stored, job.replicates)
 
 
 def _not_stored(request: Request, held: int, location: str, why: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import bgsim
 from bgsim.errors import InvalidInputError, NotStoredError, OutputError
 from bgsim.job import JobState
 from bgsim.precision import Precision
-from bgsim.running.looks import Looks
+from bgsim.running.looks import Looks, stopping_of
 from bgsim.summaries.tally import Tally
 from bgsim.testing import SteppedEngine, run_all
 
@@ -300,3 +301,15 @@ def test_a_worker_that_looks_at_a_run_is_seen_at_work(monkeypatch: pytest.Monkey
         job = engine.submit(plain, replicates=bgsim.Precision("value", standard_error=1.0, minimum=16))
         job.result()
     assert {(one.worker, one.job, one.phase) for one in seen} == {(0, job.id, "running")}
+
+
+def test_what_is_stored_is_looked_at_as_far_as_it_has_the_looks(tmp_path: Path) -> None:
+    """Of a summary that was not made for this precision, some looks may not be there."""
+    wanted = Precision("value", standard_error=0.0035, minimum=3000, maximum=20_000)
+    with bgsim.Engine(tmp_path / "s.db") as engine:
+        job = engine.submit(coin, replicates=30_000, seed=SEED, keep="summary")
+        job.result()
+        engine.store.flush()
+        stored = engine.store.load(job.request.key)
+    assert stopping_of(wanted, stored) is None
+    assert stopping_of(replace(wanted, minimum=1024), stored).replicates == 8192
