@@ -17,7 +17,6 @@ from bgsim.checks import check_integer, normal_name, one_of, refused
 from bgsim.environment import mixture, versions_of
 from bgsim.errors import SimulationChangedError, nearest, printable
 from bgsim.kernels.outputs import flat_columns
-from bgsim.tables import escaped
 
 if TYPE_CHECKING:
     import pandas
@@ -277,14 +276,6 @@ class SimulationResult(Comparable, Mapping[str, "NDArray[Any]"]):
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)
-
-    def __repr__(self) -> str:
-        return f"{self._title()}\n{self.summary()!r}"
-
-    def _repr_html_(self) -> str:
-        return (
-            f"<p><b>{escaped(self._title())}</b><br>{escaped(repr(self.parameters))}</p>{self.summary()._repr_html_()}"
-        )
 
     def _title(self) -> str:
         name = printable(self.simulation.name)

@@ -20,7 +20,7 @@ from bgsim.analysis.summary import plain, span
 from bgsim.checks import refused
 from bgsim.errors import InvalidInputError, brief
 from bgsim.parameters.alike import are_equal
-from bgsim.tables import Table, Tabular, in_short
+from bgsim.tables import Table, Tabular, escaped, in_short
 
 _MOST_CHANGES = 3
 """Changed parameters that a new figure names in its title."""
@@ -140,7 +140,10 @@ class Comparison(Tabular):
 
 
 class Comparable:
-    """A result whose means can be compared with those of another one."""
+    """What results of rows and of summaries share: how they are shown, and compared with others."""
+
+    parameters: Any
+    summary: Any
 
     def compare(self, other: Comparable, *, confidence: float = 0.95) -> Comparison:
         """Return the differences of the outputs' means, this result's less the other's, with their intervals.
@@ -174,6 +177,17 @@ class Comparable:
     def _kept(self) -> Mapping[str, Any]:
         """Return what is kept of each output; see `compared`."""
         raise NotImplementedError
+
+    def _title(self) -> str:
+        """Return what it is, in a line."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{self._title()}\n{self.summary()!r}"
+
+    def _repr_html_(self) -> str:
+        title, parameters = escaped(self._title()), escaped(repr(self.parameters))
+        return f"<p><b>{title}</b><br>{parameters}</p>{self.summary()._repr_html_()}"
 
 
 def compared(

@@ -27,7 +27,7 @@ from bgsim.control import DONE, FRACTION, PROBING, PROCESS
 from bgsim.errors import SimulationChangedError, named_text, short_text, start_thread
 from bgsim.logs import JobLog
 from bgsim.streams import stream_key
-from bgsim.summaries.tallies import RowCounter, new_tallies
+from bgsim.summaries.tallies import RowCounter
 from bgsim.threads.locks import Lock, Thread
 
 if TYPE_CHECKING:
@@ -280,10 +280,9 @@ class _Program:
     def _tallies(self, task: ChunkTask, control: Control) -> tuple[tuple[Any, ...], Callable[[], int]]:
         """Return tallies for a chunk, and what computes and counts it."""
         assert self._runner is not None
-        tallies = tuple(new_tallies(self._simulation, self._parameters).values())
         stream = _stream() if self._simulation.compiles else None
         counter = RowCounter(self._runner, self._simulation, self._parameters)
-        return tallies, partial(counter, stream, stream_key(task.seed), task.first, task.count, tallies, control)
+        return counter.tallies, partial(counter, stream, stream_key(task.seed), task.first, task.count, control)
 
     def _run(self, seed: int, first: int, columns: tuple[NDArray[Any], ...], control: Control) -> int:
         assert self._runner is not None

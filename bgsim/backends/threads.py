@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bgsim import control as block
-from bgsim.summaries.tallies import RowCounter, new_tallies
+from bgsim.summaries.tallies import RowCounter
 
 if TYPE_CHECKING:
     from bgsim.backends.base import Chunk, Computation, Host
@@ -91,9 +91,9 @@ def _run(chunk: Chunk, stream: WorkerStream | None, control: Control) -> int:
     assert computation.runner is not None
     if computation.keeps_rows:
         return computation.runner(stream, computation.stream_key, chunk.first, chunk.columns, control)
-    chunk.columns = tuple(new_tallies(computation.simulation, computation.parameters).values())
     counter = RowCounter(computation.runner, computation.simulation, computation.parameters)
-    return counter(stream, computation.stream_key, chunk.first, chunk.count, chunk.columns, control)
+    chunk.columns = counter.tallies
+    return counter(stream, computation.stream_key, chunk.first, chunk.count, control)
 
 
 def _run_logged(computation: Computation, run: Callable[[], int]) -> int:

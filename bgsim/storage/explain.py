@@ -12,7 +12,7 @@ from bgsim.errors import ParameterError
 from bgsim.identity.report import few_of, part_differences
 from bgsim.kernels.outputs import unlike_declared
 from bgsim.parameters.parameter_set import ParameterSet, ResultKey, similarity
-from bgsim.storage.codec.columns import is_summary
+from bgsim.summaries.column import is_summary
 from bgsim.tables import Table, Tabular, in_short
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bgsim.environment import Versions, as_json, versions_of
 from bgsim.errors import DamagedResultError, brief
 from bgsim.parameters.parameter_set import ParameterSet
-from bgsim.storage.codec.columns import is_summary, moments
+from bgsim.storage.codec.columns import moments
 from bgsim.storage.times import ago
+from bgsim.summaries.column import is_summary
 from bgsim.tables import Table, Tabular, in_short
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from bgsim.environment import as_json, from_json, versions_of
 from bgsim.errors import InvalidInputError, MissingExtraError, StoreError, brief
 from bgsim.kernels.outputs import flat_columns
 from bgsim.parameters.nesting import read_json
-from bgsim.storage.codec.columns import Columns, checked_columns, is_summary
+from bgsim.storage.codec.columns import Columns, checked_columns
 from bgsim.storage.npz import read_arrays, write_arrays
 from bgsim.storage.records import Record, checked_parts
 from bgsim.storage.tally_arrays import from_arrays, to_arrays
+from bgsim.summaries.column import is_summary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

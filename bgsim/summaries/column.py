@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,3 +129,8 @@ def joined_column(*tallies: AnyTally) -> TallyColumn:
             segments.append(Segment(first, tally.count, tally))
             first += tally.count
     return TallyColumn(segments, tallies[0])
+
+
+def is_summary(columns: Mapping[str, Any]) -> bool:
+    """Tell whether the columns of a result are tallies."""
+    return isinstance(next(iter(columns.values()), None), TallyColumn)

@@ -9,6 +9,7 @@ replicates.
 from __future__ import annotations
 
 import bisect
+import functools
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -46,13 +47,18 @@ class Gathering:
     """
 
     def __init__(self, simulation: Simulation, parameters: ParameterSet, cuts: Sequence[int] = ()) -> None:
+        self._cuts = list(cuts)
         self._simulation = simulation
         self._parameters = parameters
-        self._cuts = list(cuts)
         self._step = power_step(elements_of(simulation, parameters))
         self.chunk_s = 0.0
         self._lock = Lock()  # guards the next; a merge takes some 10 us
         self._pieces: list[_Piece] = []  # in their order, and apart
+
+    @functools.cached_property
+    def _empty(self) -> dict[str, Any]:
+        """What columns without a piece are like."""
+        return dict(new_tallies(self._simulation, self._parameters))
 
     def next_cut(self, first: int) -> int:
         """Return the first cut after a number of replicates."""
@@ -108,7 +114,7 @@ class Gathering:
             if chosen and not self._is_cut(end):  # it may still grow
                 chosen[-1] = chosen[-1].copy()
         found: dict[str, Any] = {}
-        for number, (name, empty) in enumerate(new_tallies(self._simulation, self._parameters).items()):
+        for number, (name, empty) in enumerate(self._empty.items()):
             segments = [Segment(piece.first, piece.end - piece.first, piece.tallies[number]) for piece in chosen]
             found[name] = TallyColumn(segments, empty)
         return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bgsim.differences import DifferenceSimulation
 from bgsim.result import SimulationResult
-from bgsim.summaries.column import TallyColumn
+from bgsim.summaries.column import is_summary
 from bgsim.summaries.differences import DifferenceResult, DifferenceSummary
 from bgsim.summaries.result import SummaryResult
 
@@ -35,8 +35,7 @@ def result_of(
     stopping: Stopping | None = None,
 ) -> Any:
     """Return the result that columns are, one of summaries or of rows, and of differences or not."""
-    is_summary = isinstance(next(iter(columns.values())), TallyColumn)
-    kind = _CLASSES[is_summary, isinstance(simulation, DifferenceSimulation)]
+    kind = _CLASSES[is_summary(columns), isinstance(simulation, DifferenceSimulation)]
     found = kind(simulation, parameters, seed, columns, fingerprint)
     found.stopping = stopping
     return found

@@ -18,7 +18,6 @@ from bgsim.summaries.histogram import even_edges, histogram
 from bgsim.summaries.pairs import PairTally
 from bgsim.summaries.statistics import column_summary
 from bgsim.summaries.tally import Tally
-from bgsim.tables import escaped
 
 if TYPE_CHECKING:
     from bgsim.analysis.dataset import Variable
@@ -356,14 +355,6 @@ class SummaryResult(Comparable):
     def keys(self) -> list[str]:
         """Return the names of the outputs."""
         return list(self)
-
-    def __repr__(self) -> str:
-        return f"{self._title()}\n{self.summary()!r}"
-
-    def _repr_html_(self) -> str:
-        return (
-            f"<p><b>{escaped(self._title())}</b><br>{escaped(repr(self.parameters))}</p>{self.summary()._repr_html_()}"
-        )
 
     def _title(self) -> str:
         name = printable(self.simulation.name)

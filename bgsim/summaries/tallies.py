@@ -72,7 +72,12 @@ def tallies_of_bytes(simulation: Simulation, parameters: ParameterSet, sent: Seq
 
 
 class RowCounter:
-    """Runs replicates and counts them in tallies.
+    """Runs the replicates of a chunk and counts them in tallies.
+
+    Attributes
+    ----------
+    tallies : tuple of Tally and PairTally
+        As `new_tallies` has them, of what has been counted.
 
     Parameters
     ----------
@@ -86,6 +91,7 @@ class RowCounter:
         self._runner = runner
         self._simulation = simulation
         self._parameters = parameters
+        self.tallies: tuple[Any, ...] = tuple(new_tallies(simulation, parameters).values())
         names = [output.name for output in simulation.outputs]
         self._pairs = [(names.index(x), names.index(y)) for x, y in simulation.pairs]
 
@@ -95,7 +101,6 @@ class RowCounter:
         key: NDArray[Any],
         first: int,
         count: int,
-        tallies: Sequence[Any],
         control: Control,
     ) -> int:
         """Run replicates from `first` on, and count those that are done; see `bgsim.kernels.plain.ChunkRunner`.
@@ -117,7 +122,7 @@ class RowCounter:
                     more = self._runner(stream, key, first + done, rows, control, done)
                 except BaseException as error:
                     failed, more = error, int(control[DONE]) - done
-                self._count(rows, more, tallies)
+                self._count(rows, more)
                 if failed is not None:
                     raise failed
                 done += more
@@ -129,10 +134,10 @@ class RowCounter:
             raise
         return done
 
-    def _count(self, rows: Sequence[NDArray[Any]], done: int, tallies: Sequence[Any]) -> None:
+    def _count(self, rows: Sequence[NDArray[Any]], done: int) -> None:
         if not done:
             return
-        for column, tally in zip(rows, tallies, strict=False):  # the pairs follow
+        for column, tally in zip(rows, self.tallies, strict=False):  # the pairs follow
             tally.add(column[:done])
-        for (x, y), tally in zip(self._pairs, tallies[len(rows) :], strict=True):
+        for (x, y), tally in zip(self._pairs, self.tallies[len(rows) :], strict=True):
             tally.add(rows[x][:done], rows[y][:done])

@@ -13,7 +13,7 @@ import numpy as np
 
 from bgsim.environment import Versions, versions_of
 from bgsim.errors import StoreError, brief
-from bgsim.summaries.column import TallyColumn
+from bgsim.summaries.column import TallyColumn, is_summary
 from bgsim.summaries.pairs import PairTally
 from bgsim.summaries.tally import Tally
 
@@ -61,11 +61,6 @@ class Columns(dict[str, Any]):
         found = Columns(tallies if covered else {})
         found.versions = versions_of(self, covered) if covered else ()
         return found
-
-
-def is_summary(columns: Mapping[str, Any]) -> bool:
-    """Tell whether the columns are tallies."""
-    return isinstance(next(iter(columns.values()), None), TallyColumn)
 
 
 def kept_of_outputs(columns: Mapping[str, Any]) -> Mapping[str, Any]:

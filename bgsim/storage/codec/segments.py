@@ -27,10 +27,10 @@ from bgsim.storage.codec.codec import (
     layout_of,
     rows_per_block,
 )
-from bgsim.storage.codec.columns import Columns, is_cut_at, is_summary, moments, tally_moments
+from bgsim.storage.codec.columns import Columns, is_cut_at, moments, tally_moments
 from bgsim.storage.codec.parallel import CORES, MAX_HELPERS, for_each
 from bgsim.storage.codec.tallies import FORMS, decode_tally, encode_tally
-from bgsim.summaries.column import Segment, TallyColumn
+from bgsim.summaries.column import Segment, TallyColumn, is_summary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -25,7 +25,7 @@ from bgsim.errors import DamagedResultError, StoreError, brief
 from bgsim.parameters.parameter_set import ResultKey
 from bgsim.storage.base import DEFAULT_MAX_AGE_S, DEFAULT_MAX_BYTES, OnStored
 from bgsim.storage.codec import segments
-from bgsim.storage.codec.columns import Columns, checked_columns, is_summary, too_large
+from bgsim.storage.codec.columns import Columns, checked_columns, too_large
 from bgsim.storage.finding import Query
 from bgsim.storage.limits import LimitedStore, Limits
 from bgsim.storage.listing import listing
@@ -46,6 +46,7 @@ from bgsim.storage.sqlite.tables import NewResult
 from bgsim.storage.sqlite.task import Task
 from bgsim.storage.sqlite.upkeep import Upkeep
 from bgsim.storage.sqlite.writer import Writer
+from bgsim.summaries.column import is_summary
 from bgsim.tables import Listing
 from bgsim.threads.signals import HOLD
 
