@@ -55,6 +55,7 @@ class TaskChooser:
         """Return what a worker does next; None for nothing."""
         state = self._state
         if worker.leaves:
+            state.sleepers.wake_all()  # for what its last task has brought
             return None
         if state.to_store:
             return self._to_store(worker)

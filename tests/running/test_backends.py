@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import wait
 from threading import Lock
 
 import pytest
@@ -15,7 +16,7 @@ from bgsim.backends.threads import ThreadBackend, ThreadLane
 from bgsim.control import GO, ORDER
 from bgsim.errors import BackendError, InvalidInputError, WorkerMismatchError
 from bgsim.models.options import AsianCall, asian_call
-from bgsim.testing import HANDSHAKE_S, Gate, gate, gated
+from bgsim.testing import HANDSHAKE_S, Gate, gate, gated, parts
 
 
 class Lane(ThreadLane):
@@ -104,6 +105,32 @@ def test_a_lane_that_is_removed_ends_its_chunk_and_takes_no_other() -> None:
         backend.host.add(Lane("b"))
         assert same(job.result(timeout=HANDSHAKE_S))
     assert len(first.chunks) == 1
+
+
+@pytest.mark.parametrize("replicates", [2, 10**8])
+def test_a_run_whose_last_chunk_a_lane_computed_that_leaves_is_stored_by_another_worker(replicates: int) -> None:
+    """It sleeps, and the worker that gave the chunk back would have been the one to store it."""
+    there = Gate()
+
+    class Leaving(Lane):
+        def compute(self, chunk: Chunk) -> tuple[int, float]:
+            computed = super().compute(chunk)
+            if chunk.first:
+                there.stop_here()
+            return computed
+
+    lane = Leaving("a")
+    backend = Backend(lane)
+    with bgsim.Engine(backend=backend) as engine:
+        job = engine.submit(asian_call, replicates=replicates)
+        there.wait_until_reached()
+        backend.host.remove(lane)
+        wait_until(lambda: len(parts(engine).state.sleepers) == 1, "the other worker sleeps")
+        if replicates == 10**8:
+            job.cancel()
+        there.open()
+        assert wait([job], timeout=HANDSHAKE_S).done
+        assert job.cancelled() == (replicates == 10**8)
 
 
 class Seated(Lane):
