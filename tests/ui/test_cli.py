@@ -224,7 +224,7 @@ def test_ctrl_c_keeps_the_finished_replicates_and_running_again_resumes(folder: 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere no parent hands down that Ctrl-C is ignored")
 def test_ctrl_c_that_the_parent_ignores_does_not_end_a_run(folder: Path) -> None:
-    """As `nohup bgsim run` and a script's `bgsim run &` want it: of two signals the second is the one that ends it."""
+    """As `nohup bgsim run` and a script's `bgsim run &` want it: a second signal would end it at once."""
     command = [sys.executable, "-m", "bgsim", "run", "mine:slow", "-n", "4000000", "--json"]
     process = subprocess.Popen(
         ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],

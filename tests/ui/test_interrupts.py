@@ -77,7 +77,7 @@ def test_sigterm_and_sighup_keep_the_finished_replicates_as_ctrl_c_does(
 
 
 def test_sighup_that_the_parent_ignores_stays_ignored(folder: Path) -> None:  # noqa: F811
-    """As `nohup` wants it: of two signals the second is the one that ends the run."""
+    """As `nohup` wants it: a second signal would end the process at once."""
     command = [sys.executable, "-m", "bgsim", "run", "mine:slow", "-n", "4000000"]
     process = start(folder, "sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command)
     wait_for_progress(process)
@@ -85,6 +85,7 @@ def test_sighup_that_the_parent_ignores_stays_ignored(folder: Path) -> None:  # 
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, err
+    assert "the same command goes on from there" in err
 
 
 def test_ctrl_c_while_it_compiles_does_not_wait_for_the_compiler(folder: Path) -> None:  # noqa: F811
