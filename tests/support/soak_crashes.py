@@ -216,21 +216,26 @@ class Soak:
     # ---- what must hold ------------------------------------------------------------------------------
 
     def check(self, child: Child, *, was_killed: bool) -> None:
-        """Compare the file with what was told."""
+        """Compare the file with what was told before it was read.
+
+        What a process was about to do then it has told by then, and is heard next: it may have cancelled a job.
+        """
+        asked, ended, kept = dict(self.asked), set(self.ended), dict(self.kept)
         with closing(sqlite3.connect(self.path, timeout=HANG_S, isolation_level=None)) as connection:
             connection.execute("BEGIN")
             pending = {job for (job,) in connection.execute("SELECT id FROM requests")}
             letters = {job for (job,) in connection.execute("SELECT id FROM dead_letters")}
             stored = dict(connection.execute("SELECT hash, replicates FROM results").fetchall())
-        self.wrong += [f"{job} was told to have ended, and is pending" for job in self.ended & pending]
-        for job, (kind, seed, replicates) in list(self.asked.items()):
-            if job in pending:
-                continue
-            del self.asked[job]  # it has ended, though nobody may have been told
+        for other in self.children:
+            self.listen(other)
+        self.wrong += [f"{job} was told to have ended, and is pending" for job in ended & pending]
+        for job, (kind, seed, replicates) in asked.items():
+            if job in pending or self.asked.pop(job, None) is None:
+                continue  # else it has ended, though nobody may have been told
             held = stored.get(key(kind, seed).hash, 0)
             if held < replicates and job not in self.unwanted | self.excused | letters:
                 self.wrong.append(f"{job} ({kind} {seed}) is lost: {held} of {replicates} are stored")
-        for (kind, seed), replicates in self.kept.items():
+        for (kind, seed), replicates in kept.items():
             if stored.get(key(kind, seed).hash, 0) < replicates:
                 self.wrong.append(f"{kind} {seed} was told to be complete with {replicates}, and is not stored")
         if was_killed:
