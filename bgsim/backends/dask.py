@@ -38,6 +38,9 @@ _CHECK_S = 0.25
 _LARGE_PAYLOAD = 2**18
 """Bytes that go before the tasks, once a worker: Dask warns of large tasks."""
 
+_MOST_PAYLOADS = 1000
+"""Of so many it is known that a worker has them; one that is sent again does no harm."""
+
 _TOPICS = 64
 """How many topics there are for progress; a scheduler keeps what was last said about each."""
 
@@ -102,7 +105,7 @@ class DaskBackend:
         self._topic = f"bgsim-{secrets.randbelow(_TOPICS)}"
         self._calls: dict[str, DaskCall] = {}
         self._orders: dict[str, dict[str, int]] = {}
-        self._payloads: dict[tuple[str, str], asyncio.Future[Any]] = {}  # on their way, by worker and key
+        self._payloads: dict[tuple[str, str], asyncio.Future[Any]] = {}  # sent, by worker and key
         self._gone: dict[str, bool] = {}
         self._has_news: asyncio.Event | None = None
 
@@ -293,19 +296,24 @@ class DaskBackend:
             call.future = client.submit(
                 pickle.loads, packed, key=call.name, workers=[place], allow_other_workers=False, pure=False, retries=0
             )
-            call.settle(await client.gather(call.future))
+            reply = await client.gather(call.future)
+            if reply is not None and reply.refusal:
+                self._payloads.pop((place, task.key), None)  # it may not have it any more
+            call.settle(reply)
         except BaseException as error:  # a cancelled future, and what a task may raise
+            self._payloads.pop((place, task.key), None)
             call.fail(meaning_of(error, call.future, client, place))
         finally:
             self._release(call)
 
     async def _send_payload(self, task: ChunkTask, place: str) -> None:
-        """Have a worker keep a payload; lanes that need the same wait for the first."""
+        """Have a worker keep a payload, unless it has it; lanes that need the same wait for the first."""
         sending = self._payloads.get((place, task.key))
         if sending is None:
             run = self._link.client.run(keep_payload, task.key, task.payload, workers=[place])
             sending = self._payloads[place, task.key] = asyncio.ensure_future(run)
-            sending.add_done_callback(lambda _: self._payloads.pop((place, task.key)))
+            if len(self._payloads) > _MOST_PAYLOADS:
+                del self._payloads[next(iter(self._payloads))]
         await asyncio.shield(sending)
 
     def _release(self, call: DaskCall) -> None:
