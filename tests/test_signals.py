@@ -27,6 +27,7 @@ from bgsim.errors import QueueFullError
 from bgsim.queue_manager import SimulationQueue, SimulationRequest
 from bgsim.storage import MemoryStore, ResultStore
 from bgsim.storage.sqlite.database import open_database
+from bgsim.testing.backend_examples import wait_until
 from bgsim.threads import locks, signals
 
 pytestmark = [
@@ -278,6 +279,30 @@ def test_a_handler_that_raises_in_a_wait_leaves_it_with_the_lock() -> None:
     sender.join()
     assert not lock.raw.locked()
     assert not condition._waiters  # type: ignore[attr-defined]
+
+
+def test_a_signal_that_does_not_end_the_wait_in_the_system_is_handled_all_the_same() -> None:
+    """Another thread takes it, as if it had come just before the wait."""
+    latch, came = locks.Latch(), threading.Event()
+    came_in_time: list[bool] = []
+
+    def handler(number: int, _: Any) -> None:
+        came.set()
+        raise Interruption(number)
+
+    def send() -> None:
+        wait_until(lambda: bool(latch._changed._waiters), "the main thread waits")  # type: ignore[attr-defined]
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        came_in_time.append(came.wait(HANDSHAKE_S))
+        latch.set()
+
+    sender = threading.Thread(target=send)
+    with handled(handler):
+        sender.start()
+        with pytest.raises(Interruption):
+            latch.wait()
+    sender.join()
+    assert came_in_time == [True]
 
 
 def test_a_thread_whose_join_was_interrupted_still_runs() -> None:

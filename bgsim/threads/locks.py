@@ -8,6 +8,7 @@ future's lock may stay held.
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import threading
 import time
 from _thread import RLock, allocate_lock
@@ -19,6 +20,10 @@ from bgsim.threads import signals
 from bgsim.threads.signals import HOLD, hold, interruptibly, let_go
 
 T = TypeVar("T")
+
+_LOOK_S = 0.5
+"""The main thread's waits end so often, and go on: Python calls a signal's handler in between. A signal that comes
+just before a wait, or that the system hands to another thread, does not end it."""
 
 
 class Lock:
@@ -57,8 +62,12 @@ class Condition(threading.Condition):
         waiter.acquire()
         waiters.append(waiter)
         saved = self._release_save()  # type: ignore[attr-defined]
+        until = math.inf if timeout is None else time.monotonic() + timeout
         try:
-            woken = interruptibly(waiter.acquire, True, -1 if timeout is None else max(timeout, 0))
+            left_s = math.inf
+            while not woken and left_s > _LOOK_S:
+                left_s = until - time.monotonic()
+                woken = interruptibly(waiter.acquire, True, max(0.0, min(left_s, _LOOK_S)))
         finally:
             self._acquire_restore(saved)  # type: ignore[attr-defined]
             if not woken and waiter in waiters:
