@@ -8,6 +8,7 @@ import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor
@@ -97,6 +98,7 @@ class Pool:
         self._begun: Begun | None = None
         self._is_closed = False
         self._stillborn = 0
+        self._ending: list[threading.Thread] = []  # of executors that are shut down
 
     def open(self) -> None:
         """Have the first executor begin: if it forks, it does so now, while this engine's threads do nothing.
@@ -178,6 +180,7 @@ class Pool:
                 )
                 raise BackendError(self.error) from why
             if self._is_ours:
+                self._note_end(self._executor)
                 self._executor.shutdown(wait=False)
             self._is_ours = True
             try:
@@ -211,6 +214,7 @@ class Pool:
             if not self._is_ours or self._begun is None:
                 return
             executor = self._begun.executor
+            self._note_end(executor)
         inside = _inside(executor)
         try:
             _shut_down(executor)
@@ -223,6 +227,21 @@ class Pool:
             for process in left:
                 _kill(process.pid)
             inside.writer.close()
+        deadline = time.monotonic() + _END_S
+        for thread in self._ending:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _note_end(self, executor: Any) -> None:
+        """Note the thread of an executor before it is shut down.
+
+        1. The interpreter ends, and wakes that thread through a pipe, if that is open.
+        2. The thread ends meanwhile, and closes the pipe.
+        3. The interpreter writes to what is closed, and prints an error. So `close` waits for the thread.
+        """
+        thread = getattr(executor, "_executor_manager_thread", None)  # the standard library's and loky's
+        if isinstance(thread, threading.Thread):
+            self._ending = [*(one for one in self._ending if one.is_alive()), thread]
 
 
 class _Inside(NamedTuple):

@@ -303,6 +303,37 @@ if __name__ == "__main__":
 
 
 @needs_kill
+def test_the_interpreter_does_not_wake_the_thread_of_a_pool_that_ends(tmp_path: Path) -> None:
+    """It would print an error: the pipe by which it does so is closed first, and marked as closed then."""
+    process = start(
+        tmp_path,
+        """
+if __name__ == "__main__":
+    import concurrent.futures.process, threading
+    Wakeup = concurrent.futures.process._ThreadWakeup
+    wakeup, exits = Wakeup.wakeup, threading.Event()
+
+    def woken(self):
+        if not self._closed and self._writer.closed:
+            exits.set()
+        wakeup(self)
+
+    def close_slowly(self):
+        self._writer.close()
+        exits.wait(0.2)
+        self._closed = True
+        self._reader.close()
+
+    Wakeup.wakeup, Wakeup.close = woken, close_slowly
+    engine = bgsim.Engine(backend=ExecutorBackend(workers=2))
+    job = engine.submit(deaf, replicates=1)
+    wait_until(lambda: job.status().fraction, "the kernel runs")
+""",
+    )
+    assert end(process) == (0, "", "")
+
+
+@needs_kill
 def test_broken_pools_leave_nothing(tmp_path: Path) -> None:
     """Neither while other pools follow, nor when the interpreter ends in the middle of a loss."""
     process = start(
