@@ -122,9 +122,15 @@ def _same_registered(cls: type, seen: list[type]) -> bool:
     return _registered(cls) == seen
 
 
+_TEXTS = ("_StrCaching__cached_str", "_StringReferenceCaching__cached_refstr")
+
+
 def is_derived(cls: type, name: str) -> bool:
-    """Tell whether an attribute of a class's instances is a `functools.cached_property`, which follows from others."""
-    return any(isinstance(vars(base).get(name), functools.cached_property) for base in cls.__mro__)
+    """Tell whether an attribute of a class's instances follows from others, and is kept from its first use on.
+
+    That is a `functools.cached_property`, and the text of one of llvmlite's types.
+    """
+    return name in _TEXTS or any(isinstance(vars(base).get(name), functools.cached_property) for base in cls.__mro__)
 
 
 def _write_fields(walk: Writer, cls: Any, out: list[str]) -> None:

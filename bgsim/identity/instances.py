@@ -13,13 +13,16 @@ from bgsim.identity.containers import BUILTIN_BASES, write_builtin
 from bgsim.identity.draws import is_of_process
 from bgsim.identity.origin import global_of, installed_class, is_made_by_python
 from bgsim.identity.ownership import is_of_stdlib
-from bgsim.identity.remembered import look_at_instance
+from bgsim.identity.remembered import look_at_instance, remembers_others
 from bgsim.identity.static import shown, slot, slots_of, space_descriptor
 from bgsim.identity.watch import ABSENT, same_items, same_mapping, seen_mapping
 from bgsim.identity.writer import Writer
 
 if TYPE_CHECKING:
     from bgsim.identity.ownership import Ownership
+
+_STATE = 2
+"""Where the state stands in what `__reduce__` returns."""
 
 _FOREIGN = ("ctypes", "_ctypes", "cffi", "_cffi_backend")
 
@@ -93,7 +96,10 @@ def write_reduced(walk: Writer, value: Any, kind: type, out: list[str]) -> None:
     if installed is None or kind.__module__.partition(".")[0] in _FOREIGN:
         walk.refuse(shown(value), f"it is an object of {kind.__module__}.{kind.__qualname__} (it is machine code)", out)
         return
-    _write_reduction(walk, value, functools.partial(_reduced, walk.ownership), out, f"reduced {installed}")
+    descriptor = space_descriptor(kind)
+    space = {} if descriptor is None else descriptor.__get__(value)
+    reduce = functools.partial(_reduced, walk.ownership, remembers_others(walk, value, space))
+    _write_reduction(walk, value, reduce, out, f"reduced {installed}")
 
 
 def _write_reduction(
@@ -127,14 +133,26 @@ def _same_reduced(value: Any, seen: tuple[Callable[[Any], Any], Callable[[Any], 
         return False
 
 
-def _reduced(ownership: Ownership, value: Any) -> Any:
+def _reduced(ownership: Ownership, with_derived: bool, value: Any) -> Any:
     """Return what pickling an object keeps of it: how the global is called that it is, or a list."""
     kind = type(value)
     registered = copyreg.dispatch_table.get(kind)
     found = value.__reduce_ex__(4) if registered is None else registered(value)
     if not isinstance(found, str):
-        return [list(part) if isinstance(part, Iterator) else part for part in found]
+        parts = [list(part) if isinstance(part, Iterator) else part for part in found]
+        if len(parts) > _STATE and not with_derived:
+            parts[_STATE] = _without_derived(kind, parts[_STATE])
+        return parts
     installed = global_of(ownership, value, found)
     if installed is None:
         raise TypeError(f"no module has it under its name, {found}")
     return f"installed {installed} {kind.__module__}.{found}"
+
+
+def _without_derived(kind: type, state: Any) -> Any:
+    """Return the state of an instance without what follows from the rest of it."""
+    if type(state) is tuple and len(state) == 2:  # the second one holds slots
+        return _without_derived(kind, state[0]), state[1]
+    if type(state) is not dict:
+        return state
+    return {name: item for name, item in state.items() if not is_derived(kind, name)}

@@ -43,23 +43,31 @@ def look_at_cache(walk: Writer, cache: Any, out: list[str]) -> None:
 
 def look_at_instance(walk: Writer, value: Any, space: dict[str, Any], out: list[str]) -> None:
     """Refuse an instance for which its class remembers answers of other values than the present ones."""
-    if walk.only_digests:
-        return
-    members = [item for base in type(value).__mro__ for item in vars(base).items()]
-    caches = [member for _, member in members if is_a(member, LRU_CACHE)]
-    derived = [name for name, member in members if is_a(member, functools.cached_property)]
-    if not caches and not derived:
-        return
-    now = walk.digest(value)
-    seen = _of_instances.get(id(value))
-    filled = any(map(_is_filled, caches)) or any(name in space for name in derived)
-    if seen is None or not filled:
-        _note(value, now)
-    elif seen[1] != now:
-        _note(value, "")
-        for cache in caches:
+    if remembers_others(walk, value, space):
+        for _, cache in _members(value, LRU_CACHE):
             walk.watch.contents(_is_still_filled, cache, None)
         walk.refuse(f"a {type(value).__qualname__}", _INSTANCE, out)
+
+
+def remembers_others(walk: Writer, value: Any, space: dict[str, Any]) -> bool:
+    """Tell whether the class of an instance remembers answers of other values than the instance's present ones."""
+    if walk.only_digests:
+        return False
+    caches, derived = _members(value, LRU_CACHE), _members(value, functools.cached_property)
+    if not caches and not derived:
+        return False
+    now = walk.digest(value)
+    seen = _of_instances.get(id(value))
+    if seen is None or not (any(_is_filled(c) for _, c in caches) or any(name in space for name, _ in derived)):
+        _note(value, now)
+        return False
+    if seen[1] != now:
+        _note(value, "")
+    return seen[1] != now
+
+
+def _members(value: Any, kind: Any) -> list[tuple[str, Any]]:
+    return [item for base in type(value).__mro__ for item in vars(base).items() if is_a(item[1], kind)]
 
 
 def _note(value: Any, digest: str) -> None:

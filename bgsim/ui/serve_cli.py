@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import click
 
 from bgsim.config import EngineConfig
 from bgsim.engine import Engine
+from bgsim.threads.locks import Latch
 from bgsim.ui.counts import Count
 from bgsim.ui.interrupts import STOPPING, exit_code
 from bgsim.ui.stores import default_store
@@ -83,7 +83,7 @@ def serve(store: Path | None, config: Path | None, log_level: str, workers: int 
             try:
                 say(service.page_url)
                 remark(f"serving {engine.store.location}; Ctrl-C ends it")
-                _wait_for_signal()
+                Latch().wait()  # nobody sets it: a signal ends the wait, raised as KeyboardInterrupt
             except KeyboardInterrupt:
                 if exit_code() == 128 + signal.SIGTERM:
                     remark(f"SIGTERM: jobs have {settings.drain_s:g} s to end")
@@ -96,20 +96,3 @@ def serve(store: Path | None, config: Path | None, log_level: str, workers: int 
         remark(
             f"{len(left)} {'job has' if len(left) == 1 else 'jobs have'} not ended, and will go on at the next start"
         )
-
-
-def _wait_for_signal() -> None:
-    """Wait until a signal is raised as KeyboardInterrupt.
-
-    The system may hand the signal to any thread, and that ends no sleep of this one. So Python's own handler writes to
-    a socket that this thread reads.
-    """
-    reading, writing = socket.socketpair()
-    with reading, writing:
-        writing.setblocking(False)
-        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-        try:
-            while True:
-                reading.recv(1)
-        finally:
-            signal.set_wakeup_fd(before)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import textwrap
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,75 @@ def test_an_answer_that_is_remembered_belongs_to_the_values_it_came_from(make: M
     exec(remedy, vars(module))
     assert module.sim.revision().identity.limits == ()
     assert answer(module) == 7.0
+
+
+NET = """
+import functools
+class Net:
+    def __init__(self, edges):
+        self.edges = edges
+    @functools.cached_property
+    def size(self):
+        return float(len(self.edges))
+class Slotted(Net):
+    __slots__ = ("weight",)
+    def __init__(self, edges):
+        super().__init__(edges)
+        self.weight = 1.0
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package that is installed."""
+    site = tmp_path / "site-packages"
+    (site / "net-1.0.dist-info").mkdir(parents=True)
+    (site / "net.py").write_text(NET)
+    (site / "net-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: net\nVersion: 1.0\n")
+    (site / "net-1.0.dist-info" / "RECORD").write_text("net.py,,\n")
+    monkeypatch.syspath_prepend(site)
+    yield
+    sys.modules.pop("net", None)
+
+
+KEPT_BY_INSTALLED: dict[str, tuple[str, str, float]] = {
+    "cached property": ("import net\nO = net.Net([1, 2])\n", "O.size", 2.0),
+    "cached property beside slots": ("import net\nO = net.Slotted([1, 2])\n", "O.size", 2.0),
+    "within a container": ("import net\nO = types.SimpleNamespace(o=[net.Net([1, 2])])\n", "O.o[0].size", 2.0),
+    "text of a type": ("import llvmlite.ir\nO = llvmlite.ir.IntType(@V@)\n", "float(len(str(O)))", 3.0),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT_BY_INSTALLED)
+@pytest.mark.usefixtures("net")
+def test_what_an_installed_object_keeps_from_its_first_use_on_is_no_change(make: Make, kind: str) -> None:
+    """A job that uses it first is stored, and found again."""
+    source, expression, expected = KEPT_BY_INSTALLED[kind]
+    module = make(source, expression, 19)
+    before = module.sim.fingerprint
+    with bgsim.Engine(workers=1) as engine:
+        for stored in (0, 3):
+            job = engine.submit(module.sim, replicates=3)
+            assert job.result(timeout=60)["x"].tolist() == [expected] * 3
+            assert job.status().from_store == stored
+    assert module.sim.revision().identity.fingerprint == before
+
+
+@pytest.mark.usefixtures("net")
+def test_an_answer_of_other_values_that_an_installed_object_remembers_counts(make: Make) -> None:
+    """Until it is forgotten."""
+    module = make("import net\nO = net.Net([1, 2])\n", "O.size")
+    other = make("import net\nO = net.Net([1, 2, 3])\n", "O.size")
+    assert answer(module) == 2.0
+    module.sim.revision()
+    module.O.edges.append(3)
+    assert answer(module) == 2.0
+    assert module.sim.revision().identity.fingerprint != other.sim.fingerprint
+    assert module.sim.revision().identity.limits == ()
+    del module.O.size
+    for _ in range(2):
+        assert module.sim.revision().identity.fingerprint == other.sim.fingerprint
+        assert answer(module) == 3.0
 
 
 def test_a_simulation_with_a_cached_helper_is_stored(make: Make) -> None:

@@ -108,34 +108,3 @@ def test_a_reader_who_leaves_early_ends_the_command_in_silence(folder: Path) -> 
     out, err = process.communicate(timeout=60)
     assert len(out.splitlines()) == 1
     assert err == ""
-
-
-HANDED_TO_ANOTHER_THREAD = """
-import signal, sys, threading
-from bgsim.ui import serve_cli
-from bgsim.ui.interrupts import STOPPING, handle_signals
-
-class Socket(serve_cli.socket.socket):
-    def recv(self, size):
-        threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
-        return super().recv(size)
-
-def pair():
-    reading, writing = made()
-    return Socket(fileno=reading.detach()), writing
-
-made, serve_cli.socket.socketpair = serve_cli.socket.socketpair, pair
-handle_signals()
-try:
-    with STOPPING:
-        serve_cli._wait_for_signal()
-except KeyboardInterrupt:
-    print("interrupted", signal.set_wakeup_fd(-1))
-"""
-
-
-def test_a_signal_that_the_system_hands_to_another_thread_ends_the_wait_of_a_service() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", HANDED_TO_ANOTHER_THREAD], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.stdout, done.returncode) == ("interrupted -1\n", 0), done.stderr
