@@ -1,16 +1,20 @@
 """The rows of a run that no worker has, and which of them were lost before with what computed them.
 
 A chunk that is lost is computed again. One that was lost three times is *suspect*: it is computed with nothing beside
-it, so that it alone can be blamed, and halved each time that it is lost, until one replicate is left.
+it, so that it alone can be blamed, and cut into pieces each time that it is lost, until one replicate is left.
 """
 
 from __future__ import annotations
 
 import bisect
+import math
 from typing import NamedTuple
 
 BEFORE_SUSPECT = 3
 """A chunk that was lost this many times is suspect."""
+
+_PIECES = 16
+"""Into so many a suspect chunk is cut. Each time that it is lost a process begins anew, which takes seconds."""
 
 
 class _Lost(NamedTuple):
@@ -84,8 +88,9 @@ class Pending:
         if times <= BEFORE_SUSPECT and not was_alone:
             self.lost.append(_Lost(first, stop, times))
         elif stop - first > 1:
-            middle = (first + stop) // 2
-            self.lost += [_Lost(first, middle, BEFORE_SUSPECT), _Lost(middle, stop, BEFORE_SUSPECT)]
+            size = math.ceil((stop - first) / _PIECES)
+            cuts = range(first, stop, size)
+            self.lost += [_Lost(cut, min(cut + size, stop), BEFORE_SUSPECT) for cut in cuts]
         elif not was_alone:
             self.lost.append(_Lost(first, stop, times))
         return was_alone and stop - first == 1
