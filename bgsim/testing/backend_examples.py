@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 """Bound on any wait: reached only by a bug."""
 
 _LOOK_S = 0.002
