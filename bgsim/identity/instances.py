@@ -50,7 +50,7 @@ def write_instance(walk: Writer, value: Any, kind: type, out: list[str]) -> None
         else:
             walk.write(attributes[name], out)
     walk.within -= 1
-    look_at_instance(walk, value, space, out)
+    look_at_instance(walk, value, out)
 
 
 def _package_of(walk: Writer, kind: type) -> str | None:
@@ -96,9 +96,7 @@ def write_reduced(walk: Writer, value: Any, kind: type, out: list[str]) -> None:
     if installed is None or kind.__module__.partition(".")[0] in _FOREIGN:
         walk.refuse(shown(value), f"it is an object of {kind.__module__}.{kind.__qualname__} (it is machine code)", out)
         return
-    descriptor = space_descriptor(kind)
-    space = {} if descriptor is None else descriptor.__get__(value)
-    reduce = functools.partial(_reduced, walk.ownership, remembers_others(walk, value, space))
+    reduce = functools.partial(_reduced, walk.ownership, remembers_others(walk, value))
     _write_reduction(walk, value, reduce, out, f"reduced {installed}")
 
 

@@ -11,7 +11,7 @@ import functools
 import weakref
 from typing import Any
 
-from bgsim.identity.static import is_a
+from bgsim.identity.static import is_a, space_of
 from bgsim.identity.writer import Writer
 
 LRU_CACHE: Any = type(functools.lru_cache(len))
@@ -41,15 +41,15 @@ def look_at_cache(walk: Writer, cache: Any, out: list[str]) -> None:
         walk.refuse(f"{cache.__wrapped__.__qualname__}()", _CACHE, out)
 
 
-def look_at_instance(walk: Writer, value: Any, space: dict[str, Any], out: list[str]) -> None:
+def look_at_instance(walk: Writer, value: Any, out: list[str]) -> None:
     """Refuse an instance for which its class remembers answers of other values than the present ones."""
-    if remembers_others(walk, value, space):
+    if remembers_others(walk, value):
         for _, cache in _members(value, LRU_CACHE):
             walk.watch.contents(_is_still_filled, cache, None)
         walk.refuse(f"a {type(value).__qualname__}", _INSTANCE, out)
 
 
-def remembers_others(walk: Writer, value: Any, space: dict[str, Any]) -> bool:
+def remembers_others(walk: Writer, value: Any) -> bool:
     """Tell whether the class of an instance remembers answers of other values than the instance's present ones."""
     if walk.only_digests:
         return False
@@ -57,7 +57,7 @@ def remembers_others(walk: Writer, value: Any, space: dict[str, Any]) -> bool:
     if not caches and not derived:
         return False
     now = walk.digest(value)
-    seen = _of_instances.get(id(value))
+    seen, space = _of_instances.get(id(value)), space_of(value) or {}
     if seen is None or not (any(_is_filled(c) for _, c in caches) or any(name in space for name, _ in derived)):
         _note(value, now)
         return False

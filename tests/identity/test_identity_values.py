@@ -325,7 +325,6 @@ def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (site / "net-1.0.dist-info").mkdir(parents=True)
     (site / "net.py").write_text(NET)
     (site / "net-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: net\nVersion: 1.0\n")
-    (site / "net-1.0.dist-info" / "RECORD").write_text("net.py,,\n")
     monkeypatch.syspath_prepend(site)
     yield
     sys.modules.pop("net", None)

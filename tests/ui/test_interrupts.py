@@ -108,3 +108,28 @@ def test_a_reader_who_leaves_early_ends_the_command_in_silence(folder: Path) -> 
     out, err = process.communicate(timeout=60)
     assert len(out.splitlines()) == 1
     assert err == ""
+
+
+HANDED_TO_ANOTHER_THREAD = """
+import signal, threading
+from bgsim.ui import serve_cli
+from bgsim.ui.cli import main
+from bgsim.ui.interrupts import handle_signals
+
+class Handing(serve_cli.Latch):
+    def wait(self):
+        threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
+        return super().wait()
+
+serve_cli.Latch = Handing
+handle_signals()
+main(["serve", "served.db", "--port", "0"])
+"""
+
+
+def test_a_signal_that_the_system_hands_to_another_thread_ends_a_service(folder: Path) -> None:  # noqa: F811
+    process = start(folder, sys.executable, "-c", HANDED_TO_ANOTHER_THREAD)
+    out, err = process.communicate(timeout=60)
+    assert out.startswith("http://")
+    assert "SIGTERM: jobs have 30 s to end" in err
+    assert process.returncode == 0, err
